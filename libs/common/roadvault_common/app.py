@@ -1,0 +1,104 @@
+"""Runs a service: signals, its jobs, health, and a drain that finishes or hands back what is in hand."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from roadvault_common.config import Settings
+from roadvault_common.errors import RoadVaultError, brief
+
+log = structlog.get_logger()
+
+Job = Callable[[asyncio.Event], Awaitable[None]]
+"""Runs until the event it is given is set, then finishes what it has in hand and returns."""
+Check = Callable[[], Awaitable[None]]
+"""Raises a RoadVaultError, saying what is missing, unless all is well."""
+
+_CHECK_SECONDS = 5.0
+
+
+async def run(settings: Settings, jobs: Sequence[Job], checks: Mapping[str, Check]) -> None:
+    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz and /readyz beside them.
+
+    On the signal no new work is begun; work in hand has `settings.drain_seconds` to finish, then it is cancelled,
+    which hands its rows back. A job that ends or fails by itself ends the service.
+    """
+    closing = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, closing.set)
+    runner = await _serve(settings, checks, closing)
+    tasks = [asyncio.ensure_future(job(closing)) for job in jobs]
+    try:
+        stop = asyncio.create_task(closing.wait())
+        done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        closing.set()
+        log.info("closing", drain_seconds=settings.drain_seconds)
+        await asyncio.wait(tasks, timeout=settings.drain_seconds)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        await runner.cleanup()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    if stop not in done:
+        raise RuntimeError("a job ended by itself")
+    log.info("closed")
+
+
+async def _serve(settings: Settings, checks: Mapping[str, Check], closing: asyncio.Event) -> web.AppRunner:
+    app = web.Application()
+    app.add_routes(health_routes(checks, closing))
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+    host, port = runner.addresses[0][:2]
+    log.info("started", metrics=f"http://{host}:{port}/metrics")
+    return runner
+
+
+def health_routes(checks: Mapping[str, Check], closing: asyncio.Event) -> list[web.RouteDef]:
+    """Return the routes of /metrics, /healthz (the process runs) and /readyz (it can do its work)."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        states = {name: await _state(check) for name, check in checks.items()}
+        ready = not closing.is_set() and all(state == "ok" for state in states.values())
+        return web.json_response({"ready": ready, "checks": states}, status=200 if ready else 503)
+
+    return [web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+async def _state(check: Check) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except TimeoutError:
+        return f"no answer within {_CHECK_SECONDS:.0f} s"
+    except RoadVaultError as error:
+        return brief(error)
+    return "ok"
+
+
+def main(serve: Callable[[], Awaitable[None]]) -> None:
+    """Run a service's `serve()` as the process; a RoadVaultError ends it with one line and exit code 1."""
+    try:
+        asyncio.run(_as_coroutine(serve))
+    except RoadVaultError as error:
+        sys.exit(f"{type(error).__name__}: {brief(error)}")
+
+
+async def _as_coroutine(serve: Callable[[], Awaitable[None]]) -> None:
+    await serve()

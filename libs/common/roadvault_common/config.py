@@ -1,0 +1,81 @@
+"""Settings that every service has. A service's own `config.py` adds what it alone needs.
+
+Each setting is read from the environment variable `ROADVAULT_<NAME>`; `architecture/settings.md` lists them all.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the database is; all that `roadvault-admin` needs for migrations."""
+
+    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", env_file=None, extra="ignore")
+
+    database_url: SecretStr = Field(
+        title="Database", description="mysql://user:password@host:port/name of a MariaDB or MySQL database"
+    )
+
+
+class Settings(DatabaseSettings):
+    """What every service needs."""
+
+    redis_url: SecretStr = Field(title="Redis", description="redis://host:port/number of the event streams")
+    log_format: Literal["json", "console"] = Field("json", title="Log format", description="json or console")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", title="Log level", description="debug, info, warning or error"
+    )
+    http_host: str = Field(
+        "127.0.0.1", title="Service address", description="address of /metrics, /healthz and /readyz"
+    )
+    http_port: int = Field(0, ge=0, le=65535, title="Service port", description="port of the same; 0 picks a free one")
+    sweep_seconds: float = Field(
+        30, gt=0, title="Sweep interval", description="seconds between two looks for rows that are due"
+    )
+    lease_seconds: float = Field(
+        120,
+        gt=0,
+        title="Lease",
+        description="seconds without progress after which another worker may take a row",
+    )
+    drain_seconds: float = Field(
+        30, ge=0, title="Drain", description="seconds that work in hand gets when the service is told to stop"
+    )
+    concurrency: int = Field(2, ge=1, title="Concurrency", description="rows worked on at once in each stage")
+
+
+class VaultSettings(Settings):
+    """For services that touch files on disk."""
+
+    data_dir: Path = Field(
+        title="Data directory",
+        description="holds received/, archives/ and downloads/; one POSIX file system shared by the services",
+    )
+
+
+class KeySettings(BaseSettings):
+    """For services that encrypt or decrypt."""
+
+    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", extra="ignore")
+
+    master_keys: SecretStr = Field(
+        title="Master keys",
+        description="Fernet keys separated by commas; the first wraps new archive keys, all unwrap old ones",
+    )
+
+
+class IpfsSettings(BaseSettings):
+    """For services that talk to Kubo."""
+
+    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", extra="ignore")
+
+    ipfs_rpc_url: str = Field("http://127.0.0.1:5001", title="Kubo RPC", description="base URL of Kubo's HTTP RPC API")
+    ipfs_stall_seconds: float = Field(
+        60,
+        gt=0,
+        title="IPFS stall",
+        description="seconds without a byte after which a read is given up for now",
+    )

@@ -1,0 +1,194 @@
+"""The database: a pool of connections, short transactions, and errors in our own words.
+
+Every session is READ COMMITTED, strict, and in UTC. SQL stands in each service's `store.py` and in `lease.py`.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import asyncmy
+from asyncmy.cursors import DictCursor
+from asyncmy.errors import Error as DriverError
+from pydantic import SecretStr
+
+from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+# MariaDB and MySQL name the isolation level's variable differently; each runs only its own comment.
+_SESSION = (
+    "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL'"
+    " /*M! , tx_isolation = 'READ-COMMITTED' */ /*!80000 , transaction_isolation = 'READ-COMMITTED' */"
+)
+_LOST = frozenset({1053, 1077, 1079, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
+"""Error numbers of a server that is away, going down, or dropped the connection (MariaDB's error list)."""
+_CONTENDED = frozenset({1205, 1213})
+"""Lock wait timeout and deadlock: the server rolled back, the same transaction may simply be run again."""
+_CONTENTION_TRIES = 8
+
+
+def duplicate_key(error: BaseException) -> bool:
+    """Tell whether a unique key refused the row (error 1062)."""
+    return _number(error) == 1062  # noqa: PLR2004 - ER_DUP_ENTRY
+
+
+def _number(error: BaseException) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def _lost(error: BaseException) -> bool:
+    return isinstance(error, OSError | EOFError) or _number(error) in _LOST or not isinstance(error, DriverError)
+
+
+class Transaction:
+    """One connection, for as long as a transaction or a single statement lasts."""
+
+    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - the driver has no types
+        self.connection = connection
+
+    async def execute(self, sql: str, args: Sequence[object] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+        async with self.connection.cursor() as cursor:
+            await cursor.execute(sql, args)
+            return int(cursor.rowcount)
+
+    async def insert(self, sql: str, args: Sequence[object] = ()) -> int:
+        """Run an INSERT and return the row's new id."""
+        async with self.connection.cursor() as cursor:
+            await cursor.execute(sql, args)
+            return int(cursor.lastrowid)
+
+    async def fetch_all(self, sql: str, args: Sequence[object] = ()) -> list[Row]:
+        """Run a SELECT and return its rows by column name."""
+        async with self.connection.cursor(DictCursor) as cursor:
+            await cursor.execute(sql, args)
+            return list(await cursor.fetchall())
+
+    async def fetch_one(self, sql: str, args: Sequence[object] = ()) -> Row | None:
+        """Run a SELECT and return its first row, or None."""
+        rows = await self.fetch_all(sql, args)
+        return rows[0] if rows else None
+
+
+class Database:
+    """A pool of connections. Use `Database.open`."""
+
+    def __init__(self, pool: Any) -> None:  # noqa: ANN401 - the driver has no types
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: SecretStr | str, size: int = 10) -> AsyncIterator["Database"]:
+        """Open a pool of at most `size` connections; none is made before the first use.
+
+        Raises:
+            SettingsError: The URL is not mysql://user:password@host:port/name.
+        """
+        pool = await asyncmy.create_pool(
+            minsize=0, maxsize=size, autocommit=True, init_command=_SESSION, connect_timeout=5, **_parse(url)
+        )
+        try:
+            yield cls(pool)
+        finally:
+            pool.terminate()
+            await pool.wait_closed()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Transaction]:
+        try:
+            connection = await self._pool.acquire()
+        except (DriverError, OSError, EOFError) as error:
+            raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
+        clean = False
+        try:
+            yield Transaction(connection)
+            clean = True
+        except (DriverError, OSError, EOFError) as error:
+            clean = not _lost(error)
+            if clean:
+                raise
+            raise DatabaseUnavailable(f"the database dropped the connection: {error}") from error
+        finally:
+            # A statement that was cut short leaves its answer in the pipe: such a connection is not used again.
+            if not clean:
+                connection.close()
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Run statements that take place together or not at all.
+
+        Raises:
+            CommitUnknown: The connection was lost while COMMIT was under way.
+            DatabaseUnavailable: It was lost before; nothing took place.
+        """
+        async with self._connection() as tx:
+            await tx.connection.begin()
+            try:
+                yield tx
+            except DriverError as error:
+                if not _lost(error):
+                    await tx.connection.rollback()
+                raise
+            except Exception:
+                await tx.connection.rollback()
+                raise
+            try:
+                await tx.connection.commit()
+            except (DriverError, OSError, EOFError) as error:
+                tx.connection.close()
+                raise CommitUnknown(f"the answer to COMMIT was lost: {error}") from error
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction, again when it met a deadlock or waited too long for a lock."""
+        for attempt in range(1, _CONTENTION_TRIES + 1):
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except DriverError as error:
+                if _number(error) not in _CONTENDED or attempt == _CONTENTION_TRIES:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
+        raise AssertionError("unreachable")
+
+    async def execute(self, sql: str, args: Sequence[object] = ()) -> int:
+        """Run one statement in a transaction of its own and return how many rows it changed."""
+        return await self.transact(lambda tx: tx.execute(sql, args))
+
+    async def fetch_all(self, sql: str, args: Sequence[object] = ()) -> list[Row]:
+        """Run a SELECT and return its rows by column name; a connection lost while idle is replaced once."""
+        try:
+            async with self._connection() as tx:
+                return await tx.fetch_all(sql, args)
+        except DatabaseUnavailable:
+            async with self._connection() as tx:
+                return await tx.fetch_all(sql, args)
+
+    async def fetch_one(self, sql: str, args: Sequence[object] = ()) -> Row | None:
+        """Run a SELECT and return its first row, or None."""
+        rows = await self.fetch_all(sql, args)
+        return rows[0] if rows else None
+
+    async def ping(self) -> None:
+        """Raise DatabaseUnavailable unless the database answers."""
+        await self.fetch_one("SELECT 1")
+
+
+def _parse(url: SecretStr | str) -> dict[str, Any]:
+    parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    name = parts.path.lstrip("/")
+    if parts.scheme != "mysql" or not parts.hostname or not name:
+        raise SettingsError("ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name")
+    return {
+        "host": parts.hostname,
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "database": name,
+        "charset": "utf8mb4",
+    }

@@ -1,0 +1,72 @@
+"""What can go wrong, as one tree.
+
+    RoadVaultError
+    ├── TransientError            worth another try later
+    │   ├── DatabaseUnavailable
+    │   │   └── CommitUnknown     COMMIT was sent, its answer was lost: read the row again
+    │   ├── RedisUnavailable
+    │   ├── IpfsUnavailable       Kubo is away, answers 5xx, or a read stalls
+    │   ├── ChainUnavailable      the node is away, not synced, or dropped the connection
+    │   └── DiskFull
+    ├── PermanentError            another try changes nothing; a person has to look
+    │   ├── IntegrityError        bytes are not what their hash says
+    │   └── SettingsError         the operator has to change a setting
+    └── LeaseLost                 somebody else works on the row now; write nothing
+
+Adapters raise them where the fault arises; `roadvault_common.stage` turns them into outcomes.
+"""
+
+
+class RoadVaultError(Exception):
+    """Root of the tree."""
+
+
+class TransientError(RoadVaultError):
+    """Worth another try later."""
+
+
+class PermanentError(RoadVaultError):
+    """Another try changes nothing; a person has to look."""
+
+
+class DatabaseUnavailable(TransientError):
+    """The database is away, or dropped the connection."""
+
+
+class CommitUnknown(DatabaseUnavailable):
+    """COMMIT was sent and its answer was lost: whether it took place is for the rows to tell."""
+
+
+class RedisUnavailable(TransientError):
+    """Redis is away; rows are still worked on by the sweeps."""
+
+
+class IpfsUnavailable(TransientError):
+    """Kubo is away, answers with a server error, or a read stalls."""
+
+
+class ChainUnavailable(TransientError):
+    """The chain's node is away, not synced, or dropped the connection."""
+
+
+class DiskFull(TransientError):
+    """The data directory has no room for what is to be written."""
+
+
+class IntegrityError(PermanentError):
+    """Bytes are not what their hash says."""
+
+
+class SettingsError(PermanentError):
+    """The operator has to change a setting."""
+
+
+class LeaseLost(RoadVaultError):
+    """The row's lease is no longer ours; nothing may be written."""
+
+
+def brief(error: BaseException, limit: int = 400) -> str:
+    """Return the error in one line of at most `limit` characters, for a row's reason or a log line."""
+    text = " ".join(str(error).split()) or "no further detail"
+    line = text if isinstance(error, RoadVaultError) else f"{type(error).__name__}: {text}"
+    return line if len(line) <= limit else line[: limit - 1] + "…"

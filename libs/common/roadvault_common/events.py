@@ -1,0 +1,80 @@
+"""Every event, and the stream that carries it.
+
+An event is a doorbell: it names a row, and whoever hears it reads the row. Losing one costs time, never data.
+"""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Event(BaseModel):
+    """One entry of a stream; `stream` is the stream's name in Redis."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    stream: ClassVar[str]
+
+
+class FileReceived(Event):
+    """A file stands in a folder, or its folder has just closed (sent by ingest, heard by packer)."""
+
+    stream = "file.received"
+    file_id: int
+    folder_id: int
+
+
+class FolderSealed(Event):
+    """A folder has become an archive (sent by packer, heard by pinner)."""
+
+    stream = "folder.sealed"
+    zip_id: int
+
+
+class ZipPinned(Event):
+    """An archive has its CID (sent by pinner, heard by crust-orderer)."""
+
+    stream = "zip.pinned"
+    zip_id: int
+
+
+class OrderPlaced(Event):
+    """Storage was bought, seen in a finalized block (sent by crust-orderer, heard by whoever watches)."""
+
+    stream = "order.placed"
+    zip_id: int
+    order_id: int
+
+
+class ZipReplicated(Event):
+    """The network holds enough replicas: local copies may go (sent by crust-orderer, heard by pinner)."""
+
+    stream = "zip.replicated"
+    zip_id: int
+
+
+class DownloadRequested(Event):
+    """A client wants a file back (sent by ingest, heard by retriever)."""
+
+    stream = "download.requested"
+    download_id: int
+
+
+class FileExtracted(Event):
+    """A file was brought back and verified (sent by retriever, heard by notifier)."""
+
+    stream = "file.extracted"
+    download_id: int
+
+
+EVENTS: tuple[type[Event], ...] = (
+    FileReceived,
+    FolderSealed,
+    ZipPinned,
+    OrderPlaced,
+    ZipReplicated,
+    DownloadRequested,
+    FileExtracted,
+)
+
+DEAD_LETTERS = "dead-letter"
+"""The stream of what could not be handled: entries that do not parse, and rows that failed for good."""

@@ -1,0 +1,122 @@
+"""Kubo's HTTP RPC API, as far as RoadVault needs it (https://docs.ipfs.tech/reference/kubo/rpc/)."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from roadvault_common.errors import IpfsUnavailable, brief
+
+CHUNK_BYTES = 1 << 20
+"""Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
+_NOT_PINNED = "not pinned"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What an add came to: the root's CID (version 1)."""
+
+    cid: str
+
+
+class Ipfs:
+    """A client of one Kubo node. Use `Ipfs.open`."""
+
+    def __init__(self, session: aiohttp.ClientSession, stall_seconds: float) -> None:
+        self._session = session
+        self._stall_seconds = stall_seconds
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, rpc_url: str, stall_seconds: float) -> AsyncIterator["Ipfs"]:
+        """Make a client; `stall_seconds` is how long the node may be silent."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
+        async with aiohttp.ClientSession(
+            base_url=rpc_url.rstrip("/") + "/api/v0/", timeout=timeout, json_serialize=_dumps
+        ) as session:
+            yield cls(session, stall_seconds)
+
+    async def add(self, content: AsyncIterable[bytes], path: Path | None) -> Added:
+        """Add and pin a file. With `path` the node's filestore refers to the file there instead of copying it.
+
+        `path` must be what `content` is read from, under the parent of the node's IPFS_PATH.
+
+        Raises:
+            IpfsUnavailable: The node is away or refused; `add` may be repeated, the same bytes give the same CID.
+        """
+        parameters = {
+            "cid-version": "1",
+            "raw-leaves": "true",
+            "chunker": f"size-{CHUNK_BYTES}",
+            "pin": "true",
+            "quieter": "true",
+            "nocopy": "false" if path is None else "true",
+        }
+        headers = {} if path is None else {"Abspath": quote(str(path))}
+        with aiohttp.MultipartWriter("form-data") as form:
+            part = form.append(content, {"Content-Type": "application/octet-stream", **headers})
+            part.set_content_disposition("form-data", name="file", filename="archive")
+        # The node is silent while it takes the body: the body's own progress is what the caller's lease watches.
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
+        answer = await self._call("add", parameters, form, limits)
+        lines = [orjson.loads(line) for line in answer.splitlines() if line.strip()]
+        if not lines or "Hash" not in lines[-1]:
+            raise IpfsUnavailable(f"Kubo's add ended without a CID: {answer[:200]!r}")
+        return Added(lines[-1]["Hash"])
+
+    async def dag_size(self, cid: str) -> int:
+        """Return `cumulativeSize` of a CID in bytes: all its blocks together."""
+        answer = orjson.loads(await self._call("files/stat", {"arg": f"/ipfs/{cid}"}))
+        return int(answer["CumulativeSize"])
+
+    async def unpin(self, cid: str) -> None:
+        """Unpin a CID; one that is not pinned is fine."""
+        try:
+            await self._call("pin/rm", {"arg": cid})
+        except IpfsUnavailable as error:
+            if _NOT_PINNED not in str(error):
+                raise
+
+    async def collect_garbage(self) -> None:
+        """Remove all that is not pinned from the node's store; takes a while, and holds up adds."""
+        limits = aiohttp.ClientTimeout(total=3600, sock_connect=5)
+        answer = await self._call("repo/gc", {"quiet": "true", "stream-errors": "false"}, limits=limits)
+        if b'"Error":"' in answer and b'"Error":""' not in answer:
+            raise IpfsUnavailable(f"Kubo's garbage collection: {answer[:300]!r}")
+
+    async def ping(self) -> None:
+        """Raise IpfsUnavailable unless the node answers."""
+        await self._call("version", {})
+
+    async def _call(
+        self,
+        command: str,
+        parameters: dict[str, str],
+        body: aiohttp.MultipartWriter | None = None,
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> bytes:
+        try:
+            async with self._session.post(
+                command, params=parameters, data=body, timeout=limits or self._session.timeout
+            ) as response:
+                answer = await response.read()
+                if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
+                    raise IpfsUnavailable(f"Kubo's {command}: {_message(answer, response.status)}")
+                return answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise IpfsUnavailable(f"Kubo's {command} got no answer: {brief(error)}") from error
+
+
+def _message(answer: bytes, status: int) -> str:
+    try:
+        return str(orjson.loads(answer)["Message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"HTTP {status} {answer[:200]!r}"
+
+
+def _dumps(value: object) -> str:
+    return orjson.dumps(value).decode()

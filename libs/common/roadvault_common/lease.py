@@ -1,0 +1,204 @@
+"""Leases: the only code that knows the five columns a stage of work has on its row (see `schema/`).
+
+A row is due when its stage's `due` has passed. `claim` is one compare-and-set UPDATE by the database's clock: it
+moves `due` forward by the lease's length, writes a random token and counts the attempt. Progress moves `due` further;
+a worker that dies or hangs stops doing so, and the row is due again by itself. Every closing write names the token.
+"""
+
+import random
+import secrets
+from dataclasses import dataclass, field
+
+from roadvault_common.db import Database, Row, Transaction
+from roadvault_common.errors import LeaseLost
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
+
+REASON_LENGTH = 500
+"""Characters of a `<stage>_reason` column."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of work on the rows of one table. Times are in seconds.
+
+    `deadline` bounds one attempt however much it progresses; `max_attempts` bounds the attempts; between them waits
+    `backoff` doubled each time, at most `backoff_max`, with jitter.
+    """
+
+    name: str
+    table: str
+    key: str
+    deadline: float
+    max_attempts: int
+    backoff: float = 2
+    backoff_max: float = 3600
+
+    def column(self, suffix: str) -> str:
+        """Return the name of one of the stage's columns."""
+        return f"{self.name}_{suffix}"
+
+    def wait(self, attempt: int) -> float:
+        """Return the seconds to wait after attempt number `attempt`."""
+        longest = min(self.backoff * 2 ** min(attempt - 1, 30), self.backoff_max)
+        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
+
+
+PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8)
+PIN = Stage("pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12)
+DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=20)
+ORDER = Stage("order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30)
+FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12)
+CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20)
+EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
+STAGES = (PACK, PIN, DROP, ORDER, FETCH, CALLBACK, EXPIRE)
+
+
+@dataclass
+class Lease:
+    """The right to work on one row until `seconds` pass without progress."""
+
+    stage: Stage
+    row_id: int
+    token: str
+    attempt: int
+    seconds: float
+    done: int = field(default=0, init=False)
+    """Bytes (or steps) worked off so far; the lease is extended only when this has moved."""
+    lost: bool = field(default=False, init=False)
+    closed: bool = field(default=False, init=False)
+
+    def progress(self, amount: int = 1) -> None:
+        """Note that `amount` bytes (or steps) were worked off. May be called from a thread.
+
+        Raises:
+            LeaseLost: The row is no longer ours; stop at once and write nothing.
+        """
+        if self.lost:
+            raise LeaseLost(f"{self.stage.name} {self.row_id}: the lease has passed to another worker")
+        self.done += amount
+
+
+async def due_rows(db: Database, stage: Stage, limit: int) -> list[int]:
+    """Return the ids of up to `limit` rows that are due, the longest due first."""
+    due = stage.column("due")
+    rows = await db.fetch_all(
+        f"SELECT {stage.key} AS id FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {due} <= UTC_TIMESTAMP(6) ORDER BY {due} LIMIT %s",
+        (limit,),
+    )
+    return [row["id"] for row in rows]
+
+
+async def seconds_to_next(db: Database, stage: Stage) -> float | None:
+    """Return the seconds until the next row is due (negative: it already is), or None if none is waiting."""
+    due = stage.column("due")
+    row = await db.fetch_one(
+        f"SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN({due})) AS us FROM {stage.table}"  # noqa: S608
+    )
+    return None if row is None or row["us"] is None else float(row["us"]) / 1e6
+
+
+async def count_due(db: Database, stage: Stage, most: int = 10_000) -> int:
+    """Return how many rows are due, counting no further than `most`."""
+    return await _count(db, stage, f"{stage.column('due')} <= UTC_TIMESTAMP(6)", most)
+
+
+async def count_failed(db: Database, stage: Stage, most: int = 10_000) -> int:
+    """Return how many rows have failed for good in this stage, counting no further than `most`."""
+    return await _count(db, stage, f"{stage.column('failed_at')} IS NOT NULL", most)
+
+
+async def _count(db: Database, stage: Stage, where: str, most: int) -> int:
+    row = await db.fetch_one(
+        f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM {stage.table} WHERE {where} LIMIT %s) AS some",  # noqa: S608
+        (most,),
+    )
+    return int(row["n"]) if row else 0
+
+
+async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
+    """Take the row if it is due and nobody works on it; None otherwise."""
+    due, token, attempts = stage.column("due"), secrets.token_hex(16), stage.column("attempts")
+    # The plain read keeps an event about a row that is not due from waiting for that row's lock.
+    row = await db.fetch_one(
+        f"SELECT {attempts} AS attempts FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {stage.key} = %s AND {due} <= UTC_TIMESTAMP(6)",
+        (row_id,),
+    )
+    if row is None:
+        return None
+    taken = await db.execute(
+        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"  # noqa: S608
+        f" {stage.column('token')} = %s, {attempts} = {attempts} + 1"
+        f" WHERE {stage.key} = %s AND {due} <= UTC_TIMESTAMP(6)",
+        (seconds, token, row_id),
+    )
+    return Lease(stage, row_id, token, int(row["attempts"]) + 1, seconds) if taken else None
+
+
+async def extend(db: Database, lease: Lease) -> bool:
+    """Move the end of the lease to its full length from now; False if it is no longer ours."""
+    stage = lease.stage
+    held = await db.execute(
+        f"UPDATE {stage.table} SET {stage.column('due')} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"  # noqa: S608
+        f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
+        (lease.seconds, lease.row_id, lease.token),
+    )
+    return held == 1
+
+
+async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
+    """Write the outcome and end the lease, in the caller's transaction, with whatever else that writes.
+
+    Raises:
+        LeaseLost: The row is no longer ours; the transaction must not commit.
+    """
+    args: tuple[object, ...]
+    match outcome:
+        case Done(again_after=None):
+            change, args = "{due} = NULL, {attempts} = 0, {reason} = NULL, {failed_at} = NULL", ()
+        case Done(again_after=seconds):
+            change, args = "{due} = {now} + INTERVAL %s SECOND, {attempts} = 0, {reason} = NULL", (seconds,)
+        case Retry(reason, after, counts):
+            seconds = lease.stage.wait(lease.attempt) if after is None else after
+            kept = "{attempts}" if counts else "GREATEST({attempts} - 1, 0)"
+            change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {attempts} = " + kept
+            args = (seconds, reason[:REASON_LENGTH])
+        case Failed(reason):
+            change, args = "{due} = NULL, {reason} = %s, {failed_at} = {now}", (reason[:REASON_LENGTH],)
+    await _end(tx, lease, change, args)
+
+
+async def hand_back(tx: Transaction, lease: Lease) -> None:
+    """Make the row due again at once, as if it had not been claimed: for work cut short by a shutdown."""
+    await _end(tx, lease, "{due} = {now}, {attempts} = GREATEST({attempts} - 1, 0)", ())
+
+
+async def revive(tx: Transaction, stage: Stage, row_id: int) -> bool:
+    """Give a failed row a new start, for a person who pressed "retry"; False if it has not failed."""
+    row: int = await tx.execute(
+        f"UPDATE {stage.table} SET {stage.column('due')} = UTC_TIMESTAMP(6), {stage.column('attempts')} = 0,"  # noqa: S608
+        f" {stage.column('failed_at')} = NULL WHERE {stage.key} = %s AND {stage.column('failed_at')} IS NOT NULL",
+        (row_id,),
+    )
+    return row == 1
+
+
+async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:
+    """Return `attempts`, `reason` and `failed_at` of a row, or None if there is no such row."""
+    columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))
+    return await db.fetch_one(f"SELECT {columns} FROM {stage.table} WHERE {stage.key} = %s", (row_id,))  # noqa: S608
+
+
+async def _end(tx: Transaction, lease: Lease, change: str, args: tuple[object, ...]) -> None:
+    stage = lease.stage
+    names = {name: stage.column(name) for name in ("due", "attempts", "reason", "failed_at")}
+    held = await tx.execute(
+        f"UPDATE {stage.table} SET {change.format(now='UTC_TIMESTAMP(6)', **names)}, {stage.column('token')} = NULL"  # noqa: S608
+        f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
+        (*args, lease.row_id, lease.token),
+    )
+    if held != 1:
+        lease.lost = True
+        raise LeaseLost(f"{stage.name} {lease.row_id}: the lease has passed to another worker")
+    lease.closed = True

@@ -1,0 +1,213 @@
+"""Work on the rows of one stage: claim, do, close. A sweep and an event handler call the same `Worker.work`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from roadvault_common import lease as leases
+from roadvault_common import metrics
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database, Transaction
+from roadvault_common.errors import LeaseLost, PermanentError, TransientError, brief
+from roadvault_common.lease import Lease, Stage
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
+
+log = structlog.get_logger()
+
+Do = Callable[[Lease], Awaitable[Outcome]]
+OnFailed = Callable[[Transaction, int, str], Awaitable[None]]
+
+_AFTER_TROUBLE = 1.0
+"""Seconds before a sweep looks again when the database is away or a due row waits for a slot."""
+
+
+class Worker:
+    """Does one stage's work on its rows, at most `concurrency` at once.
+
+    `do` works on one row and returns its outcome. It may close the lease itself, in the transaction that writes its
+    results; otherwise the outcome is written here. `on_failed` writes what else a failure means, in that transaction.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        do: Do,
+        db: Database,
+        bus: Bus,
+        *,
+        lease_seconds: float,
+        concurrency: int,
+        on_failed: OnFailed | None = None,
+    ) -> None:
+        self.stage = stage
+        self._do = do
+        self._db = db
+        self._bus = bus
+        self._lease_seconds = lease_seconds
+        self._concurrency = concurrency
+        self._slots = asyncio.Semaphore(concurrency)
+        self._on_failed = on_failed
+        self._nudge = asyncio.Event()
+
+    async def work(self, row_id: int) -> Outcome | None:
+        """Work on the row if it is due and free; return how it ended, or None if it was not claimable."""
+        async with self._slots:
+            lease = await leases.claim(self._db, self.stage, row_id, self._lease_seconds)
+            if lease is None:
+                return None
+            with (
+                structlog.contextvars.bound_contextvars(**{self.stage.key: row_id, "stage": self.stage.name}),
+                metrics.STAGE_SECONDS.labels(self.stage.name).time(),
+            ):
+                outcome = await self._attempt(lease)
+            metrics.STAGE_OUTCOMES.labels(self.stage.name, type(outcome).__name__.lower()).inc()
+            if not isinstance(outcome, Done) or outcome.again_after is not None:
+                self._nudge.set()
+            return outcome
+
+    async def _attempt(self, lease: Lease) -> Outcome:
+        if lease.attempt > self.stage.max_attempts:
+            reason = f"given up after {self.stage.max_attempts} attempts; the last: {await self._last_reason(lease)}"
+            return await self._close(lease, Failed(reason))
+        pulse = asyncio.create_task(self._pulse(lease, asyncio.current_task()))
+        written = False
+        try:
+            async with asyncio.timeout(self.stage.deadline):
+                outcome = await self._do(lease)
+            written = lease.closed
+        except asyncio.CancelledError:
+            return await self._cancelled(lease)
+        except TimeoutError:
+            outcome = Retry(f"not done within {self.stage.deadline:.0f} s")
+        except LeaseLost as error:
+            log.warning("lease lost", error=brief(error))
+            return Retry(brief(error))
+        except TransientError as error:
+            outcome = Retry(brief(error))
+        except PermanentError as error:
+            outcome = Failed(brief(error))
+        except Exception as error:
+            log.exception("unexpected error")
+            outcome = Retry(brief(error))
+        finally:
+            pulse.cancel()
+            with suppress(asyncio.CancelledError):
+                await pulse
+            lease.lost = True  # a thread that still runs for this lease stops at its next progress
+        return outcome if written else await self._close(lease, outcome)
+
+    async def _pulse(self, lease: Lease, task: asyncio.Task[object] | None) -> None:
+        """Extend the lease while there is progress; stop the work once the lease is no longer ours."""
+        seen = 0
+        while not lease.closed:
+            await asyncio.sleep(lease.seconds / 4)
+            if lease.done == seen or lease.closed:
+                continue
+            seen = lease.done
+            try:
+                held = await leases.extend(self._db, lease)
+            except TransientError:
+                continue  # the lease lasts a while yet; the next pulse may get through
+            if not held and task is not None and not lease.closed:
+                lease.lost = True
+                task.cancel()
+                return
+
+    async def _cancelled(self, lease: Lease) -> Outcome:
+        """Tell a lost lease from a shutdown: the first ends here, the second hands the row back."""
+        if lease.lost:
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            log.warning("lease lost")
+            return Retry("the lease has passed to another worker")
+        if not lease.closed:
+            with suppress(LeaseLost, TransientError):
+                async with asyncio.timeout(5), self._db.transaction() as tx:
+                    await leases.hand_back(tx, lease)
+        raise asyncio.CancelledError
+
+    async def _close(self, lease: Lease, outcome: Outcome) -> Outcome:
+        match outcome:
+            case Retry(reason, after):
+                log.warning("will be tried again", reason=reason, after=after, attempt=lease.attempt)
+            case Failed(reason):
+                log.error("failed", reason=reason, attempt=lease.attempt)
+            case Done():
+                pass
+        try:
+            await self._db.transact(lambda tx: self._write(tx, lease, outcome))
+        except LeaseLost as error:
+            log.warning("lease lost", error=brief(error))
+        except TransientError as error:
+            # Nothing is lost: the lease runs out, and the row is due again.
+            log.warning("the outcome could not be written", error=brief(error))
+        else:
+            if isinstance(outcome, Failed):
+                await self._bus.dead_letter(self.stage.name, outcome.reason, row=lease.row_id)
+        return outcome
+
+    async def _write(self, tx: Transaction, lease: Lease, outcome: Outcome) -> None:
+        await leases.close(tx, lease, outcome)
+        if isinstance(outcome, Failed) and self._on_failed is not None:
+            await self._on_failed(tx, lease.row_id, outcome.reason)
+
+    async def _last_reason(self, lease: Lease) -> str:
+        row = await leases.failure(self._db, self.stage, lease.row_id)
+        return str(row["reason"]) if row and row["reason"] else "the worker died each time"
+
+    async def sweep_once(self) -> int:
+        """Work on the rows that are due now, a batch at most; return how many there were."""
+        rows = await leases.due_rows(self._db, self.stage, self._concurrency * 25)
+        await asyncio.gather(*(self.work(row_id) for row_id in rows))
+        return len(rows)
+
+    async def sweep(self, closing: asyncio.Event, seconds: float) -> None:
+        """Work on rows as they become due, looking at least every `seconds`, until `closing` is set."""
+        running: dict[int, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while not closing.is_set():
+                self._nudge.clear()
+                try:
+                    wait = await self._start_due(group, running, seconds)
+                except TransientError as error:
+                    log.warning("sweep will look again", stage=self.stage.name, error=brief(error))
+                    wait = min(seconds, _AFTER_TROUBLE)
+                await self._pause(closing, wait)
+
+    async def _start_due(
+        self, group: asyncio.TaskGroup, running: dict[int, asyncio.Task[None]], seconds: float
+    ) -> float:
+        """Start work on due rows while there are slots; return how long to wait before looking again."""
+        free = self._concurrency - len(running)
+        if free <= 0:
+            return seconds  # the end of any of them nudges
+        rows = await leases.due_rows(self._db, self.stage, self._concurrency)
+        started = [row_id for row_id in rows if row_id not in running][:free]
+        for row_id in started:
+            running[row_id] = group.create_task(self._work_from_sweep(row_id, running))
+        upcoming = await leases.seconds_to_next(self._db, self.stage)
+        if upcoming is None:
+            return seconds
+        return min(upcoming if upcoming > 0 else _AFTER_TROUBLE, seconds)
+
+    async def _work_from_sweep(self, row_id: int, running: dict[int, asyncio.Task[None]]) -> None:
+        try:
+            await self.work(row_id)
+        except TransientError as error:
+            log.warning("row stays due", stage=self.stage.name, row=row_id, error=brief(error))
+            await asyncio.sleep(_AFTER_TROUBLE)
+        finally:
+            del running[row_id]
+            self._nudge.set()
+
+    async def _pause(self, closing: asyncio.Event, seconds: float) -> None:
+        """Wait until the time is over, the service closes, or there is a reason to look sooner."""
+        waits = [asyncio.create_task(closing.wait()), asyncio.create_task(self._nudge.wait())]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()

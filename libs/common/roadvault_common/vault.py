@@ -1,0 +1,106 @@
+"""The data directory: where files are, and how they are written so that nothing half-done is ever taken for whole.
+
+Every file has its writer's random token in its name, is created exclusively, and is never renamed. What no row names
+is swept after hours by the service that writes there.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
+from io import FileIO
+from pathlib import Path
+
+from roadvault_common.errors import DiskFull, SettingsError
+
+RECEIVED = "received"
+ARCHIVES = "archives"
+DOWNLOADS = "downloads"
+FANOUT = 256
+"""Directories below `received/`, so that none of them grows large."""
+
+
+class Vault:
+    """Paths below the data directory; the database stores them relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def prepare(self) -> None:
+        """Make the directories, and check that they are one file system that can be written.
+
+        Raises:
+            SettingsError: They are not.
+        """
+        try:
+            for name in (RECEIVED, ARCHIVES, DOWNLOADS):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            for number in range(FANOUT):
+                (self.root / RECEIVED / f"{number:02x}").mkdir(exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"ROADVAULT_DATA_DIR can't be used: {error}") from error
+        devices = {(self.root / name).stat().st_dev for name in (RECEIVED, ARCHIVES, DOWNLOADS)}
+        if len(devices) != 1:
+            raise SettingsError(f"{self.root}: received, archives and downloads must be on one file system")
+
+    def path(self, relative: str) -> Path:
+        """Return the absolute path of what a row names.
+
+        Raises:
+            SettingsError: It points outside the data directory.
+        """
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root):
+            raise SettingsError(f"{relative!r} points outside the data directory")
+        return path
+
+    def free_bytes(self) -> int:
+        """Return the room left for an unprivileged writer."""
+        return shutil.disk_usage(self.root).free
+
+    def remove(self, relative: str) -> None:
+        """Remove a file if it is there."""
+        self.path(relative).unlink(missing_ok=True)
+
+    def older_than(self, directory: str, seconds: float) -> Iterator[str]:
+        """Yield the relative paths of files below `directory` that were not touched for `seconds`."""
+        limit = time.time() - seconds
+        for folder, _, names in os.walk(self.root / directory):
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    if path.stat().st_mtime < limit:
+                        yield str(path.relative_to(self.root))
+                except FileNotFoundError:
+                    continue
+
+
+@contextmanager
+def create(path: Path) -> Iterator[FileIO]:
+    """Create a file that must not exist yet; durable when the block ends well, gone when it does not.
+
+    Raises:
+        DiskFull: There was no room.
+    """
+    try:
+        with path.open("xb", buffering=0) as file:
+            yield file
+            os.fsync(file.fileno())
+        sync_directory(path.parent)
+    except BaseException as error:
+        if not isinstance(error, FileExistsError):
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in {ENOSPC, EDQUOT}:
+            raise DiskFull(f"no room on the disk for {path.name}") from error
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

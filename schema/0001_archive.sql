@@ -1,0 +1,165 @@
+-- The tables of the archive. Times are UTC; sizes are bytes; block heights are blocks; prices are planck.
+--
+-- A stage of work on a row has five columns, <stage>_due, _token, _attempts, _reason and _failed_at:
+--   due        when somebody may next take the row; NULL when this stage has nothing to do on it.
+--              A claim moves it forward by the length of the lease, so a lease that runs out is due again by itself.
+--   token      the lease that works on the row now; every closing write names it
+--   attempts   claims since the last success, counted when claimed, so that a crash loop counts too
+--   reason     why the last attempt did not succeed
+--   failed_at  when the stage gave up; a person can press "retry"
+-- roadvault_common/lease.py is the only code that knows this.
+
+CREATE TABLE folder_info (
+    folder_id      BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    open_slot      VARCHAR(100) NULL COMMENT 'the ingest worker that fills it; NULL once closed',
+    status         TINYINT      NOT NULL DEFAULT 0 COMMENT '0 open, 1 closed, 2 packed, 3 packing failed',
+    files          INT          NOT NULL DEFAULT 0,
+    bytes          BIGINT       NOT NULL DEFAULT 0,
+    zip_id         BIGINT       NULL,
+    close_at       DATETIME(6)  NOT NULL COMMENT 'the age at which an open folder closes',
+    closed_at      DATETIME(6)  NULL,
+    pack_due       DATETIME(6)  NULL,
+    pack_token     CHAR(32)     NULL,
+    pack_attempts  INT          NOT NULL DEFAULT 0,
+    pack_reason    VARCHAR(500) NULL,
+    pack_failed_at DATETIME(6)  NULL,
+    update_time    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    create_time    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    UNIQUE KEY one_open_folder_for_each_worker (open_slot),
+    KEY folder_status (status, close_at),
+    KEY folder_pack_due (pack_due),
+    KEY folder_pack_failed (pack_failed_at)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+CREATE TABLE file_upload_info (
+    file_id     BIGINT        NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    file_name   VARCHAR(255)  NOT NULL,
+    file_type   VARCHAR(32)   NOT NULL COMMENT 'the name''s extension in lower case, without the dot',
+    size        BIGINT        NOT NULL,
+    sha256      CHAR(64)      NOT NULL,
+    path        VARCHAR(200)  NULL COMMENT 'the uploaded file, below the data directory; NULL once dropped',
+    folder_id   BIGINT        NOT NULL,
+    zip_id      BIGINT        NULL COMMENT 'NOT NULL means packed',
+    zip_offset  BIGINT        NULL COMMENT 'where the file begins in the archive',
+    cb_url      VARCHAR(2048) NULL COMMENT 'mirrors the latest request',
+    status      TINYINT       NOT NULL DEFAULT 0 COMMENT 'mirrors: 0 not packed, 1 packed, 2 download requested, 3 downloading, 4 download failed, 5 callback done, 6 downloaded, 7 expired',
+    update_time DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    create_time DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    UNIQUE KEY file_path (path),
+    KEY file_folder (folder_id),
+    KEY file_zip (zip_id)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+CREATE TABLE zip_ipfs_info (
+    zip_id          BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    folder_id       BIGINT       NOT NULL,
+    zip_name        VARCHAR(100) NOT NULL,
+    path            VARCHAR(200) NULL COMMENT 'the local archive, below the data directory; NULL once dropped',
+    `key`           VARCHAR(255) NOT NULL COMMENT 'AES-256 key, wrapped by a master key (Fernet)',
+    iv              CHAR(32)     NOT NULL COMMENT 'initial counter block, hex',
+    size            BIGINT       NOT NULL COMMENT 'length of the archive',
+    files           INT          NOT NULL,
+    cid             VARCHAR(100) NULL,
+    dag_size        BIGINT       NULL COMMENT 'cumulativeSize of the CID: what an order declares',
+    status          TINYINT      NOT NULL DEFAULT 0 COMMENT '0 not ordered, 1 ordered, 2 order failed, 3 live, 4 expired',
+    replicas        INT          NOT NULL DEFAULT 0,
+    calculated_at   BIGINT       NULL COMMENT 'block of the first order, as the market says',
+    expired_on      BIGINT       NULL COMMENT 'block; NULL until the first replica',
+    expires_at      DATETIME(6)  NULL COMMENT 'expired_on as a time, estimated at the last check',
+    pinned_at       DATETIME(6)  NULL,
+    checked_at      DATETIME(6)  NULL COMMENT 'when the market was last asked',
+    replicated_at   DATETIME(6)  NULL COMMENT 'when the network was seen to hold enough replicas',
+    uploads_dropped_at DATETIME(6) NULL COMMENT 'when the uploaded plaintext was removed',
+    dropped_at      DATETIME(6)  NULL COMMENT 'when the local archive was removed',
+    pin_due         DATETIME(6)  NULL,
+    pin_token       CHAR(32)     NULL,
+    pin_attempts    INT          NOT NULL DEFAULT 0,
+    pin_reason      VARCHAR(500) NULL,
+    pin_failed_at   DATETIME(6)  NULL,
+    drop_due        DATETIME(6)  NULL,
+    drop_token      CHAR(32)     NULL,
+    drop_attempts   INT          NOT NULL DEFAULT 0,
+    drop_reason     VARCHAR(500) NULL,
+    drop_failed_at  DATETIME(6)  NULL,
+    order_due       DATETIME(6)  NULL,
+    order_token     CHAR(32)     NULL,
+    order_attempts  INT          NOT NULL DEFAULT 0,
+    order_reason    VARCHAR(500) NULL,
+    order_failed_at DATETIME(6)  NULL,
+    update_time     DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    create_time     DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    UNIQUE KEY one_archive_for_each_folder (folder_id),
+    KEY zip_path (path),
+    KEY zip_pin_due (pin_due),
+    KEY zip_pin_failed (pin_failed_at),
+    KEY zip_drop_due (drop_due),
+    KEY zip_drop_failed (drop_failed_at),
+    KEY zip_order_due (order_due),
+    KEY zip_order_failed (order_failed_at)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- One row for each request to get a file back.
+CREATE TABLE download_info (
+    download_id        BIGINT        NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    file_id            BIGINT        NOT NULL,
+    cb_url             VARCHAR(2048) NOT NULL,
+    open_key           CHAR(64)      NULL COMMENT 'SHA-256 of file id and cb_url while the request is open: the same again joins it',
+    status             TINYINT       NOT NULL DEFAULT 0 COMMENT '0 requested, 1 extracted, 2 called back, 3 failed, 4 expired',
+    path               VARCHAR(200)  NULL COMMENT 'the extracted file, below the data directory; NULL once removed',
+    source             VARCHAR(10)   NULL COMMENT 'where the bytes came from: received, archive or ipfs',
+    extracted_at       DATETIME(6)   NULL,
+    link_expires_at    DATETIME(6)   NULL COMMENT 'written before each callback; the extraction is kept at least until then',
+    called_back_at     DATETIME(6)   NULL,
+    fetch_due          DATETIME(6)   NULL,
+    fetch_token        CHAR(32)      NULL,
+    fetch_attempts     INT           NOT NULL DEFAULT 0,
+    fetch_reason       VARCHAR(500)  NULL,
+    fetch_failed_at    DATETIME(6)   NULL,
+    callback_due       DATETIME(6)   NULL,
+    callback_token     CHAR(32)      NULL,
+    callback_attempts  INT           NOT NULL DEFAULT 0,
+    callback_reason    VARCHAR(500)  NULL,
+    callback_failed_at DATETIME(6)   NULL,
+    expire_due         DATETIME(6)   NULL,
+    expire_token       CHAR(32)      NULL,
+    expire_attempts    INT           NOT NULL DEFAULT 0,
+    expire_reason      VARCHAR(500)  NULL,
+    expire_failed_at   DATETIME(6)   NULL,
+    update_time        DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    create_time        DATETIME(6)   NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    UNIQUE KEY one_open_request (open_key),
+    KEY download_file (file_id),
+    KEY download_path (path),
+    KEY download_fetch_due (fetch_due),
+    KEY download_fetch_failed (fetch_failed_at),
+    KEY download_callback_due (callback_due),
+    KEY download_callback_failed (callback_failed_at),
+    KEY download_expire_due (expire_due),
+    KEY download_expire_failed (expire_failed_at)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- One row for each purchase, committed before the extrinsic is submitted.
+CREATE TABLE order_info (
+    order_id       BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    zip_id         BIGINT       NOT NULL,
+    term           INT          NULL COMMENT '1 for the first purchase, 2 for its renewal, ...; NULL once it is known to have bought nothing',
+    account        VARCHAR(64)  NOT NULL COMMENT 'SS58 address that pays',
+    in_flight      TINYINT      NULL DEFAULT 1 COMMENT 'NULL once settled: one extrinsic in flight for each account',
+    status         TINYINT      NOT NULL DEFAULT 0 COMMENT '0 intended, 1 bought, 2 refused by the market, 3 never included',
+    cid            VARCHAR(100) NOT NULL,
+    declared_size  BIGINT       NOT NULL,
+    nonce          BIGINT       NOT NULL,
+    era_birth      BIGINT       NOT NULL COMMENT 'block; the first in which the extrinsic is valid',
+    era_death      BIGINT       NOT NULL COMMENT 'block; from here on the extrinsic can no longer be included',
+    extrinsic_hash CHAR(66)     NOT NULL,
+    extrinsic      TEXT         NOT NULL COMMENT 'the signed bytes, hex: what is sent, and sent again',
+    price          DECIMAL(39)  NOT NULL COMMENT 'planck, as quoted before buying',
+    block          BIGINT       NULL COMMENT 'the finalized block it is in',
+    reason         VARCHAR(500) NULL,
+    settled_at     DATETIME(6)  NULL,
+    update_time    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    create_time    DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    UNIQUE KEY one_purchase_for_each_term (zip_id, term),
+    UNIQUE KEY one_in_flight_for_each_account (account, in_flight),
+    UNIQUE KEY order_extrinsic (extrinsic_hash)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
