@@ -4,13 +4,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from roadvault_common.bus import Handler, HandlerTable
 from roadvault_common.config import Settings
-from roadvault_common.errors import RoadVaultError, brief
+from roadvault_common.errors import RoadVaultError, TransientError, brief
+from roadvault_common.events import Event
 
 log = structlog.get_logger()
 
@@ -20,6 +23,30 @@ Check = Callable[[], Awaitable[None]]
 """Raises a RoadVaultError, saying what is missing, unless all is well."""
 
 _CHECK_SECONDS = 5.0
+
+
+def bind(handlers: HandlerTable, service: object) -> dict[type[Event], Handler]:
+    """Return a service's table of handlers with the service as their first argument."""
+    return {event: partial(handler, service) for event, handler in handlers.items()}
+
+
+async def repeat(work: Callable[[], Awaitable[None]], closing: asyncio.Event, seconds: float) -> None:
+    """Do `work` now and `seconds` after it ended, until `closing` is set; a server that is away skips its turn."""
+    while not closing.is_set():
+        try:
+            await work()
+        except TransientError as error:
+            log.warning("will be done later", work=getattr(work, "__name__", "work"), error=brief(error))
+        await pause(closing, seconds)
+
+
+async def pause(closing: asyncio.Event, seconds: float) -> None:
+    """Wait for `seconds`, or until `closing` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await closing.wait()
+    except TimeoutError:
+        return
 
 
 async def run(settings: Settings, jobs: Sequence[Job], checks: Mapping[str, Check]) -> None:

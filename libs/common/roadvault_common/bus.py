@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 Handler = Callable[[Any], Awaitable[object]]
 """Takes an event of the type it is registered for."""
+HandlerTable = Mapping[type[Event], Callable[[Any, Any], Awaitable[object]]]
+"""What each `handlers.py` ends with: who handles what; a handler takes the service and the event."""
 
 _EMIT_SECONDS = 1.0
 """An emit that takes longer is given up: the row is committed, a sweep will find it."""

@@ -44,7 +44,8 @@ class Settings(DatabaseSettings):
     drain_seconds: float = Field(
         30, ge=0, title="Drain", description="seconds that work in hand gets when the service is told to stop"
     )
-    concurrency: int = Field(2, ge=1, title="Concurrency", description="rows worked on at once in each stage")
+    concurrency: int = Field(4, ge=1, title="Concurrency", description="rows worked on at once in each stage")
+    event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
 
 
 class VaultSettings(Settings):

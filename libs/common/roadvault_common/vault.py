@@ -4,10 +4,11 @@ Every file has its writer's random token in its name, is created exclusively, an
 is swept after hours by the service that writes there.
 """
 
+import asyncio
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from io import FileIO
@@ -20,6 +21,9 @@ ARCHIVES = "archives"
 DOWNLOADS = "downloads"
 FANOUT = 256
 """Directories below `received/`, so that none of them grows large."""
+
+_SWEEP_BATCH = 500
+"""Paths looked up in one query."""
 
 
 class Vault:
@@ -64,8 +68,24 @@ class Vault:
         """Remove a file if it is there."""
         self.path(relative).unlink(missing_ok=True)
 
-    def older_than(self, directory: str, seconds: float) -> Iterator[str]:
-        """Yield the relative paths of files below `directory` that were not touched for `seconds`."""
+    async def sweep_unnamed(
+        self, directory: str, seconds: float, named: Callable[[list[str]], Awaitable[set[str]]]
+    ) -> int:
+        """Remove files below `directory` untouched for `seconds` that no row names; return how many.
+
+        `named` takes relative paths and returns those that a row names; it is asked after the age was seen, so a
+        file that a late COMMIT named is kept.
+        """
+        removed = 0
+        old = await asyncio.to_thread(lambda: list(self._older_than(directory, seconds)))
+        for start in range(0, len(old), _SWEEP_BATCH):
+            batch = old[start : start + _SWEEP_BATCH]
+            for relative in set(batch) - await named(batch):
+                await asyncio.to_thread(self.remove, relative)
+                removed += 1
+        return removed
+
+    def _older_than(self, directory: str, seconds: float) -> Iterator[str]:
         limit = time.time() - seconds
         for folder, _, names in os.walk(self.root / directory):
             for name in names:
@@ -95,6 +115,13 @@ def create(path: Path) -> Iterator[FileIO]:
         if isinstance(error, OSError) and error.errno in {ENOSPC, EDQUOT}:
             raise DiskFull(f"no room on the disk for {path.name}") from error
         raise
+
+
+def write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write all of `data`; an unbuffered file may take only a part at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def sync_directory(path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Wires the packer together and runs it."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from roadvault_common import app, log, metrics
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import MasterKeys
+from roadvault_common.db import Database
+from roadvault_common.lease import PACK
+from roadvault_common.vault import Vault
+from roadvault_packer.config import PackerSettings
+from roadvault_packer.handlers import HANDLERS
+from roadvault_packer.service import Packer
+
+
+async def serve() -> None:
+    """Run the packer until it is told to stop."""
+    settings = PackerSettings()
+    log.configure("packer", settings)
+    vault = Vault(settings.data_dir)
+    vault.prepare()
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "packer"))
+        packer = Packer(settings, db, bus, vault, MasterKeys(settings.master_keys))
+        handlers = app.bind(HANDLERS, packer)
+        samples = [metrics.rows(db, [PACK]), metrics.disk(vault.root), bus.lag(handlers)]
+        jobs: list[app.Job] = [
+            partial(bus.listen, handlers, concurrency=settings.event_concurrency),
+            partial(packer.packing.sweep, seconds=settings.sweep_seconds),
+            partial(app.repeat, packer.sweep_orphans, seconds=3600),
+            partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+        ]
+        await app.run(settings, jobs, {"database": db.ping})
+
+
+def main() -> None:
+    """Start the process (console script `roadvault-packer`)."""
+    app.main(serve)
+
+
+if __name__ == "__main__":
+    main()

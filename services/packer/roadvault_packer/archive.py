@@ -1,0 +1,191 @@
+"""Writes an archive: a 7z container with the COPY method, encrypted on the way with AES-256-CTR.
+
+Packing, checking each file's SHA-256 and encrypting are one pass, and there is no temporary file. Because COPY stores
+each member in one piece and CTR can start anywhere, an offset and a size are all it takes to read one file back.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+import orjson
+import py7zr
+
+from roadvault_common.crypto import ArchiveKey
+from roadvault_common.errors import IntegrityError
+from roadvault_common.vault import create, write_all
+
+MANIFEST = "manifest.json"
+MANIFEST_VERSION = 1
+_SIGNATURE_HEADER_BYTES = 32
+"""The 7z signature header, which py7zr writes twice: as a placeholder, and when all else is known."""
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
+_NAME_BYTES = 180
+"""Of a member's safe name; with its number it stays under the 255 bytes of common file systems."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file to pack; `path` is relative to the data directory, None once it was dropped."""
+
+    file_id: int
+    file_name: str
+    size: int
+    sha256: str
+    path: str | None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What came out: the archive's length in bytes, and where each file begins in it, by file id."""
+
+    size: int
+    offsets: dict[int, int]
+
+
+def pack(
+    folder_id: int, members: Sequence[Member], root: Path, target: Path, key: ArchiveKey, progress: Progress
+) -> Packed:
+    """Write the archive of `members` (read below `root`) to the new file `target`. Blocks; run it in a thread.
+
+    Raises:
+        IntegrityError: A file is missing, or is not what its row says.
+        DiskFull: There was no room for the archive.
+        FileExistsError: `target` exists already.
+    """
+    offsets: dict[int, int] = {}
+    with create(target) as file:
+        writer = _EncryptedWriter(file, key)
+        with py7zr.SevenZipFile(cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}]) as container:
+            for member in members:
+                offsets[member.file_id] = writer.tell()
+                _write_member(container, member, root, progress)
+            manifest = _manifest(folder_id, members, offsets)
+            container.writef(io.BytesIO(manifest), MANIFEST)
+        writer.finish()
+        return Packed(writer.length, offsets)
+
+
+def member_name(file_id: int, file_name: str) -> str:
+    """Return a name that is safe on any file system, and unique by its number."""
+    safe = _UNSAFE.sub("_", file_name).rstrip(". ")
+    return f"{file_id}-" + safe.encode()[:_NAME_BYTES].decode(errors="ignore")
+
+
+def _write_member(container: py7zr.SevenZipFile, member: Member, root: Path, progress: Progress) -> None:
+    if member.path is None:
+        raise IntegrityError(f"file {member.file_id}: the upload was dropped before its folder was packed")
+    try:
+        with (root / member.path).open("rb", buffering=0) as source:
+            reader = _CheckedReader(source, progress)
+            container.writef(cast("IO[bytes]", reader), member_name(member.file_id, member.file_name))
+            reader.check(member)
+    except FileNotFoundError as error:
+        raise IntegrityError(f"file {member.file_id}: the upload {member.path} is missing from the disk") from error
+
+
+def _manifest(folder_id: int, members: Sequence[Member], offsets: dict[int, int]) -> bytes:
+    files = [
+        {
+            "fileID": member.file_id,
+            "name": member.file_name,
+            "member": member_name(member.file_id, member.file_name),
+            "size": member.size,
+            "sha256": member.sha256,
+            "offset": offsets[member.file_id],
+        }
+        for member in members
+    ]
+    body = {"version": MANIFEST_VERSION, "folder": folder_id, "files": files}
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2)
+
+
+class _CheckedReader(io.BufferedIOBase):
+    """Reads a file for py7zr, which first measures it by seeking, and hashes what passes."""
+
+    def __init__(self, source: io.FileIO, progress: Progress) -> None:
+        self._source = source
+        self._progress = progress
+        self._hash = hashlib.sha256()
+        self._length = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._source.read(-1 if size is None else size) or b""
+        self._hash.update(data)
+        self._length += len(data)
+        self._progress(len(data))
+        return data
+
+    def check(self, member: Member) -> None:
+        """Raise IntegrityError unless what passed is the file that the row names."""
+        if self._length != member.size:
+            raise IntegrityError(
+                f"file {member.file_id}: {member.path} has {self._length} bytes, its row says {member.size}"
+            )
+        if self._hash.hexdigest() != member.sha256:
+            raise IntegrityError(f"file {member.file_id}: {member.path} does not have the SHA-256 of its row")
+
+
+class _EncryptedWriter(io.RawIOBase):
+    """A seekable file for py7zr that encrypts what is written.
+
+    The signature header is held back and encrypted once, when it is final: the key stream is used once for each byte.
+    """
+
+    def __init__(self, file: io.FileIO, key: ArchiveKey) -> None:
+        self._file = file
+        self._key = key
+        self._stream = key.stream(_SIGNATURE_HEADER_BYTES)
+        self._head = bytearray(_SIGNATURE_HEADER_BYTES)
+        self._position = 0
+        self.length = 0
+        file.seek(_SIGNATURE_HEADER_BYTES)
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
+        self._position = origin + offset
+        return self._position
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # no other buffers come
+        end = self._position + len(data)
+        if end <= _SIGNATURE_HEADER_BYTES:
+            self._head[self._position : end] = data
+        elif self._position == max(self.length, _SIGNATURE_HEADER_BYTES):
+            write_all(self._file, self._stream.update(data))
+        else:
+            raise io.UnsupportedOperation(f"a write at {self._position} in an archive of {self.length} bytes")
+        self._position = end
+        self.length = max(self.length, end)
+        return len(data)
+
+    def finish(self) -> None:
+        """Write the head; the archive is complete after this."""
+        self._file.seek(0)
+        write_all(self._file, self._key.stream().update(bytes(self._head)))

@@ -1,0 +1,73 @@
+"""The packer: turns a closed folder into one encrypted archive."""
+
+import asyncio
+
+import structlog
+
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import ArchiveKey, MasterKeys
+from roadvault_common.db import Database
+from roadvault_common.errors import LeaseLost
+from roadvault_common.events import FolderSealed
+from roadvault_common.lease import PACK, Lease
+from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.outcome import Done, Failed, Outcome
+from roadvault_common.stage import Worker
+from roadvault_common.vault import ARCHIVES, Vault
+from roadvault_packer.archive import Packed, pack
+from roadvault_packer.config import PackerSettings
+from roadvault_packer.store import PackerStore, Sealed
+
+log = structlog.get_logger()
+
+
+class Packer:
+    """Packs folders; `packing` is the stage's worker."""
+
+    def __init__(self, settings: PackerSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._vault = vault
+        self._keys = keys
+        self._store = PackerStore(db)
+        self.packing = Worker(
+            PACK,
+            self._pack,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=settings.concurrency,
+            on_failed=self._store.mark_failed,
+        )
+
+    async def _pack(self, lease: Lease) -> Outcome:
+        folder = await self._store.folder(lease.row_id)
+        members = await self._store.files(lease.row_id)
+        if folder is None or not members:
+            return Failed("the folder has no files")
+        if len(members) != folder["files"]:
+            return Failed(f"the folder's row counts {folder['files']} files, there are {len(members)}")
+        name = f"{lease.row_id}-{lease.token}.7z.enc"
+        path = f"{ARCHIVES}/{name}"
+        key = ArchiveKey.new()
+        target = self._vault.path(path)
+        packed: Packed = await asyncio.to_thread(
+            pack, lease.row_id, members, self._vault.root, target, key, lease.progress
+        )
+        sealed = Sealed(path, name, self._keys.wrap(key.key), key.iv.hex(), packed)
+        try:
+            zip_id = await self._store.seal(lease, sealed)
+        except LeaseLost:
+            self._vault.remove(path)
+            raise  # on any other error a row may name the archive; if none does, the sweep of unnamed files takes it
+        STAGE_BYTES.labels(PACK.name).inc(packed.size)
+        log.info("folder sealed", zip_id=zip_id, files=len(members), bytes=packed.size)
+        await self._bus.emit(FolderSealed(zip_id=zip_id))
+        return Done()
+
+    async def sweep_orphans(self) -> None:
+        """Remove archives that no row names: attempts that were cut short."""
+        seconds = self._settings.orphan_hours * 3600
+        removed = await self._vault.sweep_unnamed(ARCHIVES, seconds, self._store.named)
+        if removed:
+            log.info("unnamed archives removed", files=removed)

@@ -1,0 +1,89 @@
+"""The packer's SQL."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from roadvault_common import lease as leases
+from roadvault_common.db import Database, Row, Transaction
+from roadvault_common.lease import Lease
+from roadvault_common.outcome import Done
+from roadvault_packer.archive import Member, Packed
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A finished archive, as its closing write records it. `path` is relative to the data directory."""
+
+    path: str
+    name: str
+    wrapped_key: str
+    iv: str
+    packed: Packed
+
+
+class PackerStore:
+    """Reads closed folders, writes archives."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def folder(self, folder_id: int) -> Row | None:
+        """Return the folder's `status`, `files`, `bytes` and `zip_id`."""
+        return await self._db.fetch_one(
+            "SELECT status, files, bytes, zip_id FROM folder_info WHERE folder_id = %s", (folder_id,)
+        )
+
+    async def files(self, folder_id: int) -> list[Member]:
+        """Return the folder's files in the order of their ids."""
+        rows = await self._db.fetch_all(
+            "SELECT file_id, file_name, size, sha256, path FROM file_upload_info WHERE folder_id = %s ORDER BY file_id",
+            (folder_id,),
+        )
+        return [Member(**row) for row in rows]
+
+    async def seal(self, lease: Lease, sealed: Sealed) -> int:
+        """Close the lease: the folder is packed, its archive is due for the pinner. Return the archive's id.
+
+        Raises:
+            LeaseLost: Another worker has the folder; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> int:
+            await leases.close(tx, lease, Done())
+            zip_id = await self._insert_archive(tx, lease.row_id, sealed)
+            offsets = [{"f": member, "o": offset} for member, offset in sealed.packed.offsets.items()]
+            await tx.execute(
+                "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"
+                " (file_id BIGINT PATH '$.f', zip_offset BIGINT PATH '$.o')) AS member USING (file_id)"
+                " SET file.zip_id = %s, file.zip_offset = member.zip_offset,"
+                " file.status = IF(file.status = 0, 1, file.status)",
+                (orjson.dumps(offsets).decode(), zip_id),
+            )
+            await tx.execute(
+                "UPDATE folder_info SET status = 2, zip_id = %s WHERE folder_id = %s", (zip_id, lease.row_id)
+            )
+            return zip_id
+
+        return await self._db.transact(write)
+
+    async def _insert_archive(self, tx: Transaction, folder_id: int, sealed: Sealed) -> int:
+        packed = sealed.packed
+        return await tx.insert(
+            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, iv, size, files, pin_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (folder_id, sealed.name, sealed.path, sealed.wrapped_key, sealed.iv, packed.size, len(packed.offsets)),
+        )
+
+    async def mark_failed(self, tx: Transaction, folder_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
+        """Note on the folder that it could not be packed."""
+        await tx.execute("UPDATE folder_info SET status = 3 WHERE folder_id = %s", (folder_id,))
+
+    async def named(self, paths: list[str]) -> set[str]:
+        """Return those of `paths` that are the local copy of an archive."""
+        marks = ", ".join(["%s"] * len(paths))
+        rows = await self._db.fetch_all(
+            f"SELECT path FROM zip_ipfs_info WHERE path IN ({marks})",  # noqa: S608 - only placeholders are put in
+            paths,
+        )
+        return {row["path"] for row in rows}
