@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -12,13 +13,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from roadvault_common.bus import Handler, HandlerTable
 from roadvault_common.config import Settings
-from roadvault_common.errors import RoadVaultError, TransientError, brief
+from roadvault_common.errors import RoadVaultError, SettingsError, TransientError, brief
 from roadvault_common.events import Event
 
 log = structlog.get_logger()
 
 Job = Callable[[asyncio.Event], Awaitable[None]]
 """Runs until the event it is given is set, then finishes what it has in hand and returns."""
+Middleware = Callable[
+    [web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[web.StreamResponse]
+]
 Check = Callable[[], Awaitable[None]]
 """Raises a RoadVaultError, saying what is missing, unless all is well."""
 
@@ -49,8 +53,14 @@ async def pause(closing: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def run(settings: Settings, jobs: Sequence[Job], checks: Mapping[str, Check]) -> None:
-    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz and /readyz beside them.
+async def run(
+    settings: Settings,
+    jobs: Sequence[Job],
+    checks: Mapping[str, Check],
+    routes: Sequence[web.AbstractRouteDef] = (),
+    middlewares: Sequence[Middleware] = (),
+) -> None:
+    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes` beside them.
 
     On the signal no new work is begun; work in hand has `settings.drain_seconds` to finish, then it is cancelled,
     which hands its rows back. A job that ends or fails by itself ends the service.
@@ -59,9 +69,9 @@ async def run(settings: Settings, jobs: Sequence[Job], checks: Mapping[str, Chec
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, closing.set)
-    runner = await _serve(settings, checks, closing)
-    tasks = [asyncio.ensure_future(job(closing)) for job in jobs]
-    try:
+    all_routes = [*health_routes(checks, closing), *routes]
+    async with site(all_routes, settings.http_host, settings.http_port, middlewares, settings.drain_seconds):
+        tasks = [asyncio.ensure_future(job(closing)) for job in jobs]
         stop = asyncio.create_task(closing.wait())
         done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         closing.set()
@@ -70,8 +80,6 @@ async def run(settings: Settings, jobs: Sequence[Job], checks: Mapping[str, Chec
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
-        await runner.cleanup()
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -80,15 +88,33 @@ async def run(settings: Settings, jobs: Sequence[Job], checks: Mapping[str, Chec
     log.info("closed")
 
 
-async def _serve(settings: Settings, checks: Mapping[str, Check], closing: asyncio.Event) -> web.AppRunner:
-    app = web.Application()
-    app.add_routes(health_routes(checks, closing))
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+@asynccontextmanager
+async def site(
+    routes: Sequence[web.AbstractRouteDef],
+    host: str,
+    port: int,
+    middlewares: Sequence[Middleware] = (),
+    drain_seconds: float = 5,
+) -> AsyncIterator[str]:
+    """Serve `routes` and yield the base URL; at the end requests in hand have `drain_seconds` to finish.
+
+    Raises:
+        SettingsError: The address is in use or not ours.
+    """
+    app = web.Application(middlewares=middlewares)
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=drain_seconds)
     await runner.setup()
-    await web.TCPSite(runner, settings.http_host, settings.http_port).start()
-    host, port = runner.addresses[0][:2]
-    log.info("started", metrics=f"http://{host}:{port}/metrics")
-    return runner
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise SettingsError(f"{host}:{port} can't be listened on: {error.strerror}") from error
+        url = "http://{}:{}".format(*runner.addresses[0][:2])
+        log.info("listening", url=url)
+        yield url
+    finally:
+        await runner.cleanup()
 
 
 def health_routes(checks: Mapping[str, Check], closing: asyncio.Event) -> list[web.RouteDef]:

@@ -64,8 +64,12 @@ class Worker:
                 outcome = await self._attempt(lease)
             metrics.STAGE_OUTCOMES.labels(self.stage.name, type(outcome).__name__.lower()).inc()
             if not isinstance(outcome, Done) or outcome.again_after is not None:
-                self._nudge.set()
+                self.nudge()
             return outcome
+
+    def nudge(self) -> None:
+        """Have the sweep look at once."""
+        self._nudge.set()
 
     async def _attempt(self, lease: Lease) -> Outcome:
         if lease.attempt > self.stage.max_attempts:

@@ -105,14 +105,23 @@ def create(path: Path) -> Iterator[FileIO]:
         DiskFull: There was no room.
     """
     try:
-        with path.open("xb", buffering=0) as file:
+        with disk_errors(path), path.open("xb", buffering=0) as file:
             yield file
             os.fsync(file.fileno())
         sync_directory(path.parent)
     except BaseException as error:
         if not isinstance(error, FileExistsError):
             path.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in {ENOSPC, EDQUOT}:
+        raise
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Raise DiskFull for what the operating system says when there is no room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {ENOSPC, EDQUOT}:
             raise DiskFull(f"no room on the disk for {path.name}") from error
         raise
 

@@ -1,0 +1,47 @@
+"""Wires ingest together and runs it."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from aiohttp import web
+
+from roadvault_common import app, log, metrics
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.links import Links
+from roadvault_common.vault import Vault
+from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
+from roadvault_ingest.pages import page_routes
+from roadvault_ingest.service import Ingest
+
+
+async def serve() -> None:
+    """Run ingest until it is told to stop."""
+    settings = IngestSettings()
+    log.configure("ingest", settings)
+    vault = Vault(settings.data_dir)
+    vault.prepare()
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url, size=32))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest"))
+        ingest = Ingest(settings, db, bus, vault)
+        links = Links(settings.link_secret)
+        public = link_routes(ingest, links, vault)
+        await stack.enter_async_context(app.site(public, settings.public_host, settings.public_port, [answer_problems]))
+        jobs: list[app.Job] = [
+            partial(app.repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
+            partial(app.repeat, ingest.sweep_orphans, seconds=3600),
+            partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
+        ]
+        routes: list[web.RouteDef] = [*api_routes(ingest), *page_routes(db, settings)]
+        await app.run(settings, jobs, {"database": db.ping}, routes, [answer_problems])
+
+
+def main() -> None:
+    """Start the process (console script `roadvault-ingest`)."""
+    app.main(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Ingest's settings."""
+
+import socket
+
+from pydantic import Field, model_validator
+
+from roadvault_common.config import VaultSettings
+from roadvault_common.links import LinkSettings
+
+CRUST_LIMIT_BYTES = 8 << 30
+"""Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
+CONTAINER_BYTES = 64 << 20
+"""More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
+
+
+class IngestSettings(VaultSettings, LinkSettings):
+    """Takes uploads and requests, serves the back-office and the signed links."""
+
+    http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
+    public_host: str = Field("127.0.0.1", title="Public address", description="address that serves signed links")
+    public_port: int = Field(7002, ge=0, le=65535, title="Public port", description="port of the same")
+    ingest_worker: str = Field(
+        "", max_length=100, title="Worker", description="name of this process's open folder; default host:port"
+    )
+    folder_bytes: int = Field(5_000_000_000, gt=0, title="Folder size", description="bytes that a folder never passes")
+    folder_files: int = Field(20_000, gt=0, title="Folder count", description="files that a folder never passes")
+    folder_age_seconds: float = Field(
+        86_400, gt=0, title="Folder age", description="seconds after its first file at which a folder closes"
+    )
+    upload_max_bytes: int | None = Field(
+        None, gt=0, title="Largest upload", description="bytes; default: the size of a folder"
+    )
+    upload_stall_seconds: float = Field(
+        60, gt=0, title="Slow client", description="seconds without a byte after which an upload is given up"
+    )
+    disk_margin_bytes: int = Field(
+        1 << 30, ge=0, title="Disk margin", description="bytes that stay free besides what packing needs"
+    )
+    orphan_hours: float = Field(
+        6, gt=0, title="Orphans", description="hours after which an upload that no row names is removed"
+    )
+
+    @property
+    def largest_upload(self) -> int:
+        """The longest file that is taken, in bytes."""
+        return self.upload_max_bytes or self.folder_bytes
+
+    @property
+    def worker(self) -> str:
+        """The name of this process's open folder."""
+        return self.ingest_worker or f"{socket.gethostname()}:{self.http_port}"[:100]
+
+    @model_validator(mode="after")
+    def _fit(self) -> "IngestSettings":
+        if self.folder_bytes > CRUST_LIMIT_BYTES - CONTAINER_BYTES:
+            raise ValueError("ROADVAULT_FOLDER_BYTES: an archive must stay under Crust's 8 GiB")
+        if self.largest_upload > self.folder_bytes:
+            raise ValueError("ROADVAULT_UPLOAD_MAX_BYTES must not be larger than ROADVAULT_FOLDER_BYTES")
+        return self

@@ -1,0 +1,141 @@
+"""What comes in over HTTP: the API on the intranet's port, signed links on the public one."""
+
+import mimetypes
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.multipart import MultipartReader
+
+from roadvault_common.errors import DiskFull, TransientError, brief
+from roadvault_common.links import BadLink, Links
+from roadvault_common.vault import Vault
+from roadvault_ingest.problems import NotMultipart, Problem, answer, refusal
+from roadvault_ingest.receive import Incoming, Received, receive
+from roadvault_ingest.service import Ingest
+from roadvault_ingest.states import describe
+
+log = structlog.get_logger()
+
+_REQUEST_BYTES = 16_384
+"""Longest body of a download request."""
+_SHOWN_TYPES = ("video/", "image/", "audio/")
+"""Media types that a link names to the browser; all else is a plain download."""
+
+
+def api_routes(ingest: Ingest) -> list[web.RouteDef]:
+    """Return the routes of the API."""
+
+    async def upload(request: web.Request) -> web.Response:
+        if request.content_type != "multipart/form-data":
+            raise NotMultipart("send the file as multipart/form-data, with the parts file and filename")
+        largest, stall = ingest.settings.largest_upload, ingest.settings.upload_stall_seconds
+
+        async def take(incoming: Incoming) -> Received:
+            return await receive(await _multipart(request), incoming, largest, stall)
+
+        return answer({"fileID": await ingest.upload(request.content_length, take)})
+
+    async def download(request: web.Request) -> web.Response:
+        fields = await _fields(request)
+        await ingest.request_download(_file_id(fields.get("fileID")), str(fields.get("cbUrl", "")))
+        return answer("ok")
+
+    async def file(request: web.Request) -> web.Response:
+        row, requests = await ingest.file(_file_id(request.match_info["file_id"]))
+        return answer(describe(row, requests))
+
+    async def expect(request: web.Request) -> None:
+        """Refuse a body that is too long before the client sends it (Expect: 100-continue)."""
+        ingest.check_length(request.content_length)
+        if request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    return [
+        web.post("/api/open/upload", upload, expect_handler=expect),
+        web.post("/api/open/downFile", download),
+        web.get("/api/open/file/{file_id}", file),
+    ]
+
+
+def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef]:
+    """Return the one route of the public listener."""
+
+    async def link(request: web.Request) -> web.StreamResponse:
+        try:
+            download_id = links.read(request.match_info["token"], datetime.now(UTC))
+        except BadLink as error:
+            return web.Response(status=403, text=f"{error}\n")
+        row = await ingest.extraction(download_id)
+        if row is None or row["path"] is None:
+            return web.Response(status=404, text="this file is no longer here; ask for it again\n")
+        return web.FileResponse(vault.path(row["path"]), headers=_download_headers(row["file_name"]))
+
+    return [web.get("/d/{token}", link)]
+
+
+@web.middleware
+async def answer_problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn what handlers raise into the API's shape."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return refusal(problem.status, brief(problem), problem.retry_after)
+    except DiskFull:
+        return refusal(507, "the disk is full; try again later", 60)
+    except TransientError as error:
+        log.warning("request failed", path=request.path, error=brief(error))
+        return refusal(503, "not possible right now; try again", 5)
+    except web.HTTPException as error:
+        if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
+            raise
+        return refusal(error.status, error.reason)
+    except ConnectionError:
+        log.info("client hung up", path=request.path)
+        raise
+    except Exception:
+        log.exception("request failed", path=request.path)
+        return refusal(500, "internal error; it has been logged")
+
+
+async def _multipart(request: web.Request) -> MultipartReader:
+    try:
+        return await request.multipart()
+    except (ValueError, AssertionError) as error:
+        raise Problem(f"the multipart body can't be read: {brief(error)}") from None
+
+
+async def _fields(request: web.Request) -> dict[str, object]:
+    """Return the fields of a JSON object or a form."""
+    if request.content_type == "application/json":
+        body = await request.content.read(_REQUEST_BYTES + 1)
+        try:
+            fields = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise Problem("the body is not JSON") from None
+        if not isinstance(fields, dict):
+            raise Problem("the body must be a JSON object with fileID and cbUrl")
+        return fields
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
+def _file_id(value: object) -> int:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:19]) < 1 << 63:
+        raise Problem("fileID must be a positive number")
+    return int(text)
+
+
+def _download_headers(name: str) -> dict[str, str]:
+    guessed = mimetypes.guess_type(name)[0] or ""
+    return {
+        "Content-Type": guessed if guessed.startswith(_SHOWN_TYPES) else "application/octet-stream",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }

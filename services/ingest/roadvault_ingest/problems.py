@@ -1,0 +1,71 @@
+"""What ingest answers when it can't do what it was asked: one shape, a code, a message, a fitting HTTP status."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from roadvault_common.errors import PermanentError
+
+
+class Problem(PermanentError):
+    """A request that is refused; `status` is the HTTP status, `retry_after` seconds if a later try may succeed."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotFound(Problem):
+    """It names something that does not exist."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class TooLarge(Problem):
+    """The upload is longer than what is taken."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class NotMultipart(Problem):
+    """The body has the wrong type."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class WrongHash(Problem):
+    """The bytes that arrived are not those the client meant."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class TooSlow(Problem):
+    """The client sent nothing for too long."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class NoRoom(Problem):
+    """The disk has no room for it now."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+
+
+class Unavailable(Problem):
+    """The database is away."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def answer(result: object) -> web.Response:
+    """Return a success in the API's shape; users' documents name both `code` and `status`."""
+    return web.json_response({"code": 0, "status": 0, "result": result})
+
+
+def refusal(status: int, message: str, retry_after: int | None = None) -> web.Response:
+    """Return an error in the same shape; its code is the HTTP status."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    body = {"code": status, "status": status, "message": message, "result": None}
+    return web.json_response(body, status=status, headers=headers)

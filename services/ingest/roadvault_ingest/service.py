@@ -1,0 +1,192 @@
+"""Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import structlog
+
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database, Row
+from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
+from roadvault_common.events import DownloadRequested, FileReceived
+from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.vault import RECEIVED, Vault
+from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.problems import NoRoom, NotFound, Problem, TooLarge, Unavailable
+from roadvault_ingest.receive import Incoming, Received
+from roadvault_ingest.store import IngestStore, Limits, Placed
+
+log = structlog.get_logger()
+
+_COMMIT_LOOKS = 5
+"""Times that ingest looks for a row after the answer to its COMMIT was lost, a second apart."""
+_URL_LENGTH = 2048
+_FULL_RETRY_SECONDS = 60
+"""What a client is told to wait when the disk is full: about the time to pack and drop a folder."""
+
+
+class Ingest:
+    """What the HTTP handlers and the sweeps call."""
+
+    def __init__(self, settings: IngestSettings, db: Database, bus: Bus, vault: Vault) -> None:
+        self.settings = settings
+        self._bus = bus
+        self._vault = vault
+        self._store = IngestStore(db)
+        self._limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
+        self._reserved = 0
+        """Bytes that uploads under way may still need."""
+
+    def check_length(self, content_length: int | None) -> int:
+        """Return the bytes an upload may bring; one without a length counts as the largest.
+
+        Raises:
+            TooLarge: Its length alone says that it can't be taken.
+        """
+        largest = self.settings.largest_upload
+        if content_length is None:
+            return largest
+        # The form around the file is small; whether the file itself fits is seen when it passes.
+        if content_length > largest + (1 << 16):
+            raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
+        return content_length
+
+    async def upload(self, content_length: int | None, receive: Callable[[Incoming], Awaitable[Received]]) -> int:
+        """Take an upload and return its file id; file and row are durable by then.
+
+        `receive` fills the `Incoming` it is given. On any error nothing is left on disk or in the database.
+
+        Raises:
+            Problem: The upload is refused.
+        """
+        length = self.check_length(content_length)
+        incoming = Incoming(self._vault)
+        try:
+            with self._reserve(length):
+                await self._admit()
+                received = await receive(incoming)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(incoming.discard))
+            raise
+        placed = await self._record(incoming, received)
+        STAGE_BYTES.labels("receive").inc(received.size)
+        log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
+        await self._ring(placed)
+        return placed.file_id
+
+    @contextmanager
+    def _reserve(self, length: int) -> Iterator[None]:
+        # Once for the upload, once for its share of the archive that packing will write.
+        self._reserved += 2 * length
+        try:
+            yield
+        finally:
+            self._reserved -= 2 * length
+
+    async def _admit(self) -> None:
+        """Refuse an upload that would leave packing, the way out of a full disk, without room.
+
+        Raises:
+            NoRoom: There is too little.
+        """
+        try:
+            unpacked = await self._store.unpacked_bytes()
+        except DatabaseUnavailable as error:
+            raise Unavailable("the database is away; try again", retry_after=5) from error
+        free = await asyncio.to_thread(self._vault.free_bytes)
+        if free < unpacked + self._reserved + self.settings.disk_margin_bytes:
+            raise NoRoom("the disk has no room for this upload now; try again later", retry_after=_FULL_RETRY_SECONDS)
+
+    async def _record(self, incoming: Incoming, received: Received) -> Placed:
+        # The client's connection may break here; the row and the file must still agree, so this runs to its end.
+        return await asyncio.shield(asyncio.create_task(self._record_or_discard(incoming, received)))
+
+    async def _record_or_discard(self, incoming: Incoming, received: Received) -> Placed:
+        try:
+            return await self._store.add_file(self.settings.worker, received, self._limits)
+        except CommitUnknown:
+            return await self._find_committed(incoming)
+        except DatabaseUnavailable as error:
+            await asyncio.to_thread(incoming.discard)
+            raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5) from error
+        except BaseException:
+            await asyncio.to_thread(incoming.discard)
+            raise
+
+    async def _find_committed(self, incoming: Incoming) -> Placed:
+        """Look whether the row is there; the file stays unless the database says that it is not."""
+        for _ in range(_COMMIT_LOOKS):
+            try:
+                placed = await self._store.find_file(incoming.relative)
+            except DatabaseUnavailable:
+                await asyncio.sleep(1)
+                continue
+            if placed is not None:
+                return placed
+            await asyncio.to_thread(incoming.discard)
+            raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5)
+        raise Unavailable("the database is away; whether the file was taken is not known", retry_after=30)
+
+    async def _ring(self, placed: Placed) -> None:
+        await self._bus.emit(FileReceived(file_id=placed.file_id, folder_id=placed.folder_id))
+        if placed.closed_folder_id not in {None, placed.folder_id}:
+            await self._bus.emit(FileReceived(file_id=placed.file_id, folder_id=placed.closed_folder_id or 0))
+
+    async def request_download(self, file_id: int, cb_url: str) -> int:
+        """Record that a client wants a file back; return the request's id.
+
+        Raises:
+            NotFound: There is no such file.
+            Problem: The URL can't be called.
+        """
+        check_callback_url(cb_url)
+        download_id = await self._store.request_download(file_id, cb_url)
+        if download_id is None:
+            raise NotFound(f"there is no file {file_id}")
+        log.info("download requested", file_id=file_id, download_id=download_id)
+        await self._bus.emit(DownloadRequested(download_id=download_id))
+        return download_id
+
+    async def file(self, file_id: int) -> tuple[Row, list[Row]]:
+        """Return a file's row and its latest requests.
+
+        Raises:
+            NotFound: There is no such file.
+        """
+        row = await self._store.file(file_id)
+        if row is None:
+            raise NotFound(f"there is no file {file_id}")
+        return row, await self._store.requests(file_id)
+
+    async def extraction(self, download_id: int) -> Row | None:
+        """Return `path` and `file_name` of an extracted file, or None."""
+        return await self._store.extraction(download_id)
+
+    async def close_aged_folders(self) -> None:
+        """Close folders past their age and ring for them."""
+        for placed in await self._store.close_aged_folders():
+            log.info("folder closed by age", folder_id=placed.folder_id)
+            await self._bus.emit(FileReceived(file_id=placed.file_id, folder_id=placed.folder_id))
+
+    async def sweep_orphans(self) -> None:
+        """Remove uploads that no row names: those cut short by a crash."""
+        removed = await self._vault.sweep_unnamed(RECEIVED, self.settings.orphan_hours * 3600, self._store.named)
+        if removed:
+            log.info("unnamed uploads removed", files=removed)
+
+
+def check_callback_url(url: str) -> None:
+    """Raise Problem unless `url` is one that a callback can go to."""
+    if len(url) > _URL_LENGTH:
+        raise Problem(f"cbUrl must not be longer than {_URL_LENGTH} characters")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise Problem("cbUrl is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not host or any(ord(c) <= 0x20 for c in url):  # noqa: PLR2004 - spaces
+        raise Problem("cbUrl must be an http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise Problem("cbUrl must not carry a user name or a password")

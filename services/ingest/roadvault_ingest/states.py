@@ -1,0 +1,65 @@
+"""Where a file stands, as the API tells it: states in words, times in ISO 8601 (UTC), sizes in bytes."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from roadvault_common.db import Row
+
+REQUEST_STATES = ("requested", "extracted", "called back", "failed", "expired")
+"""By `download_info.status`."""
+ARCHIVE_STATES = ("not ordered", "ordered", "order failed", "live", "expired")
+"""By `zip_ipfs_info.status`."""
+FOLDER_STATES = ("waiting in an open folder", "waiting to be packed", "packed", "packing failed")
+"""By `folder_info.status`."""
+
+
+def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
+    """Return the answer of `GET /api/open/file/{fileID}`."""
+    return {
+        "fileID": row["file_id"],
+        "filename": row["file_name"],
+        "size": row["size"],
+        "sha256": row["sha256"],
+        "received": time(row["create_time"]),
+        "folderID": row["folder_id"],
+        "state": FOLDER_STATES[row["folder_status"]],
+        "reason": row["pack_reason"],
+        "uploadKept": row["path"] is not None,
+        "archive": _archive(row),
+        "requests": [_request(request) for request in requests],
+    }
+
+
+def time(value: datetime | None) -> str | None:
+    """Return a database time (UTC, naive) in ISO 8601."""
+    return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="seconds")
+
+
+def _archive(row: Row) -> dict[str, Any] | None:
+    if row["zip_id"] is None:
+        return None
+    return {
+        "zipID": row["zip_id"],
+        "state": ARCHIVE_STATES[row["zip_status"]],
+        "reason": row["zip_reason"],
+        "cid": row["cid"],
+        "offset": row["zip_offset"],
+        "replicas": row["replicas"],
+        "expiresOnBlock": row["expired_on"],
+        "expires": time(row["expires_at"]),
+        "localCopyKept": row["zip_path"] is not None,
+    }
+
+
+def _request(row: Row) -> dict[str, Any]:
+    return {
+        "downloadID": row["download_id"],
+        "cbUrl": row["cb_url"],
+        "state": REQUEST_STATES[row["status"]],
+        "reason": row["reason"],
+        "source": row["source"],
+        "requested": time(row["create_time"]),
+        "extracted": time(row["extracted_at"]),
+        "calledBack": time(row["called_back_at"]),
+        "linkExpires": time(row["link_expires_at"]),
+    }

@@ -1,0 +1,46 @@
+"""Wires the pinner together and runs it."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from roadvault_common import app, log, metrics
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import MasterKeys
+from roadvault_common.db import Database
+from roadvault_common.ipfs import Ipfs
+from roadvault_common.lease import DROP, PIN
+from roadvault_common.vault import Vault
+from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.handlers import HANDLERS
+from roadvault_pinner.service import Pinner
+
+
+async def serve() -> None:
+    """Run the pinner until it is told to stop."""
+    settings = PinnerSettings()
+    log.configure("pinner", settings)
+    vault = Vault(settings.data_dir)
+    vault.prepare()
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "pinner"))
+        ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
+        pinner = Pinner(settings, db, bus, vault, MasterKeys(settings.master_keys), ipfs)
+        handlers = app.bind(HANDLERS, pinner)
+        samples = [metrics.rows(db, [PIN, DROP]), metrics.disk(vault.root), bus.lag(handlers)]
+        jobs: list[app.Job] = [
+            partial(bus.listen, handlers, concurrency=settings.event_concurrency),
+            partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
+            partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
+            partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+        ]
+        await app.run(settings, jobs, {"database": db.ping, "ipfs": ipfs.ping})
+
+
+def main() -> None:
+    """Start the process (console script `roadvault-pinner`)."""
+    app.main(serve)
+
+
+if __name__ == "__main__":
+    main()
