@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from roadvault_common.bus import Handler, HandlerTable
@@ -20,9 +21,6 @@ log = structlog.get_logger()
 
 Job = Callable[[asyncio.Event], Awaitable[None]]
 """Runs until the event it is given is set, then finishes what it has in hand and returns."""
-Middleware = Callable[
-    [web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[web.StreamResponse]
-]
 Check = Callable[[], Awaitable[None]]
 """Raises a RoadVaultError, saying what is missing, unless all is well."""
 
