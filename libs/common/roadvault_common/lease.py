@@ -169,6 +169,22 @@ async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
     await _end(tx, lease, change, args)
 
 
+async def hold(tx: Transaction, lease: Lease) -> None:
+    """Make sure that the lease is ours until the caller's transaction ends, without ending it.
+
+    Raises:
+        LeaseLost: The row is no longer ours; the transaction must not commit.
+    """
+    stage = lease.stage
+    held = await tx.fetch_one(
+        f"SELECT 1 FROM {stage.table} WHERE {stage.key} = %s AND {stage.column('token')} = %s FOR UPDATE",  # noqa: S608
+        (lease.row_id, lease.token),
+    )
+    if held is None:
+        lease.lost = True
+        raise LeaseLost(f"{stage.name} {lease.row_id}: the lease has passed to another worker")
+
+
 async def hand_back(tx: Transaction, lease: Lease) -> None:
     """Make the row due again at once, as if it had not been claimed: for work cut short by a shutdown."""
     await _end(tx, lease, "{due} = {now}, {attempts} = GREATEST({attempts} - 1, 0)", ())

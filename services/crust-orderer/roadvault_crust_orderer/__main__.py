@@ -1,0 +1,43 @@
+"""Wires the orderer together and runs it."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from roadvault_common import app, log, metrics
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.lease import ORDER
+from roadvault_crust_orderer.chain import Chain
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.handlers import HANDLERS
+from roadvault_crust_orderer.service import Orderer
+
+
+async def serve() -> None:
+    """Run the orderer until it is told to stop."""
+    settings = OrdererSettings()
+    log.configure("crust-orderer", settings)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "crust-orderer"))
+        chain = await stack.enter_async_context(
+            Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds)
+        )
+        orderer = Orderer(settings, db, bus, chain)
+        handlers = app.bind(HANDLERS, orderer)
+        samples = [metrics.rows(db, [ORDER]), bus.lag(handlers), orderer.sample]
+        jobs: list[app.Job] = [
+            partial(bus.listen, handlers, concurrency=settings.event_concurrency),
+            partial(orderer.ordering.sweep, seconds=settings.sweep_seconds),
+            partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+        ]
+        await app.run(settings, jobs, {"database": db.ping, "chain": chain.ping})
+
+
+def main() -> None:
+    """Start the process (console script `roadvault-crust-orderer`)."""
+    app.main(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The Crust network, as the orderer sees it. The client is synchronous and lives on a thread of its own.
+
+Names of storage items, calls and errors come from the node's metadata; heights are blocks, amounts planck
+(1 CRU = 10^12 planck), sizes bytes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+from roadvault_crust_orderer.node import Node
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The finalized head: what is below it stays."""
+
+    height: int
+    block_hash: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What the market knows of a CID. `expires` is None until the first replica."""
+
+    size: int
+    ordered: int
+    expires: int | None
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an order of some size would cost now, and whether it can be placed."""
+
+    price: int
+    fee: int
+    balance: int
+    market_open: bool
+    largest: int
+
+    @property
+    def total(self) -> int:
+        """Price and transaction fee together, planck."""
+        return self.price + self.fee
+
+
+@dataclass(frozen=True)
+class Signed:
+    """An order that is signed and not yet sent. It can be included in blocks from `birth` up to below `death`."""
+
+    account: str
+    nonce: int
+    birth: int
+    death: int
+    extrinsic_hash: str
+    extrinsic: str
+
+
+@dataclass(frozen=True)
+class Included:
+    """An extrinsic was found in a finalized block; `error` is the dispatch error's name, None for success."""
+
+    block: int
+    error: str | None
+
+
+class Chain:
+    """One account on one node. Use `Chain.open`; every method raises ChainUnavailable when the node is away."""
+
+    def __init__(self, node: Node, thread: ThreadPoolExecutor) -> None:
+        self._node = node
+        self._thread = thread
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, seed: SecretStr, timeout_seconds: float) -> AsyncIterator["Chain"]:
+        """Make a client; it connects at its first use, and again whenever the connection was lost.
+
+        Raises:
+            SettingsError: The seed is not one.
+        """
+        node = Node(url, seed, timeout_seconds)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
+        try:
+            yield cls(node, thread)
+        finally:
+            await asyncio.get_running_loop().run_in_executor(thread, node.close)
+            thread.shutdown(wait=False)
+
+    @property
+    def account(self) -> str:
+        """The SS58 address that pays."""
+        return self._node.account
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def head(self) -> Head:
+        """Return the finalized head; ChainUnavailable also while the node is still syncing."""
+        height, block_hash = await self._call(self._node.finalized_head)
+        return Head(height, block_hash)
+
+    async def file(self, cid: str, at: Head) -> FileInfo | None:
+        """Return what the market knows of a CID at a finalized block, or None."""
+        info = await self._call(lambda: self._node.file_info(cid, at.block_hash))
+        if info is None:
+            return None
+        return FileInfo(
+            int(info["file_size"]),
+            int(info["calculated_at"]),
+            int(info["expired_at"]) or None,
+            int(info["reported_replica_count"]),
+        )
+
+    async def offer(self, cid: str, size: int) -> Offer:
+        """Return what an order would cost now."""
+        return await self._call(
+            lambda: Offer(
+                self._node.price(size),
+                self._node.fee(cid, size),
+                self._node.balance(),
+                self._node.market_open(),
+                self._node.largest_file(),
+            )
+        )
+
+    async def balance(self) -> int:
+        """Return what the account can spend, planck."""
+        return await self._call(self._node.balance)
+
+    async def sign(self, cid: str, size: int) -> Signed:
+        """Sign an order; nothing is sent."""
+        return await self._call(lambda: Signed(self.account, *self._node.sign(cid, size)))
+
+    async def submit(self, extrinsic: str) -> str | None:
+        """Send signed bytes; return None if the node took them (or has them), else why it refused.
+
+        A refusal says nothing about whether the extrinsic is, or will be, in a block: only `find` does.
+        """
+        return await self._call(lambda: self._node.submit(extrinsic))
+
+    async def find(self, extrinsic_hash: str, first: int, last: int) -> Included | None:
+        """Look for an extrinsic in the finalized blocks `first` to `last`, reading their bodies."""
+        found = await self._call(lambda: self._node.find(extrinsic_hash, first, last))
+        return None if found is None else Included(*found)
+
+    async def ping(self) -> None:
+        """Raise ChainUnavailable unless the node answers and is synced."""
+        await self.head()

@@ -1,0 +1,54 @@
+"""The orderer's settings."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+
+from roadvault_common.config import Settings
+
+
+class OrdererSettings(Settings):
+    """Talks to a Crust node, and spends an account's money."""
+
+    crust_url: str = Field(
+        "ws://127.0.0.1:9944", title="Crust node", description="WebSocket or HTTP URL of the node's RPC"
+    )
+    crust_seed: SecretStr | None = Field(
+        None, title="Account", description="seed phrase, hex seed or //Derivation of the account that pays"
+    )
+    crust_seed_file: Path | None = Field(
+        None, title="Account file", description="file that holds the same, instead of the setting itself"
+    )
+    replica_threshold: int = Field(
+        50, ge=0, title="Replicas", description="local copies may go when the network holds more than this"
+    )
+    crust_check_seconds: float = Field(
+        300, gt=0, title="Check", description="seconds between looks at an archive that is not yet replicated"
+    )
+    crust_watch_seconds: float = Field(
+        6 * 3600, gt=0, title="Watch", description="seconds between looks at an archive that is replicated"
+    )
+    crust_poll_seconds: float = Field(
+        6, gt=0, title="Poll", description="seconds between looks for a purchase that is under way; a block is 6 s"
+    )
+    crust_block_seconds: float = Field(
+        6, gt=0, title="Block time", description="seconds between blocks; turns expiry blocks into dates"
+    )
+    crust_renew_days: float = Field(
+        7, gt=0, title="Renewal", description="days before its expiry at which an order is renewed"
+    )
+    crust_timeout_seconds: float = Field(
+        30, gt=0, title="Node timeout", description="seconds that the node may take to answer"
+    )
+
+    @model_validator(mode="after")
+    def _one_account(self) -> "OrdererSettings":
+        if (self.crust_seed is None) == (self.crust_seed_file is None):
+            raise ValueError("set either ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE")
+        return self
+
+    def seed(self) -> SecretStr:
+        """Return the account's seed phrase, hex seed or //Derivation."""
+        if self.crust_seed_file is not None:
+            return SecretStr(self.crust_seed_file.read_text().strip())
+        return self.crust_seed or SecretStr("")

@@ -1,0 +1,13 @@
+"""What the orderer hears."""
+
+from roadvault_common.bus import HandlerTable
+from roadvault_common.events import ZipPinned
+from roadvault_crust_orderer.service import Orderer
+
+
+async def zip_pinned(orderer: Orderer, event: ZipPinned) -> None:
+    """Buy storage for the archive."""
+    await orderer.ordering.work(event.zip_id)
+
+
+HANDLERS: HandlerTable = {ZipPinned: zip_pinned}

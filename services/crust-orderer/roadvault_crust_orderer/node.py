@@ -1,0 +1,214 @@
+"""A Crust node's RPC through `substrate-interface`. Everything here blocks, and is called from one thread only."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from hashlib import blake2b
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from pydantic import SecretStr
+from substrateinterface import ExtrinsicReceipt, Keypair, SubstrateInterface
+from substrateinterface.exceptions import StorageFunctionNotFound, SubstrateRequestException
+from websocket import WebSocketException
+
+from roadvault_common.errors import ChainUnavailable, SettingsError, brief
+
+SS58_PREFIX = 66
+"""Crust's address type (its `system_properties`)."""
+ERA_BLOCKS = 64
+"""How long a signed order stays valid: 6.4 minutes at 6 s, enough for a busy pool, short enough to be sure soon."""
+_MIB = 1 << 20
+_DEFAULT_LARGEST = 8 << 30
+"""MaximumFileSize of the current market pallet, for a runtime that does not tell it as a constant."""
+_INVALID_TRANSACTION = 1010
+_POOL_TEMPORARILY_BANNED = 1012
+_POOL_ALREADY_IMPORTED = 1013
+_STATE_DISCARDED = 4003
+UNKNOWN_RESULT = "StateDiscarded"
+"""Stands for the dispatch error when the node has forgotten the block's events."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _reaching_node(method: "Callable[Concatenate[Node, P], T]") -> "Callable[Concatenate[Node, P], T]":
+    """Turn whatever a broken connection raises into ChainUnavailable, and connect anew next time."""
+
+    @wraps(method)
+    def guarded(self: "Node", *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except SubstrateRequestException as error:
+            raise ChainUnavailable(f"the Crust node answers with an error: {brief(error)}") from error
+        except (OSError, WebSocketException, json.JSONDecodeError) as error:
+            self.close()
+            raise ChainUnavailable(f"the Crust node can't be reached: {brief(error)}") from error
+
+    return guarded
+
+
+class Node:
+    """One account on one node."""
+
+    def __init__(self, url: str, seed: SecretStr, timeout_seconds: float) -> None:
+        self._url = url
+        self._timeout = timeout_seconds
+        self._keypair = _keypair(seed)
+        self.account: str = self._keypair.ss58_address
+        self._connected: SubstrateInterface | None = None
+
+    @property
+    def _substrate(self) -> SubstrateInterface:
+        if self._connected is None:
+            options = {"timeout": self._timeout} if self._url.startswith("ws") else None
+            self._connected = SubstrateInterface(
+                self._url,
+                ss58_format=SS58_PREFIX,
+                type_registry_preset="crust",
+                use_remote_preset=False,
+                ws_options=options,
+            )
+        return self._connected
+
+    def close(self) -> None:
+        """Drop the connection; the next use makes a new one."""
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            try:
+                connected.close()
+            except (OSError, WebSocketException):
+                return  # it was broken already
+
+    @_reaching_node
+    def finalized_head(self) -> tuple[int, str]:
+        """Return the finalized head's height and hash."""
+        health = self._substrate.rpc_request("system_health", [])["result"]
+        if health["isSyncing"]:
+            raise ChainUnavailable("the Crust node is still syncing")
+        block_hash = self._substrate.get_chain_finalised_head()
+        return int(self._substrate.get_block_number(block_hash)), str(block_hash)
+
+    @_reaching_node
+    def file_info(self, cid: str, block_hash: str) -> dict[str, Any] | None:
+        """Return the market's entry for a CID: FilesV2 where the runtime has it, else Files."""
+        try:
+            entry = self._substrate.query("Market", "FilesV2", [cid], block_hash)
+        except StorageFunctionNotFound:
+            entry = self._substrate.query("Market", "Files", [cid], block_hash)
+        value: dict[str, Any] | None = entry.value
+        return value
+
+    @_reaching_node
+    def price(self, size: int) -> int:
+        """Return the market's price for `size` bytes; it moves with every order."""
+        mebibytes = -(-size // _MIB)
+        per_mebibyte = self._market("FileByteFee")
+        return self._market("FileBaseFee") + per_mebibyte * mebibytes + self._market("FileKeysCountFee")
+
+    def _market(self, name: str) -> int:
+        try:
+            return int(self._substrate.query("Market", name).value or 0)
+        except StorageFunctionNotFound:
+            return 0  # older runtimes do not ask for it
+
+    @_reaching_node
+    def fee(self, cid: str, size: int) -> int:
+        """Return the transaction fee of an order."""
+        info = self._substrate.get_payment_info(self._call(cid, size), self._keypair)
+        return int(info["partialFee"])
+
+    @_reaching_node
+    def balance(self) -> int:
+        """Return the account's free balance that is not frozen."""
+        data = self._substrate.query("System", "Account", [self.account]).value["data"]
+        frozen = max(int(data.get(name, 0)) for name in ("misc_frozen", "fee_frozen", "frozen"))
+        return max(int(data["free"]) - frozen, 0)
+
+    @_reaching_node
+    def market_open(self) -> bool:
+        """Tell whether the market takes orders now."""
+        try:
+            return bool(self._substrate.query("Market", "EnableMarket").value)
+        except StorageFunctionNotFound:
+            return True  # a runtime without the switch is always open
+
+    @_reaching_node
+    def largest_file(self) -> int:
+        """Return the size that a file must stay under."""
+        constant = self._substrate.get_constant("Market", "MaximumFileSize")
+        return _DEFAULT_LARGEST if constant is None else int(constant.value)
+
+    def _call(self, cid: str, size: int) -> Any:  # noqa: ANN401 - the client has no types
+        given = {"cid": cid, "reported_file_size": size, "tips": 0, "_memo": "", "memo": ""}
+        function = self._substrate.get_metadata_call_function("Market", "place_storage_order")
+        names = [argument["name"] for argument in function.value["args" if "args" in function.value else "fields"]]
+        return self._substrate.compose_call("Market", "place_storage_order", {name: given[name] for name in names})
+
+    @_reaching_node
+    def sign(self, cid: str, size: int) -> tuple[int, int, int, str, str]:
+        """Sign an order; return its nonce, first and end block of its era, hash and bytes (hex)."""
+        nonce = int(self._substrate.rpc_request("system_accountNextIndex", [self.account])["result"])
+        birth, _ = self.finalized_head()
+        extrinsic = self._substrate.create_signed_extrinsic(
+            self._call(cid, size), self._keypair, era={"period": ERA_BLOCKS, "current": birth}, nonce=nonce
+        )
+        signed = str(extrinsic.data)
+        return nonce, birth, birth + ERA_BLOCKS, _hash(signed), signed
+
+    @_reaching_node
+    def submit(self, extrinsic: str) -> str | None:
+        """Send signed bytes; return None if the pool has them now, else the node's refusal."""
+        try:
+            self._substrate.rpc_request("author_submitExtrinsic", [extrinsic])
+        except SubstrateRequestException as error:
+            if _code(error) in {_POOL_ALREADY_IMPORTED, _POOL_TEMPORARILY_BANNED}:
+                return None
+            if _code(error) == _INVALID_TRANSACTION:
+                return brief(error)
+            raise
+        return None
+
+    @_reaching_node
+    def find(self, extrinsic_hash: str, first: int, last: int) -> tuple[int, str | None] | None:
+        """Return the finalized block that holds the extrinsic and its error's name, or None."""
+        for height in range(first, last + 1):
+            block_hash = self._substrate.rpc_request("chain_getBlockHash", [height])["result"]
+            block = self._substrate.rpc_request("chain_getBlock", [block_hash])["result"]
+            if block is None:
+                raise ChainUnavailable(f"the Crust node does not have block {height}")
+            for index, extrinsic in enumerate(block["block"]["extrinsics"]):
+                if _hash(extrinsic) == extrinsic_hash:
+                    return height, self._error_of(extrinsic_hash, block_hash, index)
+        return None
+
+    def _error_of(self, extrinsic_hash: str, block_hash: str, index: int) -> str | None:
+        receipt = ExtrinsicReceipt(self._substrate, extrinsic_hash, block_hash, extrinsic_idx=index)
+        try:
+            if receipt.is_success:
+                return None
+        except SubstrateRequestException as error:
+            if _code(error) == _STATE_DISCARDED or "discarded" in str(error).lower():
+                return UNKNOWN_RESULT
+            raise
+        message = receipt.error_message or {}
+        return str(message.get("name", "Unknown"))
+
+
+def _keypair(seed: SecretStr) -> Keypair:
+    try:
+        return Keypair.create_from_uri(seed.get_secret_value(), ss58_format=SS58_PREFIX)
+    except ValueError:
+        # The client's own message may quote the phrase.
+        raise SettingsError("the Crust account's seed is neither a phrase, a hex seed nor a //Derivation") from None
+
+
+def _hash(extrinsic: str) -> str:
+    """Return an extrinsic's hash: BLAKE2b-256 of its bytes."""
+    return "0x" + blake2b(bytes.fromhex(extrinsic.removeprefix("0x")), digest_size=32).hexdigest()
+
+
+def _code(error: SubstrateRequestException) -> int | None:
+    """Return the RPC error's code; texts differ between nodes, codes do not."""
+    detail = error.args[0] if error.args else None
+    code = detail.get("code") if isinstance(detail, dict) else None
+    return code if isinstance(code, int) else None

@@ -1,0 +1,171 @@
+"""The orderer: buys storage for archives, watches it, and says when local copies may go.
+
+A purchase is recorded before it is sent, and looked for on the finalized chain before anything else is done about it:
+until the head has passed its era, the same bytes are sent again, never a second purchase.
+"""
+
+import structlog
+from prometheus_client import Gauge, Histogram
+
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.events import OrderPlaced, ZipReplicated
+from roadvault_common.lease import ORDER, Lease
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.stage import Worker
+from roadvault_crust_orderer.chain import Chain, FileInfo, Head, Included
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.node import UNKNOWN_RESULT
+from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, Archive, OrdererStore, Purchase
+
+log = structlog.get_logger()
+
+PLANCK = 10**12
+"""Planck in one CRU."""
+_DAY_SECONDS = 86_400
+BALANCE = Gauge("roadvault_crust_balance_cru", "What the account can spend, CRU")
+PRICE = Gauge("roadvault_crust_price_cru", "Price of the last order that was quoted, with its fee, CRU")
+REPLICAS = Histogram(
+    "roadvault_replicas", "Replicas of an archive, each time it is checked", buckets=(0, 1, 4, 10, 25, 50, 100, 200)
+)
+_REFUSALS = {
+    "FileTooLarge": "the market does not take archives of this size; make folders smaller",
+    "FileSizeNotCorrect": "the market knows this CID with a larger size than the one declared",
+    "InsufficientCurrency": "the account can't pay for the order; send CRU to it, then retry",
+    "InsufficientBalance": "the account can't pay for the order; send CRU to it, then retry",
+}
+_MARKET_CLOSED = "PlaceOrderNotAvailable"
+
+
+class Orderer:
+    """Attends to archives; `ordering` is the stage's worker. One purchase at a time for each account."""
+
+    def __init__(self, settings: OrdererSettings, db: Database, bus: Bus, chain: Chain) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._chain = chain
+        self._store = OrdererStore(db)
+        self._searched: dict[int, int] = {}
+        """By order id, the finalized height up to which its extrinsic is known not to be there."""
+        self.ordering = Worker(
+            ORDER,
+            self._attend,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=1,
+            on_failed=self._store.mark_failed,
+        )
+
+    async def _attend(self, lease: Lease) -> Outcome:
+        """Do what the archive needs now: settle its purchase, buy, renew, or just look."""
+        archive = await self._store.archive(lease.row_id)
+        unsettled = await self._store.unsettled(archive.zip_id)
+        if unsettled is not None:
+            waiting = await self._settle(unsettled)
+            if waiting is not None:
+                return waiting
+            archive = await self._store.archive(lease.row_id)
+        head = await self._chain.head()
+        info = await self._chain.file(archive.cid, head)
+        if info is None or self._blocks_to_renewal(archive, info, head) <= 0:
+            return await self._buy(lease, archive, info, head)
+        return await self._watch(lease, archive, info, head)
+
+    def _blocks_to_renewal(self, archive: Archive, info: FileInfo, head: Head) -> int:
+        """Return how many blocks there are until the order should be renewed; it does not run before a replica."""
+        if info.expires is None:
+            return 1
+        early = int(self._settings.crust_renew_days * _DAY_SECONDS / self._settings.crust_block_seconds)
+        if archive.bought_at is not None:
+            # On a chain with short terms a renewal comes in the last quarter, so that one does not follow another.
+            early = min(early, (info.expires - archive.bought_at) // 4)
+        return info.expires - early - head.height
+
+    async def _watch(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Outcome:
+        settings = self._settings
+        REPLICAS.observe(info.replicas)
+        enough = info.replicas > settings.replica_threshold
+        seconds = settings.crust_watch_seconds if enough or archive.replicated else settings.crust_check_seconds
+        until_renewal = self._blocks_to_renewal(archive, info, head) * settings.crust_block_seconds
+        again = min(seconds, until_renewal) if info.expires is not None else seconds
+        left = None if info.expires is None else (info.expires - head.height) * settings.crust_block_seconds
+        await self._store.close_watched(lease, info, head.height, left, replicated=enough, again=again)
+        if enough and not archive.replicated:
+            log.info("archive replicated", replicas=info.replicas, block=head.height)
+            await self._bus.emit(ZipReplicated(zip_id=archive.zip_id))
+        return Done(again_after=again)
+
+    async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head) -> Outcome:
+        if archive.terms and (info is None or (info.expires or head.height) <= head.height):
+            log.error("the order has run out or vanished; buying again", cid=archive.cid)
+            await self._store.note_expired(archive.zip_id)
+        other = await self._store.in_flight(self._chain.account)
+        if other is not None and await self._settle(other) is not None:
+            return self._wait("another order of this account is not final yet")
+        offer = await self._chain.offer(archive.cid, archive.dag_size)
+        BALANCE.set(offer.balance / PLANCK)
+        PRICE.set(offer.total / PLANCK)
+        if not offer.market_open:
+            return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
+        if archive.dag_size >= offer.largest:
+            return Failed(
+                f"{archive.dag_size} bytes: the market takes files under {offer.largest}; make folders smaller"
+            )
+        if offer.balance < offer.total:
+            return Failed(
+                f"the order costs {offer.total / PLANCK:.6f} CRU, the account {self._chain.account} has"
+                f" {offer.balance / PLANCK:.6f}; send CRU to it, then retry"
+            )
+        signed = await self._chain.sign(archive.cid, archive.dag_size)
+        purchase = await self._store.record(lease, archive, signed, offer.total)
+        if purchase is None:
+            return self._wait("another order of this account is not final yet")
+        refusal = await self._chain.submit(purchase.extrinsic)
+        log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
+        return self._wait(f"the node did not take the order: {refusal}" if refusal else "the order is not final yet")
+
+    async def _settle(self, purchase: Purchase) -> Outcome | None:
+        """Find out what became of a purchase; None once that is known, and written down, else what to wait for."""
+        head = await self._chain.head()
+        first = self._searched.get(purchase.order_id, purchase.era_birth - 1) + 1
+        last = min(head.height, purchase.era_death)
+        included = await self._chain.find(purchase.extrinsic_hash, first, last)
+        if included is None and head.height < purchase.era_death:
+            self._searched[purchase.order_id] = last
+            refusal = await self._chain.submit(purchase.extrinsic)
+            return self._wait(
+                f"the node does not take the order: {refusal}" if refusal else "the order is not final yet"
+            )
+        self._searched.pop(purchase.order_id, None)
+        if included is None:
+            log.warning("order never included; its era is over", order_id=purchase.order_id)
+            await self._store.settle_void(purchase, NEVER_INCLUDED, "its era ended without it", None)
+            return None
+        if included.error is not None and not await self._in_force(purchase, included, head):
+            log.error("order refused", order_id=purchase.order_id, error=included.error, block=included.block)
+            await self._store.settle_void(purchase, REFUSED, included.error, included)
+            return self._refused(included.error)
+        if await self._store.settle_bought(purchase, included.block):
+            log.info("order placed", order_id=purchase.order_id, zip_id=purchase.zip_id, block=included.block)
+            await self._bus.emit(OrderPlaced(zip_id=purchase.zip_id, order_id=purchase.order_id))
+        return None
+
+    async def _in_force(self, purchase: Purchase, included: Included, head: Head) -> bool:
+        """Where the node has forgotten the block's events, let the files map tell whether the order counts."""
+        if included.error != UNKNOWN_RESULT:
+            return False
+        info = await self._chain.file(purchase.cid, head)
+        return info is not None and (info.expires is None or info.expires > included.block)
+
+    def _refused(self, error: str) -> Outcome:
+        if error == _MARKET_CLOSED:
+            return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
+        return Failed(f"{error}: {_REFUSALS.get(error, 'the market refused the order; look the name up, then retry')}")
+
+    def _wait(self, reason: str) -> Retry:
+        return Retry(reason, after=self._settings.crust_poll_seconds, counts=False)
+
+    async def sample(self) -> None:
+        """Read the balance for the metrics."""
+        BALANCE.set(await self._chain.balance() / PLANCK)

@@ -1,0 +1,175 @@
+"""The orderer's SQL."""
+
+from dataclasses import dataclass
+
+from roadvault_common import lease as leases
+from roadvault_common.db import Database, Transaction, duplicate_key
+from roadvault_common.errors import PermanentError
+from roadvault_common.lease import Lease
+from roadvault_common.outcome import Done
+from roadvault_crust_orderer.chain import FileInfo, Included, Signed
+
+ORDERED, ORDER_FAILED, LIVE, EXPIRED = 1, 2, 3, 4
+"""`zip_ipfs_info.status`."""
+BOUGHT, REFUSED, NEVER_INCLUDED = 1, 2, 3
+"""`order_info.status`."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What an order needs to know of an archive. `dag_size` is bytes."""
+
+    zip_id: int
+    cid: str
+    dag_size: int
+    status: int
+    replicated: bool
+    terms: int
+    """Purchases so far that bought something."""
+    bought_at: int | None
+    """Block of the latest of them."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """A purchase that was recorded and is not settled."""
+
+    order_id: int
+    zip_id: int
+    cid: str
+    term: int
+    nonce: int
+    era_birth: int
+    era_death: int
+    extrinsic_hash: str
+    extrinsic: str
+
+
+class OrdererStore:
+    """Archives and purchases."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def archive(self, zip_id: int) -> Archive:
+        """Return the archive's row.
+
+        Raises:
+            PermanentError: There is none, or it has no CID.
+        """
+        row = await self._db.fetch_one(
+            "SELECT zip_id, cid, dag_size, status, replicated_at IS NOT NULL AS replicated,"
+            " COALESCE(term, 0) AS terms, block AS bought_at FROM zip_ipfs_info AS zip"
+            " LEFT JOIN (SELECT zip_id, term, block FROM order_info WHERE zip_id = %s AND status = 1"
+            " ORDER BY term DESC LIMIT 1) AS latest USING (zip_id) WHERE zip.zip_id = %s",
+            (zip_id, zip_id),
+        )
+        if row is None or row["cid"] is None:
+            raise PermanentError(f"archive {zip_id} has no CID to order")
+        return Archive(**{**row, "replicated": bool(row["replicated"])})
+
+    async def in_flight(self, account: str) -> Purchase | None:
+        """Return the account's purchase that is not settled, if there is one."""
+        return await self._purchase("account = %s AND in_flight = 1", account)
+
+    async def unsettled(self, zip_id: int) -> Purchase | None:
+        """Return the archive's purchase that is not settled, whichever account made it."""
+        return await self._purchase("zip_id = %s AND in_flight = 1", zip_id)
+
+    async def _purchase(self, where: str, value: object) -> Purchase | None:
+        row = await self._db.fetch_one(
+            "SELECT order_id, zip_id, cid, term, nonce, era_birth, era_death, extrinsic_hash, extrinsic"
+            f" FROM order_info WHERE {where}",
+            (value,),
+        )
+        return Purchase(**row) if row else None
+
+    async def record(self, lease: Lease, archive: Archive, signed: Signed, price: int) -> Purchase | None:
+        """Commit the intent to buy, before anything is sent; None if another purchase is in flight or exists.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+        term = archive.terms + 1
+        order = (signed.nonce, signed.birth, signed.death, signed.extrinsic_hash, signed.extrinsic)
+
+        async def write(tx: Transaction) -> int:
+            await leases.hold(tx, lease)
+            return await tx.insert(
+                "INSERT INTO order_info (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death,"
+                " extrinsic_hash, extrinsic, price) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (archive.zip_id, term, signed.account, archive.cid, archive.dag_size, *order, price),
+            )
+
+        try:
+            order_id = await self._db.transact(write)
+        except Exception as error:
+            if duplicate_key(error):
+                return None
+            raise
+        return Purchase(order_id, archive.zip_id, archive.cid, term, *order)
+
+    async def settle_bought(self, purchase: Purchase, block: int) -> bool:
+        """Note that the purchase is in a finalized block and succeeded; False if that was known."""
+
+        async def write(tx: Transaction) -> bool:
+            settled = await tx.execute(
+                "UPDATE order_info SET status = %s, in_flight = NULL, block = %s, settled_at = UTC_TIMESTAMP(6)"
+                " WHERE order_id = %s AND status = 0",
+                (BOUGHT, block, purchase.order_id),
+            )
+            await tx.execute(
+                "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s),"
+                " order_due = COALESCE(order_due, UTC_TIMESTAMP(6)), order_failed_at = NULL WHERE zip_id = %s",
+                (LIVE, ORDERED, purchase.zip_id),
+            )
+            return settled == 1
+
+        return await self._db.transact(write)
+
+    async def settle_void(self, purchase: Purchase, status: int, reason: str, included: Included | None) -> None:
+        """Note that the purchase bought nothing: its term is free again."""
+        await self._db.execute(
+            "UPDATE order_info SET status = %s, in_flight = NULL, term = NULL, reason = %s, block = %s,"
+            " settled_at = UTC_TIMESTAMP(6) WHERE order_id = %s AND status = 0",
+            (status, reason, included.block if included else None, purchase.order_id),
+        )
+
+    async def close_watched(
+        self, lease: Lease, info: FileInfo, height: int, seconds_left: float | None, *, replicated: bool, again: float
+    ) -> None:
+        """Close the lease with what the market says; `replicated` lets the local copies go.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+        live = info.expires is not None
+        status = ORDERED if not live else LIVE if (info.expires or 0) > height else EXPIRED
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done(again_after=again))
+            await tx.execute(
+                "UPDATE zip_ipfs_info SET status = %s, replicas = %s, calculated_at = %s, expired_on = %s,"
+                " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"
+                " WHERE zip_id = %s",
+                (status, info.replicas, info.ordered, info.expires, seconds_left, lease.row_id),
+            )
+            if replicated:
+                await tx.execute(
+                    "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)"
+                    " WHERE zip_id = %s AND replicated_at IS NULL",
+                    (lease.row_id,),
+                )
+
+        await self._db.transact(write)
+
+    async def note_expired(self, zip_id: int) -> None:
+        """Note that the archive's order has run out, or vanished from the market."""
+        await self._db.execute("UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s", (EXPIRED, zip_id))
+
+    async def mark_failed(self, tx: Transaction, zip_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
+        """Note on the archive that its order needs a person; what is live stays live."""
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s) WHERE zip_id = %s",
+            (LIVE, ORDER_FAILED, zip_id),
+        )
