@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from hashlib import blake2b
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from pydantic import SecretStr
 from substrateinterface import ExtrinsicReceipt, Keypair, SubstrateInterface
@@ -44,7 +44,7 @@ def _reaching_node(method: "Callable[Concatenate[Node, P], T]") -> "Callable[Con
             self.close()
             raise ChainUnavailable(f"the Crust node can't be reached: {brief(error)}") from error
 
-    return guarded
+    return cast("Callable[Concatenate[Node, P], T]", guarded)
 
 
 class Node:

@@ -123,7 +123,7 @@ class Orderer:
             return self._wait("another order of this account is not final yet")
         refusal = await self._chain.submit(purchase.extrinsic)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
-        return self._wait(f"the node did not take the order: {refusal}" if refusal else "the order is not final yet")
+        return self._wait(f"the node refuses the order: {refusal}" if refusal else "the order is not final yet")
 
     async def _settle(self, purchase: Purchase) -> Outcome | None:
         """Find out what became of a purchase; None once that is known, and written down, else what to wait for."""
@@ -134,9 +134,7 @@ class Orderer:
         if included is None and head.height < purchase.era_death:
             self._searched[purchase.order_id] = last
             refusal = await self._chain.submit(purchase.extrinsic)
-            return self._wait(
-                f"the node does not take the order: {refusal}" if refusal else "the order is not final yet"
-            )
+            return self._wait(f"the node refuses the order: {refusal}" if refusal else "the order is not final yet")
         self._searched.pop(purchase.order_id, None)
         if included is None:
             log.warning("order never included; its era is over", order_id=purchase.order_id)

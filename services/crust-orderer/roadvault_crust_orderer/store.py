@@ -77,9 +77,9 @@ class OrdererStore:
         return await self._purchase("zip_id = %s AND in_flight = 1", zip_id)
 
     async def _purchase(self, where: str, value: object) -> Purchase | None:
+        columns = "order_id, zip_id, cid, term, nonce, era_birth, era_death, extrinsic_hash, extrinsic"
         row = await self._db.fetch_one(
-            "SELECT order_id, zip_id, cid, term, nonce, era_birth, era_death, extrinsic_hash, extrinsic"
-            f" FROM order_info WHERE {where}",
+            f"SELECT {columns} FROM order_info WHERE {where}",  # noqa: S608 - one of the two conditions above
             (value,),
         )
         return Purchase(**row) if row else None
