@@ -1,0 +1,109 @@
+"""The archive format: what the packer writes, stock tools can read."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roadvault_common.crypto import ArchiveKey
+from roadvault_common.errors import IntegrityError, LeaseLost
+from roadvault_packer.archive import Member, Packed, member_name, pack
+
+NAMES = ["camera 1.mp4", "北环路-摄像头.mp4", 'a"b<c>:d|e?.mp4', "no extension", "日" * 85]
+
+
+def _write(root: Path, number: int, name: str, content: bytes) -> Member:
+    path = f"received/{number}"
+    (root / path).parent.mkdir(exist_ok=True)
+    (root / path).write_bytes(content)
+    return Member(number, name, len(content), hashlib.sha256(content).hexdigest(), path)
+
+
+def _ignore(_: int) -> None:
+    return
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> list[Member]:
+    return [
+        _write(tmp_path, number, name, bytes([number]) * (number * 700_001)) for number, name in enumerate(NAMES, 1)
+    ]
+
+
+def _packed(tmp_path: Path, members: list[Member]) -> tuple[Path, ArchiveKey, Packed]:
+    target, key = tmp_path / "archive", ArchiveKey.new()
+    return target, key, pack(7, members, tmp_path, target, key, _ignore)
+
+
+def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Member]) -> None:
+    target, key, packed = _packed(tmp_path, members)
+    assert target.stat().st_size == packed.size
+    plain = tmp_path / "archive.7z"
+    cipher = ["openssl", "enc", "-d", "-aes-256-ctr", "-K", key.key.hex(), "-iv", key.iv.hex()]
+    subprocess.run([*cipher, "-in", target, "-out", plain], check=True)
+    subprocess.run(["7z", "x", f"-o{tmp_path / 'out'}", plain], check=True, stdout=subprocess.DEVNULL)
+    for member in members:
+        content = (tmp_path / "out" / member_name(member.file_id, member.file_name)).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == member.sha256
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [file["name"] for file in manifest["files"]] == NAMES
+    assert {file["fileID"]: file["offset"] for file in manifest["files"]} == packed.offsets
+
+
+def test_an_offset_and_a_size_read_one_file(tmp_path: Path, members: list[Member]) -> None:
+    target, key, packed = _packed(tmp_path, members)
+    for member in members:
+        offset = packed.offsets[member.file_id]
+        cipher = target.read_bytes()[offset : offset + member.size]
+        assert hashlib.sha256(key.stream(offset).update(cipher)).hexdigest() == member.sha256
+
+
+def test_nothing_of_the_plaintext_shows(tmp_path: Path, members: list[Member]) -> None:
+    target, _, _ = _packed(tmp_path, members)
+    content = target.read_bytes()
+    assert b"7z\xbc\xaf" not in content[:32]
+    assert b"camera" not in content
+
+
+@pytest.mark.parametrize("damage", ["changed", "longer", "shorter", "missing"])
+def test_a_damaged_upload_leaves_no_archive(tmp_path: Path, members: list[Member], damage: str) -> None:
+    path = tmp_path / (members[2].path or "")
+    content = path.read_bytes()
+    match damage:
+        case "changed":
+            path.write_bytes(b"x" + content[1:])
+        case "longer":
+            path.write_bytes(content + b"x")
+        case "shorter":
+            path.write_bytes(content[:-1])
+        case _:
+            path.unlink()
+    with pytest.raises(IntegrityError, match="file 3"):
+        _packed(tmp_path, members)
+    assert not (tmp_path / "archive").exists()
+
+
+def test_a_lost_lease_stops_it_and_leaves_no_archive(tmp_path: Path, members: list[Member]) -> None:
+    def lost(_: int) -> None:
+        raise LeaseLost("gone")
+
+    with pytest.raises(LeaseLost):
+        pack(7, members, tmp_path, tmp_path / "archive", ArchiveKey.new(), lost)
+    assert not (tmp_path / "archive").exists()
+
+
+def test_an_archive_is_never_overwritten(tmp_path: Path, members: list[Member]) -> None:
+    (tmp_path / "archive").write_bytes(b"another worker's")
+    with pytest.raises(FileExistsError):
+        _packed(tmp_path, members)
+    assert (tmp_path / "archive").read_bytes() == b"another worker's"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\x00b", "..", "C:\\x", "\ud800"])
+def test_member_names_are_plain(name: str) -> None:
+    safe = member_name(5, name)
+    assert safe.startswith("5-")
+    assert not set('/\\:\x00') & set(safe)
+    assert len(safe.encode()) < 255
