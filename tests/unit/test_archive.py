@@ -105,5 +105,5 @@ def test_an_archive_is_never_overwritten(tmp_path: Path, members: list[Member]) 
 def test_member_names_are_plain(name: str) -> None:
     safe = member_name(5, name)
     assert safe.startswith("5-")
-    assert not set('/\\:\x00') & set(safe)
+    assert not set("/\\:\x00") & set(safe)
     assert len(safe.encode()) < 255

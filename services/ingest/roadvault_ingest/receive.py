@@ -147,3 +147,5 @@ async def _timely(awaitable: Awaitable[T], seconds: float) -> T:
             return await awaitable
     except TimeoutError:
         raise TooSlow(f"nothing arrived for {seconds:.0f} s") from None
+    except ValueError as error:
+        raise Problem(f"the multipart body is malformed or ends early: {error}") from None

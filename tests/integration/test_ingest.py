@@ -1,0 +1,358 @@
+"""Uploads and requests over HTTP, on a real database and disk."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from roadvault_common import app
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.links import Links
+from roadvault_common.vault import Vault
+from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
+from roadvault_ingest.service import Ingest
+
+SECRET = "a secret for signing links"
+
+
+@dataclass
+class Door:
+    """A running ingest, as a client sees it, and what lies behind it."""
+
+    url: str
+    public_url: str
+    http: aiohttp.ClientSession
+    db: Database
+    vault: Vault
+    ingest: Ingest
+
+    async def upload(
+        self, content: bytes, name: str | None = "a.mp4", *, late_name: bool = False, **fields: str
+    ) -> tuple[int, dict[str, Any]]:
+        form = aiohttp.FormData()
+        if name is not None and not late_name:
+            form.add_field("filename", name)
+        form.add_field("file", BytesIO(content), filename="ignored.bin", content_type="application/octet-stream")
+        if name is not None and late_name:
+            form.add_field("filename", name)
+        for field, value in fields.items():
+            form.add_field(field, value)
+        async with self.http.post(f"{self.url}/api/open/upload", data=form) as response:
+            return response.status, await response.json()
+
+    async def file(self, file_id: int) -> dict[str, Any]:
+        async with self.http.get(f"{self.url}/api/open/file/{file_id}") as response:
+            body: dict[str, Any] = await response.json()
+            return body
+
+    def files_on_disk(self) -> list[Path]:
+        return [path for path in (self.vault.root / "received").rglob("*") if path.is_file()]
+
+    async def count(self, table: str) -> int:
+        row = await self.db.fetch_one(f"SELECT COUNT(*) AS n FROM {table}")  # noqa: S608 - names in this file
+        assert row is not None
+        return int(row["n"])
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
+    @asynccontextmanager
+    async def opened(**overrides: Any) -> AsyncIterator[Door]:  # noqa: ANN401 - any setting
+        values: dict[str, Any] = {
+            "database_url": SecretStr(database_url),
+            "redis_url": SecretStr(redis_url),
+            "data_dir": data_dir,
+            "link_secret": SecretStr(SECRET),
+            "folder_bytes": 1_000_000,
+            "disk_margin_bytes": 0,
+            "ingest_worker": secrets.token_hex(4),
+        }
+        settings = IngestSettings(**{**values, **overrides})
+        vault = Vault(data_dir)
+        vault.prepare()
+        async with (
+            Database.open(database_url, size=32) as db,
+            Bus.open(settings.redis_url, "ingest") as bus,
+            aiohttp.ClientSession() as http,
+        ):
+            ingest = Ingest(settings, db, bus, vault)
+            public = link_routes(ingest, Links(settings.link_secret), vault)
+            async with (
+                app.site(api_routes(ingest), "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as url,
+                app.site(public, "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as public_url,
+            ):
+                yield Door(url, public_url, http, db, vault, ingest)
+
+    return opened
+
+
+@pytest.fixture
+async def door(open_door: Open) -> AsyncIterator[Door]:
+    async with open_door() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("late_name", [False, True])
+async def test_an_upload_is_on_disk_and_in_the_database(door: Door, *, late_name: bool) -> None:
+    content = os.urandom(300_000)
+    status, body = await door.upload(content, "北环路 1.MP4", late_name=late_name)
+    assert (status, body["code"], body["status"]) == (200, 0, 0)
+    row = await door.db.fetch_one("SELECT * FROM file_upload_info WHERE file_id = %s", (body["result"]["fileID"],))
+    assert row is not None
+    assert (row["file_name"], row["file_type"], row["size"], row["status"]) == ("北环路 1.MP4", "mp4", 300_000, 0)
+    assert row["sha256"] == hashlib.sha256(content).hexdigest()
+    assert (door.vault.root / row["path"]).read_bytes() == content
+
+
+async def test_the_clients_sha256_is_checked(door: Door) -> None:
+    content = b"frames" * 1000
+    status, _ = await door.upload(content, sha256=hashlib.sha256(content).hexdigest().upper())
+    assert status == 200
+    status, body = await door.upload(content, sha256="0" * 64)
+    assert (status, body["code"] != 0) == (422, True)
+    assert (await door.upload(content, sha256="no hash"))[0] == 400
+    assert len(door.files_on_disk()) == await door.count("file_upload_info") == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "status", "message"),
+    [
+        (0, "a.mp4", 400, "empty"),
+        (1, None, 400, "filename is missing"),
+        (1, "  ", 400, "filename is missing"),
+        (1, "../a.mp4", 400, "without a path"),
+        (1, "a\\b.mp4", 400, "without a path"),
+        (1, "..", 400, "without a path"),
+        (1, "a\x07b.mp4", 400, "control characters"),
+        (1, "a" * 252 + ".mp4", 400, "255 bytes"),
+        (1, "a" * 5000, 400, "4096"),
+        (1_000_001, "a.mp4", 413, "1000000 bytes"),
+        (2_000_000, "a.mp4", 413, "1000000 bytes"),
+    ],
+)
+async def test_bad_uploads_are_refused_and_leave_nothing(
+    door: Door, size: int, name: str | None, status: int, message: str
+) -> None:
+    got, body = await door.upload(b"x" * size, name)
+    assert (got, body["code"], body["status"]) == (status, status, status)
+    assert message in body["message"]
+    assert door.files_on_disk() == []
+    assert await door.count("file_upload_info") == await door.count("folder_info") == 0
+
+
+async def test_bodies_that_are_no_upload(door: Door) -> None:
+    url = f"{door.url}/api/open/upload"
+    async with door.http.post(url, json={"file": "x"}) as response:
+        assert (response.status, (await response.json())["code"]) == (415, 415)
+    async with door.http.post(url, data=b"x", headers={"Content-Type": "multipart/form-data"}) as response:
+        assert (response.status, (await response.json())["code"]) == (400, 400)
+    form = aiohttp.FormData(default_to_multipart=True)
+    form.add_field("filename", "a.mp4")
+    form.add_field("other", "x")
+    async with door.http.post(url, data=form) as response:
+        assert (response.status, "no file" in (await response.json())["message"]) == (400, True)
+    garbage = b"--b\r\nContent-Disposition: form-data; name=file\r\n\r\nhalf of it"
+    async with door.http.post(url, data=garbage, headers={"Content-Type": "multipart/form-data; boundary=b"}) as got:
+        assert got.status == 400
+    async with door.http.get(f"{door.url}/nowhere") as response:
+        assert (response.status, (await response.json())["code"]) == (404, 404)
+    assert door.files_on_disk() == []
+
+
+async def test_a_client_that_hangs_up_half_way_leaves_nothing(door: Door) -> None:
+    host, port = door.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: 900000\r\n\r\n--b\r\nContent-Disposition: form-data; name=file\r\n\r\n" + b"x" * 300_000
+    )
+    async with asyncio.timeout(10):
+        while not door.files_on_disk():
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        writer.transport.abort()
+        while door.files_on_disk():
+            await asyncio.sleep(0.01)
+    assert await door.count("file_upload_info") == 0
+
+
+async def test_a_client_that_goes_silent_is_timed_out(open_door: Open) -> None:
+    async with open_door(upload_stall_seconds=0.3) as door:
+        host, port = door.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 9000\r\n\r\n--b\r\nContent-Disposition: form-data; name=file\r\n\r\nabc"
+        )
+        async with asyncio.timeout(10):
+            assert b" 408 " in await reader.readline()
+        writer.close()
+        assert door.files_on_disk() == []
+
+
+async def test_a_full_disk_is_507_with_retry_after(open_door: Open) -> None:
+    async with open_door(disk_margin_bytes=1 << 60) as door:
+        form = aiohttp.FormData()
+        form.add_field("filename", "a.mp4")
+        form.add_field("file", b"x", filename="a")
+        async with door.http.post(f"{door.url}/api/open/upload", data=form) as response:
+            assert response.status == 507
+            assert int(response.headers["Retry-After"]) > 0
+            assert (await response.json())["code"] == 507
+        assert door.files_on_disk() == []
+
+
+async def test_uploads_go_on_while_redis_is_away(open_door: Open) -> None:
+    async with open_door(redis_url=SecretStr("redis://127.0.0.1:9/0")) as door:
+        status, _ = await door.upload(b"frames")
+        assert status == 200
+
+
+async def test_no_folder_passes_its_limits_with_two_ingests_and_32_uploads_at_once(open_door: Open) -> None:
+    sizes = [1 + number * 7919 % 90_000 for number in range(400)]
+    slots = asyncio.Semaphore(32)
+
+    async def send(door: Door, size: int) -> None:
+        async with slots:
+            status, _ = await door.upload(b"v" * size)
+            assert status == 200
+
+    async with open_door(folder_bytes=500_000, folder_files=12) as one:
+        async with open_door(folder_bytes=500_000, folder_files=12) as two:
+            await asyncio.gather(*(send((one, two)[number % 2], size) for number, size in enumerate(sizes)))
+        folders = await one.db.fetch_all(
+            "SELECT folder.folder_id, folder.status, folder.files, folder.bytes, COUNT(*) AS n, SUM(file.size) AS size,"
+            " folder.closed_at, MAX(file.create_time) AS last FROM folder_info AS folder"
+            " JOIN file_upload_info AS file USING (folder_id) GROUP BY folder.folder_id"
+        )
+        assert sum(folder["n"] for folder in folders) == len(sizes)
+        for folder in folders:
+            assert (folder["files"], folder["bytes"]) == (folder["n"], folder["size"])
+            assert folder["n"] <= 12
+            assert folder["size"] <= 500_000
+            # Once closed, nothing is added.
+            assert folder["closed_at"] is None or folder["last"] <= folder["closed_at"]
+        assert sum(folder["status"] == 0 for folder in folders) <= 2
+
+
+async def test_a_folder_closes_by_age(door: Door) -> None:
+    await door.upload(b"frames")
+    await door.ingest.close_aged_folders()
+    assert await door.db.fetch_one("SELECT 1 FROM folder_info WHERE status = 1") is None
+    await door.db.execute("UPDATE folder_info SET close_at = UTC_TIMESTAMP(6)")
+    await door.ingest.close_aged_folders()
+    row = await door.db.fetch_one("SELECT * FROM folder_info")
+    assert row is not None
+    assert (row["status"], row["open_slot"], row["pack_due"] is not None) == (1, None, True)
+    _, body = await door.upload(b"more")
+    state = (await door.file(body["result"]["fileID"]))["result"]
+    assert state["folderID"] != row["folder_id"]
+    assert state["state"] == "waiting in an open folder"
+
+
+async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door) -> None:
+    _, body = await door.upload(b"kept")
+    stray = door.vault.root / "received/ab" / ("ab" * 16)
+    stray.write_bytes(b"cut short by a crash")
+    await door.ingest.sweep_orphans()
+    assert stray.exists()
+    old = (datetime.now(UTC) - timedelta(hours=7)).timestamp()
+    for path in door.files_on_disk():
+        os.utime(path, (old, old))
+    await door.ingest.sweep_orphans()
+    assert not stray.exists()
+    assert len(door.files_on_disk()) == 1
+    assert (await door.file(body["result"]["fileID"]))["result"]["uploadKept"] is True
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_a_download_request_is_recorded_and_joined(door: Door, *, as_json: bool) -> None:
+    _, body = await door.upload(b"frames")
+    file_id = body["result"]["fileID"]
+    for url in ("http://client/cb", "http://client/cb", "https://other/cb"):
+        fields = {"fileID": file_id if as_json else str(file_id), "cbUrl": url}
+        json, data = (fields, None) if as_json else (None, fields)
+        async with door.http.post(f"{door.url}/api/open/downFile", json=json, data=data) as response:
+            assert await response.json() == {"code": 0, "status": 0, "result": "ok"}
+    state = (await door.file(file_id))["result"]
+    assert [request["cbUrl"] for request in state["requests"]] == ["https://other/cb", "http://client/cb"]
+    row = await door.db.fetch_one("SELECT cb_url, status FROM file_upload_info WHERE file_id = %s", (file_id,))
+    assert row == {"cb_url": "https://other/cb", "status": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"fileID": 99, "cbUrl": "http://client/"}, 404, "no file 99"),
+        ({"fileID": "x", "cbUrl": "http://client/"}, 400, "fileID"),
+        ({"fileID": True, "cbUrl": "http://client/"}, 400, "fileID"),
+        ({"fileID": "9" * 30, "cbUrl": "http://client/"}, 400, "fileID"),
+        ({"cbUrl": "http://client/"}, 400, "fileID"),
+        ({"fileID": 1, "cbUrl": "ftp://client/"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "file:///etc/passwd"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "http://"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "http://a:99999/"}, 400, "URL"),
+        ({"fileID": 1, "cbUrl": "http://a b/"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "http://user:secret@client/"}, 400, "password"),
+        ({"fileID": 1, "cbUrl": "http://client/" + "a" * 3000}, 400, "2048"),
+        ({"fileID": 1}, 400, "http"),
+        (["not", "an", "object"], 400, "object"),
+    ],
+)
+async def test_bad_download_requests(door: Door, fields: object, status: int, message: str) -> None:
+    async with door.http.post(f"{door.url}/api/open/downFile", json=fields) as response:
+        body = await response.json()
+    assert (response.status, body["code"]) == (status, status)
+    assert message in body["message"]
+    assert await door.count("download_info") == 0
+
+
+async def test_a_link_serves_ranges_until_it_expires(door: Door) -> None:
+    _, body = await door.upload(b"0123456789", "摄像 1.mp4")
+    extracted = door.vault.root / "downloads/1/token"
+    extracted.parent.mkdir()
+    extracted.write_bytes(b"0123456789")
+    download_id = await door.db.transact(
+        lambda tx: tx.insert(
+            "INSERT INTO download_info (file_id, cb_url, status, path)"
+            " VALUES (%s, 'http://c/', 1, 'downloads/1/token')",
+            (body["result"]["fileID"],),
+        )
+    )
+    links, now = Links(SecretStr(SECRET)), datetime.now(UTC)
+    url = f"{door.public_url}/d/{links.token(download_id, now + timedelta(minutes=1))}"
+    async with door.http.get(url) as response:
+        assert (response.status, await response.read()) == (200, b"0123456789")
+        assert response.headers["Content-Type"] == "video/mp4"
+        assert "attachment" in response.headers["Content-Disposition"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    async with door.http.get(url, headers={"Range": "bytes=2-4"}) as response:
+        assert (response.status, await response.read()) == (206, b"234")
+    expired = links.token(download_id, now - timedelta(seconds=1))
+    forged = Links(SecretStr("another secret, as long")).token(download_id, now + timedelta(minutes=1))
+    for token in (expired, forged, "nonsense"):
+        async with door.http.get(f"{door.public_url}/d/{token}") as response:
+            assert response.status == 403
+    extracted.unlink()
+    async with door.http.get(url) as response:
+        assert response.status == 404
+    for path in ("/", "/file", "/api/open/file/1", "/metrics"):
+        async with door.http.get(door.public_url + path) as response:
+            assert response.status == 404
