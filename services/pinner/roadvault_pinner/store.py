@@ -50,7 +50,7 @@ class PinnerStore:
     async def members(self, zip_id: int) -> list[Member]:
         """Return the archive's members in the order in which they stand in it."""
         rows = await self._db.fetch_all(
-            "SELECT file_id, zip_offset AS offset, size, sha256 FROM file_upload_info"
+            "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info"
             " WHERE zip_id = %s ORDER BY zip_offset",
             (zip_id,),
         )

@@ -1,0 +1,232 @@
+"""From a closed folder to an archive on IPFS, and to its local copies being dropped; on real servers."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from roadvault_common import lease as leases
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import MasterKeys
+from roadvault_common.db import Database, Row
+from roadvault_common.ipfs import Ipfs
+from roadvault_common.lease import PACK, PIN
+from roadvault_common.outcome import Done, Failed, Retry
+from roadvault_common.vault import Vault
+from roadvault_ingest.receive import Received
+from roadvault_ingest.store import IngestStore, Limits
+from roadvault_packer import service as packer_service
+from roadvault_packer.config import PackerSettings
+from roadvault_packer.service import Packer
+from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.service import Pinner
+from roadvault_stack.kubo import Kubo
+
+LIMITS = Limits(files=4, bytes=1 << 40, age_seconds=3600)
+
+
+@dataclass
+class Bench:
+    """A packer and a pinner on one vault, and hands to feed them."""
+
+    db: Database
+    vault: Vault
+    packer: Packer
+    pinner: Pinner
+    ipfs: Ipfs
+
+    async def receive(self, content: bytes, name: str = "a.mp4") -> int:
+        token = secrets.token_hex(16)
+        path = f"received/{token[:2]}/{token}"
+        (self.vault.root / path).write_bytes(content)
+        received = Received(name, path, len(content), hashlib.sha256(content).hexdigest())
+        return (await IngestStore(self.db).add_file("test", received, LIMITS)).folder_id
+
+    async def full_folder(self, size: int = 1_500_000) -> int:
+        return [await self.receive(os.urandom(size + number), f"{number}.mp4") for number in range(LIMITS.files)][0]
+
+    async def row(self, sql: str, *args: object) -> Row:
+        row = await self.db.fetch_one(sql, args)
+        assert row is not None
+        return row
+
+    async def archive(self) -> Row:
+        return await self.row("SELECT * FROM zip_ipfs_info")
+
+    def names(self, directory: str) -> list[str]:
+        return [path.name for path in (self.vault.root / directory).rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+async def bench(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo) -> AsyncIterator[Bench]:
+    keys = SecretStr(Fernet.generate_key().decode())
+    common = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": keys}
+    vault = Vault(data_dir)
+    vault.prepare()
+    async with (
+        Database.open(database_url) as db,
+        Bus.open(SecretStr(redis_url), "test") as bus,
+        Ipfs.open(kubo.rpc_url, 30) as ipfs,
+    ):
+        packer = Packer(PackerSettings.model_validate({**common, "concurrency": 2}), db, bus, vault, MasterKeys(keys))
+        pinner = Pinner(PinnerSettings.model_validate(common), db, bus, vault, MasterKeys(keys), ipfs)
+        yield Bench(db, vault, packer, pinner, ipfs)
+
+
+async def test_a_closed_folder_becomes_an_archive_on_ipfs_and_its_uploads_go(bench: Bench, kubo: Kubo) -> None:
+    folder_id = await bench.full_folder()
+    assert await bench.packer.packing.work(folder_id) == Done()
+    archive = await bench.archive()
+    content = (bench.vault.root / archive["path"]).read_bytes()
+    assert (len(content), archive["files"], archive["cid"]) == (archive["size"], 4, None)
+    assert (await bench.row("SELECT status FROM folder_info"))["status"] == 2
+    assert len(bench.names("received")) == 4
+
+    assert await bench.pinner.pinning.work(archive["zip_id"]) == Done()
+    archive = await bench.archive()
+    assert archive["dag_size"] > archive["size"]
+    assert archive["order_due"] is not None
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{kubo.gateway_url}/ipfs/{archive['cid']}") as response:
+            assert await response.read() == content
+        async with http.post(f"{kubo.rpc_url}/api/v0/filestore/ls") as response:
+            assert archive["path"].encode() in await response.read()
+
+    assert await bench.pinner.dropping.work(archive["zip_id"]) == Done()
+    assert bench.names("received") == []
+    assert bench.names("archives") != []
+    files = await bench.db.fetch_all("SELECT path, status FROM file_upload_info")
+    assert files == [{"path": None, "status": 1}] * 4
+
+
+async def test_nothing_goes_before_the_network_has_it_and_then_all_of_it(bench: Bench, kubo: Kubo) -> None:
+    await bench.packer.packing.work(await bench.full_folder())
+    zip_id, cid = (await bench.archive())["zip_id"], None
+    await bench.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")
+    assert await bench.pinner.dropping.work(zip_id) == Done()  # not even pinned: all stays
+    assert (len(bench.names("received")), len(bench.names("archives"))) == (4, 1)
+    await bench.pinner.pinning.work(zip_id)
+    await bench.pinner.dropping.work(zip_id)
+    assert len(bench.names("archives")) == 1  # pinned, not replicated
+    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    assert await bench.pinner.dropping.work(zip_id) == Done()
+    assert bench.names("archives") == []
+    row = await bench.archive()
+    cid = row["cid"]
+    assert (row["path"], row["dropped_at"] is not None, row["drop_due"]) == (None, True, None)
+    async with aiohttp.ClientSession() as http:
+        async with http.post(f"{kubo.rpc_url}/api/v0/refs/local") as response:
+            assert cid.encode() not in await response.read()
+
+
+async def test_replication_noted_during_a_drop_is_not_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.packer.packing.work(await bench.full_folder())
+    zip_id = (await bench.archive())["zip_id"]
+    await bench.pinner.pinning.work(zip_id)
+    remove_all = bench.pinner._remove_all
+    loop = asyncio.get_running_loop()
+
+    def replicated_meanwhile(paths: list[str], lease: leases.Lease) -> None:
+        note = bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6)")
+        asyncio.run_coroutine_threadsafe(note, loop).result()
+        remove_all(paths, lease)
+
+    monkeypatch.setattr(bench.pinner, "_remove_all", replicated_meanwhile)
+    await bench.pinner.dropping.work(zip_id)
+    assert len(bench.names("archives")) == 1
+    assert await bench.pinner.dropping.sweep_once() == 1
+    assert bench.names("archives") == []
+
+
+async def test_many_drops_share_garbage_collections(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(6):
+        await bench.packer.packing.work(await bench.full_folder(100_000))
+    await bench.pinner.pinning.sweep_once()
+    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6)")
+    runs = 0
+    collect = bench.ipfs.collect_garbage
+
+    async def counted() -> None:
+        nonlocal runs
+        runs += 1
+        await collect()
+
+    monkeypatch.setattr(bench.pinner._collect_garbage, "_work", counted)
+    assert await bench.pinner.dropping.sweep_once() == 6
+    assert runs <= 2
+    assert bench.names("archives") == []
+
+
+@pytest.mark.parametrize("filestore", [True, False])
+async def test_an_archive_that_rots_before_it_is_pinned_is_refused(bench: Bench, *, filestore: bool) -> None:
+    bench.pinner._settings.ipfs_filestore = filestore
+    await bench.packer.packing.work(await bench.full_folder())
+    archive = await bench.archive()
+    path = bench.vault.root / archive["path"]
+    content = bytearray(path.read_bytes())
+    content[3_000_000] ^= 1
+    path.write_bytes(content)
+    outcome = await bench.pinner.pinning.work(archive["zip_id"])
+    assert isinstance(outcome, Failed)
+    assert "file 2" in outcome.reason or "file 3" in outcome.reason
+    row = await bench.archive()
+    assert (row["cid"], row["pin_failed_at"] is not None, row["pin_reason"]) == (None, True, outcome.reason)
+    assert len(bench.names("received")) == 4  # what is left of the footage stays
+
+
+async def test_a_damaged_upload_fails_its_folder_by_name(bench: Bench) -> None:
+    folder_id = await bench.full_folder()
+    victim = await bench.row("SELECT file_id, path FROM file_upload_info ORDER BY file_id DESC LIMIT 1")
+    (bench.vault.root / victim["path"]).write_bytes(b"not what was uploaded")
+    outcome = await bench.packer.packing.work(folder_id)
+    assert isinstance(outcome, Failed)
+    assert f"file {victim['file_id']}" in outcome.reason
+    row = await bench.row("SELECT status, pack_reason FROM folder_info")
+    assert row == {"status": 3, "pack_reason": outcome.reason}
+    assert bench.names("archives") == []
+
+
+async def test_a_worker_that_woke_late_does_not_touch_its_successors_archive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_id = await bench.full_folder()
+    asleep, wake = threading.Event(), threading.Event()
+    real = packer_service.pack
+
+    def slow(*args: object) -> object:
+        packed = real(*args)  # type: ignore[arg-type]
+        asleep.set()
+        wake.wait(20)
+        return packed
+
+    monkeypatch.setattr(packer_service, "pack", slow)
+    late = asyncio.create_task(bench.packer.packing.work(folder_id))
+    await asyncio.to_thread(asleep.wait, 20)
+    monkeypatch.setattr(packer_service, "pack", real)
+    await bench.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")  # the lease ran out
+    assert isinstance(await bench.packer.packing.work(folder_id), Done)
+    sealed = await bench.archive()
+    content = (bench.vault.root / sealed["path"]).read_bytes()
+    wake.set()
+    assert isinstance(await late, Retry)
+    assert await bench.archive() == sealed
+    assert (bench.vault.root / sealed["path"]).read_bytes() == content
+    assert bench.names("archives") == [Path(sealed["path"]).name]
+
+
+async def test_no_lease_is_left_and_nothing_is_due(bench: Bench) -> None:
+    await bench.packer.packing.work(await bench.full_folder())
+    await bench.pinner.pinning.sweep_once()
+    await bench.pinner.dropping.sweep_once()
+    for stage in (PACK, PIN):
+        assert await leases.count_due(bench.db, stage) == 0
+        assert await leases.seconds_to_next(bench.db, stage) is None
