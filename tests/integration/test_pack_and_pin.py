@@ -25,6 +25,7 @@ from roadvault_common.vault import Vault
 from roadvault_ingest.receive import Received
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_packer import service as packer_service
+from roadvault_packer.archive import pack
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings
@@ -52,7 +53,9 @@ class Bench:
         return (await IngestStore(self.db).add_file("test", received, LIMITS)).folder_id
 
     async def full_folder(self, size: int = 1_500_000) -> int:
-        return [await self.receive(os.urandom(size + number), f"{number}.mp4") for number in range(LIMITS.files)][0]
+        for number in range(LIMITS.files):
+            folder_id = await self.receive(os.urandom(size + number), f"{number}.mp4")
+        return folder_id
 
     async def row(self, sql: str, *args: object) -> Row:
         row = await self.db.fetch_one(sql, args)
@@ -123,9 +126,8 @@ async def test_nothing_goes_before_the_network_has_it_and_then_all_of_it(bench: 
     row = await bench.archive()
     cid = row["cid"]
     assert (row["path"], row["dropped_at"] is not None, row["drop_due"]) == (None, True, None)
-    async with aiohttp.ClientSession() as http:
-        async with http.post(f"{kubo.rpc_url}/api/v0/refs/local") as response:
-            assert cid.encode() not in await response.read()
+    async with aiohttp.ClientSession() as http, http.post(f"{kubo.rpc_url}/api/v0/refs/local") as response:
+        assert cid.encode() not in await response.read()
 
 
 async def test_replication_noted_during_a_drop_is_not_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +202,7 @@ async def test_a_worker_that_woke_late_does_not_touch_its_successors_archive(
 ) -> None:
     folder_id = await bench.full_folder()
     asleep, wake = threading.Event(), threading.Event()
-    real = packer_service.pack
+    real = pack
 
     def slow(*args: object) -> object:
         packed = real(*args)  # type: ignore[arg-type]
