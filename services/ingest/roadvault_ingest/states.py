@@ -22,6 +22,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "sha256": row["sha256"],
         "received": time(row["create_time"]),
         "folderID": row["folder_id"],
+        "closed": time(row["closed_at"]),
         "state": FOLDER_STATES[row["folder_status"]],
         "reason": row["pack_reason"],
         "uploadKept": row["path"] is not None,
@@ -32,7 +33,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
 
 def time(value: datetime | None) -> str | None:
     """Return a database time (UTC, naive) in ISO 8601."""
-    return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="seconds")
+    return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="milliseconds")
 
 
 def _archive(row: Row) -> dict[str, Any] | None:
@@ -42,12 +43,20 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "zipID": row["zip_id"],
         "state": ARCHIVE_STATES[row["zip_status"]],
         "reason": row["zip_reason"],
+        "size": row["zip_size"],
         "cid": row["cid"],
+        "dagSize": row["dag_size"],
         "offset": row["zip_offset"],
+        "orderedOnBlock": row["order_block"],
         "replicas": row["replicas"],
         "expiresOnBlock": row["expired_on"],
         "expires": time(row["expires_at"]),
         "localCopyKept": row["zip_path"] is not None,
+        "packed": time(row["packed_at"]),
+        "pinned": time(row["pinned_at"]),
+        "ordered": time(row["ordered_at"]),
+        "replicated": time(row["replicated_at"]),
+        "dropped": time(row["dropped_at"]),
     }
 
 

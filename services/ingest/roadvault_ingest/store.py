@@ -149,11 +149,15 @@ class IngestStore:
         """Return a file with its folder's and its archive's state."""
         return await self._db.fetch_one(
             "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"
-            " file.create_time, folder.folder_id, folder.status AS folder_status, folder.pack_reason,"
-            " zip.cid, zip.status AS zip_status, zip.replicas, zip.expired_on, zip.expires_at, zip.path AS zip_path,"
-            " COALESCE(zip.pin_reason, zip.order_reason) AS zip_reason"
+            " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
+            " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
+            " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.replicated_at,"
+            " zip.dropped_at, COALESCE(zip.pin_reason, zip.order_reason, zip.drop_reason) AS zip_reason,"
+            " purchase.block AS order_block, purchase.settled_at AS ordered_at"
             " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
-            " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE file.file_id = %s",
+            " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
+            " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
+            " WHERE file.file_id = %s",
             (file_id,),
         )
 
