@@ -1,0 +1,38 @@
+# Everything that RoadVault needs on one machine. `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup run stop demo test check format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing; done by the other targets by themselves
+	@setup/install.sh
+
+run: setup ## Start everything and stay up until Ctrl-C; back-office at http://localhost:7001
+	@$(BIN)/roadvault-stack up
+
+stop: setup ## Stop what `make run` or `make demo` left running
+	@$(BIN)/roadvault-stack down
+
+demo: setup ## Run the whole main job on real video; FILES=dir takes your own files
+	@$(BIN)/python -m roadvault_stack.demo $(if $(FILES),--files "$(FILES)")
+
+test: setup ## Run all tests, on private real servers; ARGS="-k name" passes arguments to pytest
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## Lint, formatting, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy libs services tests
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and sort the imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+clean: setup ## Stop the stack and remove its data, for ever
+	@$(BIN)/roadvault-stack down
+	rm -rf .roadvault

@@ -1,0 +1,195 @@
+"""A private Kubo node that talks to its one peer and to nobody else."""
+
+import json
+import subprocess
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from roadvault_stack import programs
+from roadvault_stack.errors import StackError
+from roadvault_stack.ports import HOST
+from roadvault_stack.servers import Server, private_file
+
+_INIT_SECONDS = 60
+
+
+class KuboPorts(NamedTuple):
+    """The three ports of a node."""
+
+    rpc: int
+    gateway: int
+    swarm: int
+
+
+class Kubo(Server):
+    """One node; `home` is its IPFS_PATH. With the filestore it takes files in place, from under home's parent only."""
+
+    def __init__(self, name: str, home: Path, ports: KuboPorts, *, filestore: bool = False) -> None:
+        super().__init__(home)
+        self.name = name
+        self._ports = ports
+        self._filestore = filestore
+        self._peer: Kubo | None = None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """RPC, gateway and swarm."""
+        return tuple(self._ports)
+
+    @property
+    def rpc_url(self) -> str:
+        """Base URL of the RPC API."""
+        return f"http://{HOST}:{self._ports.rpc}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Base URL of the HTTP gateway."""
+        return f"http://{HOST}:{self._ports.gateway}"
+
+    @property
+    def swarm_address(self) -> str:
+        """Multiaddress on which the peer dials us."""
+        return f"/ip4/{HOST}/tcp/{self._ports.swarm}"
+
+    @property
+    def peer_id(self) -> str:
+        """The node's name among its peers; known once it is prepared."""
+        return str(self._config()["Identity"]["PeerID"])
+
+    def peer_with(self, other: "Kubo") -> None:
+        """Make each keep up a connection to the other, from the next `prepare` on."""
+        self._peer = other
+        if other._peer is not self:  # noqa: SLF001 - the same class: peering is one thing, known to both
+            other.peer_with(self)
+
+    def prepare(self) -> None:
+        """Create the repository at the first time; write the configuration."""
+        self._init()
+        config = self._config()
+        _merge(config, _private(self._ports))
+        config["Experimental"]["FilestoreEnabled"] = self._filestore
+        if self._peer is not None:
+            self._peer._init()  # noqa: SLF001 - the same class: the peer's id exists only afterwards
+            config["Peering"]["Peers"] = [{"ID": self._peer.peer_id, "Addrs": [self._peer.swarm_address]}]
+        private_file(self.home / "config", json.dumps(config, indent=2))
+
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = json.loads((self.home / "config").read_text())
+        return config
+
+    def _init(self) -> None:
+        if (self.home / "config").exists():
+            return
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            [programs.find("ipfs"), "init", "--empty-repo"],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=_INIT_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise StackError(f"Kubo could not create its repository in {self.home}: {done.stderr.strip()}")
+
+    def command(self) -> list[str]:
+        """Return the node's command line; only our own node may throw away what is not pinned, when it gets full."""
+        collect = ["--enable-gc"] if self._filestore else []
+        return [programs.find("ipfs"), "daemon", "--migrate", *collect]
+
+    def environment(self) -> dict[str, str]:
+        """Return where the repository is; HOME too, so that nothing is read from or left in the user's own."""
+        return {"IPFS_PATH": str(self.home), "HOME": str(self.home), "IPFS_TELEMETRY": "off"}
+
+    def answers(self) -> bool:
+        """Tell whether RPC API and gateway take requests."""
+        return self.rpc("version") is not None and _gateway_answers(self._ports.gateway)
+
+    def connected(self) -> bool:
+        """Tell whether the peer is connected; true when there is none."""
+        if self._peer is None:
+            return True
+        peers = (self.rpc("swarm/peers") or {}).get("Peers") or []
+        return any(peer["Peer"] == self._peer.peer_id for peer in peers)
+
+    def connect(self) -> bool:
+        """Dial the peer unless it is connected, and tell whether it is.
+
+        Kubo's peering does so by itself, but only after 5 to 10 seconds.
+        """
+        if self._peer is None or self.connected():
+            return True
+        self.rpc(f"swarm/connect?arg={self._peer.swarm_address}/p2p/{self._peer.peer_id}")
+        return self.connected()
+
+    def rpc(self, call: str) -> dict[str, Any] | None:
+        """Return the answer of a small RPC call, or None if there is none or it is an error."""
+        connection = HTTPConnection(HOST, self._ports.rpc, timeout=5)
+        try:
+            connection.request("POST", f"/api/v0/{call}")
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
+        if response.status != 200:  # noqa: PLR2004 - OK
+            return None
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+
+def _gateway_answers(port: int) -> bool:
+    connection = HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("HEAD", "/")
+        connection.getresponse()
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _private(ports: KuboPorts) -> dict[str, Any]:
+    """Return the settings of a node that neither looks for nor is found by anybody but its peer."""
+    off = {"Enabled": False}
+    return {
+        "Addresses": {
+            # TCP alone: QUIC would take the same number in UDP, which the check for free ports doesn't see.
+            "Swarm": [f"/ip4/{HOST}/tcp/{ports.swarm}"],
+            "Announce": [f"/ip4/{HOST}/tcp/{ports.swarm}"],
+            "API": f"/ip4/{HOST}/tcp/{ports.rpc}",
+            "Gateway": f"/ip4/{HOST}/tcp/{ports.gateway}",
+        },
+        "Bootstrap": [],
+        "Discovery": {"MDNS": off},
+        "Routing": {"Type": "none", "DelegatedRouters": []},
+        "Ipns": {"DelegatedPublishers": []},
+        "DNS": {"Resolvers": {}},
+        "AutoConf": off,
+        "AutoTLS": off,
+        "AutoNAT": {"ServiceMode": "disabled"},
+        "HTTPRetrieval": off,
+        "Version": {"SwarmCheckEnabled": False},
+        "Plugins": {"Plugins": {"telemetry": {"Disabled": True}}},
+        "Swarm": {
+            "DisableNatPortMap": True,
+            "EnableHolePunching": False,
+            "RelayClient": off,
+            "RelayService": off,
+            "Transports": {"Network": {"QUIC": False, "Relay": False, "WebTransport": False, "WebRTCDirect": False}},
+        },
+        "Gateway": {"NoFetch": False, "NoDNSLink": True, "DeserializedResponses": True},
+        "Provide": {"Strategy": "roots"},
+    }
+
+
+def _merge(config: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Set the given leaves and leave the others, so that what a person tuned by hand stays."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict) and value:
+            _merge(config[key], value)
+        else:
+            config[key] = value

@@ -1,0 +1,139 @@
+"""Everything that the stack runs, in the order in which it starts."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from roadvault_stack import credentials as secret
+from roadvault_stack.environment import SERVICES, Environments
+from roadvault_stack.kubo import Kubo, KuboPorts
+from roadvault_stack.layout import Layout
+from roadvault_stack.mariadb import MariaDB
+from roadvault_stack.ports import HOST
+from roadvault_stack.redis_server import Redis
+from roadvault_stack.servers import Server
+from roadvault_stack.settings import StackSettings
+
+_READY_SECONDS = 8
+"""A service gives each of its checks 5 seconds before it answers that it is not ready."""
+_ANSWER_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process of the stack."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    ready: Callable[[], bool]
+    stop_seconds: int
+    """How long it may take to end after SIGTERM before it is killed."""
+    explain: Callable[[], str] = str
+    """Says what it waits for itself while it is not ready; empty when there is nothing to say."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Programs that start together once the groups before it are ready, and stop together before those do."""
+
+    name: str
+    programs: list[Program]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to run."""
+
+    layout: Layout
+    servers: list[Server]
+    groups: list[Group]
+    """In starting order; the first is that of the servers."""
+    environments: Environments
+    settle: list[Callable[[], bool]] = field(default_factory=list)
+    """What must hold, beyond each server's answering, before RoadVault itself starts."""
+    ready_seconds: float = 60
+    """How long the programs of a group may take until they are ready."""
+
+    def programs(self) -> list[Program]:
+        """Return all programs, in starting order."""
+        return [program for group in self.groups for program in group.programs]
+
+
+def make(settings: StackSettings) -> Plan:
+    """Lay out the stack for these settings; creates its directories and, at the first time, its secrets."""
+    layout = Layout(settings.dir)
+    layout.create()
+    credentials = secret.load_or_create(layout.secrets)
+    mariadb = MariaDB(layout.mariadb, settings.mariadb_port, credentials.database_password)
+    redis = Redis(layout.redis, settings.redis_port)
+    ours, network = _kubos(settings, layout)
+    urls = {
+        "DATABASE_URL": mariadb.url(),
+        "REDIS_URL": redis.url(),
+        "IPFS_RPC_URL": ours.rpc_url,
+        "IPFS_GATEWAY_URL": ours.gateway_url,
+        "NETWORK_IPFS_RPC_URL": network.rpc_url,
+    }
+    environments = Environments(settings, layout, credentials, urls)
+    servers: list[Server] = [mariadb, redis, ours, network]
+    groups = [
+        Group("servers", [_server(server) for server in servers]),
+        Group("network", [_own("devnet", environments.devnet(), settings.devnet_port)]),
+        Group("services", [_service(name, environments, settings) for name in SERVICES]),
+    ]
+    return Plan(layout, servers, groups, environments, [ours.connect])
+
+
+def _kubos(settings: StackSettings, layout: Layout) -> tuple[Kubo, Kubo]:
+    ours_at = KuboPorts(settings.ipfs_rpc_port, settings.ipfs_gateway_port, settings.ipfs_swarm_port)
+    network_at = KuboPorts(
+        settings.network_ipfs_rpc_port, settings.network_ipfs_gateway_port, settings.network_ipfs_swarm_port
+    )
+    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True)
+    network = Kubo("network-ipfs", layout.network_ipfs, network_at)
+    ours.peer_with(network)
+    return ours, network
+
+
+def _server(server: Server) -> Program:
+    # A database that writes its buffers back on a slow disk needs a while; killing it would mean recovery.
+    return Program(server.name, server.command(), server.environment(), server.answers, stop_seconds=60)
+
+
+def _service(name: str, environments: Environments, settings: StackSettings) -> Program:
+    port = getattr(settings, f"{name.replace('-', '_')}_port")
+    return _own(name, environments.service(name), port)
+
+
+def _own(name: str, environment: dict[str, str], port: int) -> Program:
+    script = Path(sys.executable).with_name(f"roadvault-{name}")
+    # Unbuffered, so that the log's last lines are there when a service dies.
+    environment = {**environment, "PYTHONUNBUFFERED": "1"}
+    # More than the 10 seconds in which a service drains.
+    return Program(name, [str(script)], environment, partial(says_ready, port), 15, partial(says, port))
+
+
+def says_ready(port: int) -> bool:
+    """Tell whether /readyz on this port answers 200."""
+    return _readyz(port)[0] == 200  # noqa: PLR2004 - OK
+
+
+def says(port: int) -> str:
+    """Return what /readyz on this port answers: its checks, and what is wrong with them."""
+    return _readyz(port)[1]
+
+
+def _readyz(port: int) -> tuple[int, str]:
+    connection = HTTPConnection(HOST, port, timeout=_READY_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return response.status, response.read(_ANSWER_BYTES).decode(errors="replace")
+    except (OSError, HTTPException) as error:
+        return 0, f"/readyz does not answer: {error}"
+    finally:
+        connection.close()

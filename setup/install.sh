@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
+# Idempotent, and quick when there is nothing to do. Needs no terminal.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+
+readonly PYTHON_AT_LEAST=3.11 KUBO_AT_LEAST=0.40 GO_AT_LEAST=1.26
+readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/roadvault"
+readonly POLICY=/usr/sbin/policy-rc.d
+
+# Debian keeps servers out of an ordinary user's PATH; Go's own installer puts it where the last entry says.
+export PATH="$PATH:/usr/sbin:/sbin:/usr/local/go/bin"
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least FOUND WANTED: compares versions by their numbers.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+hash_of() { cat "$@" | sha256sum | cut -c 1-12; }
+
+# --- system programs -------------------------------------------------------------------------------------------
+
+find_python() {
+    local name
+    for name in python3 python3.14 python3.13 python3.12 python3.11; do
+        if have "$name" && at_least "$("$name" -c 'import platform; print(platform.python_version())')" "$PYTHON_AT_LEAST"; then
+            command -v "$name"
+            return
+        fi
+    done
+}
+
+has_venv() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
+
+# The packages whose programs are not on this machine, one on each line.
+missing_packages() {
+    local python
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        printf 'python3\npython3-venv\n'
+    elif [ ! -x .venv/bin/pip ] && ! has_venv "$python"; then
+        # Debian splits venv off; a python3.12 of its own has a python3.12-venv of its own.
+        local own
+        own=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        if apt-cache show "$own" >/dev/null 2>&1; then echo "$own"; else echo python3-venv; fi
+    fi
+    { have mariadbd && have mariadb-install-db; } || echo mariadb-server
+    have redis-server || echo redis-server
+    have openssl || echo openssl
+    have setpriv || echo util-linux
+    have 7z || { if apt-cache show p7zip-full >/dev/null 2>&1; then echo p7zip-full; else echo 7zip; fi; }
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif [ -t 0 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+remove_policy() { as_root rm -f "$POLICY"; }
+
+# apt starts the system's own MariaDB and Redis unless a policy forbids it. A policy that is there already stays.
+forbid_service_starts() {
+    [ ! -e "$POLICY" ] || return 0
+    trap remove_policy EXIT
+    printf '#!/bin/sh\n# temporary, by RoadVault setup\nexit 101\n' | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
+}
+
+install_packages() {
+    local wanted="$*"
+    have apt-get || fail "these packages are missing, and there is no apt-get to install them: $wanted. Please install them and run this again."
+    if [ "$(id -u)" -ne 0 ] && ! have sudo; then
+        fail "these packages are missing: $wanted. Please run as root: apt-get install $wanted"
+    fi
+    say "installing with apt: $wanted"
+    as_root true || fail "these packages are missing: $wanted. Please run: sudo apt-get install $wanted"
+    forbid_service_starts
+    as_root apt-get update -qq || say "apt-get update failed; trying with the package lists as they are"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2 ||
+        fail "apt could not install these packages: $wanted. Please install them and run this again."
+    if [ "$(trap -p EXIT)" ]; then
+        remove_policy
+        trap - EXIT
+    fi
+    hash -r
+}
+
+ensure_programs() {
+    local missing
+    missing=$(missing_packages)
+    if [ -n "$missing" ]; then
+        # shellcheck disable=SC2086 # one word for each package is what is wanted
+        install_packages $missing
+        missing=$(missing_packages)
+        [ -z "$missing" ] ||
+            fail "after the installation these are still missing or too old: ${missing//$'\n'/ }. RoadVault needs Python $PYTHON_AT_LEAST or newer, MariaDB, Redis, OpenSSL and 7z."
+    fi
+}
+
+# --- the virtual environment -----------------------------------------------------------------------------------
+
+# venv_is_current STAMP WANTED
+venv_is_current() { [ "$(cat "$1" 2>/dev/null)" = "$2" ] && .venv/bin/python -c '' 2>/dev/null; }
+
+ensure_venv() {
+    local stamp=.venv/roadvault-stamp wanted
+    # A virtual environment knows its place, so a checkout that was moved gets a new one.
+    wanted="$(hash_of pyproject.toml constraints.txt) $PWD"
+    venv_is_current "$stamp" "$wanted" && return
+    # One at a time; whoever waited finds the work done.
+    exec 9<.
+    flock 9
+    venv_is_current "$stamp" "$wanted" && return
+    say "installing the Python packages into .venv (about a minute the first time)"
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$(find_python)" -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]' ||
+        fail "pip could not install the Python packages (see above); is the package index within reach? Run this again once it is."
+    echo "$wanted" >"$stamp"
+    exec 9>&-
+}
+
+# --- Kubo ------------------------------------------------------------------------------------------------------
+
+# The user's own ipfs, if it is new enough; never the link that we make ourselves.
+ipfs_on_path() {
+    local found
+    found=$(command -v ipfs) || return 0
+    found=$(readlink -f "$found")
+    case "$found" in "$CACHE"/*) return 0 ;; esac
+    if at_least "$("$found" version --number 2>/dev/null || echo 0)" "$KUBO_AT_LEAST"; then echo "$found"; fi
+}
+
+check_go() {
+    local remedy="install Go $GO_AT_LEAST or newer from https://go.dev/dl, or put an ipfs (Kubo $KUBO_AT_LEAST or newer) on the PATH; then run this again."
+    have go || fail "Kubo is not on this machine, and there is no Go to build it: $remedy"
+    local version
+    version=$(cd / && go env GOVERSION)
+    at_least "${version#go}" "$GO_AT_LEAST" || fail "Kubo is not on this machine, and $version is too old to build it: $remedy"
+}
+
+build_kubo() {
+    local target=$1 fresh started=$SECONDS
+    check_go
+    mkdir -p "$CACHE"
+    fresh=$(mktemp "$CACHE/.ipfs-XXXXXX")
+    say "building Kubo from its Go module, once (about 2 to 3 minutes on two cores)"
+    # The build must not change the committed go.mod and go.sum: they say what is built.
+    if ! (cd setup/kubo && CGO_ENABLED=0 go build -mod=readonly -trimpath -o "$fresh" github.com/ipfs/kubo/cmd/ipfs \
+        2> >(grep -v '^go: downloading ' >&2)); then
+        rm -f "$fresh"
+        fail "Kubo could not be built (see above); is Go's module proxy within reach? Run this again once it is, or put an ipfs on the PATH."
+    fi
+    chmod 755 "$fresh"
+    mv "$fresh" "$target"
+    say "Kubo is built, in $((SECONDS - started)) s"
+}
+
+# The stack takes the ipfs that is linked beside the interpreter.
+ensure_kubo() {
+    local ipfs
+    ipfs=$(ipfs_on_path)
+    if [ -z "$ipfs" ]; then
+        ipfs="$CACHE/ipfs-$(hash_of setup/kubo/go.mod setup/kubo/go.sum)"
+        [ -x "$ipfs" ] || build_kubo "$ipfs"
+    fi
+    [ "$(readlink .venv/bin/ipfs || true)" = "$ipfs" ] || ln -sfn "$ipfs" .venv/bin/ipfs
+}
+
+ensure_programs
+ensure_venv
+ensure_kubo

@@ -1,0 +1,88 @@
+"""Run one private server for the tests: started, stopped, killed and started again at will."""
+
+import os
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from roadvault_stack import programs
+from roadvault_stack.servers import Server
+
+S = TypeVar("S", bound=Server)
+
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+_LOG_LINES = 20
+
+# The kernel ties a process to the *thread* that started it. A test may start a server in a worker thread, which ends
+# with the test's event loop; so they all come from one thread that lives as long as the test run.
+_SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="spawner")
+
+
+class Running(Generic[S]):
+    """A server and its process. `server` tells its ports and URLs, which stay the same across restarts."""
+
+    def __init__(self, server: S) -> None:
+        self.server = server
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote."""
+        return self.server.home.with_name(f"{self.server.home.name}.log")
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it answers."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.server.prepare()
+        # Tied to this process: a test run that is killed outright leaves no server behind.
+        command = programs.tied_to_parent(self.server.command(), "KILL")
+        self._process = _SPAWNER.submit(self._spawn, command).result()
+        self._wait_until_it_answers(self._process)
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                env={**os.environ, **self.server.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.server.answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                state = f"ended with {process.poll()}" if process.poll() is not None else "does not answer"
+                self.kill()
+                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+                raise AssertionError(f"{self.server.name} {state}; its last words:\n{tail}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop it in good order and start it again."""
+        self.stop()
+        self.start()
