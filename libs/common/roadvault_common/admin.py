@@ -10,8 +10,9 @@ import asyncio
 import sys
 
 from cryptography.fernet import Fernet
+from pydantic import ValidationError
 
-from roadvault_common.config import DatabaseSettings, KeySettings
+from roadvault_common.config import DatabaseSettings, KeySettings, explain
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError, RoadVaultError, brief
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> None:
                 asyncio.run(_archive_key(arguments.zip_id))
             case _:
                 _say(Fernet.generate_key().decode())
+    except ValidationError as error:
+        sys.exit(f"roadvault-admin: {explain(error)}")
     except RoadVaultError as error:
         sys.exit(f"roadvault-admin: {brief(error)}")
 

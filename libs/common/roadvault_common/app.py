@@ -11,9 +11,10 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
 
 from roadvault_common.bus import Handler, HandlerTable
-from roadvault_common.config import Settings
+from roadvault_common.config import Settings, explain
 from roadvault_common.errors import RoadVaultError, SettingsError, TransientError, brief
 from roadvault_common.events import Event
 
@@ -147,6 +148,8 @@ def main(serve: Callable[[], Awaitable[None]]) -> None:
     """Run a service's `serve()` as the process; a RoadVaultError ends it with one line and exit code 1."""
     try:
         asyncio.run(_as_coroutine(serve))
+    except ValidationError as error:
+        sys.exit(f"SettingsError: {explain(error)}")
     except RoadVaultError as error:
         sys.exit(f"{type(error).__name__}: {brief(error)}")
 

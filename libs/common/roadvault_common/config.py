@@ -6,14 +6,25 @@ Each setting is read from the environment variable `ROADVAULT_<NAME>`; `architec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "ROADVAULT_"
+
+
+def explain(error: ValidationError) -> str:
+    """Return which variables are wrong and why, without their values: some are secrets."""
+    reasons = []
+    for detail in error.errors(include_input=False, include_context=False, include_url=False):
+        name = PREFIX + "_".join(str(part) for part in detail["loc"]).upper() if detail["loc"] else "settings"
+        reasons.append(f"{name}: {detail['msg'].removeprefix('Value error, ')}")
+    return "; ".join(reasons)
 
 
 class DatabaseSettings(BaseSettings):
     """Where the database is; all that `roadvault-admin` needs for migrations."""
 
-    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", env_file=None, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=None, extra="ignore")
 
     database_url: SecretStr = Field(
         title="Database", description="mysql://user:password@host:port/name of a MariaDB or MySQL database"
@@ -60,7 +71,7 @@ class VaultSettings(Settings):
 class KeySettings(BaseSettings):
     """For services that encrypt or decrypt."""
 
-    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     master_keys: SecretStr = Field(
         title="Master keys",
@@ -71,7 +82,7 @@ class KeySettings(BaseSettings):
 class IpfsSettings(BaseSettings):
     """For services that talk to Kubo."""
 
-    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     ipfs_rpc_url: str = Field("http://127.0.0.1:5001", title="Kubo RPC", description="base URL of Kubo's HTTP RPC API")
     ipfs_stall_seconds: float = Field(

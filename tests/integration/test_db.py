@@ -1,0 +1,118 @@
+"""The database: transactions, and errors in our own words, on a real server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncmy
+import pytest
+from servers_process import Running
+
+from roadvault_common.db import Database, Transaction, duplicate_key
+from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
+from roadvault_common.migrate import migrate
+from roadvault_stack.mariadb import MariaDB
+
+OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+async def count(db: Database) -> int:
+    row = await db.fetch_one("SELECT COUNT(*) AS n FROM folder_info")
+    assert row is not None
+    return int(row["n"])
+
+
+async def test_sessions_are_utc_strict_and_read_committed(db: Database) -> None:
+    row = await db.fetch_one("SELECT @@time_zone AS zone, @@tx_isolation AS level, @@sql_mode AS mode")
+    assert row is not None
+    assert (row["zone"], row["level"]) == ("+00:00", "READ-COMMITTED")
+    assert "STRICT_TRANS_TABLES" in row["mode"]
+
+
+async def test_an_error_takes_the_whole_transaction_back(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction() as tx:
+            await tx.execute(OPEN_FOLDER, ("a",))
+            raise ZeroDivisionError
+    with pytest.raises(Exception, match="Duplicate") as caught:
+        async with db.transaction() as tx:
+            await tx.execute(OPEN_FOLDER, ("b",))
+            await tx.execute(OPEN_FOLDER, ("b",))
+    assert duplicate_key(caught.value)
+    assert await count(db) == 0
+
+
+async def test_a_cancelled_statement_leaves_no_broken_connection_behind(db: Database) -> None:
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await db.fetch_one("SELECT SLEEP(5)")
+    assert await count(db) == 0
+
+
+async def test_deadlocks_are_run_again(db: Database) -> None:
+    async with db.transaction() as tx:
+        one = await tx.insert(OPEN_FOLDER, ("one",))
+        two = await tx.insert(OPEN_FOLDER, ("two",))
+    barrier, runs = asyncio.Barrier(2), 0
+
+    async def cross(first: int, second: int) -> None:
+        met = False
+
+        async def work(tx: Transaction) -> None:
+            nonlocal runs, met
+            runs += 1
+            await tx.execute("UPDATE folder_info SET files = files + 1 WHERE folder_id = %s", (first,))
+            if not met:
+                met = True
+                await barrier.wait()
+            await tx.execute("UPDATE folder_info SET files = files + 1 WHERE folder_id = %s", (second,))
+
+        await db.transact(work)
+
+    await asyncio.gather(cross(one, two), cross(two, one))
+    rows = await db.fetch_all("SELECT files FROM folder_info")
+    assert (runs, [row["files"] for row in rows]) == (3, [2, 2])
+
+
+async def test_a_server_that_restarts_is_found_again(db: Database, mariadb: Running[MariaDB]) -> None:
+    assert await count(db) == 0
+    await asyncio.to_thread(mariadb.stop)
+    with pytest.raises(DatabaseUnavailable):
+        await db.ping()
+    with pytest.raises(DatabaseUnavailable):
+        await db.execute(OPEN_FOLDER, ("a",))
+    await asyncio.to_thread(mariadb.start)
+    await db.ping()
+    assert await db.execute(OPEN_FOLDER, ("a",)) == 1
+
+
+async def test_a_lost_answer_to_commit_is_told_apart(
+    db: Database, mariadb: Running[MariaDB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def commit_and_lose_the_answer(connection: asyncmy.Connection) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(CommitUnknown):
+        async with db.transaction() as tx:
+            await tx.execute(OPEN_FOLDER, ("a",))
+            monkeypatch.setattr(asyncmy.Connection, "commit", commit_and_lose_the_answer)
+    monkeypatch.undo()
+    assert await count(db) == 0
+
+
+async def test_migrations_are_applied_once(database_url: str) -> None:
+    assert await asyncio.to_thread(migrate, database_url) == []
+
+
+@pytest.mark.parametrize("url", ["postgres://u@h/db", "mysql://u:p@h", "nonsense"])
+async def test_a_bad_url_is_named_and_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match="ROADVAULT_DATABASE_URL") as caught:
+        async with Database.open(url):
+            pass
+    assert url not in str(caught.value)

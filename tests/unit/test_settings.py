@@ -1,0 +1,68 @@
+"""Settings: clear errors, and no secret in them."""
+
+import pytest
+from pydantic import ValidationError
+
+from roadvault_common.config import explain
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_ingest.config import IngestSettings
+
+COMMON = {
+    "ROADVAULT_DATABASE_URL": "mysql://u:secret-password@h/db",
+    "ROADVAULT_REDIS_URL": "redis://h",
+    "ROADVAULT_DATA_DIR": "/data",
+    "ROADVAULT_LINK_SECRET": "a secret of enough characters",
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in COMMON.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_ingest_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROADVAULT_FOLDER_BYTES", "1000000")
+    settings = IngestSettings()
+    assert (settings.largest_upload, settings.http_port) == (1_000_000, 7001)
+    assert "secret-password" not in repr(settings)
+    assert "enough characters" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ROADVAULT_FOLDER_BYTES", str(9 << 30), "8 GiB"),
+        ("ROADVAULT_UPLOAD_MAX_BYTES", str(6 << 30), "ROADVAULT_UPLOAD_MAX_BYTES"),
+        ("ROADVAULT_FOLDER_FILES", "many", "ROADVAULT_FOLDER_FILES"),
+        ("ROADVAULT_LINK_SECRET", "short-one", "ROADVAULT_LINK_SECRET"),
+    ],
+)
+def test_what_is_wrong_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as caught:
+        IngestSettings()
+    text = explain(caught.value)
+    assert message in text
+    assert "short-one" not in text
+    assert "secret-password" not in text
+
+
+def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROADVAULT_DATA_DIR")
+    monkeypatch.delenv("ROADVAULT_REDIS_URL")
+    with pytest.raises(ValidationError) as caught:
+        IngestSettings()
+    assert "ROADVAULT_DATA_DIR" in explain(caught.value)
+    assert "ROADVAULT_REDIS_URL" in explain(caught.value)
+
+
+def test_the_orderer_takes_its_seed_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError) as caught:
+        OrdererSettings()
+    assert "ROADVAULT_CRUST_SEED_FILE" in explain(caught.value)
+    monkeypatch.setenv("ROADVAULT_CRUST_SEED", "//Alice")
+    assert OrdererSettings().seed().get_secret_value() == "//Alice"
+    assert "//Alice" not in repr(OrdererSettings())
