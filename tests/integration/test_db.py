@@ -92,16 +92,14 @@ async def test_a_server_that_restarts_is_found_again(db: Database, mariadb: Runn
     assert await db.execute(OPEN_FOLDER, ("a",)) == 1
 
 
-async def test_a_lost_answer_to_commit_is_told_apart(
-    db: Database, mariadb: Running[MariaDB], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def commit_and_lose_the_answer(connection: asyncmy.Connection) -> None:
+async def test_a_lost_answer_to_commit_is_told_apart(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lose_the_answer(_: asyncmy.Connection) -> None:
         raise ConnectionResetError
 
     with pytest.raises(CommitUnknown):
         async with db.transaction() as tx:
             await tx.execute(OPEN_FOLDER, ("a",))
-            monkeypatch.setattr(asyncmy.Connection, "commit", commit_and_lose_the_answer)
+            monkeypatch.setattr(asyncmy.Connection, "commit", lose_the_answer)
     monkeypatch.undo()
     assert await count(db) == 0
 

@@ -1,0 +1,52 @@
+"""The whole loop in small: the demo, on a stack of its own, with every check it makes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roadvault_stack.ports import pick_free
+from roadvault_stack.settings import PREFIX, StackSettings
+
+_SECONDS = 240
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """A stack of its own: free ports, a data directory of its own, small folders."""
+    directory = Path(tempfile.mkdtemp(prefix="rv-e2e-"))
+    names = [name for name in StackSettings.model_fields if name.endswith("_port")]
+    ports = zip(names, pick_free(len(names)), strict=True)
+    yield {
+        **os.environ,
+        **{f"{PREFIX}{name.upper()}": str(port) for name, port in ports},
+        f"{PREFIX}DIR": str(directory / "data"),
+        f"{PREFIX}FOLDER_BYTES": str(12 << 20),
+        f"{PREFIX}FOLDER_AGE_SECONDS": "5",
+        f"{PREFIX}BLOCK_SECONDS": "0.2",
+    }
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.timeout(_SECONDS)
+def test_the_demo_in_small(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "roadvault_stack.demo", "--count", "9"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("same SHA-256, plays: ") == 3
+    assert "opened with openssl and 7z" in done.stdout
+    assert "Timeline" in done.stdout
+    leftovers = subprocess.run(["pgrep", "-f", environment[f"{PREFIX}DIR"]], check=False, capture_output=True)
+    assert leftovers.stdout == b"", "processes were left behind"
