@@ -1,3 +1,3 @@
-"""What every test can ask for; see `servers_session` for the servers."""
+"""What every test can ask for; see `servers_session` and `servers_devnet`."""
 
-pytest_plugins = ["servers_session"]
+pytest_plugins = ["servers_session", "servers_devnet"]
