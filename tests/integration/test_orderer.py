@@ -160,7 +160,7 @@ async def test_an_order_whose_era_ends_without_it_is_made_anew(desk: Desk) -> No
     desk.devnet.blocks(ERA_BLOCKS)
     outcome = await desk.attend(zip_id)
     assert isinstance(outcome, Retry)
-    assert "refuses" in outcome.reason
+    assert "the node says" in outcome.reason
     assert len(await desk.purchases()) == 1  # the finalized head is not past the era yet
     desk.devnet.turn(refuse_submissions=None)
     desk.devnet.blocks(5)

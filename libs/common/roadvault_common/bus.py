@@ -150,7 +150,7 @@ class Bus:
                 await handler(parsed)
         except TransientError as error:
             # Not acknowledged: it is taken up again, and the row it names is due for the sweep in any case.
-            metrics.EVENTS.labels(stream, "failed").inc()
+            metrics.EVENTS.labels(stream, "retried").inc()
             log.warning("event will be taken up again", stream=stream, error=brief(error))
             return
         metrics.EVENTS.labels(stream, "handled").inc()

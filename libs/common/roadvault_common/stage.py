@@ -135,6 +135,8 @@ class Worker:
 
     async def _close(self, lease: Lease, outcome: Outcome) -> Outcome:
         match outcome:
+            case Retry(reason, counts=False):
+                log.debug("waiting", reason=reason)
             case Retry(reason, after):
                 log.warning("will be tried again", reason=reason, after=after, attempt=lease.attempt)
             case Failed(reason):

@@ -123,7 +123,7 @@ class Orderer:
             return self._wait("another order of this account is not final yet")
         refusal = await self._chain.submit(purchase.extrinsic)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
-        return self._wait(f"the node refuses the order: {refusal}" if refusal else "the order is not final yet")
+        return self._not_final(refusal)
 
     async def _settle(self, purchase: Purchase) -> Outcome | None:
         """Find out what became of a purchase; None once that is known, and written down, else what to wait for."""
@@ -134,7 +134,7 @@ class Orderer:
         if included is None and head.height < purchase.era_death:
             self._searched[purchase.order_id] = last
             refusal = await self._chain.submit(purchase.extrinsic)
-            return self._wait(f"the node refuses the order: {refusal}" if refusal else "the order is not final yet")
+            return self._not_final(refusal)
         self._searched.pop(purchase.order_id, None)
         if included is None:
             log.warning("order never included; its era is over", order_id=purchase.order_id)
@@ -160,6 +160,10 @@ class Orderer:
         if error == _MARKET_CLOSED:
             return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
         return Failed(f"{error}: {_REFUSALS.get(error, 'the market refused the order; look the name up, then retry')}")
+
+    def _not_final(self, refusal: str | None) -> Retry:
+        # A node refuses what it has in a block already, too: only the finalized chain tells.
+        return self._wait("the order is not final yet" + (f"; the node says: {refusal}" if refusal else ""))
 
     def _wait(self, reason: str) -> Retry:
         return Retry(reason, after=self._settings.crust_poll_seconds, counts=False)
