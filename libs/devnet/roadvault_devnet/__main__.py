@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from roadvault_devnet.config import DevnetSettings
 from roadvault_devnet.devnet import running
+from roadvault_devnet.errors import CannotStart
 
 _log = structlog.get_logger()
 
@@ -29,7 +30,10 @@ def main() -> None:
         settings = DevnetSettings()
     except ValidationError as error:
         sys.exit(f"The devnet's settings are not valid:\n{error}")
-    asyncio.run(_run(settings))
+    try:
+        asyncio.run(_run(settings))
+    except CannotStart as error:
+        sys.exit(f"The devnet cannot start: {error}")
 
 
 if __name__ == "__main__":

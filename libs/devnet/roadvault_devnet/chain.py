@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from roadvault_devnet import extrinsic, keys, rules, runtime, runtime_pallets
 from roadvault_devnet.block import Block, as_hex
-from roadvault_devnet.errors import CLIENT_ERROR, ControlRefused, RpcError
+from roadvault_devnet.errors import CLIENT_ERROR, CannotStart, ControlRefused, RpcError
 from roadvault_devnet.execution import Execution
 from roadvault_devnet.extrinsic import Extrinsic
 from roadvault_devnet.pallets import Pallets
@@ -26,7 +26,7 @@ class Chain:
         """Go on with the chain of a store, or begin one where `endowed` accounts have that many planck.
 
         Raises:
-            ValueError: The store holds a chain of the other generation.
+            CannotStart: The store holds a chain of the other generation.
         """
         self._store = store
         self.rules = chain_rules
@@ -39,7 +39,10 @@ class Chain:
             self._begin(endowed)
         known = store.meta("generation")
         if known != chain_rules.generation.encode():
-            raise ValueError(f"this directory holds a {known!r} chain, the settings say {chain_rules.generation}")
+            held = (known or b"").decode()
+            raise CannotStart(
+                f"the data directory holds a chain like {held}, the settings say {chain_rules.generation}"
+            )
         self._state = store.state()
         self.head = store.head() or self.at(0)
         self.finalized = self.at(int.from_bytes(store.meta("finalized") or b"", "little"))

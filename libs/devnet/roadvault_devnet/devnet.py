@@ -11,6 +11,7 @@ from aiohttp import web
 from roadvault_devnet.chain import Chain
 from roadvault_devnet.config import DevnetSettings
 from roadvault_devnet.control import Control
+from roadvault_devnet.errors import CannotStart
 from roadvault_devnet.producer import Producer
 from roadvault_devnet.rpc import Dispatcher
 from roadvault_devnet.rpc_author import AuthorMethods
@@ -80,7 +81,10 @@ async def _listen(stack: AsyncExitStack, application: web.Application, settings:
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, settings.host, settings.port).start()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise CannotStart(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from error
     return int(runner.addresses[0][1])
 
 

@@ -4,6 +4,7 @@
 - `AnswerLost`: no answer at all, the connection ends
 - `DispatchFailed`: the extrinsic is in a block and failed there; named by pallet and error
 - `ControlRefused`: the control door cannot do that
+- `CannotStart`: the network cannot run with these settings; the text is for whoever started it
 """
 
 METHOD_NOT_FOUND = -32601
@@ -54,6 +55,10 @@ class DispatchFailed(Exception):
         super().__init__(f"{pallet}.{error}")
         self.pallet = pallet
         self.error = error
+
+
+class CannotStart(Exception):
+    """The directory, the chain in it or the port is not to be had."""
 
 
 class ControlRefused(Exception):

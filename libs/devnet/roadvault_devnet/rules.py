@@ -69,7 +69,7 @@ class Generation(StrEnum):
 
 @dataclass
 class Rules:
-    """What one chain goes by; the control door turns the lower half."""
+    """What one chain goes by. The control door turns all but the generation and the memo, until a restart."""
 
     generation: Generation
     memo: bool

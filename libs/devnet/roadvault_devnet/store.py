@@ -9,6 +9,7 @@ from pathlib import Path
 
 from roadvault_devnet import scale
 from roadvault_devnet.block import Block
+from roadvault_devnet.errors import CannotStart
 from roadvault_devnet.state import Changes
 
 _SCHEMA = """
@@ -34,14 +35,18 @@ class Store:
         """Open the chain in a directory, or begin one there.
 
         Raises:
-            sqlite3.OperationalError: Another network runs on it.
+            CannotStart: Another network runs on it.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(directory / "chain.sqlite", isolation_level=None, timeout=1)
-        # One network for each directory; a kill loses nothing in this mode, only a power cut may.
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.executescript(_SCHEMA)
+        try:
+            # One network for each directory; a kill loses nothing in this mode, only a power cut may.
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._database.execute(f"PRAGMA {pragma}")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            self._database.close()
+            raise CannotStart(f"the chain in {directory} cannot be opened: {error}") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -20,9 +20,10 @@ ERA_BLOCKS = 64
 _MIB = 1 << 20
 _DEFAULT_LARGEST = 8 << 30
 """MaximumFileSize of the current market pallet, for a runtime that does not tell it as a constant."""
-_INVALID_TRANSACTION = 1010
-_POOL_TEMPORARILY_BANNED = 1012
-_POOL_ALREADY_IMPORTED = 1013
+_POOL_ERRORS = range(1010, 1020)
+"""What a node's transaction pool says: invalid, unknown, banned for now, already there, priority too low, ..."""
+_IN_POOL = frozenset({1012, 1013})
+"""Temporarily banned, which is what follows inclusion, and already imported."""
 _STATE_DISCARDED = 4003
 UNKNOWN_RESULT = "StateDiscarded"
 """Stands for the dispatch error when the node has forgotten the block's events."""
@@ -161,9 +162,10 @@ class Node:
         try:
             self._substrate.rpc_request("author_submitExtrinsic", [extrinsic])
         except SubstrateRequestException as error:
-            if _code(error) in {_POOL_ALREADY_IMPORTED, _POOL_TEMPORARILY_BANNED}:
+            code = _code(error)
+            if code in _IN_POOL:
                 return None
-            if _code(error) == _INVALID_TRANSACTION:
+            if code in _POOL_ERRORS:
                 return brief(error)
             raise
         return None
