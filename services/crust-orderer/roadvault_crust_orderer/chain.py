@@ -8,68 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import SecretStr
 
+from roadvault_crust_orderer.market import FileInfo, Head, Included, Offer, Signed
 from roadvault_crust_orderer.node import Node
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Head:
-    """The finalized head: what is below it stays."""
-
-    height: int
-    block_hash: str
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """What the market knows of a CID. `expires` is None until the first replica."""
-
-    size: int
-    ordered: int
-    expires: int | None
-    replicas: int
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What an order of some size would cost now, and whether it can be placed."""
-
-    price: int
-    fee: int
-    balance: int
-    market_open: bool
-    largest: int
-
-    @property
-    def total(self) -> int:
-        """Price and transaction fee together, planck."""
-        return self.price + self.fee
-
-
-@dataclass(frozen=True)
-class Signed:
-    """An order that is signed and not yet sent. It can be included in blocks from `birth` up to below `death`."""
-
-    account: str
-    nonce: int
-    birth: int
-    death: int
-    extrinsic_hash: str
-    extrinsic: str
-
-
-@dataclass(frozen=True)
-class Included:
-    """An extrinsic was found in a finalized block; `error` is the dispatch error's name, None for success."""
-
-    block: int
-    error: str | None
 
 
 class Chain:

@@ -13,8 +13,8 @@ from roadvault_common.events import OrderPlaced, ZipReplicated
 from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
-from roadvault_crust_orderer.chain import Chain, FileInfo, Head, Included
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.market import FileInfo, Head, Included, Market
 from roadvault_crust_orderer.node import UNKNOWN_RESULT
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, Archive, OrdererStore, Purchase
 
@@ -40,10 +40,10 @@ _MARKET_CLOSED = "PlaceOrderNotAvailable"
 class Orderer:
     """Attends to archives; `ordering` is the stage's worker. One purchase at a time for each account."""
 
-    def __init__(self, settings: OrdererSettings, db: Database, bus: Bus, chain: Chain) -> None:
+    def __init__(self, settings: OrdererSettings, db: Database, bus: Bus, market: Market) -> None:
         self._settings = settings
         self._bus = bus
-        self._chain = chain
+        self._market = market
         self._store = OrdererStore(db)
         self._searched: dict[int, int] = {}
         """By order id, the finalized height up to which its extrinsic is known not to be there."""
@@ -66,8 +66,8 @@ class Orderer:
             if waiting is not None:
                 return waiting
             archive = await self._store.archive(lease.row_id)
-        head = await self._chain.head()
-        info = await self._chain.file(archive.cid, head)
+        head = await self._market.head()
+        info = await self._market.file(archive.cid, head)
         if info is None or self._blocks_to_renewal(archive, info, head) <= 0:
             return await self._buy(lease, archive, info, head)
         return await self._watch(lease, archive, info, head)
@@ -100,10 +100,10 @@ class Orderer:
         if archive.terms and (info is None or (info.expires or head.height) <= head.height):
             log.error("the order has run out or vanished; buying again", cid=archive.cid)
             await self._store.note_expired(archive.zip_id)
-        other = await self._store.in_flight(self._chain.account)
+        other = await self._store.in_flight(self._market.account)
         if other is not None and await self._settle(other) is not None:
             return self._wait("another order of this account is not final yet")
-        offer = await self._chain.offer(archive.cid, archive.dag_size)
+        offer = await self._market.offer(archive.cid, archive.dag_size)
         BALANCE.set(offer.balance / PLANCK)
         PRICE.set(offer.total / PLANCK)
         if not offer.market_open:
@@ -114,26 +114,26 @@ class Orderer:
             )
         if offer.balance < offer.total:
             return Failed(
-                f"the order costs {offer.total / PLANCK:.6f} CRU, the account {self._chain.account} has"
+                f"the order costs {offer.total / PLANCK:.6f} CRU, the account {self._market.account} has"
                 f" {offer.balance / PLANCK:.6f}; send CRU to it, then retry"
             )
-        signed = await self._chain.sign(archive.cid, archive.dag_size)
+        signed = await self._market.sign(archive.cid, archive.dag_size)
         purchase = await self._store.record(lease, archive, signed, offer.total)
         if purchase is None:
             return self._wait("another order of this account is not final yet")
-        refusal = await self._chain.submit(purchase.extrinsic)
+        refusal = await self._market.submit(purchase.extrinsic)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
         return self._not_final(refusal)
 
     async def _settle(self, purchase: Purchase) -> Outcome | None:
         """Find out what became of a purchase; None once that is known, and written down, else what to wait for."""
-        head = await self._chain.head()
+        head = await self._market.head()
         first = self._searched.get(purchase.order_id, purchase.era_birth - 1) + 1
         last = min(head.height, purchase.era_death)
-        included = await self._chain.find(purchase.extrinsic_hash, first, last)
+        included = await self._market.find(purchase.extrinsic_hash, first, last)
         if included is None and head.height < purchase.era_death:
             self._searched[purchase.order_id] = last
-            refusal = await self._chain.submit(purchase.extrinsic)
+            refusal = await self._market.submit(purchase.extrinsic)
             return self._not_final(refusal)
         self._searched.pop(purchase.order_id, None)
         if included is None:
@@ -153,7 +153,7 @@ class Orderer:
         """Where the node has forgotten the block's events, let the files map tell whether the order counts."""
         if included.error != UNKNOWN_RESULT:
             return False
-        info = await self._chain.file(purchase.cid, head)
+        info = await self._market.file(purchase.cid, head)
         return info is not None and (info.expires is None or info.expires > included.block)
 
     def _refused(self, error: str) -> Outcome:
@@ -170,4 +170,4 @@ class Orderer:
 
     async def sample(self) -> None:
         """Read the balance for the metrics."""
-        BALANCE.set(await self._chain.balance() / PLANCK)
+        BALANCE.set(await self._market.balance() / PLANCK)

@@ -7,7 +7,7 @@ from roadvault_common.db import Database, Transaction, duplicate_key
 from roadvault_common.errors import PermanentError
 from roadvault_common.lease import Lease
 from roadvault_common.outcome import Done
-from roadvault_crust_orderer.chain import FileInfo, Included, Signed
+from roadvault_crust_orderer.market import FileInfo, Included, Signed
 
 ORDERED, ORDER_FAILED, LIVE, EXPIRED = 1, 2, 3, 4
 """`zip_ipfs_info.status`."""

@@ -1,0 +1,93 @@
+"""What the orderer needs of a place that sells storage, whichever it is.
+
+Heights are blocks (of 6 s), amounts planck (1 CRU = 10^12 planck), sizes bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Head:
+    """The finalized head: what is below it stays."""
+
+    height: int
+    block_hash: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What the market knows of a CID. `expires` is None until the first replica."""
+
+    size: int
+    ordered: int
+    expires: int | None
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an order of some size would cost now, and whether it can be placed."""
+
+    price: int
+    fee: int
+    balance: int
+    market_open: bool
+    largest: int
+
+    @property
+    def total(self) -> int:
+        """Price and transaction fee together, planck."""
+        return self.price + self.fee
+
+
+@dataclass(frozen=True)
+class Signed:
+    """An order that is signed and not yet sent. It can be included in blocks from `birth` up to below `death`."""
+
+    account: str
+    nonce: int
+    birth: int
+    death: int
+    extrinsic_hash: str
+    extrinsic: str
+
+
+@dataclass(frozen=True)
+class Included:
+    """An extrinsic was found in a finalized block; `error` is the dispatch error's name, None for success."""
+
+    block: int
+    error: str | None
+
+
+class Market(Protocol):
+    """One account at one market. Methods raise ChainUnavailable while the market is away."""
+
+    @property
+    def account(self) -> str:
+        """Who pays: an address, or the name of an account with a service."""
+
+    async def ping(self) -> None:
+        """Return if the market can be reached and is up to date."""
+
+    async def head(self) -> Head:
+        """Return the finalized head."""
+
+    async def file(self, cid: str, at: Head) -> FileInfo | None:
+        """Return what the market knows of a CID at a finalized block, or None."""
+
+    async def offer(self, cid: str, size: int) -> Offer:
+        """Return what an order would cost now."""
+
+    async def balance(self) -> int:
+        """Return what the account can spend, planck."""
+
+    async def sign(self, cid: str, size: int) -> Signed:
+        """Make an order ready to be sent; nothing is sent. What it returns is recorded before `submit`."""
+
+    async def submit(self, extrinsic: str) -> str | None:
+        """Send an order; None if the market took it or has it, else why it refused. May be repeated."""
+
+    async def find(self, extrinsic_hash: str, first: int, last: int) -> Included | None:
+        """Look for a sent order in the finalized blocks `first` to `last`."""
