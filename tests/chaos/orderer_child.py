@@ -1,0 +1,52 @@
+"""Runs an orderer on one archive until it is bought, and kills itself at a point it is given: `Class.method:when`."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.outcome import Done
+from roadvault_crust_orderer.chain import Chain
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.service import Orderer
+from roadvault_crust_orderer.store import OrdererStore
+
+CLASSES = {cls.__name__: cls for cls in (Chain, OrdererStore, Bus)}
+
+
+def kill_at(point: str) -> None:
+    """Have the process end, as by kill -9, right before or right after the method's first call."""
+    name, when = point.split(":")
+    owner, method = name.split(".")
+    real: Callable[..., Awaitable[Any]] = getattr(CLASSES[owner], method)
+
+    async def deadly(*args: object, **kwargs: object) -> object:
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = await real(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(CLASSES[owner], method, deadly)
+
+
+async def attend(zip_id: int) -> None:
+    """Attend to the archive until there is nothing left to do for now."""
+    settings = OrdererSettings()
+    async with (
+        Database.open(settings.database_url) as db,
+        Bus.open(settings.redis_url, "crust-orderer") as bus,
+        Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds) as chain,
+    ):
+        orderer = Orderer(settings, db, bus, chain)
+        while not isinstance(await orderer.ordering.work(zip_id), Done):
+            await asyncio.sleep(0.02)
+
+
+if __name__ == "__main__":
+    kill_at(sys.argv[2])
+    asyncio.run(attend(int(sys.argv[1])))
