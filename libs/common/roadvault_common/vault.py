@@ -5,6 +5,7 @@ is swept after hours by the service that writes there.
 """
 
 import asyncio
+import hashlib
 import os
 import shutil
 import time
@@ -95,6 +96,49 @@ class Vault:
                         yield str(path.relative_to(self.root))
                 except FileNotFoundError:
                     continue
+
+
+class NewFile:
+    """A file on its way to disk under a name that nobody else uses, hashed as it passes. Its methods block."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: FileIO | None = None
+        self._hash = hashlib.sha256()
+        self.size = 0
+        """Bytes written so far."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes so far, in hex."""
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Append `data`; the file is created at the first call.
+
+        Raises:
+            DiskFull: There is no room for it.
+        """
+        with disk_errors(self._path):
+            if self._file is None:
+                self._file = self._path.open("xb", buffering=0)
+            write_all(self._file, data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    def finish(self) -> None:
+        """Make the file and its name durable."""
+        with disk_errors(self._path):
+            file = self._file or self._path.open("xb", buffering=0)
+            with file:
+                os.fsync(file.fileno())
+            sync_directory(self._path.parent)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
 
 @contextmanager

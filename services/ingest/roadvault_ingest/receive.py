@@ -1,20 +1,16 @@
 """Takes an upload's body: streamed to disk in constant memory, hashed on the way, durable at the end."""
 
 import asyncio
-import hashlib
-import os
 import re
 import secrets
 import unicodedata
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from io import FileIO
-from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader
 
-from roadvault_common.vault import RECEIVED, Vault, disk_errors, sync_directory, write_all
+from roadvault_common.vault import RECEIVED, NewFile, Vault
 from roadvault_ingest.problems import Problem, TooLarge, TooSlow, WrongHash
 
 T = TypeVar("T")
@@ -36,44 +32,13 @@ class Received:
     sha256: str
 
 
-class Incoming:
-    """One upload on its way to disk, under a random name that nobody else uses. Its methods block."""
+class Incoming(NewFile):
+    """One upload on its way to disk, under a random name; `relative` is its path below the data directory."""
 
     def __init__(self, vault: Vault) -> None:
         token = secrets.token_hex(16)
         self.relative = f"{RECEIVED}/{token[:2]}/{token}"
-        self._path: Path = vault.path(self.relative)
-        self._file: FileIO | None = None
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        """Append `data`.
-
-        Raises:
-            DiskFull: There is no room for it.
-        """
-        with disk_errors(self._path):
-            if self._file is None:
-                self._file = self._path.open("xb", buffering=0)
-            write_all(self._file, data)
-        self._hash.update(data)
-        self.size += len(data)
-
-    def finish(self) -> str:
-        """Make file and name durable; return the SHA-256 in hex."""
-        if self._file is not None:
-            with disk_errors(self._path):
-                os.fsync(self._file.fileno())
-                self._file.close()
-                sync_directory(self._path.parent)
-        return self._hash.hexdigest()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._file is not None:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
+        super().__init__(vault.path(self.relative))
 
 
 async def receive(reader: MultipartReader, incoming: Incoming, largest: int, stall_seconds: float) -> Received:
@@ -96,7 +61,8 @@ async def receive(reader: MultipartReader, incoming: Incoming, largest: int, sta
     if not incoming.size:
         raise Problem("the form has no file, or the file is empty")
     name = checked_name(fields.get("filename", ""))
-    sha256 = await asyncio.to_thread(incoming.finish)
+    await asyncio.to_thread(incoming.finish)
+    sha256 = incoming.sha256
     expected = fields.get("sha256", "").strip().lower()
     if expected and not _SHA256.fullmatch(expected):
         raise Problem("sha256 must be 64 hex digits")

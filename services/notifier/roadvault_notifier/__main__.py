@@ -1,0 +1,48 @@
+"""Wires the notifier together and runs it."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from roadvault_common import app, log, metrics
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.lease import CALLBACK
+from roadvault_common.links import Links
+from roadvault_notifier.config import NotifierSettings
+from roadvault_notifier.handlers import HANDLERS
+from roadvault_notifier.service import Notifier
+from roadvault_notifier.webhook import Callbacks
+
+
+async def serve() -> None:
+    """Run the notifier until it is told to stop."""
+    settings = NotifierSettings()
+    log.configure("notifier", settings)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "notifier"))
+        callbacks = await stack.enter_async_context(
+            Callbacks.open(
+                settings.callback_timeout_seconds,
+                settings.callback_secret,
+                allow_private=settings.callback_allow_private,
+            )
+        )
+        notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
+        handlers = app.bind(HANDLERS, notifier)
+        samples = [metrics.rows(db, [CALLBACK]), bus.lag(handlers)]
+        jobs: list[app.Job] = [
+            partial(bus.listen, handlers, concurrency=settings.event_concurrency),
+            partial(notifier.calling.sweep, seconds=settings.sweep_seconds),
+            partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+        ]
+        await app.run(settings, jobs, {"database": db.ping})
+
+
+def main() -> None:
+    """Start the process (console script `roadvault-notifier`)."""
+    app.main(serve)
+
+
+if __name__ == "__main__":
+    main()

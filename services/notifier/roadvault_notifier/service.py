@@ -1,0 +1,50 @@
+"""The notifier: tells a client that its file is there, until the client takes it or is given up."""
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.lease import CALLBACK, Lease
+from roadvault_common.links import Links
+from roadvault_common.outcome import Done, Failed, Outcome
+from roadvault_common.stage import Worker
+from roadvault_notifier.config import NotifierSettings
+from roadvault_notifier.store import NotifierStore
+from roadvault_notifier.webhook import Callbacks
+
+log = structlog.get_logger()
+
+
+class Notifier:
+    """Calls clients back; `calling` is the stage's worker."""
+
+    def __init__(self, settings: NotifierSettings, db: Database, bus: Bus, links: Links, callbacks: Callbacks) -> None:
+        self._settings = settings
+        self._links = links
+        self._callbacks = callbacks
+        self._store = NotifierStore(db)
+        self.calling = Worker(
+            CALLBACK,
+            self._call_back,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=settings.concurrency,
+            on_failed=self._store.mark_failed,
+        )
+
+    async def _call_back(self, lease: Lease) -> Outcome:
+        callback = await self._store.callback(lease.row_id)
+        if callback.path is None:
+            return Failed("the extraction is gone; ask for the file again")
+        ttl = self._settings.link_ttl_seconds
+        await self._store.promise_link(lease, ttl)
+        token = self._links.token(callback.download_id, datetime.now(UTC) + timedelta(seconds=ttl))
+        url = f"{self._settings.public_url.rstrip('/')}/d/{token}"
+        body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": url}
+        await self._callbacks.post(callback.cb_url, f"download-{callback.download_id}", body)
+        await self._store.close_taken(lease, callback)
+        log.info("called back", file_id=callback.file_id)
+        return Done()

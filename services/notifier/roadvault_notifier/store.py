@@ -1,0 +1,98 @@
+"""The notifier's SQL."""
+
+from dataclasses import dataclass
+
+from roadvault_common import lease as leases
+from roadvault_common.db import Database, Transaction
+from roadvault_common.errors import PermanentError
+from roadvault_common.lease import Lease
+from roadvault_common.outcome import Done
+
+DOWNLOAD_FAILED, CALLBACK_DONE = 4, 5
+"""`file_upload_info.status`, which mirrors the file's latest request."""
+CALLED_BACK, FAILED = 2, 3
+"""`download_info.status`."""
+GRACE_SECONDS = 600
+"""An extraction outlives its link by this much: a download that began in time may end."""
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A callback that is due."""
+
+    download_id: int
+    file_id: int
+    cb_url: str
+    path: str | None
+
+
+class NotifierStore:
+    """Reads callbacks that are due, writes what became of them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def callback(self, download_id: int) -> Callback:
+        """Return the request.
+
+        Raises:
+            PermanentError: There is none.
+        """
+        row = await self._db.fetch_one(
+            "SELECT download_id, file_id, cb_url, path FROM download_info WHERE download_id = %s", (download_id,)
+        )
+        if row is None:
+            raise PermanentError(f"there is no request {download_id}")
+        return Callback(**row)
+
+    async def promise_link(self, lease: Lease, ttl_seconds: float) -> None:
+        """Write down until when the link lives, before it is given away: the extraction is kept at least that long.
+
+        Raises:
+            LeaseLost: Another worker has the request; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.hold(tx, lease)
+            await tx.execute(
+                "UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
+                " expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
+                (ttl_seconds, ttl_seconds + GRACE_SECONDS, lease.row_id),
+            )
+
+        await self._db.transact(write)
+
+    async def close_taken(self, lease: Lease, callback: Callback) -> None:
+        """Close the lease: the client took the callback.
+
+        Raises:
+            LeaseLost: Another worker has the request; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done())
+            await tx.execute(
+                "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6)"
+                " WHERE download_id = %s",
+                (CALLED_BACK, lease.row_id),
+            )
+            await self._mirror(tx, callback.file_id, lease.row_id, CALLBACK_DONE)
+
+        await self._db.transact(write)
+
+    async def mark_failed(self, tx: Transaction, download_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
+        """Note that the callback was given up; the extraction goes when its time is over."""
+        await tx.execute(
+            "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s", (FAILED, download_id)
+        )
+        row = await tx.fetch_one("SELECT file_id FROM download_info WHERE download_id = %s", (download_id,))
+        if row is not None:
+            await self._mirror(tx, row["file_id"], download_id, DOWNLOAD_FAILED)
+
+    async def _mirror(self, tx: Transaction, file_id: int, download_id: int, status: int) -> None:
+        """Write the file's status if this is its latest request."""
+        await tx.execute(
+            "UPDATE file_upload_info SET status = %s WHERE file_id = %s AND NOT EXISTS"
+            " (SELECT 1 FROM download_info WHERE file_id = %s AND download_id > %s)",
+            (status, file_id, file_id, download_id),
+        )

@@ -1,0 +1,49 @@
+"""Wires the retriever together and runs it."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from roadvault_common import app, log, metrics
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import MasterKeys
+from roadvault_common.db import Database
+from roadvault_common.gateway import Gateway
+from roadvault_common.ipfs import Ipfs
+from roadvault_common.lease import EXPIRE, FETCH
+from roadvault_common.vault import Vault
+from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.handlers import HANDLERS
+from roadvault_retriever.service import Retriever
+
+
+async def serve() -> None:
+    """Run the retriever until it is told to stop."""
+    settings = RetrieverSettings()
+    log.configure("retriever", settings)
+    vault = Vault(settings.data_dir)
+    vault.prepare()
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "retriever"))
+        ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
+        gateway = await stack.enter_async_context(Gateway.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds))
+        retriever = Retriever(settings, db, bus, vault, MasterKeys(settings.master_keys), gateway)
+        handlers = app.bind(HANDLERS, retriever)
+        samples = [metrics.rows(db, [FETCH, EXPIRE]), metrics.disk(vault.root), bus.lag(handlers)]
+        jobs: list[app.Job] = [
+            partial(bus.listen, handlers, concurrency=settings.event_concurrency),
+            partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
+            partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
+            partial(app.repeat, retriever.sweep_orphans, seconds=3600),
+            partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+        ]
+        await app.run(settings, jobs, {"database": db.ping, "ipfs": ipfs.ping})
+
+
+def main() -> None:
+    """Start the process (console script `roadvault-retriever`)."""
+    app.main(serve)
+
+
+if __name__ == "__main__":
+    main()

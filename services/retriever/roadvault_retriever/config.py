@@ -1,0 +1,26 @@
+"""The retriever's settings."""
+
+from pydantic import Field
+
+from roadvault_common.config import IpfsSettings, KeySettings, VaultSettings
+
+
+class RetrieverSettings(VaultSettings, KeySettings, IpfsSettings):
+    """Reads `received/` and `archives/`, writes `downloads/`, unwraps archive keys, reads from Kubo's gateway."""
+
+    ipfs_gateway_url: str = Field(
+        "http://127.0.0.1:8080", title="Kubo gateway", description="base URL of Kubo's gateway, for byte ranges"
+    )
+    extraction_seconds: float = Field(
+        7 * 86_400,
+        gt=0,
+        title="Extraction kept",
+        description="seconds that an extracted file is kept when its callback is never taken; a link that is out keeps"
+        " it for as long as it lives",
+    )
+    disk_margin_bytes: int = Field(
+        1 << 30, ge=0, title="Disk margin", description="bytes that stay free after an extraction"
+    )
+    orphan_hours: float = Field(
+        6, gt=0, title="Orphans", description="hours after which an extraction that no row names is removed"
+    )

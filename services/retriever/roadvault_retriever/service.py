@@ -1,0 +1,151 @@
+"""The retriever: brings one file back and verifies it; expires old extractions."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+
+import structlog
+from prometheus_client import Counter
+
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import ArchiveKey, MasterKeys
+from roadvault_common.db import Database
+from roadvault_common.errors import DiskFull, IntegrityError, LeaseLost, brief
+from roadvault_common.events import FileExtracted
+from roadvault_common.gateway import Gateway
+from roadvault_common.lease import EXPIRE, FETCH, Lease
+from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.outcome import Done, Failed, Outcome
+from roadvault_common.stage import Worker
+from roadvault_common.vault import DOWNLOADS, Vault
+from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.sources import Missing, extract, from_disk
+from roadvault_retriever.store import RetrieverStore, Wanted
+
+log = structlog.get_logger()
+
+SOURCES = Counter("roadvault_fetch_sources", "Files brought back, by where their bytes came from", ["source"])
+ROT = Counter("roadvault_fetch_rot", "Copies whose bytes were not the file's; another source was tried", ["source"])
+_HASTENED = 100
+"""Extractions that may go at once when the disk is short."""
+_CALLBACK_WAITS_SECONDS = 3600
+"""An extraction whose callback is still to be tried is looked at again after this."""
+
+Source = tuple[str, AsyncGenerator[bytes, None], ArchiveKey | None]
+"""A name, the bytes, and the key to decrypt them with."""
+
+
+class Retriever:
+    """Brings files back; `fetching` and `expiring` are the stages' workers."""
+
+    def __init__(
+        self, settings: RetrieverSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys, gateway: Gateway
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._vault = vault
+        self._keys = keys
+        self._gateway = gateway
+        self._store = RetrieverStore(db)
+        seconds, at_once = settings.lease_seconds, settings.concurrency
+        self.fetching = Worker(
+            FETCH,
+            self._fetch,
+            db,
+            bus,
+            lease_seconds=seconds,
+            concurrency=at_once,
+            on_failed=self._store.mark_failed,
+        )
+        self.expiring = Worker(EXPIRE, self._expire, db, bus, lease_seconds=seconds, concurrency=at_once)
+
+    async def _fetch(self, lease: Lease) -> Outcome:
+        wanted = await self._store.wanted(lease.row_id)
+        await self._make_room(wanted.size)
+        await self._store.note_begun(wanted)
+        path = f"{DOWNLOADS}/{lease.row_id}/{lease.token}"
+        target = self._vault.path(path)
+        await asyncio.to_thread(target.parent.mkdir, exist_ok=True)
+        source = await self._from_first_source(wanted, path, lease)
+        if source is None:
+            return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")
+        try:
+            keep = self._settings.extraction_seconds
+            await self._store.close_extracted(lease, wanted, path, source, keep)
+        except LeaseLost:
+            self._vault.remove(path)
+            raise  # on any other error a row may name the file; if none does, the sweep of unnamed files takes it
+        SOURCES.labels(source).inc()
+        STAGE_BYTES.labels(FETCH.name).inc(wanted.size)
+        log.info("file extracted", file_id=wanted.file_id, source=source, bytes=wanted.size)
+        await self._bus.emit(FileExtracted(download_id=lease.row_id))
+        return Done()
+
+    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease) -> str | None:
+        """Extract the file from the first source that has it, and name it; None if there is no source.
+
+        Raises:
+            IntegrityError: Sources had it, and none of them had the right bytes.
+        """
+        rot: IntegrityError | None = None
+        for name, pieces, key in self._sources(wanted):
+            try:
+                await extract(pieces, key, wanted, self._vault.path(path), lease)
+            except Missing as missing:
+                log.debug("not at this source", source=name, error=brief(missing))
+            except IntegrityError as error:
+                ROT.labels(name).inc()
+                log.error("a copy is damaged", source=name, error=brief(error))
+                rot = error
+            else:
+                return name
+        if rot is not None:
+            raise rot
+        return None
+
+    def _sources(self, wanted: Wanted) -> Iterator[Source]:
+        """Yield where the file may be, nearest first."""
+        if wanted.path is not None:
+            yield "received", from_disk(self._vault.path(wanted.path), 0, wanted.size), None
+        if wanted.key is None or wanted.iv is None or wanted.zip_offset is None:
+            return
+        key = self._keys.unwrap(wanted.key, wanted.iv)
+        if wanted.zip_path is not None:
+            yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
+        if wanted.cid is not None:
+            yield "ipfs", self._gateway.read(wanted.cid, wanted.zip_offset, wanted.size), key
+
+    async def _make_room(self, size: int) -> None:
+        """Raise DiskFull if the extraction would not fit; what nobody can fetch any more is expired for it."""
+        free = await asyncio.to_thread(self._vault.free_bytes)
+        if free >= size + self._settings.disk_margin_bytes:
+            return
+        hastened = await self._store.hasten_expiry(_HASTENED)
+        self.expiring.nudge()
+        raise DiskFull(
+            f"{free} bytes are free, {size} are needed besides the margin; {hastened} extractions expire now"
+        )
+
+    async def _expire(self, lease: Lease) -> Outcome:
+        extraction = await self._store.extraction(lease.row_id)
+        if extraction.link_lives_seconds > 0:
+            return Done(again_after=extraction.link_lives_seconds + 1)
+        if extraction.callback_waits:
+            return Done(again_after=_CALLBACK_WAITS_SECONDS)
+        if extraction.path is not None:
+            await asyncio.to_thread(self._remove, extraction.path)
+        await self._store.close_expired(lease, extraction)
+        log.info("extraction expired", file_id=extraction.file_id)
+        return Done()
+
+    def _remove(self, path: str) -> None:
+        self._vault.remove(path)
+        with suppress(OSError):  # another attempt's file is still there; it goes with its own row or the sweep
+            self._vault.path(path).parent.rmdir()
+
+    async def sweep_orphans(self) -> None:
+        """Remove extractions that no row names: attempts that were cut short."""
+        seconds = self._settings.orphan_hours * 3600
+        removed = await self._vault.sweep_unnamed(DOWNLOADS, seconds, self._store.named)
+        if removed:
+            log.info("unnamed extractions removed", files=removed)

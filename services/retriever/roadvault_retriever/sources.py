@@ -1,0 +1,63 @@
+"""Where a file's bytes can come from: the upload, the archive on disk, the archive on IPFS; and writing them out."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+from roadvault_common.crypto import ArchiveKey
+from roadvault_common.errors import IntegrityError, RoadVaultError
+from roadvault_common.lease import Lease
+from roadvault_common.vault import NewFile
+from roadvault_retriever.store import Wanted
+
+_READ_BYTES = 1 << 20
+
+
+class Missing(RoadVaultError):
+    """The file is not at this source: not an error, the next one is tried."""
+
+
+async def from_disk(path: Path, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+    """Yield `size` bytes of a local file from `offset` on, as far as they are there.
+
+    Raises:
+        Missing: There is no such file.
+    """
+    try:
+        file = await asyncio.to_thread(path.open, "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise Missing(f"{path.name} is not on the disk") from error
+    with file:
+        await asyncio.to_thread(file.seek, offset)
+        while size > 0 and (data := await asyncio.to_thread(file.read, min(size, _READ_BYTES))):
+            size -= len(data)
+            yield data
+
+
+async def extract(
+    pieces: AsyncGenerator[bytes, None], key: ArchiveKey | None, wanted: Wanted, target: Path, lease: Lease
+) -> None:
+    """Write a file's bytes, decrypted with `key` if there is one, to the new file `target`; check them.
+
+    Raises:
+        IntegrityError: They are not the file that the row names; nothing is left behind, as after any other error.
+        DiskFull: There was no room.
+    """
+    file = NewFile(target)
+    cipher = None if key is None else key.stream(wanted.zip_offset or 0)
+
+    def take(data: bytes) -> None:
+        file.write(data if cipher is None else cipher.update(data))
+        lease.progress(len(data))
+
+    try:
+        async with aclosing(pieces):
+            async for data in pieces:
+                await asyncio.to_thread(take, data)
+        if (file.size, file.sha256) != (wanted.size, wanted.sha256):
+            raise IntegrityError(f"file {wanted.file_id}: {file.size} bytes came that do not have its SHA-256")
+        await asyncio.to_thread(file.finish)
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(file.discard))
+        raise

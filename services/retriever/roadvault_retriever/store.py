@@ -1,0 +1,161 @@
+"""The retriever's SQL."""
+
+from dataclasses import dataclass
+
+from roadvault_common import lease as leases
+from roadvault_common.db import Database, Transaction
+from roadvault_common.errors import PermanentError
+from roadvault_common.lease import Lease
+from roadvault_common.outcome import Done
+
+DOWNLOADING, DOWNLOAD_FAILED, DOWNLOADED, GONE = 3, 4, 6, 7
+"""`file_upload_info.status`, which mirrors the file's latest request."""
+EXTRACTED, FAILED, EXPIRED = 1, 3, 4
+"""`download_info.status`."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A request, and where its file may be found. Sizes and offsets are bytes, paths relative to the data directory."""
+
+    download_id: int
+    file_id: int
+    size: int
+    sha256: str
+    path: str | None
+    zip_id: int | None
+    zip_offset: int | None
+    zip_path: str | None
+    key: str | None
+    iv: str | None
+    cid: str | None
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """An extracted file, and what still depends on it."""
+
+    download_id: int
+    file_id: int
+    path: str | None
+    status: int
+    callback_waits: bool
+    link_lives_seconds: float
+
+
+class RetrieverStore:
+    """Reads requests, writes what became of them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def wanted(self, download_id: int) -> Wanted:
+        """Return a request with its file and archive.
+
+        Raises:
+            PermanentError: There is none.
+        """
+        row = await self._db.fetch_one(
+            "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"
+            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.iv, zip.cid"
+            " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
+            " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE download.download_id = %s",
+            (download_id,),
+        )
+        if row is None:
+            raise PermanentError(f"there is no request {download_id} with a file")
+        return Wanted(**row)
+
+    async def note_begun(self, wanted: Wanted) -> None:
+        """Mirror that the file is being downloaded."""
+        await self._db.transact(lambda tx: self._mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
+
+    async def close_extracted(self, lease: Lease, wanted: Wanted, path: str, source: str, keep_seconds: float) -> None:
+        """Close the lease: the file is extracted, its callback is due.
+
+        Raises:
+            LeaseLost: Another worker has the request; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done())
+            await tx.execute(
+                "UPDATE download_info SET path = %s, source = %s, status = %s, extracted_at = UTC_TIMESTAMP(6),"
+                " callback_due = UTC_TIMESTAMP(6), expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
+                " WHERE download_id = %s",
+                (path, source, EXTRACTED, keep_seconds, lease.row_id),
+            )
+            await self._mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADED)
+
+        await self._db.transact(write)
+
+    async def mark_failed(self, tx: Transaction, download_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
+        """Note that the request failed; the next one for the same file and URL is a new one."""
+        await tx.execute(
+            "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s", (FAILED, download_id)
+        )
+        row = await tx.fetch_one("SELECT file_id FROM download_info WHERE download_id = %s", (download_id,))
+        if row is not None:
+            await self._mirror(tx, row["file_id"], download_id, DOWNLOAD_FAILED)
+
+    async def _mirror(self, tx: Transaction, file_id: int, download_id: int, status: int) -> None:
+        """Write the file's status if this is its latest request."""
+        await tx.execute(
+            "UPDATE file_upload_info SET status = %s WHERE file_id = %s AND NOT EXISTS"
+            " (SELECT 1 FROM download_info WHERE file_id = %s AND download_id > %s)",
+            (status, file_id, file_id, download_id),
+        )
+
+    async def extraction(self, download_id: int) -> Extraction:
+        """Return what the expiry of an extraction has to know.
+
+        Raises:
+            PermanentError: There is no such request.
+        """
+        row = await self._db.fetch_one(
+            "SELECT download_id, file_id, path, status, callback_due IS NOT NULL AS callback_waits,"
+            " COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), link_expires_at) / 1000000, 0)"
+            " AS link_lives_seconds FROM download_info WHERE download_id = %s",
+            (download_id,),
+        )
+        if row is None:
+            raise PermanentError(f"there is no request {download_id}")
+        lives = float(row["link_lives_seconds"])
+        return Extraction(**{**row, "callback_waits": bool(row["callback_waits"]), "link_lives_seconds": lives})
+
+    async def close_expired(self, lease: Lease, extraction: Extraction) -> None:
+        """Close the lease: the extraction is gone; a failed request stays failed.
+
+        Raises:
+            LeaseLost: Another worker has the row; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done())
+            await tx.execute(
+                "UPDATE download_info SET path = NULL, open_key = NULL, status = IF(status = %s, status, %s)"
+                " WHERE download_id = %s",
+                (FAILED, EXPIRED, lease.row_id),
+            )
+            if extraction.status != FAILED:
+                await self._mirror(tx, extraction.file_id, extraction.download_id, GONE)
+
+        await self._db.transact(write)
+
+    async def hasten_expiry(self, limit: int) -> int:
+        """Make extractions due that nobody can fetch any more: their link is over, or their callback was given up."""
+        return await self._db.execute(
+            "UPDATE download_info SET expire_due = UTC_TIMESTAMP(6) WHERE expire_due > UTC_TIMESTAMP(6)"
+            " AND expire_token IS NULL AND callback_due IS NULL AND path IS NOT NULL"
+            " AND (link_expires_at IS NULL OR link_expires_at < UTC_TIMESTAMP(6)) ORDER BY expire_due LIMIT %s",
+            (limit,),
+        )
+
+    async def named(self, paths: list[str]) -> set[str]:
+        """Return those of `paths` that are the extraction of a request."""
+        marks = ", ".join(["%s"] * len(paths))
+        rows = await self._db.fetch_all(
+            f"SELECT path FROM download_info WHERE path IN ({marks})",  # noqa: S608 - only placeholders are put in
+            paths,
+        )
+        return {row["path"] for row in rows}
