@@ -95,7 +95,7 @@ class Retriever:
                 log.debug("not at this source", source=name, error=brief(missing))
             except IntegrityError as error:
                 ROT.labels(name).inc()
-                log.error("a copy is damaged", source=name, error=brief(error))
+                log.warning("a copy is damaged", source=name, error=brief(error))
                 rot = error
             else:
                 return name

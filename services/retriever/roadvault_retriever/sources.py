@@ -55,9 +55,13 @@ async def extract(
         async with aclosing(pieces):
             async for data in pieces:
                 await asyncio.to_thread(take, data)
-        if (file.size, file.sha256) != (wanted.size, wanted.sha256):
-            raise IntegrityError(f"file {wanted.file_id}: {file.size} bytes came that do not have its SHA-256")
+        _check(file, wanted)
         await asyncio.to_thread(file.finish)
     except BaseException:
         await asyncio.shield(asyncio.to_thread(file.discard))
         raise
+
+
+def _check(file: NewFile, wanted: Wanted) -> None:
+    if (file.size, file.sha256) != (wanted.size, wanted.sha256):
+        raise IntegrityError(f"file {wanted.file_id}: {file.size} bytes came that do not have its SHA-256")

@@ -78,16 +78,16 @@ async def follow(client: Client, folders: list[Folder], console: Console, second
 
 def table(folders: list[Folder]) -> Table:
     """Return the live view."""
-    view = Table("folder", "files", "MB", "packed", "on IPFS", "ordered", "replicas", "local copies")
+    view = Table("folder", "files", "MB", "archive", "CID", "block", "replicas", "local")
     for folder in folders:
         archive = folder.archive
         view.add_row(
             str(folder.folder_id),
             str(len(folder.files)),
             f"{folder.size / 1e6:.1f}",
-            f"archive {archive['zipID']}" if archive else "-",
-            f"{archive['cid'][:10]}…{archive['cid'][-4:]}" if archive.get("cid") else "-",
-            f"block {archive['orderedOnBlock']}" if archive.get("orderedOnBlock") else "-",
+            str(archive["zipID"]) if archive else "-",
+            f"…{archive['cid'][-12:]}" if archive.get("cid") else "-",
+            str(archive["orderedOnBlock"]) if archive.get("orderedOnBlock") else "-",
             str(archive.get("replicas", "-")),
             "dropped" if folder.gone else "kept",
         )

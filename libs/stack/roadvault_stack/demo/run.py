@@ -100,6 +100,7 @@ class Demo:
             raise DemoError(f"the files went to {len(folders)} folders; at least {_LEAST_FOLDERS} were expected")
         with self._step("pack … drop", sum(folder.size for folder in folders)):
             await follow(client, folders, self._console, _FOLLOW_SECONDS)
+        self._console.print()
         return folders
 
     async def _fetch(self, client: Client, file: Uploaded, *, generated: bool) -> None:
