@@ -1,0 +1,210 @@
+"""Callbacks to a real receiver: taken, retried, refused, given up; and a link that works."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+from standardwebhooks.webhooks import Webhook
+
+from roadvault_common import app
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database, Row
+from roadvault_common.errors import SettingsError
+from roadvault_common.lease import CALLBACK
+from roadvault_common.links import Links
+from roadvault_common.outcome import Done, Failed, Retry
+from roadvault_notifier.config import NotifierSettings
+from roadvault_notifier.service import Notifier
+from roadvault_notifier.webhook import Callbacks
+
+SECRET = "a secret for signing links"
+SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@dataclass
+class Desk:
+    """A notifier, and a client that it calls."""
+
+    db: Database
+    notifier: Notifier
+    url: str
+    answers: list[web.Response | None]
+    """What the client answers, in turn; None hangs. Then 200."""
+    calls: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    async def request(self, cb_url: str | None = None) -> int:
+        return await self.db.transact(
+            lambda tx: tx.insert(
+                "INSERT INTO download_info (file_id, cb_url, open_key, status, path, callback_due)"
+                " VALUES (7, %s, UUID(), 1, 'downloads/1/x', UTC_TIMESTAMP(6))",
+                (cb_url or f"{self.url}/cb",),
+            )
+        )
+
+    async def row(self, download_id: int) -> Row:
+        row = await self.db.fetch_one(
+            "SELECT download.*, file.status AS mirror FROM download_info AS download"
+            " JOIN file_upload_info AS file USING (file_id) WHERE download_id = %s",
+            (download_id,),
+        )
+        assert row is not None
+        return row
+
+
+OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
+
+
+@pytest.fixture
+def open_desk(database_url: str, redis_url: str) -> OpenDesk:
+    @asynccontextmanager
+    async def opened(*answers: web.Response | None, **overrides: Any) -> AsyncIterator[Desk]:  # noqa: ANN401
+        waiting, calls = list(answers), list[tuple[dict[str, str], bytes]]()
+
+        async def take(request: web.Request) -> web.Response:
+            calls.append((dict(request.headers), await request.read()))
+            answer = waiting.pop(0) if waiting else web.Response()
+            if answer is None:
+                await asyncio.sleep(30)
+            return answer or web.Response()
+
+        values: dict[str, Any] = {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "link_secret": SECRET,
+            "public_url": "http://files.example/",
+            "callback_allow_private": True,
+            "callback_timeout_seconds": 0.5,
+            **overrides,
+        }
+        settings = NotifierSettings.model_validate(values)
+        async with (
+            Database.open(database_url) as db,
+            Bus.open(SecretStr(redis_url), "notifier") as bus,
+            app.site([web.post("/{any:.*}", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
+            Callbacks.open(
+                settings.callback_timeout_seconds,
+                settings.callback_secret,
+                allow_private=settings.callback_allow_private,
+            ) as callbacks,
+        ):
+            await db.execute(
+                "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, status)"
+                " VALUES (7, 'a.mp4', 'mp4', 1, 'x', 1, 6)"
+            )
+            notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
+            yield Desk(db, notifier, url, waiting, calls)
+
+    return opened
+
+
+async def test_a_callback_has_the_agreed_body_and_a_link_that_works(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        download_id = await desk.request()
+        assert await desk.notifier.calling.work(download_id) == Done()
+        ((headers, body),) = desk.calls
+        token = body.decode().removeprefix('{"fileID":7,"fileUrl":"http://files.example/d/').removesuffix('"}')
+        assert Links(SecretStr(SECRET)).read(token, datetime.now(UTC)) == download_id
+        assert headers["Content-Type"] == "application/json"
+        assert headers["webhook-id"] == f"download-{download_id}"
+        row = await desk.row(download_id)
+        assert (row["status"], row["mirror"], row["open_key"], row["callback_due"]) == (2, 5, None, None)
+        assert (row["expire_due"] - row["link_expires_at"]).total_seconds() == pytest.approx(600)
+        assert (row["link_expires_at"] - row["called_back_at"]).total_seconds() == pytest.approx(86_400, abs=5)
+
+
+async def test_a_callback_is_repeated_with_the_same_id_until_it_is_taken(open_desk: OpenDesk) -> None:
+    answers = [web.Response(status=500), None, web.Response(status=404), web.Response(status=302)]
+    async with open_desk(*answers) as desk:
+        download_id = await desk.request()
+        for number in range(1, 5):
+            outcome = await desk.notifier.calling.work(download_id)
+            assert isinstance(outcome, Retry)
+            row = await desk.row(download_id)
+            assert (row["status"], row["callback_attempts"]) == (1, number)
+            assert row["callback_reason"] == outcome.reason
+            assert row["link_expires_at"] is not None
+            await desk.db.execute("UPDATE download_info SET callback_due = UTC_TIMESTAMP(6)")
+        assert await desk.notifier.calling.work(download_id) == Done()
+        assert {headers["webhook-id"] for headers, _ in desk.calls} == {f"download-{download_id}"}
+        assert len(desk.calls) == 5
+
+
+async def test_a_callback_is_given_up_in_the_open(open_desk: OpenDesk) -> None:
+    async with open_desk(*(web.Response(status=500) for _ in range(50))) as desk:
+        download_id = await desk.request()
+        for _ in range(CALLBACK.max_attempts):
+            assert isinstance(await desk.notifier.calling.work(download_id), Retry)
+            await desk.db.execute("UPDATE download_info SET callback_due = UTC_TIMESTAMP(6)")
+        outcome = await desk.notifier.calling.work(download_id)
+        assert isinstance(outcome, Failed)
+        assert "the client answers 500" in outcome.reason
+        row = await desk.row(download_id)
+        assert (row["status"], row["mirror"], row["open_key"], row["path"] is not None) == (3, 4, None, True)
+        assert row["expire_due"] is not None
+
+
+@pytest.mark.parametrize("status", [410])
+async def test_a_client_that_wants_no_more_is_not_called_again(open_desk: OpenDesk, status: int) -> None:
+    async with open_desk(web.Response(status=status)) as desk:
+        assert isinstance(await desk.notifier.calling.work(await desk.request()), Failed)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/",
+        "http://localhost:9/",
+        "http://[::1]:9/",
+        "http://[::ffff:127.0.0.1]:9/",
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://0.0.0.0:9/",
+        "http://224.0.0.1/",
+    ],
+)
+async def test_private_addresses_are_not_called(open_desk: OpenDesk, url: str) -> None:
+    async with open_desk(callback_allow_private=False) as desk:
+        outcome = await desk.notifier.calling.work(await desk.request(url))
+        assert isinstance(outcome, Failed)
+        assert "callbacks do not go to" in outcome.reason
+
+
+async def test_link_local_addresses_are_never_called(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        outcome = await desk.notifier.calling.work(await desk.request("http://169.254.169.254/latest/meta-data"))
+        assert isinstance(outcome, Failed)
+
+
+async def test_redirects_are_not_followed(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        desk.answers.append(web.Response(status=307, headers={"Location": f"{desk.url}/elsewhere"}))
+        assert isinstance(await desk.notifier.calling.work(await desk.request()), Retry)
+        assert len(desk.calls) == 1
+
+
+async def test_a_signature_is_one_that_standard_webhooks_takes(open_desk: OpenDesk) -> None:
+    async with open_desk(callback_secret=SIGNING) as desk:
+        await desk.notifier.calling.work(await desk.request())
+        ((headers, body),) = desk.calls
+        assert Webhook(SIGNING).verify(body, headers)["fileID"] == 7
+
+
+async def test_a_bad_signing_secret_is_named_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="ROADVAULT_CALLBACK_SECRET") as caught:
+        async with Callbacks.open(1, SecretStr("whsec_not base64!"), allow_private=False):
+            pass
+    assert "not base64" not in str(caught.value)
+
+
+async def test_an_extraction_that_is_gone_is_not_promised(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        download_id = await desk.request()
+        await desk.db.execute("UPDATE download_info SET path = NULL")
+        assert isinstance(await desk.notifier.calling.work(download_id), Failed)
+        assert desk.calls == []
