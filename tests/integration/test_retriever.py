@@ -23,9 +23,9 @@ from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 
-SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "20 MB": 20_000_000}
+SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "20 MB": 20_000_000, "40 MB": 40_000_000}
 INNER_BYTES = 5_000
-"""More than the DAG's one inner node of this archive: 32 links of some 50 bytes, and two 20-byte headers."""
+"""More than the DAG's one inner node of this archive: 66 links of some 50 bytes, and two 20-byte headers."""
 
 
 @dataclass
@@ -190,7 +190,7 @@ async def test_a_network_that_is_silent_is_a_retry(bench: Bench, kubo: Kubo) -> 
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (unknown,))
     async with Gateway.open(kubo.gateway_url, 0.5) as gateway:
         bench.retriever._gateway = gateway
-        for name in ("1 MB", "20 MB"):
+        for name in ("1 MB", "40 MB"):
             outcome = await bench.retriever.fetching.work(await bench.request(name))
             assert isinstance(outcome, Retry)
             assert "broke off" in outcome.reason
