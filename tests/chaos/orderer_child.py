@@ -42,7 +42,7 @@ async def attend(zip_id: int) -> None:
         Bus.open(settings.redis_url, "crust-orderer") as bus,
         Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds) as chain,
     ):
-        orderer = Orderer(settings, db, bus, chain)
+        orderer = Orderer(settings, db, bus, chain, lambda: None)
         while not isinstance(await orderer.ordering.work(zip_id), Done):
             await asyncio.sleep(0.02)
 

@@ -50,6 +50,7 @@ async def test_a_kill_costs_nothing(point: str, database_url: str, redis_url: st
         "ROADVAULT_REDIS_URL": redis_url,
         "ROADVAULT_CRUST_URL": devnet.url,
         "ROADVAULT_CRUST_SEED": "//Alice",
+        "ROADVAULT_MASTER_KEYS": "unused",
         "ROADVAULT_CRUST_POLL_SECONDS": "0.05",
     }
     settings = OrdererSettings.model_validate(
@@ -73,7 +74,7 @@ async def test_a_kill_costs_nothing(point: str, database_url: str, redis_url: st
         )  # fmt: skip
         assert await asyncio.wait_for(child.wait(), 30) == -signal.SIGKILL, "the point was never reached"
 
-        orderer = Orderer(settings, db, bus, chain)
+        orderer = Orderer(settings, db, bus, chain, lambda: None)
         async with asyncio.timeout(30):
             while True:
                 # The dead one's lease runs out.

@@ -70,14 +70,20 @@ OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 def open_desk(database_url: str, redis_url: str, devnet: Devnet) -> OpenDesk:
     @asynccontextmanager
     async def opened(seed: str = "//Alice", **overrides: Any) -> AsyncIterator[Desk]:  # noqa: ANN401 - any setting
-        values = {"database_url": database_url, "redis_url": redis_url, "crust_url": devnet.url, "crust_seed": seed}
+        values = {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "crust_url": devnet.url,
+            "crust_seed": seed,
+            "master_keys": "unused",
+        }
         settings = OrdererSettings.model_validate({**values, **overrides})
         async with (
             Database.open(database_url) as db,
             Bus.open(SecretStr(redis_url), "crust-orderer") as bus,
             Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds) as chain,
         ):
-            yield Desk(db, devnet, chain, Orderer(settings, db, bus, chain))
+            yield Desk(db, devnet, chain, Orderer(settings, db, bus, chain, lambda: None))
 
     return opened
 
@@ -110,7 +116,7 @@ async def test_an_order_is_recorded_sent_found_and_watched(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "devnet_server", [{}, {"generation": "v1"}, {"generation": "v1", "memo": False}], indirect=True
 )
-async def test_replicas_above_the_threshold_at_a_finalized_block_let_local_copies_go(desk: Desk) -> None:
+async def test_replicas_above_the_threshold_at_a_finalized_block_make_the_proof_due(desk: Desk) -> None:
     zip_id = await desk.archive()
     await desk.bought(zip_id)
     for count, replicated in ((50, False), (51, True)):
@@ -120,8 +126,9 @@ async def test_replicas_above_the_threshold_at_a_finalized_block_let_local_copie
         desk.devnet.final()
         await desk.attend(zip_id)
         row = await desk.row(zip_id)
-        assert (row["replicas"], row["replicated_at"] is not None) == (count, replicated)
-        assert (row["drop_due"] is not None) == replicated
+        assert (row["replicas"], row["enough_at"] is not None) == (count, replicated)
+        assert (row["prove_due"] is not None) == replicated
+        assert (row["replicated_at"], row["drop_due"]) == (None, None)  # nothing goes before the proof
     assert row["status"] == 3
     assert row["expired_on"] > 2_592_000
     assert row["expires_at"] is not None

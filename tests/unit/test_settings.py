@@ -12,6 +12,7 @@ COMMON = {
     "ROADVAULT_REDIS_URL": "redis://h",
     "ROADVAULT_DATA_DIR": "/data",
     "ROADVAULT_LINK_SECRET": "a secret of enough characters",
+    "ROADVAULT_MASTER_KEYS": "unused",
 }
 
 

@@ -13,6 +13,7 @@ URLS = {
     "IPFS_RPC_URL": "http://127.0.0.1:7023",
     "IPFS_GATEWAY_URL": "http://127.0.0.1:7024",
     "NETWORK_IPFS_RPC_URL": "http://127.0.0.1:7026",
+    "NETWORK_IPFS_GATEWAY_URL": "http://127.0.0.1:7027",
 }
 
 
@@ -28,7 +29,7 @@ def holders(environments: Environments, name: str) -> set[str]:
 
 def test_secrets_go_only_where_they_are_needed(environments: Environments) -> None:
     assert holders(environments, "ROADVAULT_CRUST_SEED") == {"crust-orderer"}
-    assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "retriever"}
+    assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "crust-orderer", "retriever"}
     assert holders(environments, "ROADVAULT_LINK_SECRET") == {"ingest", "notifier"}
     assert not any("MASTER" in name or "DATABASE" in name for name in environments.devnet())
 

@@ -28,10 +28,14 @@ class Gateway:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, stall_seconds: float) -> AsyncIterator["Gateway"]:
-        """Make a client; a read without a byte for `stall_seconds` is given up."""
+    async def open(cls, url: str, stall_seconds: float, *, only_cached: bool = False) -> AsyncIterator["Gateway"]:
+        """Make a client; a read without a byte for `stall_seconds` is given up.
+
+        With `only_cached` the gateway gives only what its own node holds.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
-        async with aiohttp.ClientSession(base_url=url.rstrip("/") + "/", timeout=timeout) as session:
+        headers = {"Cache-Control": "only-if-cached"} if only_cached else {}
+        async with aiohttp.ClientSession(url.rstrip("/") + "/", timeout=timeout, headers=headers) as session:
             yield cls(session)
 
     async def read(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:

@@ -26,6 +26,9 @@ _CHAIN = (
     "CRUST_CHECK_SECONDS",
     "CRUST_POLL_SECONDS",
     "CRUST_BLOCK_SECONDS",
+    "MASTER_KEYS",
+    "PROOF_GATEWAY_URL",
+    "PROOF_ONLY_CACHED",
     "REPLICA_THRESHOLD",
 )
 
@@ -69,6 +72,8 @@ class Environments:
             "CRUST_POLL_SECONDS": str(settings.block_seconds),
             "CRUST_BLOCK_SECONDS": str(settings.block_seconds),
             "REPLICA_THRESHOLD": "50",
+            "PROOF_GATEWAY_URL": urls["NETWORK_IPFS_GATEWAY_URL"],
+            "PROOF_ONLY_CACHED": "true",
             "FOLDER_BYTES": str(settings.folder_bytes),
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
             "SWEEP_SECONDS": "5",

@@ -77,6 +77,7 @@ def make(settings: StackSettings) -> Plan:
         "IPFS_RPC_URL": ours.rpc_url,
         "IPFS_GATEWAY_URL": ours.gateway_url,
         "NETWORK_IPFS_RPC_URL": network.rpc_url,
+        "NETWORK_IPFS_GATEWAY_URL": network.gateway_url,
     }
     environments = Environments(settings, layout, credentials, urls)
     servers: list[Server] = [mariadb, redis, ours, network]

@@ -5,11 +5,14 @@ from functools import partial
 
 from roadvault_common import app, log, metrics
 from roadvault_common.bus import Bus
+from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
-from roadvault_common.lease import ORDER
+from roadvault_common.gateway import Gateway
+from roadvault_common.lease import ORDER, PROVE
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
+from roadvault_crust_orderer.proof import Prover
 from roadvault_crust_orderer.service import Orderer
 
 
@@ -23,15 +26,27 @@ async def serve() -> None:
         chain = await stack.enter_async_context(
             Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds)
         )
-        orderer = Orderer(settings, db, bus, chain)
+        gateway = await _proof_gateway(stack, settings)
+        prover = Prover(settings, db, bus, MasterKeys(settings.master_keys), gateway)
+        orderer = Orderer(settings, db, bus, chain, prover.proving.nudge)
         handlers = app.bind(HANDLERS, orderer)
-        samples = [metrics.rows(db, [ORDER]), bus.lag(handlers), orderer.sample]
+        samples = [metrics.rows(db, [ORDER, PROVE]), bus.lag(handlers), orderer.sample]
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(orderer.ordering.sweep, seconds=settings.sweep_seconds),
+            partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(settings, jobs, {"database": db.ping, "chain": chain.ping})
+
+
+async def _proof_gateway(stack: AsyncExitStack, settings: OrdererSettings) -> Gateway | None:
+    if settings.proof_gateway_url is None:
+        return None
+    opened = Gateway.open(
+        settings.proof_gateway_url, settings.proof_stall_seconds, only_cached=settings.proof_only_cached
+    )
+    return await stack.enter_async_context(opened)
 
 
 def main() -> None:

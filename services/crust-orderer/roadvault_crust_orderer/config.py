@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 
-from roadvault_common.config import Settings
+from roadvault_common.config import KeySettings, Settings
 
 
-class OrdererSettings(Settings):
-    """Talks to a Crust node, and spends an account's money."""
+class OrdererSettings(Settings, KeySettings):
+    """Talks to a Crust node, spends an account's money, and proves that the network holds what was bought."""
 
     crust_url: str = Field(
         "ws://127.0.0.1:9944", title="Crust node", description="WebSocket or HTTP URL of the node's RPC"
@@ -39,6 +39,25 @@ class OrdererSettings(Settings):
     )
     crust_timeout_seconds: float = Field(
         30, gt=0, title="Node timeout", description="seconds that the node may take to answer"
+    )
+
+    proof_gateway_url: str | None = Field(
+        None,
+        title="Proof gateway",
+        description="base URL of an IPFS gateway that has no local copy of ours; members of an archive are fetched"
+        " through it before local copies go. Without it nothing is dropped",
+    )
+    proof_only_cached: bool = Field(
+        default=False,
+        title="Proof from the gateway's own blocks",
+        description="true asks the gateway for what it holds itself (Cache-Control: only-if-cached): for a gateway on"
+        " a storage node",
+    )
+    proof_stall_seconds: float = Field(
+        60, gt=0, title="Proof stall", description="seconds without a byte after which a proof is given up for now"
+    )
+    proof_members: int = Field(
+        3, ge=1, title="Proof members", description="files of an archive that are fetched and checked, picked at random"
     )
 
     @model_validator(mode="after")

@@ -1,15 +1,17 @@
-"""The orderer: buys storage for archives, watches it, and says when local copies may go.
+"""The orderer: buys storage for archives and watches it.
 
 A purchase is recorded before it is sent, and looked for on the finalized chain before anything else is done about it:
 until the head has passed its era, the same bytes are sent again, never a second purchase.
 """
+
+from collections.abc import Callable
 
 import structlog
 from prometheus_client import Gauge, Histogram
 
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
-from roadvault_common.events import OrderPlaced, ZipReplicated
+from roadvault_common.events import OrderPlaced
 from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
@@ -38,12 +40,18 @@ _MARKET_CLOSED = "PlaceOrderNotAvailable"
 
 
 class Orderer:
-    """Attends to archives; `ordering` is the stage's worker. One purchase at a time for each account."""
+    """Attends to archives; `ordering` is the stage's worker. One purchase at a time for each account.
 
-    def __init__(self, settings: OrdererSettings, db: Database, bus: Bus, market: Market) -> None:
+    `on_enough` is called when an archive has enough replicas for its proof.
+    """
+
+    def __init__(
+        self, settings: OrdererSettings, db: Database, bus: Bus, market: Market, on_enough: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._bus = bus
         self._market = market
+        self.on_enough = on_enough
         self._store = OrdererStore(db)
         self._searched: dict[int, int] = {}
         """By order id, the finalized height up to which its extrinsic is known not to be there."""
@@ -92,8 +100,8 @@ class Orderer:
         left = None if info.expires is None else (info.expires - head.height) * settings.crust_block_seconds
         await self._store.close_watched(lease, info, head.height, left, replicated=enough, again=again)
         if enough and not archive.replicated:
-            log.info("archive replicated", replicas=info.replicas, block=head.height)
-            await self._bus.emit(ZipReplicated(zip_id=archive.zip_id))
+            log.info("enough replicas", replicas=info.replicas, block=head.height)
+            self.on_enough()
         return Done(again_after=again)
 
     async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head) -> Outcome:

@@ -58,7 +58,7 @@ class OrdererStore:
             PermanentError: There is none, or it has no CID.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, cid, dag_size, status, replicated_at IS NOT NULL AS replicated,"
+            "SELECT zip_id, cid, dag_size, status, enough_at IS NOT NULL AS replicated,"
             " COALESCE(term, 0) AS terms, block AS bought_at FROM zip_ipfs_info AS zip"
             " LEFT JOIN (SELECT zip_id, term, block FROM order_info WHERE zip_id = %s AND status = 1"
             " ORDER BY term DESC LIMIT 1) AS latest USING (zip_id) WHERE zip.zip_id = %s",
@@ -138,7 +138,7 @@ class OrdererStore:
     async def close_watched(
         self, lease: Lease, info: FileInfo, height: int, seconds_left: float | None, *, replicated: bool, again: float
     ) -> None:
-        """Close the lease with what the market says; `replicated` lets the local copies go.
+        """Close the lease with what the market says; `replicated` makes the proof due that lets local copies go.
 
         Raises:
             LeaseLost: Another worker has the archive; nothing was written.
@@ -156,8 +156,8 @@ class OrdererStore:
             )
             if replicated:
                 await tx.execute(
-                    "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)"
-                    " WHERE zip_id = %s AND replicated_at IS NULL",
+                    "UPDATE zip_ipfs_info SET enough_at = UTC_TIMESTAMP(6), prove_due = UTC_TIMESTAMP(6)"
+                    " WHERE zip_id = %s AND enough_at IS NULL",
                     (lease.row_id,),
                 )
 

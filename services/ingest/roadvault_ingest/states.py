@@ -48,6 +48,7 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "dagSize": row["dag_size"],
         "offset": row["zip_offset"],
         "orderedOnBlock": row["order_block"],
+        "pricePlanck": None if row["price"] is None else str(row["price"]),
         "replicas": row["replicas"],
         "expiresOnBlock": row["expired_on"],
         "expires": time(row["expires_at"]),
@@ -55,7 +56,8 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "packed": time(row["packed_at"]),
         "pinned": time(row["pinned_at"]),
         "ordered": time(row["ordered_at"]),
-        "replicated": time(row["replicated_at"]),
+        "replicated": time(row["enough_at"]),
+        "proven": time(row["replicated_at"]),
         "dropped": time(row["dropped_at"]),
     }
 

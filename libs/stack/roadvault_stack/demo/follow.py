@@ -14,7 +14,7 @@ from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
 
 _LOOK_SECONDS = 0.3
-STAGES = ("packed", "pinned", "ordered", "replicated", "dropped")
+STAGES = ("packed", "pinned", "ordered", "replicated", "proven", "dropped")
 
 
 @dataclass

@@ -9,11 +9,14 @@ from rich.table import Table
 
 from roadvault_stack.demo.follow import STAGES, Folder
 
+PLANCK = 10**12
+"""Planck in one CRU."""
 _NAMES = {
     "packed": "pack, encrypt",
     "pinned": "check, pin",
     "ordered": "order",
     "replicated": "replicate",
+    "proven": "prove",
     "dropped": "drop",
 }
 
@@ -35,10 +38,11 @@ def show(steps: list[Step], folders: list[Folder], console: Console) -> None:
     for step in steps:
         table.add_row(step.name, f"{step.seconds:.2f}", *_amounts(step))
     console.print(table)
-    stages = Table("archive", "MB", *(f"{_NAMES[stage]} (s)" for stage in STAGES), title="Stages of each archive")
+    stages = Table("archive", "MB", *(_NAMES[stage] for stage in STAGES), "price (CRU)", title="Seconds in each stage")
     for folder in folders:
         archive = folder.archive
-        stages.add_row(str(archive["zipID"]), f"{archive['size'] / 1e6:.1f}", *_seconds(folder))
+        price = f"{int(archive['pricePlanck']) / PLANCK:.6f}"
+        stages.add_row(str(archive["zipID"]), f"{archive['size'] / 1e6:.1f}", *_seconds(folder), price)
     console.print(stages)
 
 

@@ -1,0 +1,78 @@
+"""Proof that the network holds an archive: random members of it, fetched through a path that has no local copy.
+
+Replica counts are what others report. Local copies go only after bytes came back from the network and were right.
+"""
+
+import asyncio
+import hashlib
+import random
+
+import structlog
+
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import ArchiveKey, MasterKeys
+from roadvault_common.db import Database
+from roadvault_common.errors import IntegrityError
+from roadvault_common.events import ZipReplicated
+from roadvault_common.gateway import Gateway
+from roadvault_common.lease import PROVE, Lease
+from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.outcome import Done, Outcome, Retry
+from roadvault_common.stage import Worker
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.proof_store import Member, ProofStore
+
+log = structlog.get_logger()
+
+_NO_GATEWAY_SECONDS = 3600
+_pick = random.SystemRandom()
+"""Which members are asked for must not be known before."""
+
+
+class Prover:
+    """Proves archives; `proving` is the stage's worker."""
+
+    def __init__(
+        self, settings: OrdererSettings, db: Database, bus: Bus, keys: MasterKeys, gateway: Gateway | None
+    ) -> None:
+        self._members = settings.proof_members
+        self._bus = bus
+        self._keys = keys
+        self._gateway = gateway
+        self._store = ProofStore(db)
+        self.proving = Worker(
+            PROVE, self._prove, db, bus, lease_seconds=settings.lease_seconds, concurrency=settings.concurrency
+        )
+
+    async def _prove(self, lease: Lease) -> Outcome:
+        if self._gateway is None:
+            reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
+            return Retry(reason, after=_NO_GATEWAY_SECONDS, counts=False)
+        archive = await self._store.archive(lease.row_id)
+        key = self._keys.unwrap(archive.key, archive.iv)
+        members = await self._store.members(lease.row_id)
+        for member in _pick.sample(members, min(self._members, len(members))):
+            await self._check(self._gateway, archive.cid, key, member, lease)
+        await self._store.close_proven(lease)
+        log.info("archive proven on the network", cid=archive.cid)
+        await self._bus.emit(ZipReplicated(zip_id=lease.row_id))
+        return Done()
+
+    async def _check(self, gateway: Gateway, cid: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
+        """Fetch one member and check it.
+
+        Raises:
+            IntegrityError: It is not what was archived.
+            IpfsUnavailable: The gateway does not give it.
+        """
+        digest, cipher = hashlib.sha256(), key.stream(member.offset)
+
+        def take(data: bytes) -> None:
+            digest.update(cipher.update(data))
+            lease.progress(len(data))
+
+        async for data in gateway.read(cid, member.offset, member.size):
+            await asyncio.to_thread(take, data)
+        STAGE_BYTES.labels(PROVE.name).inc(member.size)
+        if digest.hexdigest() != member.sha256:
+            raise IntegrityError(f"the network's copy of file {member.file_id} does not have its SHA-256")
