@@ -12,10 +12,10 @@ from roadvault_stack.demo.follow import STAGES, Folder
 PLANCK = 10**12
 """Planck in one CRU."""
 _NAMES = {
-    "packed": "pack, encrypt",
-    "pinned": "check, pin",
+    "packed": "pack",
+    "pinned": "pin",
     "ordered": "order",
-    "replicated": "replicate",
+    "replicated": "grow",
     "proven": "prove",
     "dropped": "drop",
 }
@@ -38,10 +38,10 @@ def show(steps: list[Step], folders: list[Folder], console: Console) -> None:
     for step in steps:
         table.add_row(step.name, f"{step.seconds:.2f}", *_amounts(step))
     console.print(table)
-    stages = Table("archive", "MB", *(_NAMES[stage] for stage in STAGES), "price (CRU)", title="Seconds in each stage")
+    stages = Table("archive", "MB", *(_NAMES[stage] for stage in STAGES), "CRU", title="Seconds in each stage")
     for folder in folders:
         archive = folder.archive
-        price = f"{int(archive['pricePlanck']) / PLANCK:.6f}"
+        price = f"{int(archive['pricePlanck']) / PLANCK:.5f}"
         stages.add_row(str(archive["zipID"]), f"{archive['size'] / 1e6:.1f}", *_seconds(folder), price)
     console.print(stages)
 
