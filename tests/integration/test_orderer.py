@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.node import ERA_BLOCKS
 from roadvault_crust_orderer.service import Orderer
+from roadvault_stack.ports import pick_free
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzd{}"
 SIZE = 5_000_000
+STRANGER = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
 
 
 @dataclass
@@ -340,3 +343,27 @@ async def test_the_seed_never_shows(open_desk: OpenDesk, capfd: pytest.CaptureFi
         async with open_desk(seed="not a valid phrase at all"):
             pass
     assert "not a valid phrase at all" not in str(caught.value)
+
+
+async def test_another_node_stands_in_for_one_that_is_away(open_desk: OpenDesk, devnet: Devnet) -> None:
+    async with open_desk(crust_url=f"ws://127.0.0.1:9,{devnet.url}") as desk:
+        await desk.bought(await desk.archive())
+        assert desk.devnet.orders() == 1
+
+
+async def test_a_node_of_another_chain_is_refused(
+    open_desk: OpenDesk, devnet_server: Running[Devnet], tmp_path: Path
+) -> None:
+    other = Running(Devnet(tmp_path / "other", pick_free(1)[0], genesis_accounts=f"{STRANGER}=1"))
+    try:
+        other.start()
+        async with open_desk(crust_url=f"{devnet_server.server.url},{other.server.url}") as desk:
+            zip_id = await desk.archive()
+            await desk.attend(zip_id)
+            devnet_server.kill()
+            outcome = await desk.attend(zip_id)
+            assert isinstance(outcome, Failed)
+            assert "another chain" in outcome.reason
+            assert other.server.orders() == 0
+    finally:
+        other.stop()

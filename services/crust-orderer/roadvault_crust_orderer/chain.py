@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Chain:
-    """One account on one node. Use `Chain.open`; every method raises ChainUnavailable when the node is away."""
+    """One account on one chain. Use `Chain.open`; every method raises ChainUnavailable when the node is away."""
 
     def __init__(self, node: Node, thread: ThreadPoolExecutor) -> None:
         self._node = node

@@ -11,7 +11,9 @@ class OrdererSettings(Settings, KeySettings):
     """Talks to a Crust node, spends an account's money, and proves that the network holds what was bought."""
 
     crust_url: str = Field(
-        "ws://127.0.0.1:9944", title="Crust node", description="WebSocket or HTTP URL of the node's RPC"
+        "ws://127.0.0.1:9944",
+        title="Crust nodes",
+        description="WebSocket or HTTP URL of a node's RPC; several, separated by commas, stand in for each other",
     )
     crust_seed: SecretStr | None = Field(
         None, title="Account", description="seed phrase, hex seed or //Derivation of the account that pays"

@@ -33,26 +33,37 @@ T = TypeVar("T")
 
 
 def _reaching_node(method: "Callable[Concatenate[Node, P], T]") -> "Callable[Concatenate[Node, P], T]":
-    """Turn whatever a broken connection raises into ChainUnavailable, and connect anew next time."""
+    """Turn whatever a broken connection raises into ChainUnavailable, after each endpoint had its turn.
+
+    All that a node is asked for may be asked for twice: what it tells is read only, and the same signed bytes are
+    included at most once.
+    """
 
     @wraps(method)
     def guarded(self: "Node", *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return method(self, *args, **kwargs)
-        except SubstrateRequestException as error:
-            raise ChainUnavailable(f"the Crust node answers with an error: {brief(error)}") from error
-        except (OSError, WebSocketException, json.JSONDecodeError) as error:
-            self.close()
-            raise ChainUnavailable(f"the Crust node can't be reached: {brief(error)}") from error
+        failure = ChainUnavailable("there is no Crust node to ask")
+        for _ in self.urls:
+            try:
+                return method(self, *args, **kwargs)
+            except SubstrateRequestException as error:
+                failure = ChainUnavailable(f"the Crust node answers with an error: {brief(error)}")
+            except ChainUnavailable as error:
+                failure = error
+            except (OSError, WebSocketException, json.JSONDecodeError) as error:
+                failure = ChainUnavailable(f"the Crust node can't be reached: {brief(error)}")
+            self.turn_to_next()
+        raise failure
 
     return cast("Callable[Concatenate[Node, P], T]", guarded)
 
 
 class Node:
-    """One account on one node."""
+    """One account on one chain, which one or several nodes (`urls`, separated by commas) give access to."""
 
-    def __init__(self, url: str, seed: SecretStr, timeout_seconds: float) -> None:
-        self._url = url
+    def __init__(self, urls: str, seed: SecretStr, timeout_seconds: float) -> None:
+        self.urls = [url.strip() for url in urls.split(",") if url.strip()]
+        self._turn = 0
+        self._genesis: str | None = None
         self._timeout = timeout_seconds
         self._keypair = _keypair(seed)
         self.account: str = self._keypair.ss58_address
@@ -61,15 +72,30 @@ class Node:
     @property
     def _substrate(self) -> SubstrateInterface:
         if self._connected is None:
-            options = {"timeout": self._timeout} if self._url.startswith("ws") else None
+            url = self.urls[self._turn % len(self.urls)]
+            options = {"timeout": self._timeout} if url.startswith("ws") else None
             self._connected = SubstrateInterface(
-                self._url,
+                url,
                 ss58_format=SS58_PREFIX,
                 type_registry_preset="crust",
                 use_remote_preset=False,
                 ws_options=options,
             )
+            self._check_chain(self._connected, url)
         return self._connected
+
+    def _check_chain(self, substrate: SubstrateInterface, url: str) -> None:
+        """See that another endpoint is a node of the same chain: what was bought there would not count here."""
+        genesis = str(substrate.get_block_hash(0))
+        if self._genesis is not None and genesis != self._genesis:
+            self.close()
+            raise SettingsError(f"ROADVAULT_CRUST_URL: {url} is a node of another chain than the others")
+        self._genesis = genesis
+
+    def turn_to_next(self) -> None:
+        """Drop the connection; the next use goes to the next endpoint."""
+        self.close()
+        self._turn += 1
 
     def close(self) -> None:
         """Drop the connection; the next use makes a new one."""
