@@ -13,6 +13,7 @@ from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
 from roadvault_ingest.pages import page_routes
+from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.service import Ingest
 
 
@@ -34,7 +35,7 @@ async def serve() -> None:
             partial(app.repeat, ingest.sweep_orphans, seconds=3600),
             partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
         ]
-        routes: list[web.RouteDef] = [*api_routes(ingest), *page_routes(db, settings)]
+        routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
         await app.run(settings, jobs, {"database": db.ping}, routes, [answer_problems])
 
 

@@ -1,0 +1,106 @@
+"""The back-office's SQL. Every list is read along its primary key, and no count goes further than a bound."""
+
+from dataclasses import dataclass
+
+from roadvault_common import lease as leases
+from roadvault_common.db import Database, Row
+from roadvault_common.lease import CALLBACK, FETCH, ORDER, PACK, STAGES, Stage
+
+PAGE = 50
+_SHOWN_FAILURES = 5
+_FILES = (
+    "SELECT file.file_id, file.file_name, file.size, file.create_time, file.zip_id, folder.folder_id,"
+    " folder.status AS folder_status, zip.cid, zip.status AS zip_status, zip.path AS zip_path, zip.pin_failed_at,"
+    " (SELECT status FROM download_info WHERE file_id = file.file_id ORDER BY download_id DESC LIMIT 1) AS request"
+    " FROM file_upload_info AS file JOIN folder_info AS folder ON folder.folder_id = file.folder_id"
+    " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
+)
+_ARCHIVES = (
+    "SELECT zip_id, folder_id, 2 AS folder_status, files, size, cid, status AS zip_status, replicas, expired_on,"
+    " expires_at, path AS zip_path, pin_failed_at, create_time,"
+    " COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
+)
+_STATUS_AFTER_RETRY = {
+    PACK.name: "UPDATE folder_info SET status = 1 WHERE folder_id = %s AND status = 3",
+    ORDER.name: "UPDATE zip_ipfs_info SET status = 0 WHERE zip_id = %s AND status = 2",
+    FETCH.name: "UPDATE download_info SET status = 0 WHERE download_id = %s AND status = 3",
+    CALLBACK.name: "UPDATE download_info SET status = 1 WHERE download_id = %s AND status = 3",
+}
+"""What the status says again once a failed stage was given a new start."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One page of a list, newest first, and the keys that lead on."""
+
+    rows: list[Row]
+    newer: int | None
+    older: int | None
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What has failed in one stage: how many (up to 10 000), and the latest of them."""
+
+    stage: Stage
+    count: int
+    rows: list[Row]
+
+
+class PagesStore:
+    """Reads what the pages show; `retry` is all it writes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def files(self, before: int | None, after: int | None) -> Slice:
+        """Return files before or after a file id."""
+        return await self._slice(_FILES, "file.file_id", "file_id", before, after)
+
+    async def archives(self, before: int | None, after: int | None) -> Slice:
+        """Return archives before or after an archive's id."""
+        return await self._slice(_ARCHIVES, "zip_id", "zip_id", before, after)
+
+    async def _slice(self, select: str, column: str, key: str, before: int | None, after: int | None) -> Slice:
+        if after is not None:
+            where, args, order = f" WHERE {column} > %s", (after, PAGE + 1), "ASC"
+        elif before is not None:
+            where, args, order = f" WHERE {column} < %s", (before, PAGE + 1), "DESC"
+        else:
+            where, args, order = "", (PAGE + 1,), "DESC"  # type: ignore[assignment]
+        rows = await self._db.fetch_all(f"{select}{where} ORDER BY {column} {order} LIMIT %s", args)
+        more, rows = len(rows) > PAGE, rows[:PAGE]
+        if after is not None:
+            rows.reverse()
+        has_newer = more if after is not None else before is not None
+        has_older = True if after is not None else more
+        return Slice(
+            rows,
+            rows[0][key] if rows and has_newer else None,
+            rows[-1][key] if rows and has_older else None,
+        )
+
+    async def failures(self) -> list[Failures]:
+        """Return the stages in which something failed, with the latest failures of each."""
+        return [found for stage in STAGES if (found := await self._failures(stage)).count]
+
+    async def _failures(self, stage: Stage) -> Failures:
+        failed_at = stage.column("failed_at")
+        rows = await self._db.fetch_all(
+            f"SELECT {stage.key} AS id, {stage.column('reason')} AS reason, {failed_at} AS failed_at"  # noqa: S608
+            f" FROM {stage.table} WHERE {failed_at} IS NOT NULL ORDER BY {failed_at} DESC LIMIT %s",
+            (_SHOWN_FAILURES,),
+        )
+        return Failures(stage, await leases.count_failed(self._db, stage) if rows else 0, rows)
+
+    async def due(self) -> list[tuple[Stage, int]]:
+        """Return how many rows are due in each stage, counted up to 10 000."""
+        return [(stage, await leases.count_due(self._db, stage)) for stage in STAGES]
+
+    async def retry(self, stage: Stage, row_id: int) -> bool:
+        """Give a failed row a new start; False if it has not failed."""
+        async with self._db.transaction() as tx:
+            revived = await leases.revive(tx, stage, row_id)
+            if revived and stage.name in _STATUS_AFTER_RETRY:
+                await tx.execute(_STATUS_AFTER_RETRY[stage.name], (row_id,))
+            return revived
