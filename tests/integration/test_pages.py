@@ -1,0 +1,163 @@
+"""The back-office's pages, on a real database."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from roadvault_common import app
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.vault import Vault
+from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.handlers import answer_problems
+from roadvault_ingest.pages import page_routes
+from roadvault_ingest.pages_store import _ARCHIVES, _FILES, PagesStore
+from roadvault_ingest.service import Ingest
+from roadvault_ingest.texts import LANGUAGES
+
+HOSTILE = "<script>alert(1)</script>\u202egpj.exe"
+FILES = 130
+
+
+@dataclass
+class Office:
+    """The pages, as a browser asks for them."""
+
+    url: str
+    http: aiohttp.ClientSession
+    db: Database
+
+    async def get(self, path: str, language: str = "en") -> str:
+        async with self.http.get(self.url + path, headers={"Accept-Language": language}) as response:
+            assert response.status == 200, await response.text()
+            assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+            return await response.text()
+
+    async def post(self, path: str, site: str = "same-origin", **fields: str) -> tuple[int, str]:
+        headers = {"Sec-Fetch-Site": site}
+        async with self.http.post(self.url + path, data=fields, headers=headers) as response:
+            return response.status, await response.text()
+
+
+@pytest.fixture
+async def office(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Office]:
+    values = {"database_url": database_url, "redis_url": redis_url, "data_dir": tmp_path, "link_secret": "x" * 20}
+    settings = IngestSettings.model_validate(values)
+    async with (
+        Database.open(database_url) as db,
+        Bus.open(SecretStr(redis_url), "ingest") as bus,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
+    ):
+        routes = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), PagesStore(db))
+        async with app.site(routes, "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as url:
+            yield Office(url, http, db)
+
+
+async def fill(db: Database) -> None:
+    """Write folders, files and archives in every state."""
+    async with db.transaction() as tx:
+        for folder in range(1, FILES + 1):
+            status = 2 if folder <= 100 else folder % 3 if folder % 3 != 2 else 3
+            await tx.execute(
+                "INSERT INTO folder_info (folder_id, status, files, bytes, close_at, pack_failed_at, pack_reason)"
+                " VALUES (%s, %s, 1, 1500000, UTC_TIMESTAMP(6), IF(%s = 3, UTC_TIMESTAMP(6), NULL), %s)",
+                (folder, status, status, f"reason {folder}" if status == 3 else None),
+            )
+            await tx.execute(
+                "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, zip_id)"
+                " VALUES (%s, %s, 'mp4', 1500000, 'hash', %s, %s)",
+                (folder, HOSTILE if folder == FILES else f"{folder}.mp4", folder, folder if status == 2 else None),
+            )
+            if status == 2:
+                await tx.execute(
+                    "INSERT INTO zip_ipfs_info (zip_id, folder_id, zip_name, path, `key`, iv, size, files, cid, status,"
+                    " replicas, expired_on, expires_at) VALUES (%s, %s, 'a', %s, 'k', 'i', 1500000, 1, %s, %s, 60,"
+                    " 2592000, UTC_TIMESTAMP(6))",
+                    (folder, folder, "p" if folder % 2 else None, f"bafy{folder}" if folder % 7 else None, folder % 5),
+                )
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+async def test_every_page_speaks_the_readers_language(office: Office, language: str) -> None:
+    await fill(office.db)
+    for path, key in (("/", "attention"), ("/file", "received"), ("/zip", "replicas"), ("/file/1", "requests")):
+        assert LANGUAGES[language][key] in await office.get(path, language)
+    chosen = await office.get("/?lang=zh")
+    assert LANGUAGES["zh"]["attention"] in chosen
+    assert LANGUAGES["zh"]["files"] in await office.get("/file")  # the choice is kept
+
+
+def test_both_languages_have_the_same_messages() -> None:
+    assert LANGUAGES["en"].keys() == LANGUAGES["zh"].keys()
+
+
+async def test_pages_are_there_before_anything_is(office: Office) -> None:
+    for path in ("/", "/file", "/zip"):
+        await office.get(path)
+    async with office.http.get(f"{office.url}/file/5") as response:
+        assert response.status == 404
+
+
+async def test_lists_are_newest_first_and_turn_by_key(office: Office) -> None:
+    await fill(office.db)
+    seen, path = list[int](), "/file"
+    while path:
+        page = await office.get(path)
+        seen += [int(number) for number in re.findall(r'href="/file/(\d+)"', page)]
+        older = re.search(r'href="(\?before=\d+)"', page)
+        path = f"/file{older.group(1)}" if older else ""
+    assert seen == list(range(FILES, 0, -1))
+    page = await office.get("/file?after=50")
+    assert [int(number) for number in re.findall(r'href="/file/(\d+)"', page)] == list(range(100, 50, -1))
+    assert "?after=100" in page
+    assert "bafy44" in await office.get("/zip?id=44")
+
+
+async def test_a_hostile_name_is_only_text(office: Office) -> None:
+    await fill(office.db)
+    for path in ("/file", f"/file/{FILES}"):
+        page = await office.get(path)
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;" in page
+        assert "\u202e" not in page
+
+
+async def test_what_failed_stands_first_and_can_be_retried(office: Office) -> None:
+    await fill(office.db)
+    page = await office.get("/")
+    assert page.index("reason ") < page.index(LANGUAGES["en"]["upload"])
+    failed = await office.db.fetch_one("SELECT folder_id FROM folder_info WHERE pack_failed_at IS NOT NULL LIMIT 1")
+    assert failed is not None
+    fields = {"stage": "pack", "id": str(failed["folder_id"])}
+    assert (await office.post("/retry", site="cross-site", **fields))[0] == 400
+    assert LANGUAGES["en"]["retry_done"] in (await office.post("/retry", **fields))[1]
+    assert LANGUAGES["en"]["retry_gone"] in (await office.post("/retry", **fields))[1]
+    row = await office.db.fetch_one(
+        "SELECT status, pack_due, pack_failed_at FROM folder_info WHERE folder_id = %s", (failed["folder_id"],)
+    )
+    assert row is not None
+    assert (row["status"], row["pack_due"] is not None, row["pack_failed_at"]) == (1, True, None)
+    for bad in ({"stage": "x", "id": "1"}, {"stage": "pack", "id": "1 OR 1"}, {}):
+        assert (await office.post("/retry", **bad))[0] == 400
+
+
+async def test_a_file_can_be_asked_for_from_its_page(office: Office) -> None:
+    await fill(office.db)
+    assert LANGUAGES["en"]["asked"] in (await office.post("/file/1/ask", cbUrl="http://client/cb"))[1]
+    assert "http://client/cb" in await office.get("/file/1")
+    assert (await office.post("/file/1/ask", cbUrl="javascript:alert(1)"))[0] == 400
+    assert (await office.post("/file/1/ask", site="cross-site", cbUrl="http://client/cb"))[0] == 400
+
+
+async def test_no_list_reads_a_whole_table(office: Office) -> None:
+    await fill(office.db)
+    for select, column in ((_FILES, "file.file_id"), (_ARCHIVES, "zip_id")):
+        for where in ("", f" WHERE {column} < 90"):
+            plan = await office.db.fetch_all(f"EXPLAIN {select}{where} ORDER BY {column} DESC LIMIT 51")
+            assert all(step["type"] != "ALL" for step in plan), plan
+            assert not any("filesort" in (step["Extra"] or "") for step in plan if step["table"] != "download_info")
