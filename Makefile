@@ -26,7 +26,7 @@ test: setup ## Run all tests, on private real servers; ARGS="-k name" passes arg
 check: setup ## Lint, formatting, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy libs services tests
+	$(BIN)/mypy libs services tests setup/settings_page.py
 	$(BIN)/lint-imports
 
 format: setup ## Format the code and sort the imports

@@ -1,0 +1,78 @@
+"""Writes architecture/settings.md from the services' settings; `.venv/bin/python setup/settings_page.py` runs it."""
+
+from pathlib import Path
+from typing import get_args
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+
+from roadvault_common.config import PREFIX, Settings
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_devnet.config import DevnetSettings
+from roadvault_ingest.config import IngestSettings
+from roadvault_notifier.config import NotifierSettings
+from roadvault_packer.config import PackerSettings
+from roadvault_pinner.config import PinnerSettings
+from roadvault_retriever.config import RetrieverSettings
+from roadvault_stack.settings import StackSettings
+
+PAGE = Path(__file__).parents[1] / "architecture" / "settings.md"
+_SERVICES: dict[str, type[BaseSettings]] = {
+    "ingest": IngestSettings,
+    "packer": PackerSettings,
+    "pinner": PinnerSettings,
+    "crust-orderer": OrdererSettings,
+    "retriever": RetrieverSettings,
+    "notifier": NotifierSettings,
+    "devnet": DevnetSettings,
+    "the local stack": StackSettings,
+}
+_HEAD = """# Settings
+
+Every setting is an environment variable. This page is generated from the code by `setup/settings_page.py`; a test keeps
+it true. *Required* means that the service does not start without it; *secret* that it never shows in a log or an error.
+
+`roadvault-admin` reads `ROADVAULT_DATABASE_URL`, and for `archive-key` `ROADVAULT_MASTER_KEYS`.
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    parts = [_HEAD, "## Every service\n", _table(Settings, set())]
+    common = set(Settings.model_fields)
+    for name, settings in _SERVICES.items():
+        parts += [f"## {name[0].upper()}{name[1:]}\n", _table(settings, common)]
+    return "\n".join(parts)
+
+
+def _table(settings: type[BaseSettings], left_out: set[str]) -> str:
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    prefix = settings.model_config.get("env_prefix", PREFIX)
+    for name, field in settings.model_fields.items():
+        overridden = name in left_out and field.default != Settings.model_fields[name].default
+        if name not in left_out or overridden:
+            rows.append(f"| `{prefix}{name.upper()}` | {_default(field)} | {_meaning(field)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if field.default is None or field.default == "":
+        return "–"  # noqa: RUF001 - a dash in a table
+    if isinstance(field.default, Path):
+        # An absolute path would be this machine's.
+        return f"`{field.default.name if field.default.is_absolute() else field.default}` in the checkout"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    secret = field.annotation is SecretStr or SecretStr in get_args(field.annotation)
+    text = f"{field.title}: {field.description}" + (" (secret)" if secret else "")
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())

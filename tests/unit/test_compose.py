@@ -1,0 +1,134 @@
+"""docker-compose.yml: parsed by a real compose implementation; every variable in it is a setting that is read."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from roadvault_common.config import PREFIX, DatabaseSettings
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_ingest.config import IngestSettings
+from roadvault_notifier.config import NotifierSettings
+from roadvault_packer.config import PackerSettings
+from roadvault_pinner.config import PinnerSettings
+from roadvault_retriever.config import RetrieverSettings
+from roadvault_stack.environment import GRANTS
+
+ROOT = Path(__file__).parents[2]
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "migrate": DatabaseSettings,
+    "ingest": IngestSettings,
+    "packer": PackerSettings,
+    "pinner": PinnerSettings,
+    "crust-orderer": OrdererSettings,
+    "retriever": RetrieverSettings,
+    "notifier": NotifierSettings,
+}
+FILLED_IN = "filled-in-as-an-operator-would"
+
+
+def _example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value or FILLED_IN for name, _, value in pairs}
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    env_file = tmp_path_factory.mktemp("compose") / ".env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in _example().items()))
+    # --dry-run: podman itself is not needed for parsing.
+    parser = [str(Path(sys.executable).with_name("podman-compose")), "--dry-run"]
+    done = subprocess.run(
+        [*parser, "--env-file", str(env_file), "--file", str(ROOT / "docker-compose.yml"), "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARN" not in done.stderr, done.stderr
+    parsed: dict[str, Any] = yaml.safe_load(done.stdout)
+    return parsed
+
+
+def _given(compose: dict[str, Any], service: str) -> dict[str, str]:
+    environment = compose["services"][service]["environment"]
+    pairs = environment.items() if isinstance(environment, dict) else (item.split("=", 1) for item in environment)
+    return {name: str(value) for name, value in pairs if name.startswith(PREFIX)}
+
+
+@pytest.mark.parametrize("service", list(SETTINGS))
+def test_every_variable_is_a_setting_that_the_service_reads(compose: dict[str, Any], service: str) -> None:
+    fields = {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields}
+    assert _given(compose, service).keys() <= fields
+
+
+@pytest.mark.parametrize("service", list(SETTINGS))
+def test_every_service_starts_with_what_it_is_given(
+    compose: dict[str, Any], service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for name, value in _given(compose, service).items():
+        monkeypatch.setenv(name, value)
+    SETTINGS[service]()
+
+
+def test_every_variable_of_the_example_is_used_and_none_is_missing() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert set(re.findall(r"\$\{(\w+)", text)) == _example().keys()
+
+
+def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any]) -> None:
+    for secret in ("MASTER_KEYS", "LINK_SECRET"):
+        holders = {service for service in GRANTS if f"{PREFIX}{secret}" in _given(compose, service)}
+        assert holders == {service for service, granted in GRANTS.items() if secret in granted}
+    holders = {name for name, service in compose["services"].items() if service.get("secrets")}
+    assert holders == {"crust-orderer"}
+
+
+def test_servers_are_healthy_and_tables_are_there_before_a_service_starts(compose: dict[str, Any]) -> None:
+    for name in GRANTS:
+        service = compose["services"][name]
+        waits = {other: how["condition"] for other, how in service["depends_on"].items()}
+        assert waits["mariadb"] == waits["redis"] == "service_healthy"
+        assert waits["migrate"] == "service_completed_successfully"
+        assert service["healthcheck"]["test"]
+        assert service["command"] == [f"roadvault-{name}"]
+
+
+def test_only_ingest_kubo_and_prometheus_have_ports(compose: dict[str, Any]) -> None:
+    ports = {name: service["ports"] for name, service in compose["services"].items() if service.get("ports")}
+    assert ports.keys() == {"ingest", "ipfs", "prometheus"}
+    assert ports["ingest"] == ["127.0.0.1:7001:7001", "0.0.0.0:7002:7002"]
+
+
+def test_kubo_sees_archives_where_the_services_write_them(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    repository = Path(services["ipfs"]["environment"]["IPFS_PATH"])
+    data = Path(_given(compose, "pinner")["ROADVAULT_DATA_DIR"])
+    assert repository.parent in data.parents  # what the filestore asks for
+    for name in ("ipfs", "ingest", "packer", "pinner", "retriever"):
+        assert f"vault:{repository.parent}" in services[name]["volumes"]
+
+
+def test_prometheus_asks_every_service_where_it_listens(compose: dict[str, Any]) -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
+    targets = {target for each in config["scrape_configs"][0]["static_configs"] for target in each["targets"]}
+    assert targets == {f"{name}:{_given(compose, name)['ROADVAULT_HTTP_PORT']}" for name in GRANTS}
+
+
+def test_alerts_look_at_metrics_that_exist() -> None:
+    code = "".join(path.read_text() for folder in ("libs", "services") for path in (ROOT / folder).rglob("*.py"))
+    exported = set(re.findall(r'"(roadvault_\w+)"', code))
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
+    for rule in rules:
+        for name in re.findall(r"roadvault_\w+", rule["expr"]):
+            assert name.removesuffix("_total") in exported, rule["alert"]
