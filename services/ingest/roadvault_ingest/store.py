@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from roadvault_common.db import Database, Row, Transaction, duplicate_key
+from roadvault_common.mirror import named_paths
 from roadvault_ingest.receive import Received
 
 UNPACKED = (0, 1, 3)
@@ -182,9 +183,4 @@ class IngestStore:
 
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the upload of a file."""
-        marks = ", ".join(["%s"] * len(paths))
-        rows = await self._db.fetch_all(
-            f"SELECT path FROM file_upload_info WHERE path IN ({marks})",  # noqa: S608 - only placeholders are put in
-            paths,
-        )
-        return {row["path"] for row in rows}
+        return await named_paths(self._db, "file_upload_info", paths)

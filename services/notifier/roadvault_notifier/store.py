@@ -6,11 +6,12 @@ from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
 from roadvault_common.lease import Lease
+from roadvault_common.mirror import mirror
 from roadvault_common.outcome import Done
 
-DOWNLOAD_FAILED, CALLBACK_DONE = 4, 5
+CALLBACK_DONE = 5
 """`file_upload_info.status`, which mirrors the file's latest request."""
-CALLED_BACK, FAILED = 2, 3
+CALLED_BACK = 2
 """`download_info.status`."""
 GRACE_SECONDS = 600
 """An extraction outlives its link by this much: a download that began in time may end."""
@@ -76,23 +77,6 @@ class NotifierStore:
                 " WHERE download_id = %s",
                 (CALLED_BACK, lease.row_id),
             )
-            await self._mirror(tx, callback.file_id, lease.row_id, CALLBACK_DONE)
+            await mirror(tx, callback.file_id, lease.row_id, CALLBACK_DONE)
 
         await self._db.transact(write)
-
-    async def mark_failed(self, tx: Transaction, download_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
-        """Note that the callback was given up; the extraction goes when its time is over."""
-        await tx.execute(
-            "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s", (FAILED, download_id)
-        )
-        row = await tx.fetch_one("SELECT file_id FROM download_info WHERE download_id = %s", (download_id,))
-        if row is not None:
-            await self._mirror(tx, row["file_id"], download_id, DOWNLOAD_FAILED)
-
-    async def _mirror(self, tx: Transaction, file_id: int, download_id: int, status: int) -> None:
-        """Write the file's status if this is its latest request."""
-        await tx.execute(
-            "UPDATE file_upload_info SET status = %s WHERE file_id = %s AND NOT EXISTS"
-            " (SELECT 1 FROM download_info WHERE file_id = %s AND download_id > %s)",
-            (status, file_id, file_id, download_id),
-        )

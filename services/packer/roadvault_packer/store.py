@@ -7,6 +7,7 @@ import orjson
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Row, Transaction
 from roadvault_common.lease import Lease
+from roadvault_common.mirror import named_paths
 from roadvault_common.outcome import Done
 from roadvault_packer.archive import Member, Packed
 
@@ -81,9 +82,4 @@ class PackerStore:
 
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the local copy of an archive."""
-        marks = ", ".join(["%s"] * len(paths))
-        rows = await self._db.fetch_all(
-            f"SELECT path FROM zip_ipfs_info WHERE path IN ({marks})",  # noqa: S608 - only placeholders are put in
-            paths,
-        )
-        return {row["path"] for row in rows}
+        return await named_paths(self._db, "zip_ipfs_info", paths)

@@ -6,11 +6,12 @@ from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
 from roadvault_common.lease import Lease
+from roadvault_common.mirror import REQUEST_FAILED, mirror, named_paths
 from roadvault_common.outcome import Done
 
-DOWNLOADING, DOWNLOAD_FAILED, DOWNLOADED, GONE = 3, 4, 6, 7
+DOWNLOADING, DOWNLOADED, GONE = 3, 6, 7
 """`file_upload_info.status`, which mirrors the file's latest request."""
-EXTRACTED, FAILED, EXPIRED = 1, 3, 4
+EXTRACTED, EXPIRED = 1, 4
 """`download_info.status`."""
 
 
@@ -68,7 +69,7 @@ class RetrieverStore:
 
     async def note_begun(self, wanted: Wanted) -> None:
         """Mirror that the file is being downloaded."""
-        await self._db.transact(lambda tx: self._mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
+        await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
 
     async def close_extracted(self, lease: Lease, wanted: Wanted, path: str, source: str, keep_seconds: float) -> None:
         """Close the lease: the file is extracted, its callback is due.
@@ -85,26 +86,9 @@ class RetrieverStore:
                 " WHERE download_id = %s",
                 (path, source, EXTRACTED, keep_seconds, lease.row_id),
             )
-            await self._mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADED)
+            await mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADED)
 
         await self._db.transact(write)
-
-    async def mark_failed(self, tx: Transaction, download_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
-        """Note that the request failed; the next one for the same file and URL is a new one."""
-        await tx.execute(
-            "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s", (FAILED, download_id)
-        )
-        row = await tx.fetch_one("SELECT file_id FROM download_info WHERE download_id = %s", (download_id,))
-        if row is not None:
-            await self._mirror(tx, row["file_id"], download_id, DOWNLOAD_FAILED)
-
-    async def _mirror(self, tx: Transaction, file_id: int, download_id: int, status: int) -> None:
-        """Write the file's status if this is its latest request."""
-        await tx.execute(
-            "UPDATE file_upload_info SET status = %s WHERE file_id = %s AND NOT EXISTS"
-            " (SELECT 1 FROM download_info WHERE file_id = %s AND download_id > %s)",
-            (status, file_id, file_id, download_id),
-        )
 
     async def extraction(self, download_id: int) -> Extraction:
         """Return what the expiry of an extraction has to know.
@@ -135,10 +119,10 @@ class RetrieverStore:
             await tx.execute(
                 "UPDATE download_info SET path = NULL, open_key = NULL, status = IF(status = %s, status, %s)"
                 " WHERE download_id = %s",
-                (FAILED, EXPIRED, lease.row_id),
+                (REQUEST_FAILED, EXPIRED, lease.row_id),
             )
-            if extraction.status != FAILED:
-                await self._mirror(tx, extraction.file_id, extraction.download_id, GONE)
+            if extraction.status != REQUEST_FAILED:
+                await mirror(tx, extraction.file_id, extraction.download_id, GONE)
 
         await self._db.transact(write)
 
@@ -153,9 +137,4 @@ class RetrieverStore:
 
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the extraction of a request."""
-        marks = ", ".join(["%s"] * len(paths))
-        rows = await self._db.fetch_all(
-            f"SELECT path FROM download_info WHERE path IN ({marks})",  # noqa: S608 - only placeholders are put in
-            paths,
-        )
-        return {row["path"] for row in rows}
+        return await named_paths(self._db, "download_info", paths)
