@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup run stop demo test check format clean
+.PHONY: help setup run stop demo test check bench-renewal format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing; done by the other targets by themselves
 	@setup/install.sh
@@ -28,6 +28,9 @@ check: setup ## Lint, formatting, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy libs services tests setup/settings_page.py
 	$(BIN)/lint-imports
+
+bench-renewal: setup ## Simulate five years of renewals on the planner's own code
+	@$(BIN)/python tests/bench/renewal.py
 
 format: setup ## Format the code and sort the imports
 	$(BIN)/ruff check --select I --fix .

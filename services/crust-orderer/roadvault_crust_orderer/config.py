@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 
 from roadvault_common.config import KeySettings, Settings
+from roadvault_crust_orderer.planner import RenewalPolicy
 
 
 class OrdererSettings(Settings, KeySettings):
@@ -39,6 +40,21 @@ class OrdererSettings(Settings, KeySettings):
     crust_renew_days: float = Field(
         7, gt=0, title="Renewal", description="days before its expiry at which an order is renewed"
     )
+    crust_renew_spread_days: float = Field(
+        1, ge=0, title="Renewal spread", description="days, earlier or later, over which renewals are spread"
+    )
+    crust_renew_floor_days: float = Field(
+        2, ge=0, title="Renewal floor", description="days before expiry at which a renewal beats every limit"
+    )
+    crust_daily_limit_cru: float | None = Field(
+        None, gt=0, title="Daily limit", description="CRU spent in a day (UTC) at most; renewals pass it, loudly"
+    )
+    crust_most_per_gib_cru: float | None = Field(
+        None, gt=0, title="Highest price", description="CRU for each GiB and term at most; over it the orderer waits"
+    )
+    crust_reserve_days: float = Field(
+        14, ge=0, title="Reserve", description="days whose renewals the balance must cover before new orders are placed"
+    )
     crust_timeout_seconds: float = Field(
         30, gt=0, title="Node timeout", description="seconds that the node may take to answer"
     )
@@ -67,6 +83,12 @@ class OrdererSettings(Settings, KeySettings):
         if (self.crust_seed is None) == (self.crust_seed_file is None):
             raise ValueError("set either ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE")
         return self
+
+    def policy(self) -> RenewalPolicy:
+        """Return when orders are renewed."""
+        return RenewalPolicy(
+            self.crust_renew_days, self.crust_renew_spread_days, self.crust_renew_floor_days, self.crust_block_seconds
+        )
 
     def seed(self) -> SecretStr:
         """Return the account's seed phrase, hex seed or //Derivation."""

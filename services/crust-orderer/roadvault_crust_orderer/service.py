@@ -16,17 +16,19 @@ from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.market import FileInfo, Head, Included, Market
+from roadvault_crust_orderer.market import FileInfo, Head, Included, Market, Offer
 from roadvault_crust_orderer.node import UNKNOWN_RESULT
+from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, Archive, OrdererStore, Purchase
 
 log = structlog.get_logger()
 
 PLANCK = 10**12
 """Planck in one CRU."""
-_DAY_SECONDS = 86_400
 BALANCE = Gauge("roadvault_crust_balance_cru", "What the account can spend, CRU")
 PRICE = Gauge("roadvault_crust_price_cru", "Price of the last order that was quoted, with its fee, CRU")
+SPENT_TODAY = Gauge("roadvault_crust_spent_today_cru", "Committed to purchases since midnight UTC, CRU")
+RUNWAY = Gauge("roadvault_crust_runway_days", "Days that the balance lasts at the present spending")
 REPLICAS = Histogram(
     "roadvault_replicas", "Replicas of an archive, each time it is checked", buckets=(0, 1, 4, 10, 25, 50, 100, 200)
 )
@@ -53,6 +55,9 @@ class Orderer:
         self._market = market
         self.on_enough = on_enough
         self._store = OrdererStore(db)
+        self._policy = settings.policy()
+        self._price = 0
+        """The last quote, planck."""
         self._searched: dict[int, int] = {}
         """By order id, the finalized height up to which its extrinsic is known not to be there."""
         self.ordering = Worker(
@@ -84,11 +89,7 @@ class Orderer:
         """Return how many blocks there are until the order should be renewed; it does not run before a replica."""
         if info.expires is None:
             return 1
-        early = int(self._settings.crust_renew_days * _DAY_SECONDS / self._settings.crust_block_seconds)
-        if archive.bought_at is not None:
-            # On a chain with short terms a renewal comes in the last quarter, so that one does not follow another.
-            early = min(early, (info.expires - archive.bought_at) // 4)
-        return info.expires - early - head.height
+        return renewal_block(archive.zip_id, info.expires, archive.bought_at, self._policy) - head.height
 
     async def _watch(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Outcome:
         settings = self._settings
@@ -112,19 +113,9 @@ class Orderer:
         if other is not None and await self._settle(other) is not None:
             return self._wait("another order of this account is not final yet")
         offer = await self._market.offer(archive.cid, archive.dag_size)
-        BALANCE.set(offer.balance / PLANCK)
-        PRICE.set(offer.total / PLANCK)
-        if not offer.market_open:
-            return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
-        if archive.dag_size >= offer.largest:
-            return Failed(
-                f"{archive.dag_size} bytes: the market takes files under {offer.largest}; make folders smaller"
-            )
-        if offer.balance < offer.total:
-            return Failed(
-                f"the order costs {offer.total / PLANCK:.6f} CRU, the account {self._market.account} has"
-                f" {offer.balance / PLANCK:.6f}; send CRU to it, then retry"
-            )
+        objection = await self._objection(archive, info, head, offer)
+        if objection is not None:
+            return objection
         signed = await self._market.sign(archive.cid, archive.dag_size)
         purchase = await self._store.record(lease, archive, signed, offer.total)
         if purchase is None:
@@ -132,6 +123,40 @@ class Orderer:
         refusal = await self._market.submit(purchase.extrinsic)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
         return self._not_final(refusal)
+
+    async def _objection(self, archive: Archive, info: FileInfo | None, head: Head, offer: Offer) -> Outcome | None:
+        """Return why not to buy now, or None; nothing is spent by asking."""
+        BALANCE.set(offer.balance / PLANCK)
+        PRICE.set(offer.total / PLANCK)
+        self._price = offer.total
+        if not offer.market_open:
+            return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
+        if archive.dag_size >= offer.largest:
+            return Failed(f"{archive.dag_size} bytes are too many: the market takes less than {offer.largest}")
+        # What is expired or vanished has no blocks left: nothing is more urgent.
+        left = max((info.expires or 0) - head.height, 0) if info is not None else 0
+        need = Need(archive.dag_size, left if archive.terms else None)
+        match decide(need, offer.total, await self._purse(offer, head), self._policy):
+            case Stop(reason):
+                return Failed(f"{reason} ({self._market.account})")
+            case Wait(reason, seconds):
+                log.warning("not buying now", reason=reason, renewal=need.renewal)
+                return Retry(reason, after=min(seconds, self._settings.crust_check_seconds), counts=False)
+            case Buy(warning):
+                if warning is not None:
+                    log.error("buying over a limit", reason=warning)
+                return None
+
+    async def _purse(self, offer: Offer, head: Head) -> Purse:
+        settings = self._settings
+        soon = head.height + self._policy.blocks(settings.crust_reserve_days)
+        return Purse(
+            offer.balance,
+            await self._store.spent(0),
+            _planck(settings.crust_daily_limit_cru),
+            _planck(settings.crust_most_per_gib_cru),
+            await self._store.renewals_until(soon) * offer.total,
+        )
 
     async def _settle(self, purchase: Purchase) -> Outcome | None:
         """Find out what became of a purchase; None once that is known, and written down, else what to wait for."""
@@ -177,5 +202,16 @@ class Orderer:
         return Retry(reason, after=self._settings.crust_poll_seconds, counts=False)
 
     async def sample(self) -> None:
-        """Read the balance for the metrics."""
-        BALANCE.set(await self._market.balance() / PLANCK)
+        """Read balance, spending and runway for the metrics."""
+        balance = await self._market.balance()
+        BALANCE.set(balance / PLANCK)
+        SPENT_TODAY.set(await self._store.spent(0) / PLANCK)
+        if self._price:
+            month = (await self._market.head()).height + self._policy.blocks(30)
+            renewals = await self._store.renewals_until(month)
+            days = runway_days(balance, await self._store.spent(7), renewals, self._price)
+            RUNWAY.set(float("inf") if days is None else days)
+
+
+def _planck(cru: float | None) -> int | None:
+    return None if cru is None else int(cru * PLANCK)

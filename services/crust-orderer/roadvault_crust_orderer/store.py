@@ -167,6 +167,23 @@ class OrdererStore:
         """Note that the archive's order has run out, or vanished from the market."""
         await self._db.execute("UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s", (EXPIRED, zip_id))
 
+    async def spent(self, days: int) -> int:
+        """Return what was committed to purchases since midnight UTC `days` days ago, planck."""
+        row = await self._db.fetch_one(
+            "SELECT COALESCE(SUM(price), 0) AS spent FROM order_info"
+            " WHERE create_time >= UTC_DATE() - INTERVAL %s DAY AND status IN (0, 1)",
+            (days,),
+        )
+        return int(row["spent"]) if row else 0
+
+    async def renewals_until(self, height: int, most: int = 10_000) -> int:
+        """Return how many orders end at or before a height, counting no further than `most`."""
+        row = await self._db.fetch_one(
+            "SELECT COUNT(*) AS n FROM (SELECT 1 FROM zip_ipfs_info WHERE expired_on <= %s LIMIT %s) AS some",
+            (height, most),
+        )
+        return int(row["n"]) if row else 0
+
     async def mark_failed(self, tx: Transaction, zip_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
         """Note on the archive that its order needs a person; what is live stays live."""
         await tx.execute(
