@@ -1,8 +1,8 @@
 """Five years of renewals on the planner's own code, with a virtual clock: `make bench-renewal`.
 
 Archives come in weekly bursts; replicas are first reported hours to days after an order. One extrinsic is in flight at
-a time and takes 20 s. The orderer or its node is away for up to four days at a time, the market closes, prices jump over
-the operator's limit, the account runs dry until it is topped up some hours later, and a daily limit holds.
+a time and takes 20 s. The orderer or its node is away for up to four days at a time, the market closes, prices jump
+over the operator's limit, the account runs dry until it is topped up some hours later, and a daily limit holds.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Wires the orderer together and runs it."""
 
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
 from roadvault_common import app, log, metrics
@@ -9,9 +9,12 @@ from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.gateway import Gateway
 from roadvault_common.lease import ORDER, PROVE
+from roadvault_crust_orderer import w3auth
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
+from roadvault_crust_orderer.market import Market
+from roadvault_crust_orderer.pinning import PinningMarket
 from roadvault_crust_orderer.proof import Prover
 from roadvault_crust_orderer.service import Orderer
 
@@ -23,12 +26,10 @@ async def serve() -> None:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "crust-orderer"))
-        chain = await stack.enter_async_context(
-            Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds)
-        )
+        market = await stack.enter_async_context(_market(settings))
         gateway = await _proof_gateway(stack, settings)
         prover = Prover(settings, db, bus, MasterKeys(settings.master_keys), gateway)
-        orderer = Orderer(settings, db, bus, chain, prover.proving.nudge)
+        orderer = Orderer(settings, db, bus, market, prover.proving.nudge)
         handlers = app.bind(HANDLERS, orderer)
         samples = [metrics.rows(db, [ORDER, PROVE]), bus.lag(handlers), orderer.sample]
         jobs: list[app.Job] = [
@@ -37,7 +38,16 @@ async def serve() -> None:
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, jobs, {"database": db.ping, "chain": chain.ping})
+        await app.run(settings, jobs, {"database": db.ping, "market": market.ping})
+
+
+def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:
+    seconds = settings.crust_timeout_seconds
+    if settings.market == "chain":
+        return Chain.open(settings.crust_url, settings.seed(), seconds)
+    origins = [origin.strip() for origin in settings.pinning_origins.split(",") if origin.strip()]
+    bearer = settings.pinning_token or w3auth.token(settings.seed())
+    return PinningMarket.open(settings.pinning_url or "", bearer, origins, seconds)
 
 
 async def _proof_gateway(stack: AsyncExitStack, settings: OrdererSettings) -> Gateway | None:

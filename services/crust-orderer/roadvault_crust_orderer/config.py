@@ -1,6 +1,7 @@
 """The orderer's settings."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -11,6 +12,20 @@ from roadvault_crust_orderer.planner import RenewalPolicy
 class OrdererSettings(Settings, KeySettings):
     """Talks to a Crust node, spends an account's money, and proves that the network holds what was bought."""
 
+    market: Literal["chain", "pinning"] = Field(
+        "chain", title="Market", description="chain: Crust's market pallet; pinning: an IPFS Pinning Service API"
+    )
+    pinning_url: str | None = Field(
+        None, title="Pinning service", description="base URL of the service, such as https://pin.example/psa"
+    )
+    pinning_token: SecretStr | None = Field(
+        None,
+        title="Pinning token",
+        description="bearer token of the service; without it Crust's W3Auth token is made from the account's seed",
+    )
+    pinning_origins: str = Field(
+        "", title="Our addresses", description="multiaddrs of our IPFS node, separated by commas, told to the service"
+    )
     crust_url: str = Field(
         "ws://127.0.0.1:9944",
         title="Crust nodes",
@@ -80,8 +95,13 @@ class OrdererSettings(Settings, KeySettings):
 
     @model_validator(mode="after")
     def _one_account(self) -> "OrdererSettings":
-        if (self.crust_seed is None) == (self.crust_seed_file is None):
+        with_token = self.market == "pinning" and self.pinning_token is not None
+        if self.crust_seed is not None and self.crust_seed_file is not None:
             raise ValueError("set either ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE")
+        if self.crust_seed is None and self.crust_seed_file is None and not with_token:
+            raise ValueError("ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE must be set")
+        if self.market == "pinning" and self.pinning_url is None:
+            raise ValueError("ROADVAULT_PINNING_URL must be set for the market `pinning`")
         return self
 
     def policy(self) -> RenewalPolicy:

@@ -65,7 +65,7 @@ class Node:
         self._turn = 0
         self._genesis: str | None = None
         self._timeout = timeout_seconds
-        self._keypair = _keypair(seed)
+        self._keypair = keypair(seed)
         self.account: str = self._keypair.ss58_address
         self._connected: SubstrateInterface | None = None
 
@@ -222,7 +222,8 @@ class Node:
         return str(message.get("name", "Unknown"))
 
 
-def _keypair(seed: SecretStr) -> Keypair:
+def keypair(seed: SecretStr) -> Keypair:
+    """Return the account of a seed phrase, hex seed or //Derivation; SettingsError without quoting it otherwise."""
     try:
         return Keypair.create_from_uri(seed.get_secret_value(), ss58_format=SS58_PREFIX)
     except ValueError:

@@ -33,6 +33,7 @@ REPLICAS = Histogram(
     "roadvault_replicas", "Replicas of an archive, each time it is checked", buckets=(0, 1, 4, 10, 25, 50, 100, 200)
 )
 _REFUSALS = {
+    "PinFailed": "the pinning service could not fetch it; see that it reaches our IPFS node, then retry",
     "FileTooLarge": "the market does not take archives of this size; make folders smaller",
     "FileSizeNotCorrect": "the market knows this CID with a larger size than the one declared",
     "InsufficientCurrency": "the account can't pay for the order; send CRU to it, then retry",
