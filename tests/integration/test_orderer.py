@@ -367,3 +367,33 @@ async def test_a_node_of_another_chain_is_refused(
             assert other.server.orders() == 0
     finally:
         other.stop()
+
+
+async def test_finality_that_is_delayed_is_waited_for(desk: Desk) -> None:
+    zip_id = await desk.archive()
+    await desk.attend(zip_id)
+    desk.devnet.turn(hold_finality=True, make_blocks=ERA_BLOCKS * 2)
+    for _ in range(3):
+        outcome = await desk.attend(zip_id)
+        assert isinstance(outcome, Retry)
+        assert "not final" in outcome.reason
+    desk.devnet.turn(hold_finality=False, make_blocks=1)
+    assert isinstance(await desk.attend(zip_id), Done)
+    assert (desk.devnet.orders(), len(await desk.purchases())) == (1, 1)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_node_that_has_pruned_the_blocks_state(desk: Desk, *, refused: bool) -> None:
+    zip_id = await desk.archive()
+    await desk.attend(zip_id)
+    if refused:
+        desk.devnet.turn(market_enabled=False)
+    desk.devnet.blocks(600)  # the orderer was away for longer than the node remembers
+    desk.devnet.turn(market_enabled=True)
+    await desk.attend(zip_id)
+    if refused:  # no file on the map: the order bought nothing, and a person is asked
+        (purchase,) = await desk.purchases()
+        assert (purchase["status"], purchase["reason"]) == (2, "StateDiscarded")
+        await desk.bought(zip_id)
+    assert desk.devnet.orders() == 1
+    assert (await desk.row(zip_id))["status"] == 1
