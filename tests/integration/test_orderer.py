@@ -397,3 +397,54 @@ async def test_a_node_that_has_pruned_the_blocks_state(desk: Desk, *, refused: b
         await desk.bought(zip_id)
     assert desk.devnet.orders() == 1
     assert (await desk.row(zip_id))["status"] == 1
+
+
+async def test_replicas_under_the_floor_call_the_archive_back_and_are_bought_once_more(desk: Desk) -> None:
+    zip_id = await desk.archive()
+    await desk.bought(zip_id)
+    desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60})
+    desk.devnet.final()
+    await desk.attend(zip_id)
+    await desk.db.execute(
+        "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), dropped_at = UTC_TIMESTAMP(6), prove_due = NULL"
+    )
+    desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 5})
+    desk.devnet.final()
+    for _ in range(5):
+        await desk.attend(zip_id)
+        desk.devnet.final()
+    row = await desk.row(zip_id)
+    assert row["restore_due"] is not None
+    assert (row["enough_at"], row["replicated_at"]) == (None, None)
+    assert desk.devnet.orders() == 2
+    desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60})
+    desk.devnet.final()
+    await desk.attend(zip_id)
+    row = await desk.row(zip_id)
+    assert (row["enough_at"] is not None, row["prove_due"] is not None) == (True, True)
+
+
+async def test_an_archive_that_stays_under_the_threshold_is_ordered_again_if_that_is_wanted(
+    open_desk: OpenDesk,
+) -> None:
+    async with open_desk(crust_reorder_days=0.01) as desk:  # 144 blocks
+        zip_id = await desk.archive()
+        await desk.bought(zip_id)
+        desk.devnet.blocks(100)
+        await desk.attend(zip_id)
+        assert desk.devnet.orders() == 1
+        desk.devnet.blocks(60)
+        await desk.bought(zip_id)
+        assert desk.devnet.orders() == 2
+
+
+async def test_a_tip_is_part_of_the_price(desk: Desk) -> None:
+    async with Chain.open(desk.devnet.url, SecretStr("//Alice"), 10, tip=7_000_000) as generous:
+        plain, tipped = await desk.chain.offer(CID.format(0), SIZE), await generous.offer(CID.format(0), SIZE)
+        assert tipped.price - plain.price == 7_000_000
+        before = await generous.balance()
+        signed = await generous.sign(CID.format(0), SIZE)
+        await generous.submit(signed.extrinsic)
+        desk.devnet.final()
+        # The quoted fee is that of an immortal extrinsic, which is a byte shorter than ours.
+        assert before - await generous.balance() == pytest.approx(tipped.total, rel=0.001)

@@ -232,3 +232,32 @@ async def test_no_lease_is_left_and_nothing_is_due(bench: Bench) -> None:
     for stage in (PACK, PIN):
         assert await leases.count_due(bench.db, stage) == 0
         assert await leases.seconds_to_next(bench.db, stage) is None
+
+
+async def test_an_archive_is_fetched_back_from_the_network_and_dropped_again(
+    bench: Bench, kubo: Kubo, network_kubo: Kubo
+) -> None:
+    async def pins(node: Kubo) -> bytes:
+        async with aiohttp.ClientSession() as http, http.post(f"{node.rpc_url}/api/v0/pin/ls") as response:
+            return await response.read()
+
+    await bench.packer.packing.work(await bench.full_folder())
+    zip_id = (await bench.archive())["zip_id"]
+    await bench.pinner.pinning.work(zip_id)
+    cid = (await bench.archive())["cid"]
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        await network.fetch_and_pin(cid, lambda: None)
+    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    await bench.pinner.dropping.work(zip_id)
+    assert cid.encode() not in await pins(kubo)
+
+    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = NULL, restore_due = UTC_TIMESTAMP(6)")
+    assert await bench.pinner.restoring.work(zip_id) == Done()
+    row = await bench.archive()
+    assert (row["restored_at"] is not None, row["path"]) == (True, None)
+    assert cid.encode() in await pins(kubo)
+
+    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    assert await bench.pinner.dropping.work(zip_id) == Done()
+    assert (await bench.archive())["restored_at"] is None
+    assert cid.encode() not in await pins(kubo)

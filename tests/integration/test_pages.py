@@ -146,6 +146,18 @@ async def test_what_failed_stands_first_and_can_be_retried(office: Office) -> No
         assert (await office.post("/retry", **bad))[0] == 400
 
 
+async def test_archives_that_wait_for_the_network_are_listed_with_their_age(office: Office) -> None:
+    await fill(office.db)
+    assert LANGUAGES["en"]["waiting"] not in await office.get("/")
+    await office.db.execute(
+        "UPDATE zip_ipfs_info SET pinned_at = UTC_TIMESTAMP(6) - INTERVAL 9 DAY, replicas = 7,"
+        " order_reason = 'too few' WHERE zip_id = 44"
+    )
+    page = await office.get("/")
+    assert LANGUAGES["en"]["waiting"] in page
+    assert "too few" in page
+
+
 async def test_a_file_can_be_asked_for_from_its_page(office: Office) -> None:
     await fill(office.db)
     assert LANGUAGES["en"]["asked"] in (await office.post("/file/1/ask", cbUrl="http://client/cb"))[1]

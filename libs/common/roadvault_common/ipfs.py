@@ -1,6 +1,6 @@
 """Kubo's HTTP RPC API, as far as RoadVault needs it (https://docs.ipfs.tech/reference/kubo/rpc/)."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,31 @@ class Ipfs:
         """Return `cumulativeSize` of a CID in bytes: all its blocks together."""
         answer = orjson.loads(await self._call("files/stat", {"arg": f"/ipfs/{cid}"}))
         return int(answer["CumulativeSize"])
+
+    async def fetch_and_pin(self, cid: str, progress: Callable[[], None]) -> None:
+        """Bring a CID's blocks from the network and pin them; `progress` is called as blocks arrive.
+
+        Raises:
+            IpfsUnavailable: The node is away, or no block came for as long as the node may be silent.
+        """
+        parameters = {"arg": cid, "progress": "true"}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
+        seen, pinned = 0, False
+        try:
+            async with self._session.post("pin/add", params=parameters, timeout=limits) as response:
+                # The node reports every half second; what counts is that its number of blocks grows.
+                async for line in response.content:
+                    report = orjson.loads(line)
+                    if "Message" in report:
+                        raise IpfsUnavailable(f"Kubo's pin/add: {report['Message']}")
+                    pinned = pinned or bool(report.get("Pins"))
+                    if report.get("Progress", 0) > seen:
+                        seen = report["Progress"]
+                        progress()
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+            raise IpfsUnavailable(f"Kubo's pin/add broke off: {brief(error)}") from error
+        if not pinned:
+            raise IpfsUnavailable(f"Kubo's pin/add ended without a pin after {seen} blocks")
 
     async def unpin(self, cid: str) -> None:
         """Unpin a CID; one that is not pinned is fine."""

@@ -48,10 +48,11 @@ PIN = Stage("pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12
 DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=20)
 ORDER = Stage("order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30)
 PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
+RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
 FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12)
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20)
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
-STAGES = (PACK, PIN, DROP, ORDER, PROVE, FETCH, CALLBACK, EXPIRE)
+STAGES = (PACK, PIN, DROP, ORDER, PROVE, RESTORE, FETCH, CALLBACK, EXPIRE)
 
 
 @dataclass

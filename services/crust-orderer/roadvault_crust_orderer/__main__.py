@@ -16,7 +16,7 @@ from roadvault_crust_orderer.handlers import HANDLERS
 from roadvault_crust_orderer.market import Market
 from roadvault_crust_orderer.pinning import PinningMarket
 from roadvault_crust_orderer.proof import Prover
-from roadvault_crust_orderer.service import Orderer
+from roadvault_crust_orderer.service import PLANCK, Orderer
 
 
 async def serve() -> None:
@@ -44,7 +44,7 @@ async def serve() -> None:
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:
     seconds = settings.crust_timeout_seconds
     if settings.market == "chain":
-        return Chain.open(settings.crust_url, settings.seed(), seconds)
+        return Chain.open(settings.crust_url, settings.seed(), seconds, int(settings.crust_tip_cru * PLANCK))
     origins = [origin.strip() for origin in settings.pinning_origins.split(",") if origin.strip()]
     bearer = settings.pinning_token or w3auth.token(settings.seed())
     return PinningMarket.open(settings.pinning_url or "", bearer, origins, seconds)

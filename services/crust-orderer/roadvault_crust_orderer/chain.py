@@ -27,13 +27,15 @@ class Chain:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, seed: SecretStr, timeout_seconds: float) -> AsyncIterator["Chain"]:
+    async def open(cls, url: str, seed: SecretStr, timeout_seconds: float, tip: int = 0) -> AsyncIterator["Chain"]:
         """Make a client; it connects at its first use, and again whenever the connection was lost.
+
+        `tip` is added to each order, planck.
 
         Raises:
             SettingsError: The seed is not one.
         """
-        node = Node(url, seed, timeout_seconds)
+        node = Node(url, seed, timeout_seconds, tip)
         thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
         try:
             yield cls(node, thread)

@@ -40,6 +40,19 @@ class OrdererSettings(Settings, KeySettings):
     replica_threshold: int = Field(
         50, ge=0, title="Replicas", description="local copies may go when the network holds more than this"
     )
+    replica_floor: int = Field(
+        10,
+        ge=0,
+        title="Replica floor",
+        description="an archive whose local copies went and that has fewer is fetched back, pinned and ordered again",
+    )
+    crust_reorder_days: float | None = Field(
+        None,
+        gt=0,
+        title="Re-order",
+        description="days after which an archive that is still under the threshold is ordered once more; default never",
+    )
+    crust_tip_cru: float = Field(0, ge=0, title="Tip", description="CRU added to each order, for faster replication")
     crust_check_seconds: float = Field(
         300, gt=0, title="Check", description="seconds between looks at an archive that is not yet replicated"
     )

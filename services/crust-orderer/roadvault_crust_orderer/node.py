@@ -60,8 +60,9 @@ def _reaching_node(method: "Callable[Concatenate[Node, P], T]") -> "Callable[Con
 class Node:
     """One account on one chain, which one or several nodes (`urls`, separated by commas) give access to."""
 
-    def __init__(self, urls: str, seed: SecretStr, timeout_seconds: float) -> None:
+    def __init__(self, urls: str, seed: SecretStr, timeout_seconds: float, tip: int = 0) -> None:
         self.urls = [url.strip() for url in urls.split(",") if url.strip()]
+        self._tip = tip
         self._turn = 0
         self._genesis: str | None = None
         self._timeout = timeout_seconds
@@ -127,10 +128,10 @@ class Node:
 
     @_reaching_node
     def price(self, size: int) -> int:
-        """Return the market's price for `size` bytes; it moves with every order."""
+        """Return the market's price for `size` bytes, with our tip; it moves with every order."""
         mebibytes = -(-size // _MIB)
         per_mebibyte = self._market("FileByteFee")
-        return self._market("FileBaseFee") + per_mebibyte * mebibytes + self._market("FileKeysCountFee")
+        return self._market("FileBaseFee") + per_mebibyte * mebibytes + self._market("FileKeysCountFee") + self._tip
 
     def _market(self, name: str) -> int:
         try:
@@ -166,7 +167,7 @@ class Node:
         return _DEFAULT_LARGEST if constant is None else int(constant.value)
 
     def _call(self, cid: str, size: int) -> Any:  # noqa: ANN401 - the client has no types
-        given = {"cid": cid, "reported_file_size": size, "tips": 0, "_memo": "", "memo": ""}
+        given = {"cid": cid, "reported_file_size": size, "tips": self._tip, "_memo": "", "memo": ""}
         function = self._substrate.get_metadata_call_function("Market", "place_storage_order")
         names = [argument["name"] for argument in function.value["args" if "args" in function.value else "fields"]]
         return self._substrate.compose_call("Market", "place_storage_order", {name: given[name] for name in names})

@@ -84,6 +84,13 @@ class Orderer:
         info = await self._market.file(archive.cid, head)
         if info is None or self._blocks_to_renewal(archive, info, head) <= 0:
             return await self._buy(lease, archive, info, head)
+        if archive.dropped and info.replicas < self._settings.replica_floor:
+            log.error("replicas fell under the floor; fetching back, ordering again", replicas=info.replicas)
+            await self._store.call_back(lease)
+            return await self._buy(lease, archive, info, head)
+        if self._overdue(archive, info, head):
+            log.warning("still under the replica threshold; ordering once more", replicas=info.replicas)
+            return await self._buy(lease, archive, info, head)
         return await self._watch(lease, archive, info, head)
 
     def _blocks_to_renewal(self, archive: Archive, info: FileInfo, head: Head) -> int:
@@ -91,6 +98,13 @@ class Orderer:
         if info.expires is None:
             return 1
         return renewal_block(archive.zip_id, info.expires, archive.bought_at, self._policy) - head.height
+
+    def _overdue(self, archive: Archive, info: FileInfo, head: Head) -> bool:
+        """Tell whether the re-order policy wants another order for an archive that stays under the threshold."""
+        days = self._settings.crust_reorder_days
+        if days is None or archive.replicated or info.replicas > self._settings.replica_threshold:
+            return False
+        return archive.bought_at is not None and head.height - archive.bought_at >= self._policy.blocks(days)
 
     async def _watch(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Outcome:
         settings = self._settings

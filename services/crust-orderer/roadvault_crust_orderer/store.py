@@ -24,6 +24,9 @@ class Archive:
     dag_size: int
     status: int
     replicated: bool
+    """Whether the market once counted enough replicas."""
+    dropped: bool
+    """Whether the local copies went, and nothing was done yet to get them back."""
     terms: int
     """Purchases so far that bought something."""
     bought_at: int | None
@@ -59,6 +62,8 @@ class OrdererStore:
         """
         row = await self._db.fetch_one(
             "SELECT zip_id, cid, dag_size, status, enough_at IS NOT NULL AS replicated,"
+            " dropped_at IS NOT NULL AND restored_at IS NULL AND restore_due IS NULL"
+            " AND restore_failed_at IS NULL AS dropped,"
             " COALESCE(term, 0) AS terms, block AS bought_at FROM zip_ipfs_info AS zip"
             " LEFT JOIN (SELECT zip_id, term, block FROM order_info WHERE zip_id = %s AND status = 1"
             " ORDER BY term DESC LIMIT 1) AS latest USING (zip_id) WHERE zip.zip_id = %s",
@@ -66,7 +71,7 @@ class OrdererStore:
         )
         if row is None or row["cid"] is None:
             raise PermanentError(f"archive {zip_id} has no CID to order")
-        return Archive(**{**row, "replicated": bool(row["replicated"])})
+        return Archive(**{**row, "replicated": bool(row["replicated"]), "dropped": bool(row["dropped"])})
 
     async def in_flight(self, account: str) -> Purchase | None:
         """Return the account's purchase that is not settled, if there is one."""
@@ -160,6 +165,23 @@ class OrdererStore:
                     " WHERE zip_id = %s AND enough_at IS NULL",
                     (lease.row_id,),
                 )
+
+        await self._db.transact(write)
+
+    async def call_back(self, lease: Lease) -> None:
+        """Have our IPFS node fetch the archive back, and its proof made anew; the lease goes on.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.hold(tx, lease)
+            await tx.execute(
+                "UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6), enough_at = NULL, replicated_at = NULL"
+                " WHERE zip_id = %s",
+                (lease.row_id,),
+            )
 
         await self._db.transact(write)
 

@@ -36,6 +36,9 @@ class IngestSettings(VaultSettings, LinkSettings):
     disk_margin_bytes: int = Field(
         1 << 30, ge=0, title="Disk margin", description="bytes that stay free besides what packing needs"
     )
+    waiting_days: float = Field(
+        3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
+    )
     orphan_hours: float = Field(
         6, gt=0, title="Orphans", description="hours after which an upload that no row names is removed"
     )

@@ -55,8 +55,12 @@ class Pages:
 
     async def home(self, request: web.Request) -> web.Response:
         """Show what needs attention, the work in hand, and a form to upload a test file."""
-        failures, due = await self._store.failures(), await self._store.due()
-        return self._render(request, "home.html", failures=failures, due=due, notice=request.query.get("notice"))
+        values: dict[str, Any] = {
+            "failures": await self._store.failures(),
+            "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
+            "due": await self._store.due(),
+        }
+        return self._render(request, "home.html", notice=request.query.get("notice"), **values)
 
     async def files(self, request: web.Request) -> web.StreamResponse:
         """List files, newest first."""

@@ -93,6 +93,15 @@ class PagesStore:
         )
         return Failures(stage, await leases.count_failed(self._db, stage) if rows else 0, rows)
 
+    async def waiting(self, days: float) -> list[Row]:
+        """Return archives that have been on IPFS for `days` without being proven on the network, the oldest first."""
+        return await self._db.fetch_all(
+            "SELECT zip_id, replicas, pinned_at, COALESCE(prove_reason, order_reason) AS reason FROM zip_ipfs_info"
+            " WHERE replicated_at IS NULL AND pinned_at < UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
+            " ORDER BY pinned_at LIMIT %s",
+            (days * 86_400, _SHOWN_FAILURES),
+        )
+
     async def due(self) -> list[tuple[Stage, int]]:
         """Return how many rows are due in each stage, counted up to 10 000."""
         return [(stage, await leases.count_due(self._db, stage)) for stage in STAGES]

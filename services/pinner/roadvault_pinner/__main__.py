@@ -8,7 +8,7 @@ from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import DROP, PIN
+from roadvault_common.lease import DROP, PIN, RESTORE
 from roadvault_common.vault import Vault
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.handlers import HANDLERS
@@ -27,11 +27,12 @@ async def serve() -> None:
         ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
         pinner = Pinner(settings, db, bus, vault, MasterKeys(settings.master_keys), ipfs)
         handlers = app.bind(HANDLERS, pinner)
-        samples = [metrics.rows(db, [PIN, DROP]), metrics.disk(vault.root), bus.lag(handlers)]
+        samples = [metrics.rows(db, [PIN, DROP, RESTORE]), metrics.disk(vault.root), bus.lag(handlers)]
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
             partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
+            partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(settings, jobs, {"database": db.ping, "ipfs": ipfs.ping})

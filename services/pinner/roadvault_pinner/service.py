@@ -10,7 +10,7 @@ from roadvault_common.db import Database
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.events import ZipPinned
 from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import DROP, PIN, Lease
+from roadvault_common.lease import DROP, PIN, RESTORE, Lease
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.stage import Worker
@@ -29,7 +29,7 @@ _DROP_LEASE_SECONDS = 1800
 
 
 class Pinner:
-    """Pins and drops archives; `pinning` and `dropping` are the stages' workers."""
+    """Pins, drops and fetches back archives; `pinning`, `dropping` and `restoring` are the stages' workers."""
 
     def __init__(
         self, settings: PinnerSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys, ipfs: Ipfs
@@ -45,6 +45,10 @@ class Pinner:
             PIN, self._pin, db, bus, lease_seconds=settings.lease_seconds, concurrency=settings.concurrency
         )
         self.dropping = Worker(DROP, self._drop, db, bus, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE)
+
+        self.restoring = Worker(
+            RESTORE, self._restore, db, bus, lease_seconds=settings.lease_seconds, concurrency=settings.concurrency
+        )
 
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
@@ -78,13 +82,24 @@ class Pinner:
         if uploads:
             paths = await self._store.upload_paths(archive.zip_id)
             await asyncio.to_thread(self._remove_all, paths, lease)
-        if local and archive.cid is not None and archive.path is not None:
+        if local and archive.cid is not None:
             await self._ipfs.unpin(archive.cid)
             await self._collect_garbage()
-            self._vault.remove(archive.path)
+            if archive.path is not None:
+                self._vault.remove(archive.path)
         await self._store.close_dropped(lease, uploads=uploads, archive=local)
         if uploads or local:
             log.info("local copies dropped", uploads=uploads, archive=local)
+        return Done()
+
+    async def _restore(self, lease: Lease) -> Outcome:
+        """Fetch an archive back whose replicas have fallen too low, so that the network can copy it from us again."""
+        archive = await self._store.archive(lease.row_id)
+        if archive.cid is None:
+            return Failed("the archive has no CID to fetch")
+        await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
+        await self._store.close_restored(lease)
+        log.info("archive fetched back and pinned", cid=archive.cid)
         return Done()
 
     def _may_go(self, archive: Archive) -> tuple[bool, bool]:
@@ -92,7 +107,7 @@ class Pinner:
         replicated = archive.cid is not None and archive.replicated_at is not None
         pinned_is_enough = self._settings.keep_uploads_until == "pinned"
         uploads = archive.cid is not None and archive.uploads_dropped_at is None and (replicated or pinned_is_enough)
-        return uploads, replicated and archive.path is not None
+        return uploads, replicated and (archive.path is not None or archive.restored_at is not None)
 
     def _remove_all(self, paths: list[str], lease: Lease) -> None:
         for path in paths:

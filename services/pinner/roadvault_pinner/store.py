@@ -24,6 +24,7 @@ class Archive:
     cid: str | None
     replicated_at: datetime | None
     uploads_dropped_at: datetime | None
+    restored_at: datetime | None
 
 
 class PinnerStore:
@@ -39,7 +40,8 @@ class PinnerStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, path, `key`, iv, size, files, cid, replicated_at, uploads_dropped_at"
+            "SELECT zip_id, path, `key`, iv, size, files, cid, replicated_at, uploads_dropped_at,"
+            " restored_at"
             " FROM zip_ipfs_info WHERE zip_id = %s",
             (zip_id,),
         )
@@ -73,6 +75,21 @@ class PinnerStore:
 
         await self._db.transact(write)
 
+    async def close_restored(self, lease: Lease) -> None:
+        """Close the lease: our IPFS node holds the archive again.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done())
+            await tx.execute(
+                "UPDATE zip_ipfs_info SET restored_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
+            )
+
+        await self._db.transact(write)
+
     async def upload_paths(self, zip_id: int) -> list[str]:
         """Return the paths of the archive's uploads that are still recorded."""
         rows = await self._db.fetch_all(
@@ -96,13 +113,15 @@ class PinnerStore:
                 )
             if archive:
                 await tx.execute(
-                    "UPDATE zip_ipfs_info SET path = NULL, dropped_at = UTC_TIMESTAMP(6) WHERE zip_id = %s",
+                    "UPDATE zip_ipfs_info SET path = NULL, restored_at = NULL, dropped_at = UTC_TIMESTAMP(6)"
+                    " WHERE zip_id = %s",
                     (lease.row_id,),
                 )
             # Replication may have been noted while this lease was at work: then there is more to drop.
             await tx.execute(
                 "UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s"
-                " AND replicated_at IS NOT NULL AND (path IS NOT NULL OR uploads_dropped_at IS NULL)",
+                " AND replicated_at IS NOT NULL AND (path IS NOT NULL OR restored_at IS NOT NULL"
+                " OR uploads_dropped_at IS NULL)",
                 (lease.row_id,),
             )
 
