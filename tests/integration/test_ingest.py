@@ -1,111 +1,18 @@
-"""Uploads and requests over HTTP, on a real database and disk."""
+"""Uploads over HTTP, on a real database and disk."""
 
 import asyncio
+import errno
 import hashlib
 import os
-import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
-from pathlib import Path
-from typing import Any
+from io import FileIO
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from servers_ingest import Door, Open
 
-from roadvault_common import app
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.links import Links
-from roadvault_common.vault import Vault
-from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
-from roadvault_ingest.service import Ingest
-
-SECRET = "a secret for signing links"
-
-
-@dataclass
-class Door:
-    """A running ingest, as a client sees it, and what lies behind it."""
-
-    url: str
-    public_url: str
-    http: aiohttp.ClientSession
-    db: Database
-    vault: Vault
-    ingest: Ingest
-
-    async def upload(
-        self, content: bytes, name: str | None = "a.mp4", *, late_name: bool = False, **fields: str
-    ) -> tuple[int, dict[str, Any]]:
-        form = aiohttp.FormData()
-        if name is not None and not late_name:
-            form.add_field("filename", name)
-        form.add_field("file", BytesIO(content), filename="ignored.bin", content_type="application/octet-stream")
-        if name is not None and late_name:
-            form.add_field("filename", name)
-        for field, value in fields.items():
-            form.add_field(field, value)
-        async with self.http.post(f"{self.url}/api/open/upload", data=form) as response:
-            return response.status, await response.json()
-
-    async def file(self, file_id: int) -> dict[str, Any]:
-        async with self.http.get(f"{self.url}/api/open/file/{file_id}") as response:
-            body: dict[str, Any] = await response.json()
-            return body
-
-    def files_on_disk(self) -> list[Path]:
-        return [path for path in (self.vault.root / "received").rglob("*") if path.is_file()]
-
-    async def count(self, table: str) -> int:
-        row = await self.db.fetch_one(f"SELECT COUNT(*) AS n FROM {table}")  # noqa: S608 - names in this file
-        assert row is not None
-        return int(row["n"])
-
-
-Open = Callable[..., Any]
-
-
-@pytest.fixture
-def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
-    @asynccontextmanager
-    async def opened(**overrides: Any) -> AsyncIterator[Door]:  # noqa: ANN401 - any setting
-        values: dict[str, Any] = {
-            "database_url": SecretStr(database_url),
-            "redis_url": SecretStr(redis_url),
-            "data_dir": data_dir,
-            "link_secret": SecretStr(SECRET),
-            "folder_bytes": 1_000_000,
-            "disk_margin_bytes": 0,
-            "ingest_worker": secrets.token_hex(4),
-        }
-        settings = IngestSettings(**{**values, **overrides})
-        vault = Vault(data_dir)
-        vault.prepare()
-        async with (
-            Database.open(database_url, size=32) as db,
-            Bus.open(settings.redis_url, "ingest") as bus,
-            aiohttp.ClientSession() as http,
-        ):
-            ingest = Ingest(settings, db, bus, vault)
-            public = link_routes(ingest, Links(settings.link_secret), vault)
-            async with (
-                app.site(api_routes(ingest), "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as url,
-                app.site(public, "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as public_url,
-            ):
-                yield Door(url, public_url, http, db, vault, ingest)
-
-    return opened
-
-
-@pytest.fixture
-async def door(open_door: Open) -> AsyncIterator[Door]:
-    async with open_door() as opened:
-        yield opened
+from roadvault_common import vault as vault_module
 
 
 @pytest.mark.parametrize("late_name", [False, True])
@@ -282,77 +189,21 @@ async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door) -> No
     assert (await door.file(body["result"]["fileID"]))["result"]["uploadKept"] is True
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-async def test_a_download_request_is_recorded_and_joined(door: Door, *, as_json: bool) -> None:
-    _, body = await door.upload(b"frames")
-    file_id = body["result"]["fileID"]
-    for url in ("http://client/cb", "http://client/cb", "https://other/cb"):
-        fields = {"fileID": file_id if as_json else str(file_id), "cbUrl": url}
-        json, data = (fields, None) if as_json else (None, fields)
-        async with door.http.post(f"{door.url}/api/open/downFile", json=json, data=data) as response:
-            assert await response.json() == {"code": 0, "status": 0, "result": "ok"}
-    state = (await door.file(file_id))["result"]
-    assert [request["cbUrl"] for request in state["requests"]] == ["https://other/cb", "http://client/cb"]
-    row = await door.db.fetch_one("SELECT cb_url, status FROM file_upload_info WHERE file_id = %s", (file_id,))
-    assert row == {"cb_url": "https://other/cb", "status": 2}
+async def test_a_disk_that_fills_up_on_the_way_is_507_and_leaves_nothing(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = vault_module.write_all, 0
 
+    def fills_up(file: FileIO, data: bytes | memoryview) -> None:
+        nonlocal written
+        written += len(data)
+        if written > 300_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file, data)
 
-@pytest.mark.parametrize(
-    ("fields", "status", "message"),
-    [
-        ({"fileID": 99, "cbUrl": "http://client/"}, 404, "no file 99"),
-        ({"fileID": "x", "cbUrl": "http://client/"}, 400, "fileID"),
-        ({"fileID": True, "cbUrl": "http://client/"}, 400, "fileID"),
-        ({"fileID": "9" * 30, "cbUrl": "http://client/"}, 400, "fileID"),
-        ({"cbUrl": "http://client/"}, 400, "fileID"),
-        ({"fileID": 1, "cbUrl": "ftp://client/"}, 400, "http"),
-        ({"fileID": 1, "cbUrl": "file:///etc/passwd"}, 400, "http"),
-        ({"fileID": 1, "cbUrl": "http://"}, 400, "http"),
-        ({"fileID": 1, "cbUrl": "http://a:99999/"}, 400, "URL"),
-        ({"fileID": 1, "cbUrl": "http://a b/"}, 400, "http"),
-        ({"fileID": 1, "cbUrl": "http://user:secret@client/"}, 400, "password"),
-        ({"fileID": 1, "cbUrl": "http://client/" + "a" * 3000}, 400, "2048"),
-        ({"fileID": 1}, 400, "http"),
-        (["not", "an", "object"], 400, "object"),
-    ],
-)
-async def test_bad_download_requests(door: Door, fields: object, status: int, message: str) -> None:
-    async with door.http.post(f"{door.url}/api/open/downFile", json=fields) as response:
-        body = await response.json()
-    assert (response.status, body["code"]) == (status, status)
-    assert message in body["message"]
-    assert await door.count("download_info") == 0
-
-
-async def test_a_link_serves_ranges_until_it_expires(door: Door) -> None:
-    _, body = await door.upload(b"0123456789", "摄像 1.mp4")
-    extracted = door.vault.root / "downloads/1/token"
-    extracted.parent.mkdir()
-    extracted.write_bytes(b"0123456789")
-    download_id = await door.db.transact(
-        lambda tx: tx.insert(
-            "INSERT INTO download_info (file_id, cb_url, status, path)"
-            " VALUES (%s, 'http://c/', 1, 'downloads/1/token')",
-            (body["result"]["fileID"],),
-        )
-    )
-    links, now = Links(SecretStr(SECRET)), datetime.now(UTC)
-    url = f"{door.public_url}/d/{links.token(download_id, now + timedelta(minutes=1))}"
-    async with door.http.get(url) as response:
-        assert (response.status, await response.read()) == (200, b"0123456789")
-        assert response.headers["Content-Type"] == "video/mp4"
-        assert "attachment" in response.headers["Content-Disposition"]
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-    async with door.http.get(url, headers={"Range": "bytes=2-4"}) as response:
-        assert (response.status, await response.read()) == (206, b"234")
-    expired = links.token(download_id, now - timedelta(seconds=1))
-    forged = Links(SecretStr("another secret, as long")).token(download_id, now + timedelta(minutes=1))
-    for token in (expired, forged, "nonsense"):
-        async with door.http.get(f"{door.public_url}/d/{token}") as response:
-            assert response.status == 403
-    extracted.unlink()
-    async with door.http.get(url) as response:
-        assert response.status == 404
-    for path in ("/", "/file", "/api/open/file/1", "/metrics"):
-        async with door.http.get(door.public_url + path) as response:
-            assert response.status == 404
+    monkeypatch.setattr(vault_module, "write_all", fills_up)
+    status, body = await door.upload(b"x" * 900_000)
+    assert (status, body["code"]) == (507, 507)
+    assert written > 300_000
+    assert door.files_on_disk() == []
+    assert await door.count("file_upload_info") == 0

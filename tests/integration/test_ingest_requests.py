@@ -1,0 +1,85 @@
+"""Requests for files over HTTP, and the links that serve them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+from servers_ingest import SECRET, Door
+
+from roadvault_common.links import Links
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_a_download_request_is_recorded_and_joined(door: Door, *, as_json: bool) -> None:
+    _, body = await door.upload(b"frames")
+    file_id = body["result"]["fileID"]
+    for url in ("http://client/cb", "http://client/cb", "https://other/cb"):
+        fields = {"fileID": file_id if as_json else str(file_id), "cbUrl": url}
+        json, data = (fields, None) if as_json else (None, fields)
+        async with door.http.post(f"{door.url}/api/open/downFile", json=json, data=data) as response:
+            assert await response.json() == {"code": 0, "status": 0, "result": "ok"}
+    state = (await door.file(file_id))["result"]
+    assert [request["cbUrl"] for request in state["requests"]] == ["https://other/cb", "http://client/cb"]
+    row = await door.db.fetch_one("SELECT cb_url, status FROM file_upload_info WHERE file_id = %s", (file_id,))
+    assert row == {"cb_url": "https://other/cb", "status": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"fileID": 99, "cbUrl": "http://client/"}, 404, "no file 99"),
+        ({"fileID": "x", "cbUrl": "http://client/"}, 400, "fileID"),
+        ({"fileID": True, "cbUrl": "http://client/"}, 400, "fileID"),
+        ({"fileID": "9" * 30, "cbUrl": "http://client/"}, 400, "fileID"),
+        ({"cbUrl": "http://client/"}, 400, "fileID"),
+        ({"fileID": 1, "cbUrl": "ftp://client/"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "file:///etc/passwd"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "http://"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "http://a:99999/"}, 400, "URL"),
+        ({"fileID": 1, "cbUrl": "http://a b/"}, 400, "http"),
+        ({"fileID": 1, "cbUrl": "http://user:secret@client/"}, 400, "password"),
+        ({"fileID": 1, "cbUrl": "http://client/" + "a" * 3000}, 400, "2048"),
+        ({"fileID": 1}, 400, "http"),
+        (["not", "an", "object"], 400, "object"),
+    ],
+)
+async def test_bad_download_requests(door: Door, fields: object, status: int, message: str) -> None:
+    async with door.http.post(f"{door.url}/api/open/downFile", json=fields) as response:
+        body = await response.json()
+    assert (response.status, body["code"]) == (status, status)
+    assert message in body["message"]
+    assert await door.count("download_info") == 0
+
+
+async def test_a_link_serves_ranges_until_it_expires(door: Door) -> None:
+    _, body = await door.upload(b"0123456789", "摄像 1.mp4")
+    extracted = door.vault.root / "downloads/1/token"
+    extracted.parent.mkdir()
+    extracted.write_bytes(b"0123456789")
+    download_id = await door.db.transact(
+        lambda tx: tx.insert(
+            "INSERT INTO download_info (file_id, cb_url, status, path)"
+            " VALUES (%s, 'http://c/', 1, 'downloads/1/token')",
+            (body["result"]["fileID"],),
+        )
+    )
+    links, now = Links(SecretStr(SECRET)), datetime.now(UTC)
+    url = f"{door.public_url}/d/{links.token(download_id, now + timedelta(minutes=1))}"
+    async with door.http.get(url) as response:
+        assert (response.status, await response.read()) == (200, b"0123456789")
+        assert response.headers["Content-Type"] == "video/mp4"
+        assert "attachment" in response.headers["Content-Disposition"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    async with door.http.get(url, headers={"Range": "bytes=2-4"}) as response:
+        assert (response.status, await response.read()) == (206, b"234")
+    expired = links.token(download_id, now - timedelta(seconds=1))
+    forged = Links(SecretStr("another secret, as long")).token(download_id, now + timedelta(minutes=1))
+    for token in (expired, forged, "nonsense"):
+        async with door.http.get(f"{door.public_url}/d/{token}") as response:
+            assert response.status == 403
+    extracted.unlink()
+    async with door.http.get(url) as response:
+        assert response.status == 404
+    for path in ("/", "/file", "/api/open/file/1", "/metrics"):
+        async with door.http.get(door.public_url + path) as response:
+            assert response.status == 404

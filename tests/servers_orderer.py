@@ -1,0 +1,93 @@
+"""An orderer on a devnet and a real database: what its tests stand on."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from servers_devnet import Devnet
+
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database, Row
+from roadvault_common.outcome import Done, Outcome, Retry
+from roadvault_crust_orderer.chain import Chain
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.service import Orderer
+
+CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzd{}"
+SIZE = 5_000_000
+STRANGER = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
+
+
+@dataclass
+class Desk:
+    """An orderer, its database and its network, and hands to move time."""
+
+    db: Database
+    devnet: Devnet
+    chain: Chain
+    orderer: Orderer
+
+    async def archive(self, number: int = 0, size: int = SIZE) -> int:
+        return await self.db.transact(
+            lambda tx: tx.insert(
+                "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files, cid, dag_size, order_due)"
+                " VALUES (%s, 'a', 'k', 'i', %s, 1, %s, %s, UTC_TIMESTAMP(6))",
+                (number + 1, size, CID.format(number), size),
+            )
+        )
+
+    async def attend(self, zip_id: int) -> Outcome:
+        """Let the archive's time come, and the orderer look at it."""
+        await self.db.execute(
+            "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6), order_failed_at = NULL WHERE zip_id = %s", (zip_id,)
+        )
+        outcome = await self.orderer.ordering.work(zip_id)
+        assert outcome is not None
+        return outcome
+
+    async def bought(self, zip_id: int) -> None:
+        assert isinstance(await self.attend(zip_id), Retry)
+        self.devnet.final()
+        assert isinstance(await self.attend(zip_id), Done)
+
+    async def row(self, zip_id: int) -> Row:
+        row = await self.db.fetch_one("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+        assert row is not None
+        return row
+
+    async def purchases(self) -> list[Row]:
+        return await self.db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
+
+
+OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
+
+
+@pytest.fixture
+def open_desk(database_url: str, redis_url: str, devnet: Devnet) -> OpenDesk:
+    @asynccontextmanager
+    async def opened(seed: str = "//Alice", **overrides: Any) -> AsyncIterator[Desk]:  # noqa: ANN401 - any setting
+        values = {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "crust_url": devnet.url,
+            "crust_seed": seed,
+            "master_keys": "unused",
+        }
+        settings = OrdererSettings.model_validate({**values, **overrides})
+        async with (
+            Database.open(database_url) as db,
+            Bus.open(SecretStr(redis_url), "crust-orderer") as bus,
+            Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds) as chain,
+        ):
+            yield Desk(db, devnet, chain, Orderer(settings, db, bus, chain, lambda: None))
+
+    return opened
+
+
+@pytest.fixture
+async def desk(open_desk: OpenDesk) -> AsyncIterator[Desk]:
+    async with open_desk() as opened:
+        yield opened
