@@ -2,6 +2,7 @@
 -- archive that stays under the threshold is listed with its age.
 
 ALTER TABLE zip_ipfs_info
+    ADD COLUMN terms_wanted      INT          NOT NULL DEFAULT 1 COMMENT 'purchases that there have to be; order_info.term counts them',
     ADD COLUMN restored_at       DATETIME(6)  NULL COMMENT 'when our IPFS node held it again, after local copies had gone',
     ADD COLUMN restore_due       DATETIME(6)  NULL,
     ADD COLUMN restore_token     CHAR(32)     NULL,

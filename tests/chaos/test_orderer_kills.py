@@ -25,6 +25,7 @@ OFF_THE_PATH = {
     "Bus.listen",
     "Chain.balance",
     "Chain.ping",
+    "OrdererStore.call_back",
     "OrdererStore.mark_failed",
     "OrdererStore.note_expired",
     "OrdererStore.settle_void",

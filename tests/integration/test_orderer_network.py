@@ -10,6 +10,7 @@ from servers_process import Running
 
 from roadvault_common.outcome import Done, Failed, Retry
 from roadvault_crust_orderer.chain import Chain
+from roadvault_crust_orderer.market import Head
 from roadvault_crust_orderer.node import ERA_BLOCKS
 from roadvault_stack.ports import pick_free
 
@@ -74,6 +75,12 @@ async def test_an_order_that_ran_out_or_vanished_is_bought_again(desk: Desk) -> 
     assert desk.devnet.orders() == 2
     desk.devnet.turn(close_file=CID.format(0))
     desk.devnet.final()
+    outcome = await desk.attend(zip_id)
+    assert isinstance(outcome, Retry)
+    assert "looking once more" in outcome.reason
+    await desk.attend(zip_id)
+    assert desk.devnet.state()["pool"] == []  # the same head again tells nothing new
+    desk.devnet.blocks(1)
     await desk.attend(zip_id)
     assert (await desk.row(zip_id))["status"] == 4
     await desk.bought(zip_id)
@@ -216,3 +223,39 @@ async def test_a_tip_is_part_of_the_price(desk: Desk) -> None:
         desk.devnet.final()
         # The quoted fee is that of an immortal extrinsic, which is a byte shorter than ours.
         assert before - await generous.balance() == pytest.approx(tipped.total, rel=0.001)
+
+
+@pytest.mark.parametrize("devnet_server", [{"generation": "v1", "memo": False}], indirect=True)
+async def test_a_runtime_upgrade_is_noticed_and_survived(desk: Desk) -> None:
+    old = await desk.archive(0)
+    await desk.bought(old)
+    under_way = await desk.archive(1)
+    await desk.attend(under_way)
+    desk.devnet.turn(upgrade=True)
+    for _ in range(ERA_BLOCKS // 8 + 2):  # what was signed for the old runtime can't be included; its era has to end
+        await desk.attend(under_way)
+        await desk.attend(old)
+        desk.devnet.blocks(8)
+    desk.devnet.final()
+    await desk.attend(under_way)
+    await desk.attend(under_way)
+    for zip_id in (old, under_way):
+        row = await desk.row(zip_id)
+        assert (row["status"], row["calculated_at"] is not None) == (1, True)
+    assert desk.devnet.orders() == 2
+
+
+async def test_a_node_that_lags_behind_does_not_make_us_pay_twice(desk: Desk) -> None:
+    zip_id = await desk.archive()
+    await desk.bought(zip_id)
+    head = await desk.chain.head()
+
+    async def behind() -> Head:
+        return Head(0, desk.devnet.state()["genesis"])
+
+    desk.orderer._market.head = behind  # type: ignore[method-assign]  # a node that is at its genesis still
+    outcome = await desk.attend(zip_id)
+    assert isinstance(outcome, Retry)
+    assert "before the order's block" in outcome.reason
+    assert head.height > 0
+    assert desk.devnet.orders() == 1

@@ -2,15 +2,17 @@
 
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 
-from roadvault_devnet import extrinsic, keys, rules, runtime, runtime_pallets
+from roadvault_devnet import extrinsic, keys, market, rules, runtime, runtime_pallets
 from roadvault_devnet.block import Block, as_hex
 from roadvault_devnet.errors import CLIENT_ERROR, CannotStart, ControlRefused, RpcError
 from roadvault_devnet.execution import Execution
 from roadvault_devnet.extrinsic import Extrinsic
 from roadvault_devnet.pallets import Pallets
 from roadvault_devnet.pool import Pool, Watches
-from roadvault_devnet.rules import Rules
+from roadvault_devnet.rules import Generation, Rules
 from roadvault_devnet.runtime import Change
 from roadvault_devnet.state import Changes, Overlay, Read
 from roadvault_devnet.store import Store
@@ -35,6 +37,8 @@ class Chain:
         self.on_head: list[Listener] = []
         self.on_finalized: list[Listener] = []
         self.own_changes: Callable[[], list[Change]] = list
+        self._upgraded = (0, chain_rules)
+        """The block that brought the current code, and the rules before it."""
         if store.head() is None:
             self._begin(endowed)
         known = store.meta("generation")
@@ -55,6 +59,27 @@ class Chain:
         # A root of its own tells this chain from one that was begun in the same way before and then thrown away.
         block = Block(0, bytes(32), secrets.token_bytes(32), ())
         self._store.append(block, state.changes, {}, forget_below=0)
+
+    def upgrade(self) -> None:
+        """Go over to the current runtime, as a network does: one block brings the code, the next moves the files.
+
+        Raises:
+            ControlRefused: It is the current runtime already.
+        """
+        if self.rules.generation is Generation.V2:
+            raise ControlRefused("this chain has the current runtime already")
+        before = replace(self.rules)
+        self._upgraded = (self.make_block(take_pool=False).number, before)
+        self.rules.generation, self.rules.memo = Generation.V2, True
+        self._store.set_meta("generation", self.rules.generation.encode())
+        prefix = keys.plain("Market", before.generation.files_item)
+        moves = [partial(market.move_file, key=key, prefix=prefix) for key in self.keys_at(prefix, None)]
+        self.make_block(moves, take_pool=False)
+
+    def rules_at(self, block_hash: bytes | None) -> Rules:
+        """Return the rules whose code the state at a block holds, the head's by default."""
+        number = self._number_with_state(block_hash)
+        return self._upgraded[1] if number < self._upgraded[0] else self.rules
 
     @property
     def pallets(self) -> Pallets:

@@ -69,6 +69,7 @@ class Turn(_Strict):
     set_balance: Funds | None = None
     close_file: str | None = None
     set_replicas: Replicas | None = None
+    upgrade: bool = False
     reorg: Count = 0
     make_blocks: Annotated[int, Field(ge=0, le=_BLOCKS_AT_ONCE)] = 0
     drop_connections: bool = False
@@ -106,6 +107,8 @@ class Control:
         if changes:
             # What no extrinsic asks for gets a block of its own, so that the state at every block stays true.
             self._chain.make_block(changes, take_pool=False)
+        if turn.upgrade:
+            self._chain.upgrade()
         if turn.reorg:
             self._chain.reorganize(turn.reorg)
         for made in range(turn.make_blocks):

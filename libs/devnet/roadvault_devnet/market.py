@@ -10,6 +10,7 @@ from roadvault_devnet import accounts, files, keys, rules, scale
 from roadvault_devnet.errors import DispatchFailed
 from roadvault_devnet.execution import Execution
 from roadvault_devnet.files import FileInfo, Replica
+from roadvault_devnet.rules import Generation
 from roadvault_devnet.scale import Cursor
 from roadvault_devnet.state import Overlay
 
@@ -115,6 +116,16 @@ def write(block: Execution, cid: bytes, info: FileInfo | None) -> None:
     """Store a file, or close it."""
     generation = block.rules.generation
     block.state.put(keys.file(generation.files_item, cid), None if info is None else info.encode(generation))
+
+
+def move_file(block: Execution, key: bytes, prefix: bytes) -> None:
+    """Move one file from the map of the runtime before to the present one's; `prefix` is the old map's."""
+    stored = block.state.get(key)
+    if stored is not None:
+        generation = block.rules.generation
+        info = files.decode(stored, Generation.V1)
+        block.state.put(key, None)
+        block.state.put(keys.plain("Market", generation.files_item) + key[len(prefix) :], info.encode(generation))
 
 
 def close(block: Execution, cid: bytes) -> None:

@@ -1,6 +1,6 @@
 """The `state_` methods: storage, metadata and runtime, at any block whose state is still known."""
 
-from roadvault_devnet import accounts, errors, extrinsic, metadata, rules, runtime, scale
+from roadvault_devnet import accounts, errors, extrinsic, metadata, rules, runtime, runtime_pallets, scale
 from roadvault_devnet.block import Block, as_hex
 from roadvault_devnet.chain import Chain
 from roadvault_devnet.connection import Cancel, Connection, Notify, needed
@@ -73,17 +73,16 @@ class StateMethods:
         return needed(connection).subscribe("state_storage", begin)
 
     def _metadata(self, params: Params, _connection: Connection | None) -> object:
-        self._chain.state_at(params.data_or_none(0))
-        return as_hex(metadata.encode(self._chain.pallets))
+        return as_hex(metadata.encode(runtime_pallets.describe(self._chain.rules_at(params.data_or_none(0)))))
 
     def _version(self, params: Params, _connection: Connection | None) -> object:
         # The runtime is itself part of the state: a node that forgot the state does not know it either.
-        self._chain.state_at(params.data_or_none(0))
+        there = self._chain.rules_at(params.data_or_none(0))
         return {
             "specName": "crust",
             "implName": "roadvault-devnet",
             "authoringVersion": 1,
-            "specVersion": self._chain.rules.generation.spec_version,
+            "specVersion": there.generation.spec_version,
             "implVersion": 1,
             "apis": [],
             "transactionVersion": rules.TRANSACTION_VERSION,

@@ -69,7 +69,7 @@ class Generation(StrEnum):
 
 @dataclass
 class Rules:
-    """What one chain goes by. The control door turns all but the generation and the memo, until a restart."""
+    """What one chain goes by. The control door turns them until a restart; an upgrade stays."""
 
     generation: Generation
     memo: bool

@@ -59,6 +59,8 @@ class Orderer:
         self._policy = settings.policy()
         self._price = 0
         """The last quote, planck."""
+        self._missing: dict[int, int] = {}
+        """By archive, the finalized height at which the market first did not know its CID."""
         self._searched: dict[int, int] = {}
         """By order id, the finalized height up to which its extrinsic is known not to be there."""
         self.ordering = Worker(
@@ -82,16 +84,43 @@ class Orderer:
             archive = await self._store.archive(lease.row_id)
         head = await self._market.head()
         info = await self._market.file(archive.cid, head)
-        if info is None or self._blocks_to_renewal(archive, info, head) <= 0:
-            return await self._buy(lease, archive, info, head)
-        if archive.dropped and info.replicas < self._settings.replica_floor:
-            log.error("replicas fell under the floor; fetching back, ordering again", replicas=info.replicas)
-            await self._store.call_back(lease)
-            return await self._buy(lease, archive, info, head)
-        if self._overdue(archive, info, head):
-            log.warning("still under the replica threshold; ordering once more", replicas=info.replicas)
+        doubt = self._doubt(archive, info, head)
+        if doubt is not None:
+            return self._wait(doubt)
+        if info is None or await self._to_be_bought(lease, archive, info, head):
             return await self._buy(lease, archive, info, head)
         return await self._watch(lease, archive, info, head)
+
+    def _doubt(self, archive: Archive, info: FileInfo | None, head: Head) -> str | None:
+        """Return why the market's answer is no ground to spend money on, or None."""
+        if archive.bought_at is not None and head.height < archive.bought_at:
+            return f"the node's finalized head {head.height} is before the order's block {archive.bought_at}"
+        if info is not None:
+            self._missing.pop(archive.zip_id, None)
+        elif archive.terms and not self._missing_again(archive.zip_id, head):
+            return "the market does not know the CID any more; looking once more"
+        return None
+
+    async def _to_be_bought(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> bool:
+        """Tell whether an archive that the market knows needs another order."""
+        if self._blocks_to_renewal(archive, info, head) <= 0 or 0 < archive.terms < archive.terms_wanted:
+            return True
+        if archive.dropped and info.replicas < self._settings.replica_floor:
+            log.error("replicas fell under the floor; fetching back, ordering again", replicas=info.replicas)
+            await self._store.call_back(lease, archive)
+            return True
+        if self._overdue(archive, info, head):
+            log.warning("still under the replica threshold; ordering once more", replicas=info.replicas)
+            return True
+        return False
+
+    def _missing_again(self, zip_id: int, head: Head) -> bool:
+        """Tell whether a CID was missing at an earlier head already: one odd answer does not cost an order."""
+        first = self._missing.setdefault(zip_id, head.height)
+        if head.height <= first:
+            return False
+        del self._missing[zip_id]
+        return True
 
     def _blocks_to_renewal(self, archive: Archive, info: FileInfo, head: Head) -> int:
         """Return how many blocks there are until the order should be renewed; it does not run before a replica."""

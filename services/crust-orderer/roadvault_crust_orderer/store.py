@@ -29,6 +29,8 @@ class Archive:
     """Whether the local copies went, and nothing was done yet to get them back."""
     terms: int
     """Purchases so far that bought something."""
+    terms_wanted: int
+    """How many there have to be, besides renewals."""
     bought_at: int | None
     """Block of the latest of them."""
 
@@ -64,7 +66,7 @@ class OrdererStore:
             "SELECT zip_id, cid, dag_size, status, enough_at IS NOT NULL AS replicated,"
             " dropped_at IS NOT NULL AND restored_at IS NULL AND restore_due IS NULL"
             " AND restore_failed_at IS NULL AS dropped,"
-            " COALESCE(term, 0) AS terms, block AS bought_at FROM zip_ipfs_info AS zip"
+            " terms_wanted, COALESCE(term, 0) AS terms, block AS bought_at FROM zip_ipfs_info AS zip"
             " LEFT JOIN (SELECT zip_id, term, block FROM order_info WHERE zip_id = %s AND status = 1"
             " ORDER BY term DESC LIMIT 1) AS latest USING (zip_id) WHERE zip.zip_id = %s",
             (zip_id, zip_id),
@@ -168,8 +170,8 @@ class OrdererStore:
 
         await self._db.transact(write)
 
-    async def call_back(self, lease: Lease) -> None:
-        """Have our IPFS node fetch the archive back, and its proof made anew; the lease goes on.
+    async def call_back(self, lease: Lease, archive: Archive) -> None:
+        """Have our IPFS node fetch the archive back, one more order placed, and the proof made anew; the lease goes on.
 
         Raises:
             LeaseLost: Another worker has the archive; nothing was written.
@@ -178,9 +180,9 @@ class OrdererStore:
         async def write(tx: Transaction) -> None:
             await leases.hold(tx, lease)
             await tx.execute(
-                "UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6), enough_at = NULL, replicated_at = NULL"
-                " WHERE zip_id = %s",
-                (lease.row_id,),
+                "UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6), enough_at = NULL, replicated_at = NULL,"
+                " terms_wanted = %s WHERE zip_id = %s",
+                (archive.terms + 1, lease.row_id),
             )
 
         await self._db.transact(write)
