@@ -26,6 +26,13 @@ async def counters(ours_rpc_url: str, network_rpc_url: str) -> Counters:
     return Counters(int(ours["DataReceived"]), int(network["DataSent"]))
 
 
+async def forget_fetched(rpc_url: str) -> None:
+    """Have a node drop what it fetched earlier: neighbours in an archive share the blocks at their borders."""
+    async with aiohttp.ClientSession() as http, http.post(f"{rpc_url}/api/v0/repo/gc") as response:
+        response.raise_for_status()
+        await response.read()
+
+
 async def _stats(rpc_url: str) -> dict[str, int]:
     async with aiohttp.ClientSession() as http, http.post(f"{rpc_url}/api/v0/stats/bitswap") as response:
         response.raise_for_status()

@@ -107,6 +107,7 @@ class Demo:
         state = await client.state(file.file_id)
         if state["uploadKept"] or state["archive"]["localCopyKept"]:
             raise DemoError(f"file {file.file_id} still has a local copy; its way over the network can't be shown")
+        await network.forget_fetched(self._ours)
         before = await network.counters(self._ours, self._network)
         with self._step(f"fetch file {file.file_id}", file.size) as step:
             link = await client.ask(file.file_id, _CALLBACK_SECONDS)
