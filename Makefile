@@ -3,13 +3,16 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup run stop demo test check bench-renewal format clean
+.PHONY: help setup setup-tests run stop demo test check bench-renewal format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing; done by the other targets by themselves
 	@setup/install.sh
+
+setup-tests: ## The same, and what only the tests need
+	@setup/install.sh tests
 
 run: setup ## Start everything and stay up until Ctrl-C; back-office at http://localhost:7001
 	@$(BIN)/roadvault-stack up
@@ -20,7 +23,7 @@ stop: setup ## Stop what `make run` or `make demo` left running
 demo: setup ## Run the whole main job on real video; FILES=dir takes your own files
 	@$(BIN)/python -m roadvault_stack.demo $(if $(FILES),--files "$(FILES)")
 
-test: setup ## Run all tests, on private real servers; ARGS="-k name" passes arguments to pytest
+test: setup-tests ## Run all tests, on private real servers; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/pytest $(ARGS)
 
 check: setup ## Lint, formatting, types, import rules

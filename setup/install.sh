@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
+# With the argument `tests` also what tests break things with: a fault proxy, a clock that can be bent, a tracer of
+# system calls, a load balancer.
 # Idempotent, and quick when there is nothing to do. Needs no terminal.
 set -euo pipefail
 
@@ -7,6 +9,8 @@ cd "$(dirname "$0")/.."
 
 readonly PYTHON_AT_LEAST=3.11 KUBO_AT_LEAST=0.40 GO_AT_LEAST=1.26
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/roadvault"
+FOR_TESTS=$([ "${1:-}" != tests ] || echo yes)
+readonly FOR_TESTS
 readonly POLICY=/usr/sbin/policy-rc.d
 
 # Debian keeps servers out of an ordinary user's PATH; Go's own installer puts it where the last entry says.
@@ -23,6 +27,9 @@ have() { command -v "$1" >/dev/null 2>&1; }
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
 hash_of() { cat "$@" | sha256sum | cut -c 1-12; }
+
+TOXIPROXY="$CACHE/toxiproxy-$(hash_of setup/toxiproxy/go.mod setup/toxiproxy/go.sum)"
+readonly TOXIPROXY
 
 # --- system programs -------------------------------------------------------------------------------------------
 
@@ -54,7 +61,15 @@ missing_packages() {
     have redis-server || echo redis-server
     have openssl || echo openssl
     have setpriv || echo util-linux
+    [ -z "$FOR_TESTS" ] || missing_test_packages
     have 7z || { if apt-cache show p7zip-full >/dev/null 2>&1; then echo p7zip-full; else echo 7zip; fi; }
+}
+
+missing_test_packages() {
+    have strace || echo strace
+    have faketime || echo faketime
+    have haproxy || echo haproxy
+    have toxiproxy-server || [ -x "$TOXIPROXY" ] || have go || echo golang-go
 }
 
 as_root() {
@@ -177,6 +192,29 @@ ensure_kubo() {
     [ "$(readlink .venv/bin/ipfs || true)" = "$ipfs" ] || ln -sfn "$ipfs" .venv/bin/ipfs
 }
 
+# --- the fault proxy of the tests ------------------------------------------------------------------------------
+
+# Any Go since 1.17 builds it, Debian's own among them.
+ensure_toxiproxy() {
+    local toxiproxy fresh
+    toxiproxy=$(command -v toxiproxy-server) || toxiproxy=$TOXIPROXY
+    if [ ! -x "$toxiproxy" ]; then
+        mkdir -p "$CACHE"
+        fresh=$(mktemp "$CACHE/.toxiproxy-XXXXXX")
+        say "building Toxiproxy from its Go module, once (about half a minute)"
+        if ! (cd setup/toxiproxy && CGO_ENABLED=0 go build -mod=readonly -trimpath -o "$fresh" \
+            github.com/Shopify/toxiproxy/v2/cmd/server 2> >(grep -v '^go: downloading ' >&2)); then
+            rm -f "$fresh"
+            fail "Toxiproxy could not be built (see above); is Go's module proxy within reach? Run this again once it is."
+        fi
+        chmod 755 "$fresh"
+        mv "$fresh" "$toxiproxy"
+    fi
+    [ "$(readlink .venv/bin/toxiproxy-server || true)" = "$toxiproxy" ] ||
+        ln -sfn "$toxiproxy" .venv/bin/toxiproxy-server
+}
+
 ensure_programs
 ensure_venv
 ensure_kubo
+[ -z "$FOR_TESTS" ] || ensure_toxiproxy
