@@ -1,6 +1,7 @@
 """Leases and stages on a real database: who may work on a row, and how each attempt ends."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import SecretStr
 from roadvault_common import lease as leases
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database, Row
-from roadvault_common.errors import LeaseLost, PermanentError, TransientError
+from roadvault_common.errors import DiskFull, LeaseLost, PermanentError, TransientError
 from roadvault_common.lease import PACK, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Do, Worker
@@ -192,3 +193,34 @@ async def test_the_sweep_works_off_what_is_due_in_order(db: Database, bus: Bus) 
     assert seen[0] == folders[0]
     assert sorted(seen) == sorted([*folders, folders[0]])
     assert await leases.seconds_to_next(db, PACK) is None
+
+
+async def test_work_that_hangs_ends_in_an_outcome_within_its_lease(db: Database, bus: Bus, folder: int) -> None:
+    stopped = threading.Event()
+
+    async def do(lease: Lease) -> Outcome:
+        lease.progress()
+        try:
+            await asyncio.to_thread(stopped.wait, 30)  # as a read from a dead disk would
+        finally:
+            stopped.set()
+        return Done()
+
+    async with asyncio.timeout(10):
+        outcome = await worker(db, bus, do, lease_seconds=1).work(folder)
+    assert outcome == Retry("no progress for 1 s")
+    state = await row(db, folder)
+    assert (state["pack_token"], state["pack_attempts"], state["pack_reason"]) == (None, 1, "no progress for 1 s")
+
+
+async def test_an_outage_counts_against_no_row(db: Database, bus: Bus, folder: int) -> None:
+    async def do(_: Lease) -> Outcome:
+        raise DiskFull("no room")
+
+    for _ in range(2 * PACK.max_attempts):
+        await let_time_pass(db, folder)
+        outcome = await worker(db, bus, do).work(folder)
+        assert isinstance(outcome, Retry)
+        assert 5 <= (outcome.after or 0) <= 15
+    state = await row(db, folder)
+    assert (state["pack_attempts"], state["pack_failed_at"], state["pack_reason"]) == (0, None, "no room")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -109,13 +109,15 @@ async def test_a_callback_has_the_agreed_body_and_a_link_that_works(open_desk: O
         assert await desk.notifier.calling.work(download_id) == Done()
         ((headers, body),) = desk.calls
         token = body.decode().removeprefix('{"fileID":7,"fileUrl":"http://files.example/d/').removesuffix('"}')
-        assert Links(SecretStr(SECRET)).read(token, datetime.now(UTC)) == download_id
+        promised, expires_at = Links(SecretStr(SECRET)).read(token)
+        assert promised == download_id
         assert headers["Content-Type"] == "application/json"
         assert headers["webhook-id"] == f"download-{download_id}"
         row = await desk.row(download_id)
         assert (row["status"], row["mirror"], row["open_key"], row["callback_due"]) == (2, 5, None, None)
         assert (row["expire_due"] - row["link_expires_at"]).total_seconds() == pytest.approx(600)
         assert (row["link_expires_at"] - row["called_back_at"]).total_seconds() == pytest.approx(86_400, abs=5)
+        assert 0 <= (expires_at - row["link_expires_at"].replace(tzinfo=UTC)).total_seconds() < 1
 
 
 async def test_a_callback_is_repeated_with_the_same_id_until_it_is_taken(open_desk: OpenDesk) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncmy
+from asyncmy import errors as driver
 from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from pydantic import SecretStr
@@ -21,15 +22,20 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 # MariaDB and MySQL name the isolation level's variable differently; each runs only its own comment.
+_LOCK_SECONDS = 20
+"""A statement waits this long for another's lock; short of the read timeout, so that it is told apart from it."""
+_READ_SECONDS = 60
+"""A server that says nothing for this long is taken for gone: the connection may be half open."""
 _SESSION = (
     "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL'"
+    f", innodb_lock_wait_timeout = {_LOCK_SECONDS}, lock_wait_timeout = {_LOCK_SECONDS}"
     " /*M! , tx_isolation = 'READ-COMMITTED' */ /*!80000 , transaction_isolation = 'READ-COMMITTED' */"
 )
 _LOST = frozenset({1053, 1077, 1079, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
 """Error numbers of a server that is away, going down, or dropped the connection (MariaDB's error list)."""
-_CONTENDED = frozenset({1205, 1213})
-"""Lock wait timeout and deadlock: the server rolled back, the same transaction may simply be run again."""
-_CONTENTION_TRIES = 8
+_DEADLOCK = 1213
+"""The server rolled back, the same transaction may simply be run again."""
+_DEADLOCK_TRIES = 8
 
 
 def duplicate_key(error: BaseException) -> bool:
@@ -41,8 +47,17 @@ def _number(error: BaseException) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
+_OURS = (driver.ProgrammingError, driver.DataError, driver.IntegrityError, driver.NotSupportedError)
+"""What the statement is to blame for, and not the server: another try changes nothing."""
+
+
 def _lost(error: BaseException) -> bool:
     return isinstance(error, OSError | EOFError) or _number(error) in _LOST or not isinstance(error, DriverError)
+
+
+def _away(error: BaseException) -> bool:
+    """Tell whether the server can't do its work now: gone, too busy, out of disk, its rows locked for too long."""
+    return _lost(error) or not (isinstance(error, _OURS) or _number(error) == _DEADLOCK)
 
 
 class Transaction:
@@ -90,8 +105,9 @@ class Database:
             SettingsError: The URL is not mysql://user:password@host:port/name.
         """
         pool = await asyncmy.create_pool(
-            minsize=0, maxsize=size, autocommit=True, init_command=_SESSION, connect_timeout=5, **_parse(url)
-        )
+            minsize=0, maxsize=size, autocommit=True, init_command=_SESSION, connect_timeout=5,
+            read_timeout=_READ_SECONDS, **_parse(url)
+        )  # fmt: skip
         try:
             yield cls(pool)
         finally:
@@ -109,10 +125,10 @@ class Database:
             yield Transaction(connection)
             clean = True
         except (DriverError, OSError, EOFError) as error:
-            clean = not _lost(error)
-            if clean:
+            if not _away(error):
+                clean = True
                 raise
-            raise DatabaseUnavailable(f"the database dropped the connection: {error}") from error
+            raise DatabaseUnavailable(f"the database can't do this now: {error}") from error
         finally:
             # A statement that was cut short leaves its answer in the pipe: such a connection is not used again.
             if not clean:
@@ -145,14 +161,21 @@ class Database:
                 raise CommitUnknown(f"the answer to COMMIT was lost: {error}") from error
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `work` in a transaction, again when it met a deadlock or waited too long for a lock."""
-        for attempt in range(1, _CONTENTION_TRIES + 1):
+        """Run `work` in a transaction, again when it met a deadlock.
+
+        Raises:
+            CommitUnknown: As for `transaction`.
+            DatabaseUnavailable: Likewise, or it met deadlocks again and again.
+        """
+        for attempt in range(1, _DEADLOCK_TRIES + 1):
             try:
                 async with self.transaction() as tx:
                     return await work(tx)
             except DriverError as error:
-                if _number(error) not in _CONTENDED or attempt == _CONTENTION_TRIES:
+                if _number(error) != _DEADLOCK:
                     raise
+                if attempt == _DEADLOCK_TRIES:
+                    raise DatabaseUnavailable(f"deadlock after deadlock: {error}") from error
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
 

@@ -2,12 +2,14 @@
 
     RoadVaultError
     ├── TransientError            worth another try later
-    │   ├── DatabaseUnavailable
-    │   │   └── CommitUnknown     COMMIT was sent, its answer was lost: read the row again
-    │   ├── RedisUnavailable
-    │   ├── IpfsUnavailable       Kubo is away, answers 5xx, or a read stalls
-    │   ├── ChainUnavailable      the node is away, not synced, or dropped the connection
-    │   └── DiskFull
+    │   ├── Outage                a server or the disk fails everybody: waiting for it counts against no row
+    │   │   ├── DatabaseUnavailable
+    │   │   │   └── CommitUnknown     COMMIT was sent, its answer was lost: read the row again
+    │   │   ├── RedisUnavailable
+    │   │   ├── ChainUnavailable      the node is away, not synced, or dropped the connection
+    │   │   ├── DiskFull
+    │   │   └── IpfsAway              Kubo can't be reached; also an IpfsUnavailable
+    │   └── IpfsUnavailable       Kubo answers 5xx, or a read stalls
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
     │   └── SettingsError         the operator has to change a setting
@@ -29,7 +31,11 @@ class PermanentError(RoadVaultError):
     """Another try changes nothing; a person has to look."""
 
 
-class DatabaseUnavailable(TransientError):
+class Outage(TransientError):
+    """A server or the disk fails everybody; waiting for it counts against no row."""
+
+
+class DatabaseUnavailable(Outage):
     """The database is away, or dropped the connection."""
 
 
@@ -37,7 +43,7 @@ class CommitUnknown(DatabaseUnavailable):
     """COMMIT was sent and its answer was lost: whether it took place is for the rows to tell."""
 
 
-class RedisUnavailable(TransientError):
+class RedisUnavailable(Outage):
     """Redis is away; rows are still worked on by the sweeps."""
 
 
@@ -45,11 +51,15 @@ class IpfsUnavailable(TransientError):
     """Kubo is away, answers with a server error, or a read stalls."""
 
 
-class ChainUnavailable(TransientError):
+class IpfsAway(IpfsUnavailable, Outage):
+    """Kubo can't be reached at all."""
+
+
+class ChainUnavailable(Outage):
     """The chain's node is away, not synced, or dropped the connection."""
 
 
-class DiskFull(TransientError):
+class DiskFull(Outage):
     """The data directory has no room for what is to be written."""
 
 

@@ -10,8 +10,8 @@ from contextlib import aclosing, asynccontextmanager
 import aiohttp
 
 from roadvault_common.car import RAW, read_blocks
-from roadvault_common.errors import IpfsUnavailable, brief
-from roadvault_common.ipfs import CHUNK_BYTES
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
+from roadvault_common.ipfs import CHUNK_BYTES, UNREACHABLE
 
 CAR_MOST_BYTES = 32 << 20
 """Ranges up to this length are read as a CAR. Measured between two nodes on one machine: a ranged GET moves up to 8 MB
@@ -53,6 +53,8 @@ class Gateway:
                 async for piece in pieces:
                     left -= len(piece)
                     yield piece
+        except UNREACHABLE as error:
+            raise IpfsAway(f"the gateway can't be reached: {brief(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise IpfsUnavailable(f"reading {cid} from the gateway broke off: {brief(error)}") from error
         if left:

@@ -9,10 +9,12 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from roadvault_common.errors import IpfsUnavailable, brief
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
 
 CHUNK_BYTES = 1 << 20
 """Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
+UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""What aiohttp raises when no connection comes about."""
 _NOT_PINNED = "not pinned"
 
 
@@ -93,6 +95,8 @@ class Ipfs:
                     if report.get("Progress", 0) > seen:
                         seen = report["Progress"]
                         progress()
+        except UNREACHABLE as error:
+            raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
             raise IpfsUnavailable(f"Kubo's pin/add broke off: {brief(error)}") from error
         if not pinned:
@@ -132,6 +136,8 @@ class Ipfs:
                 if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
                     raise IpfsUnavailable(f"Kubo's {command}: {_message(answer, response.status)}")
                 return answer
+        except UNREACHABLE as error:
+            raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise IpfsUnavailable(f"Kubo's {command} got no answer: {brief(error)}") from error
 

@@ -68,6 +68,8 @@ class Lease:
     """Bytes (or steps) worked off so far; the lease is extended only when this has moved."""
     lost: bool = field(default=False, init=False)
     closed: bool = field(default=False, init=False)
+    stalled: bool = field(default=False, init=False)
+    """Nothing has moved for the whole length of the lease."""
 
     def progress(self, amount: int = 1) -> None:
         """Note that `amount` bytes (or steps) were worked off. May be called from a thread.
@@ -75,7 +77,7 @@ class Lease:
         Raises:
             LeaseLost: The row is no longer ours; stop at once and write nothing.
         """
-        if self.lost:
+        if self.lost or self.stalled:
             raise LeaseLost(f"{self.stage.name} {self.row_id}: the lease has passed to another worker")
         self.done += amount
 

@@ -1,6 +1,7 @@
 """Signed links: notifier makes them, ingest's public listener takes them, nobody else can."""
 
-from datetime import datetime
+import math
+from datetime import UTC, datetime
 
 from itsdangerous import BadData, URLSafeSerializer
 from pydantic import Field, SecretStr
@@ -20,7 +21,7 @@ class LinkSettings(BaseSettings):
 
 
 class BadLink(PermanentError):
-    """The link was not made here, or its time is over."""
+    """The link was not made here."""
 
 
 class Links:
@@ -31,18 +32,16 @@ class Links:
 
     def token(self, download_id: int, expires_at: datetime) -> str:
         """Return a URL-safe token for the extraction of `download_id`, good until `expires_at` (aware)."""
-        return str(self._serializer.dumps([download_id, int(expires_at.timestamp())]))
+        return str(self._serializer.dumps([download_id, math.ceil(expires_at.timestamp())]))
 
-    def read(self, token: str, now: datetime) -> int:
-        """Return the download id of a token.
+    def read(self, token: str) -> tuple[int, datetime]:
+        """Return a token's download id, and until when it is good (aware, by the database's clock).
 
         Raises:
-            BadLink: Its signature is not ours, or it has expired.
+            BadLink: Its signature is not ours.
         """
         try:
             download_id, expires = self._serializer.loads(token)
+            return int(download_id), datetime.fromtimestamp(expires, UTC)
         except (BadData, ValueError, TypeError) as error:
             raise BadLink("this link is not valid") from error
-        if now.timestamp() >= expires:
-            raise BadLink("this link has expired; ask for the file again")
-        return int(download_id)

@@ -1,6 +1,7 @@
 """Work on the rows of one stage: claim, do, close. A sweep and an event handler call the same `Worker.work`."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -10,7 +11,7 @@ from roadvault_common import lease as leases
 from roadvault_common import metrics
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database, Transaction
-from roadvault_common.errors import LeaseLost, PermanentError, TransientError, brief
+from roadvault_common.errors import LeaseLost, Outage, PermanentError, TransientError, brief
 from roadvault_common.lease import Lease, Stage
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 
@@ -21,6 +22,12 @@ OnFailed = Callable[[Transaction, int, str], Awaitable[None]]
 
 _AFTER_TROUBLE = 1.0
 """Seconds before a sweep looks again when the database is away or a due row waits for a slot."""
+
+
+_PULSES = 4
+"""Looks at the progress in one length of the lease; as many without any mean that the work hangs."""
+_OUTAGE_SECONDS = (5.0, 15.0)
+"""Between these, a row waits for a server or a disk that fails everybody."""
 
 
 class Worker:
@@ -82,12 +89,16 @@ class Worker:
                 outcome = await self._do(lease)
             written = lease.closed
         except asyncio.CancelledError:
-            return await self._cancelled(lease)
+            if not await self._cancelled(lease):
+                return Retry("the lease has passed to another worker")
+            outcome = Retry(f"no progress for {lease.seconds:.0f} s")
         except TimeoutError:
             outcome = Retry(f"not done within {self.stage.deadline:.0f} s")
         except LeaseLost as error:
             log.warning("lease lost", error=brief(error))
             return Retry(brief(error))
+        except Outage as error:
+            outcome = Retry(brief(error), random.uniform(*_OUTAGE_SECONDS), counts=False)  # noqa: S311 - jitter
         except TransientError as error:
             outcome = Retry(brief(error))
         except PermanentError as error:
@@ -103,30 +114,40 @@ class Worker:
         return outcome if written else await self._close(lease, outcome)
 
     async def _pulse(self, lease: Lease, task: asyncio.Task[object] | None) -> None:
-        """Extend the lease while there is progress; stop the work once the lease is no longer ours."""
-        seen = 0
-        while not lease.closed:
-            await asyncio.sleep(lease.seconds / 4)
-            if lease.done == seen or lease.closed:
+        """Extend the lease while there is progress; stop the work once the lease is no longer ours, or work hangs."""
+        seen = quiet = 0
+        while True:
+            await asyncio.sleep(lease.seconds / _PULSES)
+            if lease.closed:
+                return
+            if lease.done == seen:
+                quiet += 1
+                if quiet == _PULSES and task is not None:
+                    lease.stalled = True
+                    task.cancel()
                 continue
-            seen = lease.done
+            seen, quiet = lease.done, 0
             try:
                 held = await leases.extend(self._db, lease)
             except TransientError:
                 continue  # the lease lasts a while yet; the next pulse may get through
-            if not held and task is not None and not lease.closed:
+            if held or task is None:
+                continue
+            if not lease.closed:
                 lease.lost = True
                 task.cancel()
-                return
+            return
 
-    async def _cancelled(self, lease: Lease) -> Outcome:
-        """Tell a lost lease from a shutdown: the first ends here, the second hands the row back."""
-        if lease.lost:
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
-            log.warning("lease lost")
-            return Retry("the lease has passed to another worker")
+    async def _cancelled(self, lease: Lease) -> bool:
+        """Tell why the work was cut short: True if it hung, False if the lease was lost.
+
+        Raises:
+            CancelledError: The service shuts down; the row was handed back.
+        """
+        task = asyncio.current_task()
+        if (lease.lost or lease.stalled) and task is not None and task.uncancel() == 0:
+            log.warning("lease lost" if lease.lost else "work hangs")
+            return not lease.lost
         if not lease.closed:
             with suppress(LeaseLost, TransientError):
                 async with asyncio.timeout(5), self._db.transaction() as tx:

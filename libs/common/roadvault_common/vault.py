@@ -10,12 +10,12 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from io import FileIO
 from pathlib import Path
 
-from roadvault_common.errors import DiskFull, SettingsError
+from roadvault_common.errors import DiskFull, SettingsError, TransientError
 
 RECEIVED = "received"
 ARCHIVES = "archives"
@@ -25,6 +25,8 @@ FANOUT = 256
 
 _SWEEP_BATCH = 500
 """Paths looked up in one query."""
+_Mark = tuple[int, int, int]
+"""Inode, time of the last change (ns) and bytes: a file with the same mark is the same and was not written to."""
 
 
 class Vault:
@@ -32,6 +34,7 @@ class Vault:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self._unnamed: dict[str, tuple[_Mark, float]] = {}
 
     def prepare(self) -> None:
         """Make the directories, and check that they are one file system that can be written.
@@ -72,30 +75,35 @@ class Vault:
     async def sweep_unnamed(
         self, directory: str, seconds: float, named: Callable[[list[str]], Awaitable[set[str]]]
     ) -> int:
-        """Remove files below `directory` untouched for `seconds` that no row names; return how many.
+        """Remove files below `directory` that were unchanged and named by no row for `seconds`; return how many.
 
-        `named` takes relative paths and returns those that a row names; it is asked after the age was seen, so a
-        file that a late COMMIT named is kept.
+        `named` takes relative paths and returns those that a row names. The time is what this process itself has
+        seen pass, so a wall clock that is set forward removes nothing; it begins anew when the process does.
         """
-        removed = 0
-        old = await asyncio.to_thread(lambda: list(self._older_than(directory, seconds)))
-        for start in range(0, len(old), _SWEEP_BATCH):
-            batch = old[start : start + _SWEEP_BATCH]
-            for relative in set(batch) - await named(batch):
-                await asyncio.to_thread(self.remove, relative)
-                removed += 1
+        removed, now = 0, time.monotonic()
+        marks = await asyncio.to_thread(lambda: dict(self._marks(directory)))
+        paths, since = list(marks), self._unnamed
+        self._unnamed = {path: seen for path, seen in since.items() if not path.startswith(f"{directory}/")}
+        for start in range(0, len(paths), _SWEEP_BATCH):
+            batch = paths[start : start + _SWEEP_BATCH]
+            for path in set(batch) - await named(batch):
+                mark, first = since.get(path, (None, now))
+                if mark != marks[path]:
+                    first = now
+                if now - first >= seconds:
+                    await asyncio.to_thread(self.remove, path)
+                    removed += 1
+                else:
+                    self._unnamed[path] = marks[path], first
         return removed
 
-    def _older_than(self, directory: str, seconds: float) -> Iterator[str]:
-        limit = time.time() - seconds
+    def _marks(self, directory: str) -> Iterator[tuple[str, _Mark]]:
         for folder, _, names in os.walk(self.root / directory):
             for name in names:
                 path = Path(folder, name)
-                try:
-                    if path.stat().st_mtime < limit:
-                        yield str(path.relative_to(self.root))
-                except FileNotFoundError:
-                    continue
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    yield str(path.relative_to(self.root)), (state.st_ino, state.st_mtime_ns, state.st_size)
 
 
 class NewFile:
@@ -132,6 +140,9 @@ class NewFile:
             file = self._file or self._path.open("xb", buffering=0)
             with file:
                 os.fsync(file.fileno())
+                if os.fstat(file.fileno()).st_nlink == 0:
+                    # The sweep of unnamed files took it: this process stood still for hours.
+                    raise TransientError(f"{self._path.name} was removed while it was written")
             sync_directory(self._path.parent)
 
     def discard(self) -> None:

@@ -32,7 +32,7 @@ async def serve() -> None:
         await stack.enter_async_context(app.site(public, settings.public_host, settings.public_port, [answer_problems]))
         jobs: list[app.Job] = [
             partial(app.repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
-            partial(app.repeat, ingest.sweep_orphans, seconds=3600),
+            partial(app.repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]

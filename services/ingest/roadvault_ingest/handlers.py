@@ -2,7 +2,7 @@
 
 import mimetypes
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC
 from urllib.parse import quote
 
 import orjson
@@ -66,10 +66,12 @@ def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef
 
     async def link(request: web.Request) -> web.StreamResponse:
         try:
-            download_id = links.read(request.match_info["token"], datetime.now(UTC))
+            download_id, expires_at = links.read(request.match_info["token"])
         except BadLink as error:
             return web.Response(status=403, text=f"{error}\n")
         row = await ingest.extraction(download_id)
+        if row is not None and row["now"].replace(tzinfo=UTC) >= expires_at:
+            return web.Response(status=403, text="this link has expired; ask for the file again\n")
         if row is None or row["path"] is None:
             return web.Response(status=404, text="this file is no longer here; ask for it again\n")
         return web.FileResponse(vault.path(row["path"]), headers=_download_headers(row["file_name"]))

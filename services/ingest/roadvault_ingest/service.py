@@ -63,14 +63,14 @@ class Ingest:
         """
         length = self.check_length(content_length)
         incoming = Incoming(self._vault)
-        try:
-            with self._reserve(length):
+        with self._reserve(length):
+            try:
                 await self._admit()
                 received = await receive(incoming)
-        except BaseException:
-            await asyncio.shield(asyncio.to_thread(incoming.discard))
-            raise
-        placed = await self._record(incoming, received)
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(incoming.discard))
+                raise
+            placed = await self._record(incoming, received)
         STAGE_BYTES.labels("receive").inc(received.size)
         log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
         await self._ring(placed)
@@ -111,9 +111,10 @@ class Ingest:
         except DatabaseUnavailable as error:
             await asyncio.to_thread(incoming.discard)
             raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5) from error
-        except BaseException:
+        except Exception:
             await asyncio.to_thread(incoming.discard)
             raise
+        # Cut short by the end of the process, the file stays: a COMMIT may be under way. The sweep takes it if not.
 
     async def _find_committed(self, incoming: Incoming) -> Placed:
         """Look whether the row is there; the file stays unless the database says that it is not."""

@@ -91,8 +91,15 @@ class IngestStore:
         )
 
     async def find_file(self, path: str) -> Placed | None:
-        """Return where the upload at `path` was recorded, after the answer to a COMMIT was lost."""
-        row = await self._db.fetch_one("SELECT file_id, folder_id FROM file_upload_info WHERE path = %s", (path,))
+        """Return where the upload at `path` was recorded, after the answer to a COMMIT was lost.
+
+        The COMMIT may still be under way on the server, so this waits for whoever holds a lock on the row.
+
+        Raises:
+            DatabaseUnavailable: It is not known yet.
+        """
+        select = "SELECT file_id, folder_id FROM file_upload_info WHERE path = %s FOR UPDATE"
+        row = await self._db.transact(lambda tx: tx.fetch_one(select, (path,)))
         return Placed(**row) if row else None
 
     async def close_aged_folders(self) -> list[Placed]:
@@ -174,9 +181,9 @@ class IngestStore:
         )
 
     async def extraction(self, download_id: int) -> Row | None:
-        """Return `path` and `file_name` of a request's extracted file."""
+        """Return `path` and `file_name` of a request's extracted file, and what time it is `now`."""
         return await self._db.fetch_one(
-            "SELECT download.path, file.file_name FROM download_info AS download"
+            "SELECT download.path, file.file_name, UTC_TIMESTAMP(6) AS now FROM download_info AS download"
             " JOIN file_upload_info AS file USING (file_id) WHERE download.download_id = %s",
             (download_id,),
         )

@@ -1,7 +1,5 @@
 """The notifier: tells a client that its file is there, until the client takes it or is given up."""
 
-from datetime import UTC, datetime, timedelta
-
 import structlog
 
 from roadvault_common.bus import Bus
@@ -40,9 +38,8 @@ class Notifier:
         callback = await self._store.callback(lease.row_id)
         if callback.path is None:
             return Failed("the extraction is gone; ask for the file again")
-        ttl = self._settings.link_ttl_seconds
-        await self._store.promise_link(lease, ttl)
-        token = self._links.token(callback.download_id, datetime.now(UTC) + timedelta(seconds=ttl))
+        expires_at = await self._store.promise_link(lease, self._settings.link_ttl_seconds)
+        token = self._links.token(callback.download_id, expires_at)
         url = f"{self._settings.public_url.rstrip('/')}/d/{token}"
         body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": url}
         await self._callbacks.post(callback.cb_url, f"download-{callback.download_id}", body)

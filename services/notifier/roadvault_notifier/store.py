@@ -1,6 +1,7 @@
 """The notifier's SQL."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
@@ -46,22 +47,29 @@ class NotifierStore:
             raise PermanentError(f"there is no request {download_id}")
         return Callback(**row)
 
-    async def promise_link(self, lease: Lease, ttl_seconds: float) -> None:
+    async def promise_link(self, lease: Lease, ttl_seconds: float) -> datetime:
         """Write down until when the link lives, before it is given away: the extraction is kept at least that long.
+
+        Return that time (aware), by the database's clock, which is the one that ingest reads a link by.
 
         Raises:
             LeaseLost: Another worker has the request; nothing was written.
         """
 
-        async def write(tx: Transaction) -> None:
+        async def write(tx: Transaction) -> datetime:
             await leases.hold(tx, lease)
             await tx.execute(
                 "UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
                 " expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
                 (ttl_seconds, ttl_seconds + GRACE_SECONDS, lease.row_id),
             )
+            (row,) = await tx.fetch_all(
+                "SELECT link_expires_at FROM download_info WHERE download_id = %s", (lease.row_id,)
+            )
+            expires_at: datetime = row["link_expires_at"]
+            return expires_at.replace(tzinfo=UTC)
 
-        await self._db.transact(write)
+        return await self._db.transact(write)
 
     async def close_taken(self, lease: Lease, callback: Callback) -> None:
         """Close the lease: the client took the callback.

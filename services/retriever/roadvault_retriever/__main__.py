@@ -34,7 +34,7 @@ async def serve() -> None:
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
             partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
-            partial(app.repeat, retriever.sweep_orphans, seconds=3600),
+            partial(app.repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(settings, jobs, {"database": db.ping, "ipfs": ipfs.ping})
