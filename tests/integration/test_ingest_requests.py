@@ -1,10 +1,12 @@
 """Requests for files over HTTP, and the links that serve them."""
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
-from servers_ingest import SECRET, Door
+from servers_ingest import SECRET, Door, Open
 
 from roadvault_common.links import Links
 
@@ -83,3 +85,27 @@ async def test_a_link_serves_ranges_until_it_expires(door: Door) -> None:
     for path in ("/", "/file", "/api/open/file/1", "/metrics"):
         async with door.http.get(door.public_url + path) as response:
             assert response.status == 404
+
+
+async def test_a_client_that_takes_a_link_too_slowly_is_cut_off(open_door: Open) -> None:
+    async with open_door(download_bytes_per_second=1e9, upload_stall_seconds=0.5, folder_bytes=64_000_000) as door:
+        _, body = await door.upload(b"x" * 30_000_000)
+        row = await door.db.fetch_one("SELECT path FROM file_upload_info")
+        assert row is not None
+        download_id = await door.db.transact(
+            lambda tx: tx.insert(
+                "INSERT INTO download_info (file_id, cb_url, status, path) VALUES (%s, 'http://c/', 1, %s)",
+                (body["result"]["fileID"], row["path"]),
+            )
+        )
+        token = Links(SecretStr(SECRET)).token(download_id, datetime.now(UTC) + timedelta(minutes=1))
+        host, port = door.public_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(f"GET /d/{token} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        await asyncio.sleep(1.5)  # the client does not read; its buffers fill, and the time is over
+        taken = 0
+        with suppress(ConnectionError):
+            while piece := await reader.read(1 << 20):
+                taken += len(piece)
+        writer.close()
+        assert 0 < taken < 30_000_000

@@ -64,6 +64,13 @@ class Vault:
             raise SettingsError(f"{relative!r} points outside the data directory")
         return path
 
+    async def ping(self) -> None:
+        """Raise DiskFull if the file system can't be read; one that hangs answers nothing, which the caller times."""
+        try:
+            await asyncio.to_thread(os.listdir, self.root)
+        except OSError as error:
+            raise DiskFull(f"the data directory can't be read: {error}") from error
+
     def free_bytes(self) -> int:
         """Return the room left for an unprivileged writer."""
         return shutil.disk_usage(self.root).free

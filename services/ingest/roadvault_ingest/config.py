@@ -31,7 +31,16 @@ class IngestSettings(VaultSettings, LinkSettings):
         None, gt=0, title="Largest upload", description="bytes; default: the size of a folder"
     )
     upload_stall_seconds: float = Field(
-        60, gt=0, title="Slow client", description="seconds without a byte after which an upload is given up"
+        60,
+        gt=0,
+        title="Slow client",
+        description="seconds without a byte after which an upload is given up, and that a download may be late",
+    )
+    download_bytes_per_second: float = Field(
+        100_000,
+        gt=0,
+        title="Slow download",
+        description="bytes a second that a link's client has to take on the average, or is cut off",
     )
     disk_margin_bytes: int = Field(
         1 << 30, ge=0, title="Disk margin", description="bytes that stay free besides what packing needs"
@@ -47,6 +56,10 @@ class IngestSettings(VaultSettings, LinkSettings):
     def largest_upload(self) -> int:
         """The longest file that is taken, in bytes."""
         return self.upload_max_bytes or self.folder_bytes
+
+    def download_seconds(self, size: int) -> float:
+        """Return the seconds that a client has for a download of `size` bytes."""
+        return self.upload_stall_seconds + size / self.download_bytes_per_second
 
     @property
     def worker(self) -> str:

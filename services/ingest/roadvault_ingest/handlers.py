@@ -1,13 +1,16 @@
 """What comes in over HTTP: the API on the intranet's port, signed links on the public one."""
 
+import asyncio
 import mimetypes
 from collections.abc import Awaitable, Callable
 from datetime import UTC
+from pathlib import Path
 from urllib.parse import quote
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.multipart import MultipartReader
 
 from roadvault_common.errors import DiskFull, TransientError, brief
@@ -74,9 +77,28 @@ def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef
             return web.Response(status=403, text="this link has expired; ask for the file again\n")
         if row is None or row["path"] is None:
             return web.Response(status=404, text="this file is no longer here; ask for it again\n")
-        return web.FileResponse(vault.path(row["path"]), headers=_download_headers(row["file_name"]))
+        seconds = ingest.settings.download_seconds(row["size"])
+        return _TimelyFile(vault.path(row["path"]), seconds, _download_headers(row["file_name"]))
 
     return [web.get("/d/{token}", link)]
+
+
+class _TimelyFile(web.FileResponse):
+    """A file that is sent within its time; a slower client is cut off, so that it holds no file open for ever."""
+
+    def __init__(self, path: Path, seconds: float, headers: dict[str, str]) -> None:
+        super().__init__(path, headers=headers)
+        self._seconds = seconds
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await super().prepare(request)
+        except TimeoutError:
+            log.info("a client was too slow", seconds=self._seconds)
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client was too slow") from None
 
 
 @web.middleware

@@ -181,9 +181,9 @@ class IngestStore:
         )
 
     async def extraction(self, download_id: int) -> Row | None:
-        """Return `path` and `file_name` of a request's extracted file, and what time it is `now`."""
+        """Return `path`, `file_name` and `size` of a request's extracted file, and what time it is `now`."""
         return await self._db.fetch_one(
-            "SELECT download.path, file.file_name, UTC_TIMESTAMP(6) AS now FROM download_info AS download"
+            "SELECT download.path, file.file_name, file.size, UTC_TIMESTAMP(6) AS now FROM download_info AS download"
             " JOIN file_upload_info AS file USING (file_id) WHERE download.download_id = %s",
             (download_id,),
         )
