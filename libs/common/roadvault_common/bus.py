@@ -36,8 +36,6 @@ _STREAM_LENGTH = 100_000
 """Entries kept in each stream (approximately); an entry is about 100 bytes."""
 _DEAD_LETTERS_LENGTH = 10_000
 _BLOCK_MS = 1000
-_RECLAIM_IDLE_MS = 60_000
-"""Entries that a consumer has held for this long are taken over; its row's lease tells whether it still works."""
 _GONE_IDLE_MS = 3_600_000
 """A consumer that holds nothing and was not heard of for this long is forgotten."""
 _AWAY_SECONDS = 2.0
@@ -47,20 +45,24 @@ _BATCH = 16
 class Bus:
     """Sends events, and hears those of one consumer group. Use `Bus.open`."""
 
-    def __init__(self, redis: Redis, group: str) -> None:
+    def __init__(self, redis: Redis, group: str, reclaim_seconds: float) -> None:
         self._redis = redis
         self.group = group
+        self._reclaim_ms = int(reclaim_seconds * 1000)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: SecretStr, group: str) -> AsyncIterator["Bus"]:
-        """Make a bus for the service named `group`; nothing connects before the first use."""
+    async def open(cls, url: SecretStr, group: str, reclaim_seconds: float = 60) -> AsyncIterator["Bus"]:
+        """Make a bus for the service named `group`; nothing connects before the first use.
+
+        Entries that a consumer has held for `reclaim_seconds` are taken over from it.
+        """
         redis = Redis.from_url(
             url.get_secret_value(), socket_timeout=10, socket_connect_timeout=3, health_check_interval=30
         )
         try:
-            yield cls(redis, group)
+            yield cls(redis, group, reclaim_seconds)
         finally:
             await redis.aclose()
 
@@ -126,11 +128,11 @@ class Bus:
         return [(bytes(name).decode(), entry, fields) for name, entries in pairs for entry, fields in _flat(entries)]
 
     async def _reclaim(self, streams: list[str]) -> list[tuple[str, bytes, dict[bytes, bytes]]]:
-        """Take over what dead consumers left unacknowledged."""
+        """Take over what dead consumers left unacknowledged; a row's lease tells whether somebody still works on it."""
         taken = []
         for stream in streams:
             answer = await self._redis.xautoclaim(
-                stream, self.group, self._consumer, min_idle_time=_RECLAIM_IDLE_MS, count=_BATCH
+                stream, self.group, self._consumer, min_idle_time=self._reclaim_ms, count=_BATCH
             )
             taken += [(stream, entry, fields) for entry, fields in answer[1]]
         return taken

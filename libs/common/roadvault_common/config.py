@@ -56,6 +56,12 @@ class Settings(DatabaseSettings):
         30, ge=0, title="Drain", description="seconds that work in hand gets when the service is told to stop"
     )
     concurrency: int = Field(4, ge=1, title="Concurrency", description="rows worked on at once in each stage")
+    event_reclaim_seconds: float = Field(
+        60,
+        gt=0,
+        title="Reclaim",
+        description="seconds after which an event that another process took and did not finish is taken over",
+    )
     event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
 
 

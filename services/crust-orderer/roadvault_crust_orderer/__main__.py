@@ -25,7 +25,9 @@ async def serve() -> None:
     log.configure("crust-orderer", settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "crust-orderer"))
+        bus = await stack.enter_async_context(
+            Bus.open(settings.redis_url, "crust-orderer", settings.event_reclaim_seconds)
+        )
         market = await stack.enter_async_context(_market(settings))
         gateway = await _proof_gateway(stack, settings)
         prover = Prover(settings, db, bus, MasterKeys(settings.master_keys), gateway)

@@ -25,7 +25,7 @@ async def serve() -> None:
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url, size=32))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest"))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
         links = Links(settings.link_secret)
         public = link_routes(ingest, links, vault)

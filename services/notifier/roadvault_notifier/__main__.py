@@ -20,7 +20,7 @@ async def serve() -> None:
     log.configure("notifier", settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "notifier"))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "notifier", settings.event_reclaim_seconds))
         callbacks = await stack.enter_async_context(
             Callbacks.open(
                 settings.callback_timeout_seconds,

@@ -22,7 +22,7 @@ async def serve() -> None:
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "packer"))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "packer", settings.event_reclaim_seconds))
         packer = Packer(settings, db, bus, vault, MasterKeys(settings.master_keys))
         handlers = app.bind(HANDLERS, packer)
         samples = [metrics.rows(db, [PACK]), metrics.disk(vault.root), bus.lag(handlers)]

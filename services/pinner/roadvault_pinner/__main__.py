@@ -23,7 +23,7 @@ async def serve() -> None:
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "pinner"))
+        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "pinner", settings.event_reclaim_seconds))
         ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
         pinner = Pinner(settings, db, bus, vault, MasterKeys(settings.master_keys), ipfs)
         handlers = app.bind(HANDLERS, pinner)
