@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncmy
-from asyncmy import errors as driver
 from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from pydantic import SecretStr
@@ -33,6 +32,8 @@ _SESSION = (
 )
 _LOST = frozenset({1053, 1077, 1079, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
 """Error numbers of a server that is away, going down, or dropped the connection (MariaDB's error list)."""
+_UNABLE = frozenset({3, 28, 1021, 1026, 1030, 1037, 1040, 1041, 1114, 1180, 1203, 1205, 1290, 1836, 3032})
+"""Error numbers of a server without room, memory or connections left, read-only, or that waited too long for a lock."""
 _DEADLOCK = 1213
 """The server rolled back, the same transaction may simply be run again."""
 _DEADLOCK_TRIES = 8
@@ -47,17 +48,13 @@ def _number(error: BaseException) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
-_OURS = (driver.ProgrammingError, driver.DataError, driver.IntegrityError, driver.NotSupportedError)
-"""What the statement is to blame for, and not the server: another try changes nothing."""
-
-
 def _lost(error: BaseException) -> bool:
     return isinstance(error, OSError | EOFError) or _number(error) in _LOST or not isinstance(error, DriverError)
 
 
 def _away(error: BaseException) -> bool:
-    """Tell whether the server can't do its work now: gone, too busy, out of disk, its rows locked for too long."""
-    return _lost(error) or not (isinstance(error, _OURS) or _number(error) == _DEADLOCK)
+    """Tell whether the server, and not the statement, is to blame: gone, too busy, out of disk, a row locked long."""
+    return _lost(error) or _number(error) in _UNABLE
 
 
 class Transaction:

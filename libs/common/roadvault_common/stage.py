@@ -98,6 +98,7 @@ class Worker:
             log.warning("lease lost", error=brief(error))
             return Retry(brief(error))
         except Outage as error:
+            log.warning("waiting for a server or the disk", error=brief(error))
             outcome = Retry(brief(error), random.uniform(*_OUTAGE_SECONDS), counts=False)  # noqa: S311 - jitter
         except TransientError as error:
             outcome = Retry(brief(error))

@@ -1,0 +1,177 @@
+"""Steady load: clients that upload files of mixed sizes and ask for some of them back, and note what they were told."""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+
+from roadvault_stack.ports import HOST
+
+UPLOADERS, ASKERS = 3, 1
+_PAUSE_SECONDS = 0.25
+_NAMES = ("路口 1.mp4", "cam-07.mp4", "a b 'c'.mkv", "x" * 200 + ".mov", "no-extension")
+_LARGEST = 1_900_000
+
+
+@dataclass(frozen=True)
+class File:
+    """A file whose fileID a client was given; `size` is bytes."""
+
+    file_id: int
+    size: int
+    sha256: str
+
+
+@dataclass
+class Request:
+    """A download request that was accepted; what came back for it."""
+
+    file: File
+    url: str
+    links: list[str] = field(default_factory=list)
+
+
+class Receiver:
+    """Takes callbacks, in the mood that it is put into."""
+
+    def __init__(self) -> None:
+        self.mood = "takes"
+        self.calls: Counter[str] = Counter()
+        self.taken: dict[str, list[tuple[int, str]]] = {}
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.StreamResponse:
+        mood = self.mood
+        self.calls[mood] += 1
+        if mood == "hangs":
+            await asyncio.sleep(60)
+        if mood == "errs":
+            return web.Response(status=500)
+        if mood == "drips":
+            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            await response.prepare(request)
+            with suppress(ConnectionError):
+                for _ in range(120):
+                    await response.write(b".")
+                    await asyncio.sleep(0.5)
+            return response
+        if mood == "redirects":
+            return web.Response(status=302, headers={"Location": f"{self.url}/elsewhere"})
+        try:
+            body = await request.json()
+        except ConnectionError:
+            return web.Response(status=400)
+        self.taken.setdefault(request.path, []).append((body["fileID"], body["fileUrl"]))
+        return web.Response()
+
+
+class Load:
+    """What the clients did and were told. Use `Load.open`."""
+
+    def __init__(self, ports: list[int], seed: int, http: aiohttp.ClientSession, receiver: Receiver) -> None:
+        self._dice = random.Random(seed)
+        self._ports = ports
+        self._http = http
+        self.receiver = receiver
+        self.files: dict[int, File] = {}
+        self.requests: list[Request] = []
+        self.refused: Counter[str] = Counter()
+        """Uploads and requests that were not accepted, by what the client saw."""
+        self.doubled: list[int] = []
+        """File ids that were given out twice."""
+        self.ended = asyncio.Event()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, port: int, seed: int) -> AsyncIterator["Load"]:
+        """Run the clients against ingest on this port until `ended` is set."""
+        receiver = Receiver()
+        application = web.Application()
+        application.router.add_post("/{name}", receiver.take)
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, 0).start()
+        receiver.url = f"http://{HOST}:{runner.addresses[0][1]}"
+        timeout = aiohttp.ClientTimeout(total=30, sock_connect=3)
+        connector = aiohttp.TCPConnector(force_close=True)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+                load = cls([port], seed, http, receiver)
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(UPLOADERS):
+                        group.create_task(load._upload_on())
+                    for _ in range(ASKERS):
+                        group.create_task(load._ask_on())
+                    try:
+                        yield load
+                    finally:
+                        load.ended.set()
+        finally:
+            await runner.cleanup()
+
+    async def _upload_on(self) -> None:
+        while not self.ended.is_set():
+            await self._attempt(self._upload)
+
+    async def _ask_on(self) -> None:
+        while not self.ended.is_set():
+            if self.files:
+                await self._attempt(self._ask)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _attempt(self, act: object) -> None:
+        assert callable(act)
+        try:
+            await act()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.refused[type(error).__name__] += 1
+        await asyncio.sleep(self._dice.uniform(0, 2 * _PAUSE_SECONDS))
+
+    async def _upload(self) -> None:
+        # Mostly small, now and then one that is nearly a folder of its own; always different content.
+        size = min(int(self._dice.lognormvariate(10.5, 1.8)) + 1, _LARGEST)
+        content = self._dice.randbytes(size)
+        sha256 = hashlib.sha256(content).hexdigest()
+        form = aiohttp.FormData()
+        form.add_field("filename", self._dice.choice(_NAMES))
+        form.add_field("file", content, filename="x", content_type="application/octet-stream")
+        if self._dice.random() < 0.5:
+            form.add_field("sha256", sha256)
+        body = await self._post("/api/open/upload", data=form)
+        if body is None:
+            return
+        file_id = body["fileID"]
+        if file_id in self.files:
+            self.doubled.append(file_id)
+        self.files[file_id] = File(file_id, size, sha256)
+
+    async def _ask(self) -> None:
+        file = self._dice.choice(list(self.files.values()))
+        url = f"{self.receiver.url}/{time.monotonic_ns()}"
+        if await self._post("/api/open/downFile", json={"fileID": file.file_id, "cbUrl": url}) is not None:
+            self.requests.append(Request(file, url))
+
+    async def _post(self, path: str, **body: object) -> dict[str, int] | None:
+        url = f"http://{HOST}:{self._dice.choice(self._ports)}{path}"
+        async with self._http.post(url, **body) as response:  # type: ignore[arg-type]
+            answer = await response.json()
+            if response.status != 200:
+                self.refused[f"{response.status} {answer.get('message', '')[:60]}"] += 1
+                return None
+            result = answer["result"]
+            return result if isinstance(result, dict) else {}
+
+    async def fetch(self, link: str) -> str:
+        """Return the SHA-256 of what a link gives, or how it refuses."""
+        digest = hashlib.sha256()
+        async with self._http.get(link) as response:
+            async for piece in response.content.iter_chunked(1 << 16):
+                digest.update(piece)
+            return digest.hexdigest() if response.status == 200 else f"HTTP {response.status}"
