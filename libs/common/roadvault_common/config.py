@@ -55,6 +55,13 @@ class Settings(DatabaseSettings):
     drain_seconds: float = Field(
         30, ge=0, title="Drain", description="seconds that work in hand gets when the service is told to stop"
     )
+    notice_seconds: float = Field(
+        0,
+        ge=0,
+        title="Notice",
+        description="seconds that a service which is told to stop goes on taking requests while /readyz says no: more"
+        " than a load balancer takes to see it",
+    )
     concurrency: int = Field(4, ge=1, title="Concurrency", description="rows worked on at once in each stage")
     event_reclaim_seconds: float = Field(
         60,

@@ -40,7 +40,7 @@ async def serve() -> None:
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, jobs, {"database": db.ping, "market": market.ping})
+        await app.run(settings, db, jobs, {"market": market.ping})
 
 
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:

@@ -36,7 +36,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
-        await app.run(settings, jobs, {"database": db.ping, "disk": vault.ping}, routes, [answer_problems])
+        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems])
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ async def serve() -> None:
             partial(notifier.calling.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, jobs, {"database": db.ping})
+        await app.run(settings, db, jobs, {})
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ async def serve() -> None:
             partial(app.repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, jobs, {"database": db.ping, "disk": vault.ping})
+        await app.run(settings, db, jobs, {"disk": vault.ping})
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ async def serve() -> None:
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, jobs, {"database": db.ping, "ipfs": ipfs.ping, "disk": vault.ping})
+        await app.run(settings, db, jobs, {"ipfs": ipfs.ping, "disk": vault.ping})
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ async def serve() -> None:
             partial(app.repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, jobs, {"database": db.ping, "ipfs": ipfs.ping, "disk": vault.ping})
+        await app.run(settings, db, jobs, {"ipfs": ipfs.ping, "disk": vault.ping})
 
 
 def main() -> None:

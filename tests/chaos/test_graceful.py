@@ -1,0 +1,286 @@
+"""Stopping, rolling restarts, and schemas that move on, with services as an operator runs them."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+
+import aiohttp
+import pytest
+from servers_services import Service, Services
+
+from roadvault_common import migrate as migrations
+from roadvault_common.db import Database
+from roadvault_stack import programs
+from roadvault_stack.ports import HOST, pick_free
+
+CLIENTS = 8
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+async def upload(http: aiohttp.ClientSession, url: str, content: bytes) -> int:
+    form = aiohttp.FormData()
+    form.add_field("filename", "a.mp4")
+    form.add_field("file", BytesIO(content), filename="a.mp4")
+    form.add_field("sha256", hashlib.sha256(content).hexdigest())
+    async with http.post(f"{url}/api/open/upload", data=form) as response:
+        assert response.status == 200, await response.text()
+        return int((await response.json())["result"]["fileID"])
+
+
+async def test_an_upload_in_hand_outlives_sigterm_and_no_new_one_is_taken(services: Services) -> None:
+    ingest = services("ingest")
+    await ingest.start()
+    going = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for number in range(20):
+            if number == 5:
+                going.set()
+            yield b"x" * 10_000
+            await asyncio.sleep(0.1)
+
+    form = aiohttp.FormData(default_to_multipart=True)
+    form.add_field("filename", "a.mp4")
+    form.add_field("file", slowly(), filename="a.mp4")
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
+        sending = group.create_task(_status(http, f"{ingest.url}/api/open/upload", form))
+        await going.wait()
+        ingest.terminate()
+        await asyncio.sleep(0.3)
+        assert await ingest.readiness() == 0
+        assert await sending == 200
+    code, seconds = await ingest.ended(10)
+    assert (code, seconds < 5) == (0, True)
+
+
+async def _status(http: aiohttp.ClientSession, url: str, form: aiohttp.FormData) -> int:
+    async with http.post(url, data=form) as response:
+        return response.status
+
+
+async def test_work_in_hand_is_handed_back_at_once(services: Services, db: Database, data_dir: Path) -> None:
+    folder_id = await _long_folder(db, data_dir)
+    packer = services("packer", drain_seconds=0.5)
+    await packer.start()
+    await _until(db, "SELECT 1 FROM folder_info WHERE pack_token IS NOT NULL")
+    packer.terminate()
+    code, seconds = await packer.ended(10)
+    assert (code, seconds < 5) == (0, True), packer.log.read_text()
+    row = await db.fetch_one(
+        "SELECT pack_attempts, pack_token, pack_due <= UTC_TIMESTAMP(6) AS due FROM folder_info WHERE folder_id = %s",
+        (folder_id,),
+    )
+    assert row == {"pack_attempts": 0, "pack_token": None, "due": 1}
+    assert list((data_dir / "archives").iterdir()) == []
+
+
+async def _long_folder(db: Database, data_dir: Path, size: int = 4 << 30) -> int:
+    """Close a folder of one long (and sparse) file, which takes a while to pack."""
+    path = data_dir / "received" / "00" / "long"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+    folder_id = await db.transact(
+        lambda tx: tx.insert(
+            "INSERT INTO folder_info (status, files, bytes, close_at, pack_due)"
+            " VALUES (1, 1, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+            (size,),
+        )
+    )
+    await db.execute(
+        "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
+        " VALUES ('a', '', %s, 'x', 'received/00/long', %s)",
+        (size, folder_id),
+    )
+    return folder_id
+
+
+HANGING = """
+import asyncio, signal, time
+from roadvault_common import app
+from roadvault_common.config import Settings
+from roadvault_common.db import Database
+
+def read_from_a_dead_disk():
+    print("hangs", flush=True)
+    time.sleep(600)
+
+async def job(closing):
+    await asyncio.to_thread(read_from_a_dead_disk)
+
+async def serve():
+    settings = Settings()
+    async with Database.open(settings.database_url) as db:
+        await app.run(settings, db, [job], {})
+
+app.main(serve)
+"""
+
+
+async def test_a_process_with_a_thread_that_hangs_leaves_by_force(database_url: str, redis_url: str) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANGING,
+        env={
+            "ROADVAULT_DATABASE_URL": database_url,
+            "ROADVAULT_REDIS_URL": redis_url,
+            "ROADVAULT_DRAIN_SECONDS": "0.5",
+        },
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    async with asyncio.timeout(20):
+        while b"hangs" not in await child.stdout.readline():
+            pass
+    child.terminate()
+    _, errors = await asyncio.wait_for(child.communicate(), 15)
+    assert child.returncode == 1
+    assert b"read_from_a_dead_disk" in errors
+
+
+async def _until(db: Database, sql: str) -> None:
+    async with asyncio.timeout(20):
+        while await db.fetch_one(sql) is None:
+            await asyncio.sleep(0.05)
+
+
+class Crowd:
+    """Clients that upload small files and ask where they stand, one request after another."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.results: Counter[str] = Counter()
+        self.file_ids: list[int] = []
+        self.over = asyncio.Event()
+
+    async def client(self) -> None:
+        async with aiohttp.ClientSession() as http:
+            while not self.over.is_set():
+                try:
+                    file_id = await upload(http, self._url, os.urandom(20_000))
+                    self.file_ids.append(file_id)
+                    async with http.get(f"{self._url}/api/open/file/{file_id}") as response:
+                        assert response.status == 200
+                    self.results["good"] += 1
+                except (aiohttp.ClientError, AssertionError) as error:
+                    self.results[f"{type(error).__name__} {error}"] += 1
+
+
+async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_request(
+    services: Services, db: Database
+) -> None:
+    ingests = [services("ingest", ingest_worker=f"ingest-{n}", notice_seconds=2) for n in (1, 2)]
+    for ingest in ingests:
+        await ingest.start()
+    (port,) = pick_free(1)
+    balancer = await asyncio.create_subprocess_exec(
+        programs.find("haproxy"), "-db", "-f", str(ROOT / "deploy" / "haproxy.cfg"),
+        env={
+            "ROADVAULT_HAPROXY_ADDRESS": f"{HOST}:{port}",
+            **{f"ROADVAULT_INGEST_{n}": ingest.url.removeprefix("http://") for n, ingest in enumerate(ingests, 1)},
+        },
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        await asyncio.sleep(1)
+        crowd = Crowd(f"http://{HOST}:{port}")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(crowd.client())
+            for _ in range(2):
+                for ingest in ingests:
+                    await asyncio.sleep(1)
+                    await _restart(ingest)
+            crowd.over.set()
+    finally:
+        balancer.terminate()
+        await balancer.wait()
+    assert set(crowd.results) == {"good"}, crowd.results
+    row = await db.fetch_one("SELECT COUNT(*) AS n FROM file_upload_info")
+    assert row == {"n": len(set(crowd.file_ids))}
+
+
+async def _restart(service: Service) -> None:
+    service.terminate()
+    code, _ = await service.ended(20)
+    assert code == 0, service.log.read_text()
+    await service.start()
+
+
+async def test_the_other_services_restart_under_load(services: Services, db: Database) -> None:
+    ingest = services("ingest", folder_files=20, folder_age_seconds=2)
+    others = [services(name) for name in ("packer", "pinner", "retriever", "notifier")]
+    for service in (ingest, *others):
+        await service.start()
+    crowd = Crowd(ingest.url)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(crowd.client())
+        for service in (*others, *others):
+            await _restart(service)
+        crowd.over.set()
+    assert set(crowd.results) == {"good"}, crowd.results
+    async with asyncio.timeout(30):
+        while (row := await db.fetch_one("SELECT COUNT(*) AS n FROM zip_ipfs_info WHERE cid IS NULL")) != {"n": 0} or (
+            await db.fetch_one("SELECT 1 FROM file_upload_info WHERE zip_id IS NULL")
+        ):
+            assert row is not None
+            await asyncio.sleep(0.2)
+    assert await db.fetch_one("SELECT 1 FROM folder_info WHERE pack_failed_at IS NOT NULL") is None
+
+
+def newer_schema(tmp_path: Path, name: str, sql: str) -> Path:
+    directory = tmp_path / "schema"
+    shutil.copytree(migrations.schema_dir(), directory)
+    (directory / f"{name}.sql").write_text(sql)
+    return directory
+
+
+async def test_a_schema_that_only_grew_serves_old_services(
+    services: Services, db: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest = services("ingest")
+    await ingest.start()
+    directory = newer_schema(tmp_path, "9999_more", "ALTER TABLE file_upload_info ADD COLUMN camera VARCHAR(50) NULL;")
+    monkeypatch.setattr(migrations, "schema_dir", lambda: directory)
+    crowd = Crowd(ingest.url)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(crowd.client())
+        await asyncio.sleep(0.5)
+        assert await asyncio.to_thread(migrations.migrate, database_url) == ["9999_more"]
+        await asyncio.sleep(0.5)
+        crowd.over.set()
+    assert set(crowd.results) == {"good"}, crowd.results
+    await _restart(ingest)
+    assert await db.fetch_one("SELECT camera FROM file_upload_info LIMIT 1") == {"camera": None}
+
+
+async def test_a_service_refuses_a_schema_that_it_does_not_know(
+    services: Services, db: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = newer_schema(tmp_path, "9999_contract_more", "ALTER TABLE download_info DROP COLUMN source;")
+    monkeypatch.setattr(migrations, "schema_dir", lambda: directory)
+    await asyncio.to_thread(migrations.migrate, database_url)
+    for name in ("ingest", "packer", "pinner", "retriever", "notifier"):
+        service = services(name)
+        await service.launch()
+        assert (await service.ended(20))[0] == 1
+        assert "9999_contract_more, which is newer: upgrade this service" in service.log.read_text()
+    await db.execute("DELETE FROM _yoyo_migration WHERE migration_id LIKE '9999%%' OR migration_id LIKE '0004%%'")
+    service = services("packer")
+    await service.launch()
+    assert (await service.ended(20))[0] == 1
+    log = service.log.read_text()
+    assert "the database lacks the migration 0004_restore: run `roadvault migrate`, then start again" in log
+    assert "Traceback" not in log
