@@ -13,4 +13,4 @@ COPY --from=build /opt/roadvault /opt/roadvault
 ENV PATH=/opt/roadvault/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The same user id as Kubo's in its own image: its filestore reads the archives that the packer writes.
 USER 1000:100
-CMD ["roadvault-admin", "--help"]
+CMD ["roadvault", "--help"]

@@ -13,6 +13,7 @@ from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_devnet.config import DevnetSettings
 from roadvault_ingest.config import IngestSettings
 from roadvault_notifier.config import NotifierSettings
+from roadvault_operator.config import OperatorSettings
 from roadvault_packer.config import PackerSettings
 from roadvault_pinner.config import PinnerSettings
 from roadvault_retriever.config import RetrieverSettings
@@ -26,6 +27,7 @@ _SERVICES: dict[str, type[BaseSettings]] = {
     "crust-orderer": OrdererSettings,
     "retriever": RetrieverSettings,
     "notifier": NotifierSettings,
+    "roadvault (the command line)": OperatorSettings,
     "devnet": DevnetSettings,
     "the local stack": StackSettings,
 }
@@ -34,7 +36,8 @@ _HEAD = """# Settings
 Every setting is an environment variable. This page is generated from the code by `setup/settings_page.py`; a test keeps
 it true. *Required* means that the service does not start without it; *secret* that it never shows in a log or an error.
 
-`roadvault-admin` reads `ROADVAULT_DATABASE_URL`, and for `archive-key` `ROADVAULT_MASTER_KEYS`.
+`ROADVAULT_DATABASE_URL` is all that most commands of `roadvault` need; `archive-key` and `verify` need
+`ROADVAULT_MASTER_KEYS`, too.
 """
 
 

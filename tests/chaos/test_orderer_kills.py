@@ -26,7 +26,6 @@ OFF_THE_PATH = {
     "Chain.balance",
     "Chain.ping",
     "OrdererStore.call_back",
-    "OrdererStore.mark_failed",
     "OrdererStore.note_expired",
     "OrdererStore.settle_void",
 }

@@ -68,10 +68,8 @@ async def test_what_does_not_parse_goes_to_the_dead_letters(bus: Bus, redis: Red
     assert (await redis.xpending("folder.sealed", "pinner"))["pending"] == 0
 
 
-async def test_entries_of_a_dead_consumer_are_reclaimed(
-    bus: Bus, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bus_module, "_RECLAIM_IDLE_MS", 10)
+async def test_entries_of_a_dead_consumer_are_reclaimed(bus: Bus, redis: Redis) -> None:
+    bus._reclaim_ms = 10
     await bus.emit(FolderSealed(zip_id=1))
     await redis.xgroup_create("folder.sealed", "pinner", id="0")
     assert await redis.xreadgroup("pinner", "dead", {"folder.sealed": ">"})
@@ -80,10 +78,8 @@ async def test_entries_of_a_dead_consumer_are_reclaimed(
     assert heard.events == [FolderSealed(zip_id=1)]
 
 
-async def test_an_event_whose_handler_met_trouble_comes_again(
-    bus: Bus, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bus_module, "_RECLAIM_IDLE_MS", 10)
+async def test_an_event_whose_handler_met_trouble_comes_again(bus: Bus, redis: Redis) -> None:
+    bus._reclaim_ms = 10
     closing, seen = asyncio.Event(), list[int]()
 
     async def handler(event: FolderSealed) -> None:

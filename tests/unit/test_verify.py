@@ -6,7 +6,7 @@ import os
 import pytest
 
 from roadvault_common.errors import IntegrityError
-from roadvault_pinner.verify import Member, MemberCheck
+from roadvault_common.verify import Member, MemberCheck
 
 SIZES = [10, 1, 0, 4096, 33, 7]
 HEAD = 32

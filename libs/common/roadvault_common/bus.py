@@ -143,7 +143,8 @@ class Bus:
             parsed = event.model_validate_json(fields.get(b"event", b""))
         except ValidationError as error:
             reason = f"does not parse: {error.error_count()} errors"
-            if await self.dead_letter(stream, reason, entry=entry.decode(), body=repr(fields)[:1000]):
+            body = fields.get(b"event", b"").decode(errors="replace")[:1000]
+            if await self.dead_letter(stream, reason, entry=entry.decode(), body=body):
                 await self._acknowledge(stream, entry)
             metrics.EVENTS.labels(stream, "dead_lettered").inc()
             return

@@ -22,7 +22,7 @@ def explain(error: ValidationError) -> str:
 
 
 class DatabaseSettings(BaseSettings):
-    """Where the database is; all that `roadvault-admin` needs for migrations."""
+    """Where the database is; all that `roadvault` needs for migrations."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=None, extra="ignore")
 

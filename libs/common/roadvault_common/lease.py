@@ -112,6 +112,17 @@ async def count_failed(db: Database, stage: Stage, most: int = 10_000) -> int:
     return await _count(db, stage, f"{stage.column('failed_at')} IS NOT NULL", most)
 
 
+async def failures(db: Database, stage: Stage, limit: int) -> list[Row]:
+    """Return `id`, `attempts`, `reason` and `failed_at` of rows that have failed for good, the latest first."""
+    columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))
+    failed_at = stage.column("failed_at")
+    return await db.fetch_all(
+        f"SELECT {stage.key} AS id, {columns} FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {failed_at} IS NOT NULL ORDER BY {failed_at} DESC LIMIT %s",
+        (limit,),
+    )
+
+
 async def _count(db: Database, stage: Stage, where: str, most: int) -> int:
     row = await db.fetch_one(
         f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM {stage.table} WHERE {where} LIMIT %s) AS some",  # noqa: S608
@@ -202,6 +213,20 @@ async def revive(tx: Transaction, stage: Stage, row_id: int) -> bool:
         (row_id,),
     )
     return row == 1
+
+
+async def hasten(tx: Transaction, stage: Stage, row_id: int) -> bool:
+    """Make a row that waits for a later time due now; False if it does not wait, or somebody works on it."""
+    due = stage.column("due")
+    row = await tx.fetch_one(
+        f"SELECT 1 FROM {stage.table} WHERE {stage.key} = %s AND {due} IS NOT NULL"  # noqa: S608
+        f" AND {stage.column('token')} IS NULL FOR UPDATE",
+        (row_id,),
+    )
+    if row is None:
+        return False
+    await tx.execute(f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s", (row_id,))  # noqa: S608
+    return True
 
 
 async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:

@@ -23,7 +23,7 @@ async def mirror(tx: Transaction, file_id: int, download_id: int, status: int) -
     )
 
 
-async def fail_request(tx: Transaction, download_id: int, reason: str) -> None:  # noqa: ARG001 - the stage wrote it
+async def fail_request(tx: Transaction, download_id: int) -> None:
     """Note that a request failed; the next one for the same file and URL is a new one."""
     await tx.execute(
         "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s", (REQUEST_FAILED, download_id)

@@ -14,11 +14,11 @@ from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import LeaseLost, Outage, PermanentError, TransientError, brief
 from roadvault_common.lease import Lease, Stage
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.repair import note_failed
 
 log = structlog.get_logger()
 
 Do = Callable[[Lease], Awaitable[Outcome]]
-OnFailed = Callable[[Transaction, int, str], Awaitable[None]]
 
 _AFTER_TROUBLE = 1.0
 """Seconds before a sweep looks again when the database is away or a due row waits for a slot."""
@@ -34,7 +34,7 @@ class Worker:
     """Does one stage's work on its rows, at most `concurrency` at once.
 
     `do` works on one row and returns its outcome. It may close the lease itself, in the transaction that writes its
-    results; otherwise the outcome is written here. `on_failed` writes what else a failure means, in that transaction.
+    results; otherwise the outcome is written here.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Worker:
         *,
         lease_seconds: float,
         concurrency: int,
-        on_failed: OnFailed | None = None,
     ) -> None:
         self.stage = stage
         self._do = do
@@ -55,7 +54,6 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)
-        self._on_failed = on_failed
         self._nudge = asyncio.Event()
 
     async def work(self, row_id: int) -> Outcome | None:
@@ -179,8 +177,8 @@ class Worker:
 
     async def _write(self, tx: Transaction, lease: Lease, outcome: Outcome) -> None:
         await leases.close(tx, lease, outcome)
-        if isinstance(outcome, Failed) and self._on_failed is not None:
-            await self._on_failed(tx, lease.row_id, outcome.reason)
+        if isinstance(outcome, Failed):
+            await note_failed(tx, self.stage, lease.row_id)
 
     async def _last_reason(self, lease: Lease) -> str:
         row = await leases.failure(self._db, self.stage, lease.row_id)

@@ -102,7 +102,7 @@ class Environments:
         )
 
     def migration(self) -> dict[str, str]:
-        """Return what `roadvault-admin migrate` gets."""
+        """Return what `roadvault migrate` gets."""
         return _prefixed({"DATABASE_URL": self._values["DATABASE_URL"]})
 
     def everything(self) -> dict[str, str]:

@@ -102,7 +102,7 @@ class Stack:
             processes.stop(leftovers, self.layout.root)
 
     def _migrate(self, plan: Plan) -> None:
-        script = Path(sys.executable).with_name("roadvault-admin")
+        script = Path(sys.executable).with_name("roadvault")
         done = subprocess.run(  # noqa: S603 - our own program
             [str(script), "migrate"],
             env={"PATH": os.environ.get("PATH", os.defpath), **plan.environments.migration()},

@@ -70,7 +70,6 @@ class Orderer:
             bus,
             lease_seconds=settings.lease_seconds,
             concurrency=1,
-            on_failed=self._store.mark_failed,
         )
 
     async def _attend(self, lease: Lease) -> Outcome:

@@ -9,8 +9,8 @@ from roadvault_common.lease import Lease
 from roadvault_common.outcome import Done
 from roadvault_crust_orderer.market import FileInfo, Included, Signed
 
-ORDERED, ORDER_FAILED, LIVE, EXPIRED = 1, 2, 3, 4
-"""`zip_ipfs_info.status`."""
+ORDERED, LIVE, EXPIRED = 1, 3, 4
+"""`zip_ipfs_info.status`; `roadvault_common.repair` writes 2, order failed."""
 BOUGHT, REFUSED, NEVER_INCLUDED = 1, 2, 3
 """`order_info.status`."""
 
@@ -207,10 +207,3 @@ class OrdererStore:
             (height, most),
         )
         return int(row["n"]) if row else 0
-
-    async def mark_failed(self, tx: Transaction, zip_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
-        """Note on the archive that its order needs a person; what is live stays live."""
-        await tx.execute(
-            "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s) WHERE zip_id = %s",
-            (LIVE, ORDER_FAILED, zip_id),
-        )

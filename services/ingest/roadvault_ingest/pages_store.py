@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from roadvault_common import lease as leases
+from roadvault_common import repair
 from roadvault_common.db import Database, Row
-from roadvault_common.lease import CALLBACK, FETCH, ORDER, PACK, STAGES, Stage
+from roadvault_common.lease import STAGES, Stage
 
 PAGE = 50
 _SHOWN_FAILURES = 5
@@ -20,13 +21,6 @@ _ARCHIVES = (
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
     " COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
 )
-_STATUS_AFTER_RETRY = {
-    PACK.name: "UPDATE folder_info SET status = 1 WHERE folder_id = %s AND status = 3",
-    ORDER.name: "UPDATE zip_ipfs_info SET status = 0 WHERE zip_id = %s AND status = 2",
-    FETCH.name: "UPDATE download_info SET status = 0 WHERE download_id = %s AND status = 3",
-    CALLBACK.name: "UPDATE download_info SET status = 1 WHERE download_id = %s AND status = 3",
-}
-"""What the status says again once a failed stage was given a new start."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +79,7 @@ class PagesStore:
         return [found for stage in STAGES if (found := await self._failures(stage)).count]
 
     async def _failures(self, stage: Stage) -> Failures:
-        failed_at = stage.column("failed_at")
-        rows = await self._db.fetch_all(
-            f"SELECT {stage.key} AS id, {stage.column('reason')} AS reason, {failed_at} AS failed_at"  # noqa: S608
-            f" FROM {stage.table} WHERE {failed_at} IS NOT NULL ORDER BY {failed_at} DESC LIMIT %s",
-            (_SHOWN_FAILURES,),
-        )
+        rows = await leases.failures(self._db, stage, _SHOWN_FAILURES)
         return Failures(stage, await leases.count_failed(self._db, stage) if rows else 0, rows)
 
     async def waiting(self, days: float) -> list[Row]:
@@ -108,8 +97,4 @@ class PagesStore:
 
     async def retry(self, stage: Stage, row_id: int) -> bool:
         """Give a failed row a new start; False if it has not failed."""
-        async with self._db.transaction() as tx:
-            revived = await leases.revive(tx, stage, row_id)
-            if revived and stage.name in _STATUS_AFTER_RETRY:
-                await tx.execute(_STATUS_AFTER_RETRY[stage.name], (row_id,))
-            return revived
+        return await repair.retry(self._db, stage, row_id)

@@ -167,9 +167,9 @@ class Ingest:
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""
-        for placed in await self._store.close_aged_folders():
-            log.info("folder closed by age", folder_id=placed.folder_id)
-            await self._bus.emit(FileReceived(file_id=placed.file_id, folder_id=placed.folder_id))
+        for closed in await self._store.close_aged_folders():
+            log.info("folder closed by age", folder_id=closed.folder_id)
+            await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id))
 
     async def sweep_orphans(self) -> None:
         """Remove uploads that no row names: those cut short by a crash."""

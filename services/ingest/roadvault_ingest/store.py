@@ -4,12 +4,12 @@ import hashlib
 from dataclasses import dataclass
 
 from roadvault_common.db import Database, Row, Transaction, duplicate_key
+from roadvault_common.folders import CLOSE, Closed, close_folder
 from roadvault_common.mirror import named_paths
 from roadvault_ingest.receive import Received
 
 UNPACKED = (0, 1, 3)
 """Folder states whose files still have to be packed: open, closed, packing failed."""
-_CLOSE = "status = 1, open_slot = NULL, closed_at = UTC_TIMESTAMP(6), pack_due = UTC_TIMESTAMP(6)"
 _SLOT_TRIES = 5
 
 
@@ -61,7 +61,7 @@ class IngestStore:
             folder["bytes"] + received.size > limits.bytes or folder["files"] + 1 > limits.files
         ):
             closed = folder["folder_id"]
-            await tx.execute(f"UPDATE folder_info SET {_CLOSE} WHERE folder_id = %s", (closed,))  # noqa: S608
+            await tx.execute(f"UPDATE folder_info SET {CLOSE} WHERE folder_id = %s", (closed,))  # noqa: S608
             folder = None
         if folder is None:
             folder_id = await self._open(tx, slot, limits)
@@ -71,7 +71,7 @@ class IngestStore:
         file_id = await self._insert_file(tx, folder_id, received)
         full = files >= limits.files or filled >= limits.bytes
         await tx.execute(
-            f"UPDATE folder_info SET files = %s, bytes = %s {', ' + _CLOSE if full else ''} WHERE folder_id = %s",  # noqa: S608
+            f"UPDATE folder_info SET files = %s, bytes = %s {', ' + CLOSE if full else ''} WHERE folder_id = %s",  # noqa: S608
             (files, filled, folder_id),
         )
         return Placed(file_id, folder_id, folder_id if full and closed is None else closed)
@@ -102,26 +102,13 @@ class IngestStore:
         row = await self._db.transact(lambda tx: tx.fetch_one(select, (path,)))
         return Placed(**row) if row else None
 
-    async def close_aged_folders(self) -> list[Placed]:
-        """Close open folders past their age; return them, each with its last file."""
+    async def close_aged_folders(self) -> list[Closed]:
+        """Close open folders past their age; return them."""
         rows = await self._db.fetch_all(
             "SELECT folder_id FROM folder_info WHERE status = 0 AND close_at <= UTC_TIMESTAMP(6)"
             " ORDER BY close_at LIMIT 1000"
         )
-        return [placed for row in rows if (placed := await self.close_folder(row["folder_id"]))]
-
-    async def close_folder(self, folder_id: int) -> Placed | None:
-        """Close a folder that is still open; None if it was not."""
-        changed = await self._db.execute(
-            f"UPDATE folder_info SET {_CLOSE} WHERE folder_id = %s AND status = 0",  # noqa: S608 - a constant
-            (folder_id,),
-        )
-        if not changed:
-            return None
-        last = await self._db.fetch_one(
-            "SELECT file_id FROM file_upload_info WHERE folder_id = %s ORDER BY file_id DESC LIMIT 1", (folder_id,)
-        )
-        return Placed(last["file_id"] if last else 0, folder_id, folder_id)
+        return [closed for row in rows if (closed := await close_folder(self._db, row["folder_id"]))]
 
     async def unpacked_bytes(self) -> int:
         """Return the bytes of all files that still have to be packed."""

@@ -6,7 +6,6 @@ from roadvault_common.bus import Bus
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, Lease
 from roadvault_common.links import Links
-from roadvault_common.mirror import fail_request
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.stage import Worker
 from roadvault_notifier.config import NotifierSettings
@@ -31,7 +30,6 @@ class Notifier:
             bus,
             lease_seconds=settings.lease_seconds,
             concurrency=settings.concurrency,
-            on_failed=fail_request,
         )
 
     async def _call_back(self, lease: Lease) -> Outcome:

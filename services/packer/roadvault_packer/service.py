@@ -37,7 +37,6 @@ class Packer:
             bus,
             lease_seconds=settings.lease_seconds,
             concurrency=settings.concurrency,
-            on_failed=self._store.mark_failed,
         )
 
     async def _pack(self, lease: Lease) -> Outcome:

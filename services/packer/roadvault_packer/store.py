@@ -76,10 +76,6 @@ class PackerStore:
             (folder_id, sealed.name, sealed.path, sealed.wrapped_key, sealed.iv, packed.size, len(packed.offsets)),
         )
 
-    async def mark_failed(self, tx: Transaction, folder_id: int, reason: str) -> None:  # noqa: ARG002 - on the row
-        """Note on the folder that it could not be packed."""
-        await tx.execute("UPDATE folder_info SET status = 3 WHERE folder_id = %s", (folder_id,))
-
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the local copy of an archive."""
         return await named_paths(self._db, "zip_ipfs_info", paths)

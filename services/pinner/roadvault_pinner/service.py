@@ -15,10 +15,10 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.stage import Worker
 from roadvault_common.vault import Vault
+from roadvault_common.verify import VerifiedStream
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.shared_run import SharedRun
 from roadvault_pinner.store import Archive, PinnerStore
-from roadvault_pinner.verify import VerifiedStream
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
 from roadvault_common.lease import Lease
 from roadvault_common.outcome import Done
-from roadvault_pinner.verify import Member
+from roadvault_common.verify import Member
 
 
 @dataclass(frozen=True)

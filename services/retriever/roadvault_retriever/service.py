@@ -15,7 +15,6 @@ from roadvault_common.events import FileExtracted
 from roadvault_common.gateway import Gateway
 from roadvault_common.lease import EXPIRE, FETCH, Lease
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.mirror import fail_request
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.stage import Worker
 from roadvault_common.vault import DOWNLOADS, Vault
@@ -56,7 +55,6 @@ class Retriever:
             bus,
             lease_seconds=seconds,
             concurrency=at_once,
-            on_failed=fail_request,
         )
         self.expiring = Worker(EXPIRE, self._expire, db, bus, lease_seconds=seconds, concurrency=at_once)
 

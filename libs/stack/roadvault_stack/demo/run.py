@@ -144,7 +144,7 @@ class Demo:
         self._console.print(f"archive {zip_id}: opened with openssl and 7z: {len(hashes)} files, all as uploaded")
 
     def _key_commands(self, zip_id: int) -> list[str]:
-        admin = [str(Path(sys.executable).with_name("roadvault-admin")), "archive-key", str(zip_id)]
+        admin = [str(Path(sys.executable).with_name("roadvault")), "archive-key", str(zip_id)]
         environment = {"PATH": os.environ.get("PATH", os.defpath), **self._environments.everything()}
         return _run(admin, self._scratch, environment).splitlines()
 

@@ -23,20 +23,25 @@ class Member:
     sha256: str
 
 
-class MemberCheck:
-    """Takes an archive's plaintext piece by piece and checks each member as it passes."""
+def refuse(member: Member) -> None:
+    """Raise IntegrityError: the member is not what its row says."""
+    raise IntegrityError(f"file {member.file_id} in the archive does not have the SHA-256 of its row")
 
-    def __init__(self, members: Sequence[Member]) -> None:
+
+class MemberCheck:
+    """Takes an archive's plaintext piece by piece and checks each member as it passes.
+
+    `damaged` is told of each that is not what its row says; by default the first one raises IntegrityError.
+    """
+
+    def __init__(self, members: Sequence[Member], damaged: Callable[[Member], None] = refuse) -> None:
+        self._damaged = damaged
         self._waiting = sorted(members, key=lambda member: member.offset, reverse=True)
         self._position = 0
         self._hash = hashlib.sha256()
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece.
-
-        Raises:
-            IntegrityError: A member that ends in it is not what its row says.
-        """
+        """Take the next piece, and check the members that end in it."""
         view, start = memoryview(data), self._position
         self._position += len(data)
         while self._waiting:
@@ -57,7 +62,7 @@ class MemberCheck:
 
     def _end_of(self, member: Member) -> None:
         if self._hash.hexdigest() != member.sha256:
-            raise IntegrityError(f"file {member.file_id} in the archive does not have the SHA-256 of its row")
+            self._damaged(member)
         self._waiting.pop()
         self._hash = hashlib.sha256()
 

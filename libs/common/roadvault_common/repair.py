@@ -1,0 +1,74 @@
+"""What a failure means for a row besides its stage's columns, and how a person gives it a new start or gives it up.
+
+The stages' workers, the back-office and the command line all go through here.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from roadvault_common import lease as leases
+from roadvault_common.db import Database, Transaction
+from roadvault_common.lease import CALLBACK, FETCH, ORDER, PACK, Stage
+from roadvault_common.mirror import fail_request
+from roadvault_common.outcome import Failed
+
+_SECONDS = 60
+"""The lease under which a row is given up."""
+
+
+async def _fail_folder(tx: Transaction, folder_id: int) -> None:
+    await tx.execute("UPDATE folder_info SET status = 3 WHERE folder_id = %s", (folder_id,))
+
+
+async def _fail_order(tx: Transaction, zip_id: int) -> None:
+    # What is live stays live.
+    await tx.execute("UPDATE zip_ipfs_info SET status = 2 WHERE zip_id = %s AND status <> 3", (zip_id,))
+
+
+_ON_FAILED: dict[str, Callable[[Transaction, int], Awaitable[None]]] = {
+    PACK.name: _fail_folder,
+    ORDER.name: _fail_order,
+    FETCH.name: fail_request,
+    CALLBACK.name: fail_request,
+}
+_STATUS_AFTER_RETRY = {
+    PACK.name: "UPDATE folder_info SET status = 1 WHERE folder_id = %s AND status = 3",
+    ORDER.name: "UPDATE zip_ipfs_info SET status = 0 WHERE zip_id = %s AND status = 2",
+    FETCH.name: "UPDATE download_info SET status = 0 WHERE download_id = %s AND status = 3",
+    CALLBACK.name: "UPDATE download_info SET status = 1 WHERE download_id = %s AND status = 3",
+}
+"""What the status says again once a failed stage was given a new start."""
+
+
+async def note_failed(tx: Transaction, stage: Stage, row_id: int) -> None:
+    """Write what else it means that a stage has failed on a row, in the transaction that says so."""
+    if stage.name in _ON_FAILED:
+        await _ON_FAILED[stage.name](tx, row_id)
+
+
+async def retry(db: Database, stage: Stage, row_id: int) -> bool:
+    """Give a failed row a new start; False if it has not failed."""
+
+    async def write(tx: Transaction) -> bool:
+        revived = await leases.revive(tx, stage, row_id)
+        if revived and stage.name in _STATUS_AFTER_RETRY:
+            await tx.execute(_STATUS_AFTER_RETRY[stage.name], (row_id,))
+        return revived
+
+    return await db.transact(write)
+
+
+async def give_up(db: Database, stage: Stage, row_id: int, reason: str) -> bool:
+    """Take a row that waits out of its stage, as failed for `reason`; False if it does not wait, or is worked on."""
+    if not await db.transact(lambda tx: leases.hasten(tx, stage, row_id)):
+        return False
+    lease = await leases.claim(db, stage, row_id, _SECONDS)
+    if lease is None:
+        return False
+    taken = lease
+
+    async def write(tx: Transaction) -> None:
+        await leases.close(tx, taken, Failed(reason))
+        await note_failed(tx, stage, row_id)
+
+    await db.transact(write)
+    return True

@@ -1,0 +1,1 @@
+"""RoadVault: the operator's command line."""

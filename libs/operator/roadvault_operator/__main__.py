@@ -1,0 +1,35 @@
+"""`roadvault`: what an operator sees and mends from outside, by the functions that the services use themselves."""
+
+import sys
+
+from pydantic import ValidationError
+
+from roadvault_common.config import explain
+from roadvault_common.errors import RoadVaultError, brief
+from roadvault_operator import keys, letters, look, mend, verify
+from roadvault_operator.shell import app
+
+app.command()(look.status)
+app.command()(look.failed)
+app.command()(mend.retry)
+app.command()(mend.give_up)
+app.command()(mend.seal)
+app.command()(letters.dead_letters)
+app.command()(verify.verify)
+app.command()(keys.migrate)
+app.command()(keys.archive_key)
+app.command()(keys.new_master_key)
+
+
+def main() -> None:
+    """Run a command (console script `roadvault`); an error is one line on stderr and exit code 1."""
+    try:
+        app()
+    except ValidationError as error:
+        sys.exit(f"roadvault: {explain(error)}")
+    except RoadVaultError as error:
+        sys.exit(f"roadvault: {brief(error)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`roadvault retry`, `give-up` and `seal`: what a person decides."""
+
+from typing import Annotated
+
+import typer
+from rich.progress import track
+
+from roadvault_common import repair
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.errors import PermanentError, SettingsError
+from roadvault_common.events import FileReceived
+from roadvault_common.folders import Closed, close_folder
+from roadvault_common.lease import failures
+from roadvault_operator.config import OperatorSettings
+from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named
+
+_AT_ONCE = 1000
+"""Failed rows that are read at a time."""
+
+StageName = Annotated[str, typer.Argument(help=STAGE_HELP)]
+
+
+@blocking
+async def retry(
+    stage: StageName,
+    row_id: Annotated[int | None, typer.Argument(help="the row's id")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every row that has failed in this stage")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Give what has failed a new start."""
+    one = stage_named(stage)
+    if (row_id is None) != everything:
+        raise SettingsError("name a row's id, or --all")
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        if row_id is not None:
+            if not await repair.retry(db, one, row_id):
+                raise PermanentError(f"{one.name} {row_id} has not failed; nothing was changed")
+            say(f"{one.name} {row_id} is due again")
+            return
+        count = 0
+        while rows := await failures(db, one, _AT_ONCE):
+            for row in track(rows, f"retrying {one.name}", console=console, transient=True):
+                count += await repair.retry(db, one, row["id"])
+    say(f"{count} rows of {one.name} are due again")
+
+
+@blocking
+async def give_up(
+    stage: StageName,
+    row_id: Annotated[int, typer.Argument(help="the row's id")],
+    reason: Annotated[str, typer.Option(help="what to write on the row")],
+) -> None:
+    """Take a row that is tried again and again out of its stage, as failed."""
+    one = stage_named(stage)
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        if not await repair.give_up(db, one, row_id, f"given up by the operator: {reason}"):
+            raise PermanentError(
+                f"{one.name} {row_id} waits for nothing, or is worked on right now; nothing was changed"
+            )
+    say(f"{one.name} {row_id} has failed: given up by the operator: {reason}")
+
+
+@blocking
+async def seal(
+    folder: Annotated[int | None, typer.Option(help="the folder's id")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every folder that is open")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Close open folders now, however little is in them, so that they are packed."""
+    if (folder is None) != everything:
+        raise SettingsError("name a folder with --folder, or --all")
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        rows = await db.fetch_all("SELECT folder_id FROM folder_info WHERE status = 0")
+        wanted = [row["folder_id"] for row in rows] if folder is None else [folder]
+        closed = [done for folder_id in wanted if (done := await close_folder(db, folder_id))]
+    if folder is not None and not closed:
+        raise PermanentError(f"folder {folder} is not open; nothing was changed")
+    await _ring(closed)
+    say(f"closed: {', '.join(str(one.folder_id) for one in closed) or 'no folder was open'}")
+
+
+async def _ring(closed: list[Closed]) -> None:
+    """Tell packer, if Redis is known; its sweep finds the folders in any case."""
+    url = OperatorSettings().redis_url
+    if url is None:
+        return
+    async with Bus.open(url, "operator") as bus:
+        for one in closed:
+            await bus.emit(FileReceived(file_id=one.file_id, folder_id=one.folder_id))

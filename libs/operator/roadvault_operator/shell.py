@@ -1,0 +1,70 @@
+"""What every command has in common: the application, the console, connections, the stages by name."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from roadvault_common.errors import SettingsError
+from roadvault_common.lease import STAGES, Stage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(highlight=False)
+
+_STAGE_NAMES = ", ".join(stage.name for stage in STAGES)
+STAGE_HELP = f"one of {_STAGE_NAMES}"
+
+
+@app.callback()
+def _about() -> None:
+    """RoadVault, for its operator: look, retry, verify. Settings are the services' own ROADVAULT_ variables."""
+
+
+def blocking(command: Callable[P, Coroutine[object, object, T]]) -> Callable[P, T]:
+    """Run an async command to its end."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return asyncio.run(_as_coroutine(command, *args, **kwargs))
+
+    return run
+
+
+async def _as_coroutine(command: Callable[P, Coroutine[object, object, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await command(*args, **kwargs)
+
+
+def stage_named(name: str) -> Stage:
+    """Return the stage of that name.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise SettingsError(f"there is no stage {name!r}; the stages are {_STAGE_NAMES}")
+
+
+def say(text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; nothing where there are no rows."""
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(table)

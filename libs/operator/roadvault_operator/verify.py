@@ -1,0 +1,184 @@
+"""`roadvault verify`: reads archives and uploads again, and compares every file with its SHA-256."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from roadvault_common.config import KeySettings
+from roadvault_common.crypto import MasterKeys
+from roadvault_common.db import Database, Row
+from roadvault_common.errors import PermanentError, RoadVaultError, SettingsError, brief
+from roadvault_common.gateway import Gateway
+from roadvault_common.vault import Vault
+from roadvault_common.verify import READ_BYTES, Member, MemberCheck
+from roadvault_operator.config import OperatorSettings
+from roadvault_operator.shell import blocking, console, say
+
+_STALL_SECONDS = 60
+_NO_DATA_DIR = "ROADVAULT_DATA_DIR is not set: local copies can't be read"
+_AT_ONCE = 500
+"""Rows that are read at a time."""
+_ARCHIVES = "SELECT zip_id, path, `key`, iv, size, cid FROM zip_ipfs_info WHERE zip_id > %s ORDER BY zip_id LIMIT %s"
+_UPLOADS = (
+    "SELECT file_id, path, size, sha256 FROM file_upload_info WHERE file_id > %s AND path IS NOT NULL"
+    " ORDER BY file_id LIMIT %s"
+)
+
+
+class From(StrEnum):
+    """Where archives are read."""
+
+    DISK = "disk"
+    NETWORK = "network"
+
+
+class Verifier:
+    """Re-reads what rows name, and collects what is wrong."""
+
+    def __init__(self, db: Database, vault: Vault | None, gateway: Gateway | None, progress: Progress) -> None:
+        """Read archives through the gateway if there is one, else below the vault."""
+        self._db = db
+        self._vault = vault
+        self._gateway = gateway
+        self._progress = progress
+        self.checked = self.skipped = 0
+        self.wrong: list[str] = []
+
+    async def archive(self, archive: Row, keys: MasterKeys) -> None:
+        """Read one archive, decrypt it, and compare each of its files."""
+        name = f"archive {archive['zip_id']}"
+        pieces = self._pieces(archive)
+        if pieces is None:
+            self.skipped += 1
+            return
+        rows = await self._db.fetch_all(
+            "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s",
+            (archive["zip_id"],),
+        )
+        damaged: list[Member] = []
+        check = MemberCheck([Member(**row) for row in rows], damaged.append)
+        cipher, length = keys.unwrap(archive["key"], archive["iv"]).stream(), 0
+        task = self._progress.add_task(name, total=archive["size"])
+
+        def feed(piece: bytes) -> None:
+            check.feed(cipher.update(piece))
+
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    length += len(piece)
+                    await asyncio.to_thread(feed, piece)
+                    self._progress.advance(task, len(piece))
+            check.finish()
+            if length != archive["size"]:
+                self.wrong.append(f"{name}: {length} bytes came, its row says {archive['size']}")
+        except (RoadVaultError, OSError) as error:
+            self.wrong.append(f"{name}: {brief(error)}")
+        self.wrong += [f"{name}: file {member.file_id} does not have its SHA-256" for member in damaged]
+        self._progress.remove_task(task)
+        self.checked += 1
+
+    def _pieces(self, archive: Row) -> AsyncGenerator[bytes, None] | None:
+        """Return the archive's bytes, or None if it has no copy there (any more, or yet)."""
+        if self._gateway is not None:
+            return None if archive["cid"] is None else self._gateway.read(archive["cid"], 0, archive["size"])
+        if self._vault is None or archive["path"] is None:
+            return None
+        return _read(self._vault.path(archive["path"]))
+
+    async def upload(self, file: Row) -> None:
+        """Read one upload that is still kept, and compare it."""
+        if self._vault is None:
+            raise SettingsError(_NO_DATA_DIR)
+        name = f"upload of file {file['file_id']}"
+        digest = hashlib.sha256()
+        task = self._progress.add_task(name, total=file["size"])
+        try:
+            async for piece in _read(self._vault.path(file["path"])):
+                await asyncio.to_thread(digest.update, piece)
+                self._progress.advance(task, len(piece))
+            if digest.hexdigest() != file["sha256"]:
+                self.wrong.append(f"{name}: it does not have its SHA-256")
+        except OSError as error:
+            self.wrong.append(f"{name}: {brief(error)}")
+        self._progress.remove_task(task)
+        self.checked += 1
+
+
+@blocking
+async def verify(
+    zip_ids: Annotated[list[int] | None, typer.Argument(help="archives, by their ids")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every archive")] = False,  # noqa: FBT002 - typer
+    source: Annotated[From, typer.Option("--from", help="the local copies, or the network by CID")] = From.DISK,
+    uploads: Annotated[bool, typer.Option("--uploads", help="uploads that are still kept, too")] = False,  # noqa: FBT002
+) -> None:
+    """Re-hash archives, file by file, and report what is damaged. Changes nothing."""
+    if not (zip_ids or everything or uploads):
+        raise SettingsError("name archives, or --all, or --uploads")
+    settings = OperatorSettings()
+    if settings.data_dir is None and (uploads or source is From.DISK):
+        raise SettingsError(_NO_DATA_DIR)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.database_url, size=2))
+        gateway = None
+        if source is From.NETWORK:
+            gateway = await stack.enter_async_context(Gateway.open(settings.ipfs_gateway_url, _STALL_SECONDS))
+        vault = None if settings.data_dir is None else Vault(settings.data_dir)
+        verifier = Verifier(db, vault, gateway, stack.enter_context(_bars()))
+        if zip_ids or everything:
+            keys = MasterKeys(KeySettings().master_keys)
+            async for archive in _archives(db, zip_ids):
+                await verifier.archive(archive, keys)
+        if uploads:
+            async for file in _rows(db, _UPLOADS, "file_id"):
+                await verifier.upload(file)
+    for line in verifier.wrong:
+        say(line)
+    say(f"{verifier.checked} checked, {verifier.skipped} have no copy there, {len(verifier.wrong)} things are wrong")
+    if verifier.wrong:
+        raise typer.Exit(1)
+
+
+async def _archives(db: Database, zip_ids: list[int] | None) -> AsyncGenerator[Row, None]:
+    if not zip_ids:
+        async for row in _rows(db, _ARCHIVES, "zip_id"):
+            yield row
+        return
+    for zip_id in zip_ids:
+        rows = await db.fetch_all(_ARCHIVES, (zip_id - 1, 1))
+        if not rows or rows[0]["zip_id"] != zip_id:
+            raise PermanentError(f"there is no archive {zip_id}")
+        yield rows[0]
+
+
+async def _rows(db: Database, sql: str, key: str) -> AsyncGenerator[Row, None]:
+    """Yield all rows of a query that is paged by its key."""
+    last = 0
+    while rows := await db.fetch_all(sql, (last, _AT_ONCE)):
+        for row in rows:
+            yield row
+        last = rows[-1][key]
+
+
+async def _read(path: Path) -> AsyncGenerator[bytes, None]:
+    with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+        while piece := await asyncio.to_thread(file.read, READ_BYTES):
+            yield piece
+
+
+def _bars() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
