@@ -26,6 +26,8 @@ class Service:
         self.log = log
         self.url = f"http://{HOST}:{environment['ROADVAULT_HTTP_PORT']}"
         self.process: asyncio.subprocess.Process | None = None
+        self.under: list[str] = []
+        """A command that runs the service, such as a tracer."""
 
     async def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -40,6 +42,7 @@ class Service:
         """Start it without waiting."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *self.under,
                 str(Path(sys.executable).with_name(f"roadvault-{self.name}")),
                 env={"PATH": os.environ["PATH"], **self.environment},
                 stdout=log,

@@ -55,7 +55,7 @@ class Receiver:
         if mood == "errs":
             return web.Response(status=500)
         if mood == "drips":
-            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            response = web.StreamResponse(status=500, headers={"Content-Type": "text/plain"})
             await response.prepare(request)
             with suppress(ConnectionError):
                 for _ in range(120):

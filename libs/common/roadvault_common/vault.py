@@ -43,10 +43,14 @@ class Vault:
             SettingsError: They are not.
         """
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             for name in (RECEIVED, ARCHIVES, DOWNLOADS):
-                (self.root / name).mkdir(parents=True, exist_ok=True)
+                (self.root / name).mkdir(exist_ok=True)
             for number in range(FANOUT):
                 (self.root / RECEIVED / f"{number:02x}").mkdir(exist_ok=True)
+            # Also where another process made them just now: what it has not synced yet is not to be relied on.
+            for directory in (self.root / RECEIVED, self.root, self.root.parent):
+                sync_directory(directory)
         except OSError as error:
             raise SettingsError(f"ROADVAULT_DATA_DIR can't be used: {error}") from error
         devices = {(self.root / name).stat().st_dev for name in (RECEIVED, ARCHIVES, DOWNLOADS)}
@@ -70,6 +74,12 @@ class Vault:
             await asyncio.to_thread(os.listdir, self.root)
         except OSError as error:
             raise DiskFull(f"the data directory can't be read: {error}") from error
+
+    def make_directory(self, relative: str) -> None:
+        """Make a directory, durably, unless it is there; its parent must be."""
+        path = self.path(relative)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
 
     def free_bytes(self) -> int:
         """Return the room left for an unprivileged writer."""

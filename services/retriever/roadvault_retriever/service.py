@@ -62,9 +62,9 @@ class Retriever:
         wanted = await self._store.wanted(lease.row_id)
         await self._make_room(wanted.size)
         await self._store.note_begun(wanted)
-        path = f"{DOWNLOADS}/{lease.row_id}/{lease.token}"
-        target = self._vault.path(path)
-        await asyncio.to_thread(target.parent.mkdir, exist_ok=True)
+        directory = f"{DOWNLOADS}/{lease.row_id}"
+        path = f"{directory}/{lease.token}"
+        await asyncio.to_thread(self._vault.make_directory, directory)
         source = await self._from_first_source(wanted, path, lease)
         if source is None:
             return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")

@@ -1,0 +1,144 @@
+"""What was promised outlives a power cut: the system calls of the real services, recorded and checked by a program.
+
+Each rule is also broken on purpose, in the recorded trace itself, to see that the check would find it.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from chaos.syscalls import TRACED, Call, lost, parse
+from chaos.test_graceful import upload
+from servers_process import Running
+from servers_services import Service, Services
+
+from roadvault_common.db import Database, Row
+from roadvault_stack.mariadb import MariaDB
+from roadvault_stack.ports import pick_free
+
+SIZES = (1, 100_000, 5_000_000, 5_000_000)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+def traced(service: Service, trace: Path) -> Service:
+    service.under = ["strace", "-f", "-y", "-s", "3000", "-e", f"trace={TRACED}", "-o", str(trace)]
+    return service
+
+
+async def stopped(service: Service) -> None:
+    """Stop the service itself: a signal for strace would only detach it."""
+    assert service.process is not None
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    for pid in (await asyncio.to_thread(children.read_text)).split():
+        os.kill(int(pid), 15)
+    await service.ended(20)
+
+
+async def until(db: Database, sql: str) -> Row:
+    async with asyncio.timeout(40):
+        while (row := await db.fetch_one(sql)) is None:
+            await asyncio.sleep(0.1)
+    return row
+
+
+def answer_with(file_id: int) -> str:
+    """Return what a trace shows of the answer that gives a fileID away."""
+    return f'\\"fileID\\": {file_id}}}'
+
+
+def broken(calls: list[Call], drop: Callable[[Call], bool]) -> list[Call]:
+    """The trace, had some calls not been made."""
+    return [call for call in calls if not drop(call)]
+
+
+@pytest.mark.timeout(180)
+async def test_files_and_rows_are_durable_before_they_are_promised(
+    services: Services, db: Database, data_dir: Path, tmp_path: Path
+) -> None:
+    traces = {name: tmp_path / f"{name}.strace" for name in ("ingest", "packer", "retriever")}
+    (data_dir / "received").rmdir()  # as on the first start: the directories are made, and have to last, too
+    ingest = traced(services("ingest", folder_files=len(SIZES)), traces["ingest"])
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+        one_by_one = [await upload(http, ingest.url, os.urandom(size)) for size in SIZES[:2]]
+        at_once = await asyncio.gather(*(upload(http, ingest.url, os.urandom(size)) for size in SIZES[2:]))
+        file_ids = [*one_by_one, *at_once]
+        packer = traced(services("packer"), traces["packer"])
+        await packer.start()
+        archive = await until(db, "SELECT path FROM zip_ipfs_info")
+        retriever = traced(services("retriever"), traces["retriever"])
+        await retriever.start()
+        body = {"fileID": file_ids[0], "cbUrl": "http://127.0.0.1:9/"}
+        async with http.post(f"{ingest.url}/api/open/downFile", json=body) as response:
+            assert response.status == 200
+        extraction = await until(db, "SELECT path FROM download_info WHERE path IS NOT NULL")
+    for service in (ingest, packer, retriever):
+        await stopped(service)
+    calls = {name: parse(trace.read_text()) for name, trace in traces.items()}
+    rows = await db.fetch_all("SELECT file_id, path FROM file_upload_info")
+    assert {row["file_id"] for row in rows} == set(file_ids)
+    insert = "INSERT INTO file_upload_info"
+    for row in rows:
+        told = answer_with(row["file_id"])
+        assert lost(calls["ingest"], str(data_dir / row["path"]), insert, told) == []
+    path = str(data_dir / archive["path"])
+    assert lost(calls["packer"], path, "INSERT INTO zip_ipfs_info", None) == []
+    path = str(data_dir / extraction["path"])
+    assert lost(calls["retriever"], path, "UPDATE download_info SET path", None) == []
+
+    last = str(data_dir / rows[-1]["path"])
+    told = answer_with(rows[-1]["file_id"])
+    _check_that_the_check_can_fail(calls["ingest"], last, insert, told)
+
+
+def _check_that_the_check_can_fail(calls: list[Call], path: str, insert: str, told: str) -> None:
+    def complains(about: str, drop: Callable[[Call], bool]) -> bool:
+        return any(about in line for line in lost(broken(calls, drop), path, insert, told))
+
+    parent = str(Path(path).parent)
+    assert complains("bytes were not synced", lambda call: call.name == "fsync" and call.target == path)
+    assert complains("its name was not synced", lambda call: call.name == "fsync" and call.target == parent)
+    above = str(Path(parent).parent)
+    assert complains("the directory", lambda call: call.name == "fsync" and call.target == above)
+    assert complains("told before", lambda call: call.name == "recvfrom")
+    assert complains("no COMMIT", lambda call: "COMMIT" in call.arguments)
+
+
+async def test_an_ingest_that_does_not_sync_is_found_out(
+    services: Services, db: Database, data_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.fsync = lambda descriptor: None\n")
+    ingest = traced(services("ingest"), tmp_path / "strace")
+    ingest.environment["PYTHONPATH"] = str(tmp_path)
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+        file_id = await upload(http, ingest.url, b"a promise that is not kept")
+    await stopped(ingest)
+    row = await db.fetch_one("SELECT path FROM file_upload_info WHERE file_id = %s", (file_id,))
+    assert row is not None
+    calls = parse((tmp_path / "strace").read_text())
+    wrong = lost(calls, str(data_dir / row["path"]), "INSERT INTO file_upload_info", answer_with(file_id))
+    assert len(wrong) >= 2
+
+
+async def test_the_database_that_is_shipped_flushes_at_each_commit(tmp_path: Path) -> None:
+    running = Running(MariaDB(tmp_path / "db", pick_free(1)[0], "test-password"))
+    await asyncio.to_thread(running.start)
+    try:
+        async with Database.open(running.server.url()) as db:
+            row = await db.fetch_one(
+                "SELECT @@innodb_flush_log_at_trx_commit AS flush, @@innodb_doublewrite AS doublewrite"
+            )
+    finally:
+        await asyncio.to_thread(running.stop)
+    assert row == {"flush": 1, "doublewrite": 1}
+    compose = (Path(__file__).parents[2] / "docker-compose.yml").read_text()
+    assert "flush-log-at-trx-commit" not in compose.replace("_", "-")  # the default is 1
