@@ -83,7 +83,7 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
         vault = Vault(data_dir)
         vault.prepare()
         async with (
-            Database.open(database_url, size=32) as db,
+            Database.open(settings.database_url, size=32) as db,
             Bus.open(settings.redis_url, "ingest") as bus,
             aiohttp.ClientSession() as http,
         ):

@@ -21,7 +21,9 @@ from roadvault_ingest.store import IngestStore, Limits, Placed
 log = structlog.get_logger()
 
 _COMMIT_LOOKS = 5
-"""Times that ingest looks for a row after the answer to its COMMIT was lost, a second apart."""
+"""Times that ingest looks for a row after the answer to its COMMIT was lost."""
+_LOOK_SECONDS = 1.0
+"""Between two of these looks."""
 _URL_LENGTH = 2048
 _FULL_RETRY_SECONDS = 60
 """What a client is told to wait when the disk is full: about the time to pack and drop a folder."""
@@ -122,7 +124,7 @@ class Ingest:
             try:
                 placed = await self._store.find_file(incoming.relative)
             except DatabaseUnavailable:
-                await asyncio.sleep(1)
+                await asyncio.sleep(_LOOK_SECONDS)
                 continue
             if placed is not None:
                 return placed

@@ -1,0 +1,39 @@
+"""A Toxiproxy for a test: stands between a service and a server, and spoils what passes."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chaos.proxies import Proxies, toxiproxy
+
+from roadvault_stack import programs
+from roadvault_stack.ports import HOST, pick_free
+
+
+class Proxied:
+    """A database behind a proxy named `database`."""
+
+    def __init__(self, url: str, proxies: Proxies) -> None:
+        self.url = url
+        self.proxies = proxies
+
+
+@pytest.fixture
+def proxied_database(database_url: str, tmp_path: Path) -> Iterator[Proxied]:
+    control, listen = pick_free(2)
+    address = database_url.split("@")[1].split("/", maxsplit=1)[0]
+    targets = {"database": (listen, int(address.split(":")[1]))}
+    command = programs.tied_to_parent(toxiproxy(control, tmp_path / "toxiproxy.json", targets), "KILL")
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while not Proxies.answers(control):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield Proxied(database_url.replace(address, f"{HOST}:{listen}"), Proxies(control, ["database"]))
+    finally:
+        process.kill()
+        process.wait()
