@@ -109,3 +109,12 @@ async def test_a_client_that_takes_a_link_too_slowly_is_cut_off(open_door: Open)
                 taken += len(piece)
         writer.close()
         assert 0 < taken < 30_000_000
+
+
+async def test_more_uploads_than_fit_are_told_to_come_again(open_door: Open) -> None:
+    async with open_door(uploads_at_once=2) as door:
+        answers = await asyncio.gather(*(door.upload(b"x" * 300_000) for _ in range(10)))
+        statuses = [status for status, _ in answers]
+        assert set(statuses) == {200, 503}
+        assert len(door.files_on_disk()) == statuses.count(200)
+        assert (await door.upload(b"later"))[0] == 200

@@ -30,6 +30,9 @@ class IngestSettings(VaultSettings, LinkSettings):
     upload_max_bytes: int | None = Field(
         None, gt=0, title="Largest upload", description="bytes; default: the size of a folder"
     )
+    uploads_at_once: int = Field(
+        256, ge=1, title="Uploads at once", description="uploads under way; more are told to try again (503)"
+    )
     upload_stall_seconds: float = Field(
         60,
         gt=0,

@@ -15,7 +15,7 @@ from roadvault_ingest.problems import Problem, TooLarge, TooSlow, WrongHash
 
 T = TypeVar("T")
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 _FIELD_BYTES = 4096
 """Longest text field that is read."""
 _NAME_BYTES = 255

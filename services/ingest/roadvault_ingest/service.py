@@ -38,6 +38,8 @@ class Ingest:
         self._vault = vault
         self._store = IngestStore(db)
         self._limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
+        self._in_hand = 0
+        """Uploads under way; each takes up to about 1 MB of memory."""
         self._reserved = 0
         """Bytes that uploads under way may still need."""
 
@@ -80,12 +82,16 @@ class Ingest:
 
     @contextmanager
     def _reserve(self, length: int) -> Iterator[None]:
+        if self._in_hand >= self.settings.uploads_at_once:
+            raise Unavailable(f"{self._in_hand} uploads are under way; try again", retry_after=5)
+        self._in_hand += 1
         # Once for the upload, once for its share of the archive that packing will write.
         self._reserved += 2 * length
         try:
             yield
         finally:
             self._reserved -= 2 * length
+            self._in_hand -= 1
 
     async def _admit(self) -> None:
         """Refuse an upload that would leave packing, the way out of a full disk, without room.

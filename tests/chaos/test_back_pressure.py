@@ -1,0 +1,131 @@
+"""Full disks, crowds of clients, slow clients, long queues: what is taken is worked off, and memory stays bounded."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from chaos.full_disk import DISK_BYTES, UPLOAD_BYTES
+from chaos.test_graceful import upload
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from servers_services import Service, Services
+
+from roadvault_common.db import Database
+from roadvault_common.links import Links
+from roadvault_stack.kubo import Kubo
+
+CROWD = 200
+MEMORY_BYTES = 100_000_000 + CROWD * 1_500_000
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+@pytest.mark.timeout(300)
+def test_a_full_disk_is_dug_out(database_url: str, redis_url: str, kubo: Kubo, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    environment = {
+        "ROADVAULT_DATABASE_URL": database_url,
+        "ROADVAULT_REDIS_URL": redis_url,
+        "ROADVAULT_DATA_DIR": str(data_dir),
+        "ROADVAULT_MASTER_KEYS": Fernet.generate_key().decode(),
+        "ROADVAULT_LINK_SECRET": "a secret for signing links",
+        "ROADVAULT_IPFS_RPC_URL": kubo.rpc_url,
+        "ROADVAULT_SWEEP_SECONDS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    flags = ["--mount"] if os.getuid() == 0 else ["--user", "--map-root-user", "--mount"]
+    done = subprocess.run(
+        ["unshare", *flags, sys.executable, "-m", "chaos.full_disk", str(tmp_path)],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    # Half of the disk for uploads, half for the archives they become; a few folders' worth is in the last requests.
+    assert DISK_BYTES * 0.3 < report["first"]["200"] * UPLOAD_BYTES < DISK_BYTES * 0.5
+    assert report["failed"] == 0
+    assert report["second"]["200"] > 0
+    assert report["free in the end"] > DISK_BYTES * 0.9
+    assert report["third"]["200"] >= report["first"]["200"] * 0.8
+
+
+def peak(service: Service) -> int:
+    """Return the most memory that a process ever had, in bytes."""
+    assert service.process is not None
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def files(service: Service) -> int:
+    assert service.process is not None
+    return len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+
+
+@pytest.mark.timeout(240)
+async def test_a_crowd_of_uploads_and_downloads_needs_bounded_memory(
+    services: Services, db: Database, data_dir: Path
+) -> None:
+    ingest = services("ingest", folder_bytes=100_000_000)
+    await ingest.start()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        await upload(http, ingest.url, b"first")
+        before = files(ingest)
+        content = os.urandom(3_000_000)
+        file_ids = await asyncio.gather(*(upload(http, ingest.url, content) for _ in range(CROWD)))
+        assert len(set(file_ids)) == CROWD
+        links = Links(SecretStr(ingest.environment["ROADVAULT_LINK_SECRET"]))
+        public = f"http://127.0.0.1:{ingest.environment['ROADVAULT_PUBLIC_PORT']}"
+        await db.execute(
+            "INSERT INTO download_info (download_id, file_id, cb_url, status, path)"
+            " SELECT file_id, file_id, 'http://c/', 1, path FROM file_upload_info"
+        )
+        row = await db.fetch_one("SELECT UTC_TIMESTAMP(6) + INTERVAL 1 HOUR AS later")
+        assert row is not None
+
+        async def download(file_id: int) -> int:
+            async with http.get(f"{public}/d/{links.token(file_id, row['later'].astimezone())}") as response:
+                length = 0
+                async for piece in response.content.iter_chunked(1 << 16):
+                    length += len(piece)
+                return length
+
+        lengths = await asyncio.gather(*(download(file_id) for file_id in file_ids))
+        assert lengths == [len(content)] * CROWD
+    assert peak(ingest) < MEMORY_BYTES
+    await asyncio.sleep(1)
+    assert files(ingest) <= before + 40  # the pool's connections to the database stay open
+    del data_dir
+
+
+async def test_clients_that_send_nothing_are_given_up(services: Services) -> None:
+    ingest = services("ingest", upload_stall_seconds=1)
+    await ingest.start()
+    host, port = ingest.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/open/upload HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+        'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\nabc'
+    ).encode()
+    stalled = [await asyncio.open_connection(host, int(port)) for _ in range(50)]
+    for _, writer in stalled:
+        writer.write(head)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        answers = [group.create_task(reader.readline()) for reader, _ in stalled]
+    assert {answer.result().split()[1] for answer in answers} == {b"408"}
+    for _, writer in stalled:
+        writer.close()
+    async with aiohttp.ClientSession() as http:
+        await upload(http, ingest.url, b"others are served")
+    received = Path(ingest.environment["ROADVAULT_DATA_DIR"]) / "received"
+    assert len([path for path in received.rglob("*") if path.is_file()]) == 1
