@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup setup-tests run stop demo test check chaos bench-renewal format clean
+.PHONY: help setup setup-tests run stop demo test check chaos soak bench-renewal format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: setup ## Lint, formatting, types, import rules
 
 chaos: setup-tests ## Break the running system N=25 times under load, and check the books; SEED=… replays a run
 	@PYTHONPATH=tests $(BIN)/python -m chaos --faults $(or $(N),25) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+soak: setup-tests ## Work off 100 000 rows, 100 000 events and 10 000 files: memory and open files must stay flat
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak
 
 bench-renewal: setup ## Simulate five years of renewals on the planner's own code
 	@$(BIN)/python tests/bench/renewal.py
