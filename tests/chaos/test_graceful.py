@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from servers_devnet import Devnet
 from servers_services import Service, Services
 
 from roadvault_common import migrate as migrations
@@ -218,9 +219,12 @@ async def _restart(service: Service) -> None:
     await service.start()
 
 
-async def test_the_other_services_restart_under_load(services: Services, db: Database) -> None:
+@pytest.mark.parametrize("devnet_server", [{"block_seconds": 0.2}], indirect=True)
+async def test_the_other_services_restart_under_load(services: Services, db: Database, devnet: Devnet) -> None:
     ingest = services("ingest", folder_files=20, folder_age_seconds=2)
+    crust = {"crust_url": devnet.url, "crust_seed": "//Alice", "crust_poll_seconds": 0.2}
     others = [services(name) for name in ("packer", "pinner", "retriever", "notifier")]
+    others.append(services("crust-orderer", **crust))
     for service in (ingest, *others):
         await service.start()
     crowd = Crowd(ingest.url)
@@ -231,12 +235,13 @@ async def test_the_other_services_restart_under_load(services: Services, db: Dat
             await _restart(service)
         crowd.over.set()
     assert set(crowd.results) == {"good"}, crowd.results
-    async with asyncio.timeout(30):
-        while (row := await db.fetch_one("SELECT COUNT(*) AS n FROM zip_ipfs_info WHERE cid IS NULL")) != {"n": 0} or (
-            await db.fetch_one("SELECT 1 FROM file_upload_info WHERE zip_id IS NULL")
-        ):
-            assert row is not None
+    async with asyncio.timeout(60):
+        while await db.fetch_one("SELECT 1 FROM file_upload_info WHERE zip_id IS NULL"):
             await asyncio.sleep(0.2)
+        while await db.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE status = 0"):
+            await asyncio.sleep(0.2)
+    row = await db.fetch_one("SELECT COUNT(*) AS n FROM zip_ipfs_info WHERE cid IS NOT NULL")
+    assert row == {"n": devnet.orders()}
     assert await db.fetch_one("SELECT 1 FROM folder_info WHERE pack_failed_at IS NOT NULL") is None
 
 

@@ -89,10 +89,20 @@ def checked_name(name: str) -> str:
 
 
 async def _stream(part: BodyPartReader, incoming: Incoming, largest: int, stall_seconds: float) -> None:
-    while chunk := await _timely(part.read_chunk(CHUNK_BYTES), stall_seconds):
-        if incoming.size + len(chunk) > largest:
-            raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
-        await asyncio.to_thread(incoming.write, chunk)
+    writing: asyncio.Future[None] | None = None
+    taken = 0
+    try:
+        while chunk := await _timely(part.read_chunk(CHUNK_BYTES), stall_seconds):
+            taken += len(chunk)
+            if taken > largest:
+                raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
+            # One piece is written and hashed while the next one comes in.
+            if writing is not None:
+                await writing
+            writing = asyncio.ensure_future(asyncio.to_thread(incoming.write, chunk))
+    finally:
+        if writing is not None:
+            await asyncio.shield(writing)
 
 
 async def _text(part: BodyPartReader, stall_seconds: float) -> str:

@@ -6,8 +6,10 @@ each member in one piece and CTR can start anywhere, an offset and a size are al
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -26,6 +28,8 @@ _SIGNATURE_HEADER_BYTES = 32
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
 _NAME_BYTES = 180
 """Of a member's safe name; with its number it stays under the 255 bytes of common file systems."""
+
+_FLUSH_BYTES = 64 << 20
 
 Progress = Callable[[int], None]
 
@@ -60,12 +64,13 @@ def pack(
         FileExistsError: `target` exists already.
     """
     offsets: dict[int, int] = {}
-    with create(target) as file:
-        writer = _EncryptedWriter(file, key)
+    # Two helpers: one hashes a piece while it is encrypted and written, one has the disk write meanwhile.
+    with create(target) as file, ThreadPoolExecutor(2, thread_name_prefix="pack") as helpers:
+        writer = _EncryptedWriter(file, key, helpers)
         with py7zr.SevenZipFile(cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}]) as container:
             for member in members:
                 offsets[member.file_id] = writer.tell()
-                _write_member(container, member, root, progress)
+                _write_member(container, member, root, progress, helpers)
             manifest = _manifest(folder_id, members, offsets)
             container.writef(io.BytesIO(manifest), MANIFEST)
         writer.finish()
@@ -78,12 +83,14 @@ def member_name(file_id: int, file_name: str) -> str:
     return f"{file_id}-" + safe.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
-def _write_member(container: py7zr.SevenZipFile, member: Member, root: Path, progress: Progress) -> None:
+def _write_member(
+    container: py7zr.SevenZipFile, member: Member, root: Path, progress: Progress, helpers: Executor
+) -> None:
     if member.path is None:
         raise IntegrityError(f"file {member.file_id}: the upload was dropped before its folder was packed")
     try:
         with (root / member.path).open("rb", buffering=0) as source:
-            reader = _CheckedReader(source, progress)
+            reader = _CheckedReader(source, progress, helpers)
             container.writef(cast("IO[bytes]", reader), member_name(member.file_id, member.file_name))
             reader.check(member)
     except FileNotFoundError as error:
@@ -107,12 +114,14 @@ def _manifest(folder_id: int, members: Sequence[Member], offsets: dict[int, int]
 
 
 class _CheckedReader(io.BufferedIOBase):
-    """Reads a file for py7zr, which first measures it by seeking, and hashes what passes."""
+    """Reads a file for py7zr, which first measures it by seeking, and has a helper hash what passes."""
 
-    def __init__(self, source: io.FileIO, progress: Progress) -> None:
+    def __init__(self, source: io.FileIO, progress: Progress, helpers: Executor) -> None:
         self._source = source
         self._progress = progress
+        self._helpers = helpers
         self._hash = hashlib.sha256()
+        self._hashing: Future[None] | None = None
         self._length = 0
 
     def readable(self) -> bool:
@@ -129,10 +138,17 @@ class _CheckedReader(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         data = self._source.read(-1 if size is None else size) or b""
-        self._hash.update(data)
+        if data:
+            self._hashed()
+            self._hashing = self._helpers.submit(self._hash.update, data)
         self._length += len(data)
         self._progress(len(data))
         return data
+
+    def _hashed(self) -> None:
+        """Wait until all that was read so far is hashed."""
+        if self._hashing is not None:
+            self._hashing.result()
 
     def check(self, member: Member) -> None:
         """Raise IntegrityError unless what passed is the file that the row names."""
@@ -140,6 +156,7 @@ class _CheckedReader(io.BufferedIOBase):
             raise IntegrityError(
                 f"file {member.file_id}: {member.path} has {self._length} bytes, its row says {member.size}"
             )
+        self._hashed()
         if self._hash.hexdigest() != member.sha256:
             raise IntegrityError(f"file {member.file_id}: {member.path} does not have the SHA-256 of its row")
 
@@ -150,9 +167,12 @@ class _EncryptedWriter(io.RawIOBase):
     The signature header is held back and encrypted once, when it is final: the key stream is used once for each byte.
     """
 
-    def __init__(self, file: io.FileIO, key: ArchiveKey) -> None:
+    def __init__(self, file: io.FileIO, key: ArchiveKey, helpers: Executor) -> None:
         self._file = file
         self._key = key
+        self._helpers = helpers
+        self._flushing: Future[None] | None = None
+        self._unflushed = 0
         self._stream = key.stream(_SIGNATURE_HEADER_BYTES)
         self._head = bytearray(_SIGNATURE_HEADER_BYTES)
         self._position = 0
@@ -179,13 +199,25 @@ class _EncryptedWriter(io.RawIOBase):
             self._head[self._position : end] = data
         elif self._position == max(self.length, _SIGNATURE_HEADER_BYTES):
             write_all(self._file, self._stream.update(data))
+            self._unflushed += len(data)
+            if self._unflushed >= _FLUSH_BYTES:
+                self._flush_more()
         else:
             raise io.UnsupportedOperation(f"a write at {self._position} in an archive of {self.length} bytes")
         self._position = end
         self.length = max(self.length, end)
         return len(data)
 
+    def _flush_more(self) -> None:
+        """Have the disk take what is written so far, so that the sync at the end has little left to do."""
+        if self._flushing is not None:
+            self._flushing.result()
+        self._flushing = self._helpers.submit(os.fdatasync, self._file.fileno())
+        self._unflushed = 0
+
     def finish(self) -> None:
         """Write the head; the archive is complete after this."""
+        if self._flushing is not None:
+            self._flushing.result()
         self._file.seek(0)
         write_all(self._file, self._key.stream().update(bytes(self._head)))
