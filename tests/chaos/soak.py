@@ -254,4 +254,4 @@ async def _main(root: Path, console: Console) -> list[str]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="rv-soak-") as directory:
         found = asyncio.run(_main(Path(directory), Console(width=140)))
-    sys.exit("\n".join(found))
+    sys.exit("\n".join(found) or None)
