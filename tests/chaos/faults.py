@@ -4,12 +4,14 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import orjson
+import pymysql
 from chaos.arena import LEASE_SECONDS, REPLICAS, STREAMS, Arena
 from chaos.load import Load
+from redis.exceptions import RedisError
 
 from roadvault_stack.environment import SERVICES
 
@@ -111,7 +113,7 @@ async def kill_redis(faults: Faults) -> str:
 
 async def flush_redis(faults: Faults) -> str:
     def flush() -> None:
-        with faults.arena.redis() as redis:
+        with suppress(RedisError), faults.arena.redis() as redis:
             redis.flushall()
 
     await asyncio.to_thread(flush)
@@ -192,7 +194,7 @@ async def odd_events(faults: Faults) -> str:
 
     def put() -> int:
         count = 0
-        with faults.arena.redis() as redis:
+        with suppress(RedisError), faults.arena.redis() as redis:
             for stream in STREAMS:
                 entries: Any = redis.xrevrange(stream, count=40)
                 old: list[Any] = [fields for _, fields in entries]
@@ -218,10 +220,8 @@ async def bad_receiver_for_an_hour(faults: Faults) -> str:
     async with _mood(faults.load, "errs"):
         for _ in range(_CALLBACK_HOUR_STEPS):
             await asyncio.sleep(0.2)
-            try:
+            with suppress(OSError, pymysql.Error):  # a deadlock, or a database that is not back yet
                 await asyncio.to_thread(faults.arena.pass_time, ("callback",), 3600 / _CALLBACK_HOUR_STEPS)
-            except OSError:
-                continue
     return "500 for an hour"
 
 
