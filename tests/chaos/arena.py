@@ -10,11 +10,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xmlrpc.client import Fault
 
 import pymysql
 from chaos.proxies import Proxies, toxiproxy
@@ -117,12 +118,12 @@ class Arena:
 
     def start(self, name: str) -> None:
         """Start one of the further processes of a service."""
-        with self._supervisor._commands() as commands:
+        with suppress(Fault), self._supervisor._commands() as commands:  # it runs already
             commands.startProcess(f"replicas:{name}", False)  # noqa: FBT003 - "wait", by position in XML-RPC
 
     def stop(self, name: str) -> None:
         """Stop it in good order."""
-        with self._supervisor._commands() as commands:
+        with suppress(Fault), self._supervisor._commands() as commands:  # it has just ended by itself
             commands.stopProcess(f"replicas:{name}", True)  # noqa: FBT003 - likewise
 
     def running(self) -> set[str]:
