@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup setup-tests run stop demo test check chaos soak bench-renewal format clean
+.PHONY: help setup setup-tests run stop demo test check chaos soak bench bench-quick setup-bench bench-renewal format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,15 @@ chaos: setup-tests ## Break the running system N=25 times under load, and check 
 
 soak: setup-tests ## Work off 100 000 rows, 100 000 events and 10 000 files: memory and open files must stay flat
 	@PYTHONPATH=tests $(BIN)/python -m chaos.soak
+
+bench: setup-bench ## Measure RoadVault beside what one would use instead; ONLY="pack events" picks measures
+	@PYTHONPATH=tests $(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+bench-quick: setup-bench ## The same with less of each, in under three minutes
+	@PYTHONPATH=tests $(BIN)/python -m bench --quick $(if $(ONLY),--only $(ONLY))
+
+setup-bench:
+	@setup/install.sh bench
 
 bench-renewal: setup ## Simulate five years of renewals on the planner's own code
 	@$(BIN)/python tests/bench/renewal.py

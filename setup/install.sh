@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 readonly PYTHON_AT_LEAST=3.11 KUBO_AT_LEAST=0.40 GO_AT_LEAST=1.26
 readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/roadvault"
 FOR_TESTS=$([ "${1:-}" != tests ] || echo yes)
-readonly FOR_TESTS
+FOR_BENCH=$([ "${1:-}" != bench ] || echo yes)
+readonly FOR_TESTS FOR_BENCH
 readonly POLICY=/usr/sbin/policy-rc.d
 
 # Debian keeps servers out of an ordinary user's PATH; Go's own installer puts it where the last entry says.
@@ -62,6 +63,8 @@ missing_packages() {
     have openssl || echo openssl
     have setpriv || echo util-linux
     [ -z "$FOR_TESTS" ] || missing_test_packages
+    [ -z "$FOR_BENCH" ] || have nginx || echo nginx-light
+    [ -z "$FOR_BENCH" ] || have curl || echo curl
     have 7z || { if apt-cache show p7zip-full >/dev/null 2>&1; then echo p7zip-full; else echo 7zip; fi; }
 }
 
@@ -214,7 +217,27 @@ ensure_toxiproxy() {
         ln -sfn "$toxiproxy" .venv/bin/toxiproxy-server
 }
 
+# --- what the benchmarks measure RoadVault beside --------------------------------------------------------------
+
+ensure_peer() {
+    local program=$1 module=$2 places
+    places="$CACHE/peers-${module##*@}"
+    if ! have "$program" && [ ! -x "$places/$program" ]; then
+        check_go
+        say "building $program from its Go module, once (a minute or two)"
+        GOBIN="$places" CGO_ENABLED=0 go install "$module" 2> >(grep -v '^go: downloading ' >&2) ||
+            fail "$program could not be built (see above); is Go's module proxy within reach?"
+    fi
+    [ ! -x "$places/$program" ] || ln -sfn "$places/$program" ".venv/bin/$program"
+}
+
+ensure_peers() {
+    ensure_peer restic github.com/restic/restic/cmd/restic@v0.18.1
+    ensure_peer tusd github.com/tus/tusd/v2/cmd/tusd@v2.9.1
+}
+
 ensure_programs
 ensure_venv
 ensure_kubo
 [ -z "$FOR_TESTS" ] || ensure_toxiproxy
+[ -z "$FOR_BENCH" ] || ensure_peers

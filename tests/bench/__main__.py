@@ -1,0 +1,47 @@
+"""`make bench` and `make bench-quick`: RoadVault beside what a user would pick instead, in turns, in one run."""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import latency, pack, uploads
+from bench.measure import RUNS, Measure, show
+from rich.console import Console
+
+
+def main() -> None:
+    """Run the measures, or those that are named, and print the table of ratios."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="less of each, in under three minutes")
+    parser.add_argument("--only", nargs="*", help="names of measures")
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    runs = 3 if quick else RUNS
+    measures: dict[str, Callable[[Path], Measure]] = {
+        "pack": lambda directory: pack.measure(directory, 1_000_000_000 if quick else 5_000_000_000, runs),
+        "upload-1": lambda directory: uploads.large(directory, 1, runs),
+        "upload-4": lambda directory: uploads.large(directory, 4, runs),
+        "upload-small": lambda directory: uploads.small(directory, 500 if quick else 3000, runs),
+        "events": lambda directory: latency.measure(directory, 300 if quick else 2000, runs),
+    }
+    console = Console(width=150)
+    results = []
+    for name, run in measures.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        # On the same disk as the checkout, as the data of the local stack is; not in a memory file system.
+        directory = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parents[2]))
+        try:
+            with console.status(f"measuring {name}"):
+                results.append(run(directory))
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        show(results[-1:], console)
+    if len(results) > 1:
+        show(results, console)
+
+
+if __name__ == "__main__":
+    main()
