@@ -20,11 +20,13 @@ from servers_process import Running
 from roadvault_common.migrate import migrate
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, accepts, pick_free
+from roadvault_stack.redis_server import Redis as RedisServer
 
 LARGE_BYTES, SMALL_BYTES, SMALL_AT_ONCE = 1_000_000_000, 100_000, 32
 _START_SECONDS = 20
 _NGINX = """\
 daemon off;
+{user}
 pid {home}/nginx.pid;
 error_log {home}/error.log;
 events {{ worker_connections 256; }}
@@ -62,17 +64,18 @@ def process(command: list[str], port: int, environment: dict[str, str] | None = 
 @contextmanager
 def ingest(directory: Path) -> Iterator[tuple[str, Path, str]]:
     """Run a real ingest on a durable MariaDB; give its URL, its data directory and the database's URL."""
-    port, public_port, database_port = pick_free(3)
+    port, public_port, database_port, redis_port = pick_free(4)
     database = Running(MariaDB(directory / "mariadb", database_port, "bench-password"))
     data_dir = directory / "ingest"
     data_dir.mkdir()
     with ExitStack() as stack:
-        stack.callback(database.stop)
-        database.start()
+        for server in (database, Running(RedisServer(directory / "redis", redis_port))):
+            stack.callback(server.stop)
+            server.start()
         migrate(database.server.url())
         environment = {
             "ROADVAULT_DATABASE_URL": database.server.url(),
-            "ROADVAULT_REDIS_URL": f"redis://{HOST}:9/0",
+            "ROADVAULT_REDIS_URL": f"redis://{HOST}:{redis_port}/0",
             "ROADVAULT_DATA_DIR": str(data_dir),
             "ROADVAULT_LINK_SECRET": "a secret for signing links",
             "ROADVAULT_HTTP_PORT": str(port),
@@ -98,7 +101,8 @@ def large(directory: Path, at_once: int, runs: int) -> Measure:
     tusd_dir, nginx_dir = directory / "tusd", directory / "nginx"
     for path in (tusd_dir, nginx_dir / "files", nginx_dir / "body"):
         path.mkdir(parents=True)
-    (nginx_dir / "nginx.conf").write_text(_NGINX.format(home=nginx_dir, host=HOST, port=nginx_port))
+    user = "user root;" if os.getuid() == 0 else ""  # its workers would become another user, who can't write here
+    (nginx_dir / "nginx.conf").write_text(_NGINX.format(home=nginx_dir, host=HOST, port=nginx_port, user=user))
     with ExitStack() as stack:
         url, data_dir, _ = stack.enter_context(ingest(directory))
         tusd = [find("tusd"), "-host", HOST, "-port", str(tusd_port), "-upload-dir", str(tusd_dir), "-max-size", "0"]
