@@ -207,6 +207,21 @@ async def test_rot_is_found_and_named(desk: Desk) -> None:
     assert (code, "4 checked" in out, "upload of file" in out) == (1, True, True)
 
 
+async def test_what_the_node_lost_is_added_again(desk: Desk, kubo: Kubo) -> None:
+    zip_id = await desk.archive()
+    assert "has no CID or no local copy" in await desk.refuses("pin-again", zip_id)
+    assert await desk.pinner.pinning.work(zip_id) == Done()
+    row = await desk.db.fetch_one("SELECT cid FROM zip_ipfs_info")
+    assert row is not None
+    async with Ipfs.open(kubo.rpc_url, 30) as ipfs:
+        await ipfs.unpin(row["cid"])
+        await ipfs.collect_garbage()
+    assert "1 archives are due to be pinned again" in await desk.says("pin-again", "--all")
+    assert await desk.pinner.pinning.work(zip_id) == Done()
+    assert await desk.db.fetch_one("SELECT cid FROM zip_ipfs_info") == row
+    assert "1 checked" in await desk.says("verify", zip_id, "--from", "network")
+
+
 async def test_keys_and_migrations(desk: Desk) -> None:
     zip_id = await desk.archive()
     assert "the tables are up to date" in await desk.says("migrate")

@@ -57,6 +57,19 @@ async def retry(db: Database, stage: Stage, row_id: int) -> bool:
     return await db.transact(write)
 
 
+async def pin_again(db: Database, zip_id: int) -> bool:
+    """Have an archive added to IPFS once more, after the node lost it; False if it has no CID or no local copy.
+
+    The same bytes give the same CID, and what was bought for it stays bought.
+    """
+    changed = await db.execute(
+        "UPDATE zip_ipfs_info SET pin_due = UTC_TIMESTAMP(6)"
+        " WHERE zip_id = %s AND cid IS NOT NULL AND path IS NOT NULL AND pin_due IS NULL AND pin_failed_at IS NULL",
+        (zip_id,),
+    )
+    return changed == 1
+
+
 async def give_up(db: Database, stage: Stage, row_id: int, reason: str) -> bool:
     """Take a row that waits out of its stage, as failed for `reason`; False if it does not wait, or is worked on."""
     if not await db.transact(lambda tx: leases.hasten(tx, stage, row_id)):

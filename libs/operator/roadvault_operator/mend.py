@@ -61,6 +61,30 @@ async def give_up(
 
 
 @blocking
+async def pin_again(
+    zip_id: Annotated[int | None, typer.Argument(help="the archive's id")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every archive that has a local copy")] = False,  # noqa: FBT002
+) -> None:
+    """Add archives to IPFS once more from their local copies: for a node that has lost its data."""
+    if (zip_id is None) != everything:
+        raise SettingsError("name an archive's id, or --all")
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        if zip_id is not None:
+            wanted = [zip_id]
+        else:
+            rows = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE path IS NOT NULL AND cid IS NOT NULL")
+            wanted = [row["zip_id"] for row in rows]
+        count = 0
+        for one in track(wanted, "archives", console=console, transient=True):
+            count += await repair.pin_again(db, one)
+    if zip_id is not None and not count:
+        raise PermanentError(
+            f"archive {zip_id} has no CID or no local copy, or waits to be pinned; nothing was changed"
+        )
+    say(f"{count} archives are due to be pinned again")
+
+
+@blocking
 async def seal(
     folder: Annotated[int | None, typer.Option(help="the folder's id")] = None,
     everything: Annotated[bool, typer.Option("--all", help="every folder that is open")] = False,  # noqa: FBT002 - typer
