@@ -13,6 +13,8 @@ from pydantic import SecretStr
 from servers_ingest import Door, Open
 
 from roadvault_common import vault as vault_module
+from roadvault_ingest.receive import Received
+from roadvault_ingest.store import IngestStore, Limits, Placed
 
 
 @pytest.mark.parametrize("late_name", [False, True])
@@ -228,3 +230,30 @@ async def test_a_disk_that_fills_up_on_the_way_is_507_and_leaves_nothing(
     assert written > 300_000
     assert door.files_on_disk() == []
     assert await door.count("file_upload_info") == 0
+
+
+async def test_uploads_that_share_a_transaction_get_each_their_own_row(door: Door) -> None:
+    contents = [os.urandom(1000 + number) for number in range(60)]
+    answers = await asyncio.gather(*(door.upload(content) for content in contents))
+    for content, (status, body) in zip(contents, answers, strict=True):
+        assert status == 200
+        row = await door.db.fetch_one(
+            "SELECT size, sha256 FROM file_upload_info WHERE file_id = %s", (body["result"]["fileID"],)
+        )
+        assert row == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+async def test_an_upload_that_can_not_be_recorded_takes_no_other_with_it(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = IngestStore.add_files
+
+    async def add_files(store: IngestStore, slot: str, batch: list[Received], limits: Limits) -> list[Placed]:
+        if any(received.size == 13 for received in batch):
+            raise ValueError("this one can't be recorded")
+        return await real(store, slot, batch, limits)
+
+    monkeypatch.setattr(IngestStore, "add_files", add_files)
+    answers = await asyncio.gather(*(door.upload(b"x" * size) for size in range(1, 30)))
+    assert [size for size, (status, _) in enumerate(answers, start=1) if status != 200] == [13]
+    assert len(door.files_on_disk()) == 28

@@ -16,6 +16,7 @@ from roadvault_common.vault import RECEIVED, Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import NoRoom, NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.receive import Incoming, Received
+from roadvault_ingest.recorder import Recorder
 from roadvault_ingest.store import IngestStore, Limits, Placed
 
 log = structlog.get_logger()
@@ -37,7 +38,8 @@ class Ingest:
         self._bus = bus
         self._vault = vault
         self._store = IngestStore(db)
-        self._limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
+        limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
+        self._recorder = Recorder(self._store, settings.worker, limits)
         self._in_hand = 0
         """Uploads under way; each takes up to about 1 MB of memory."""
         self._reserved = 0
@@ -113,7 +115,7 @@ class Ingest:
 
     async def _record_or_discard(self, incoming: Incoming, received: Received) -> Placed:
         try:
-            return await self._store.add_file(self.settings.worker, received, self._limits)
+            return await self._recorder.record(received)
         except CommitUnknown:
             return await self._find_committed(incoming)
         except DatabaseUnavailable as error:

@@ -1,7 +1,8 @@
 """Ingest's SQL: files into open folders, requests, and where a file stands."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from roadvault_common.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.folders import CLOSE, Closed, close_folder
@@ -31,6 +32,27 @@ class Placed:
     closed_folder_id: int | None = None
 
 
+@dataclass
+class _Folder:
+    """An open folder as a transaction sees it: what it holds, and what is to be added to it."""
+
+    folder_id: int
+    files: int
+    bytes: int
+    added: list[tuple[Received, int | None]] = field(default_factory=list)
+    """With the folder that closed for it, if one did."""
+
+    def takes(self, received: Received, limits: Limits) -> bool:
+        """Tell whether an upload still fits."""
+        return self.bytes + received.size <= limits.bytes and self.files + 1 <= limits.files
+
+    def add(self, received: Received, closed: int | None) -> None:
+        """Count an upload in."""
+        self.added.append((received, closed))
+        self.files += 1
+        self.bytes += received.size
+
+
 class IngestStore:
     """Files, folders and download requests as ingest sees them."""
 
@@ -38,43 +60,45 @@ class IngestStore:
         self._db = db
 
     async def add_file(self, slot: str, received: Received, limits: Limits) -> Placed:
-        """Record an upload in the worker's open folder; open or close one as the limits ask.
+        """Record one upload; as `add_files`."""
+        (placed,) = await self.add_files(slot, [received], limits)
+        return placed
+
+    async def add_files(self, slot: str, batch: Sequence[Received], limits: Limits) -> list[Placed]:
+        """Record uploads in the worker's open folder, all or none; open and close folders as the limits ask.
 
         Raises:
             CommitUnknown: Whether it took place is for `find_file` to tell.
         """
         for _ in range(_SLOT_TRIES):
             try:
-                return await self._db.transact(lambda tx: self._place(tx, slot, received, limits))
+                return await self._db.transact(lambda tx: self._place(tx, slot, batch, limits))
             except Exception as error:
                 # Two uploads opened the slot's folder at once: the second finds the first's.
                 if not duplicate_key(error):
                     raise
-        return await self._db.transact(lambda tx: self._place(tx, slot, received, limits))
+        return await self._db.transact(lambda tx: self._place(tx, slot, batch, limits))
 
-    async def _place(self, tx: Transaction, slot: str, received: Received, limits: Limits) -> Placed:
-        folder = await tx.fetch_one(
+    async def _place(self, tx: Transaction, slot: str, batch: Sequence[Received], limits: Limits) -> list[Placed]:
+        row = await tx.fetch_one(
             "SELECT folder_id, files, bytes FROM folder_info WHERE open_slot = %s FOR UPDATE", (slot,)
         )
-        closed: int | None = None
-        if folder is not None and (
-            folder["bytes"] + received.size > limits.bytes or folder["files"] + 1 > limits.files
-        ):
-            closed = folder["folder_id"]
-            await tx.execute(f"UPDATE folder_info SET {CLOSE} WHERE folder_id = %s", (closed,))  # noqa: S608
-            folder = None
-        if folder is None:
-            folder_id = await self._open(tx, slot, limits)
-            files, filled = 1, received.size
-        else:
-            folder_id, files, filled = folder["folder_id"], folder["files"] + 1, folder["bytes"] + received.size
-        file_id = await self._insert_file(tx, folder_id, received)
-        full = files >= limits.files or filled >= limits.bytes
-        await tx.execute(
-            f"UPDATE folder_info SET files = %s, bytes = %s {', ' + CLOSE if full else ''} WHERE folder_id = %s",  # noqa: S608
-            (files, filled, folder_id),
-        )
-        return Placed(file_id, folder_id, folder_id if full and closed is None else closed)
+        folder = _Folder(**row) if row else None
+        placed: list[Placed] = []
+        for received in batch:
+            closed: int | None = None
+            if folder is not None and not folder.takes(received, limits):
+                placed += await self._write(tx, folder, close=True)
+                closed, folder = folder.folder_id, None
+            if folder is None:
+                folder = _Folder(await self._open(tx, slot, limits), 0, 0)
+            folder.add(received, closed)
+            if folder.files >= limits.files or folder.bytes >= limits.bytes:
+                placed += await self._write(tx, folder, close=True)
+                folder = None
+        if folder is not None:
+            placed += await self._write(tx, folder, close=False)
+        return placed
 
     async def _open(self, tx: Transaction, slot: str, limits: Limits) -> int:
         return await tx.insert(
@@ -82,13 +106,37 @@ class IngestStore:
             (slot, limits.age_seconds),
         )
 
-    async def _insert_file(self, tx: Transaction, folder_id: int, received: Received) -> int:
-        extension = received.name.rpartition(".")[2].lower() if "." in received.name else ""
-        return await tx.insert(
-            "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            (received.name, extension[:32], received.size, received.sha256, received.path, folder_id),
+    async def _write(self, tx: Transaction, folder: _Folder, *, close: bool) -> list[Placed]:
+        """Write the files that a folder got, and what it holds now; return where they went."""
+        placed = await self._insert_files(tx, folder)
+        await tx.execute(
+            f"UPDATE folder_info SET files = %s, bytes = %s {', ' + CLOSE if close else ''} WHERE folder_id = %s",  # noqa: S608
+            (folder.files, folder.bytes, folder.folder_id),
         )
+        if close and placed and placed[-1].closed_folder_id is None:
+            placed[-1] = replace(placed[-1], closed_folder_id=folder.folder_id)
+        return placed
+
+    async def _insert_files(self, tx: Transaction, folder: _Folder) -> list[Placed]:
+        if not folder.added:
+            return []
+        rows = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(folder.added))
+        values: list[object] = []
+        for received, _ in folder.added:
+            extension = received.name.rpartition(".")[2].lower() if "." in received.name else ""
+            values += [received.name, extension[:32], received.size, received.sha256, received.path, folder.folder_id]
+        await tx.execute(
+            f"INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id) VALUES {rows}",  # noqa: S608
+            values,
+        )
+        # Ids of one INSERT are not always consecutive (auto_increment_increment), so they are read.
+        marks = ", ".join(["%s"] * len(folder.added))
+        found = await tx.fetch_all(
+            f"SELECT file_id, path FROM file_upload_info WHERE path IN ({marks})",  # noqa: S608 - placeholders
+            [received.path for received, _ in folder.added],
+        )
+        ids = {row["path"]: row["file_id"] for row in found}
+        return [Placed(ids[received.path], folder.folder_id, closed) for received, closed in folder.added]
 
     async def find_file(self, path: str) -> Placed | None:
         """Return where the upload at `path` was recorded, after the answer to a COMMIT was lost.
