@@ -195,7 +195,7 @@ async def _crowd(url: str, count: int) -> float:
             form.add_field("filename", "a.mp4")
             form.add_field("file", content, filename="a.mp4")
             async with http.post(url, data=form) as response:
-                response.raise_for_status()
+                assert response.status == 200, await response.text()
                 await response.read()
 
     connector = aiohttp.TCPConnector(limit=SMALL_AT_ONCE)

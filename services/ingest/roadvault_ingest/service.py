@@ -1,6 +1,7 @@
 """Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ _COMMIT_LOOKS = 5
 """Times that ingest looks for a row after the answer to its COMMIT was lost."""
 _LOOK_SECONDS = 1.0
 """Between two of these looks."""
+_UNPACKED_SECONDS = 0.5
+"""How old the database's answer may be when an upload is admitted."""
 _URL_LENGTH = 2048
 _FULL_RETRY_SECONDS = 60
 """What a client is told to wait when the disk is full: about the time to pack and drop a folder."""
@@ -42,6 +45,8 @@ class Ingest:
         self._recorder = Recorder(self._store, settings.worker, limits)
         self._in_hand = 0
         """Uploads under way; each takes up to about 1 MB of memory."""
+        self._asking = asyncio.Lock()
+        self._unpacked, self._unpacked_asked, self._recorded_since = 0, float("-inf"), 0
         self._reserved = 0
         """Bytes that uploads under way may still need."""
 
@@ -77,6 +82,7 @@ class Ingest:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
             placed = await self._record(incoming, received)
+            self._recorded_since += received.size
         STAGE_BYTES.labels("receive").inc(received.size)
         log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
         await self._ring(placed)
@@ -102,12 +108,23 @@ class Ingest:
             NoRoom: There is too little.
         """
         try:
-            unpacked = await self._store.unpacked_bytes()
+            unpacked = await self._unpacked_bytes()
         except DatabaseUnavailable as error:
             raise Unavailable("the database is away; try again", retry_after=5) from error
         free = await asyncio.to_thread(self._vault.free_bytes)
         if free < unpacked + self._reserved + self.settings.disk_margin_bytes:
             raise NoRoom("the disk has no room for this upload now; try again later", retry_after=_FULL_RETRY_SECONDS)
+
+    async def _unpacked_bytes(self) -> int:
+        """Return the bytes that wait to be packed, as asked a moment ago, and what was recorded here since."""
+        async with self._asking:
+            if time.monotonic() - self._unpacked_asked > _UNPACKED_SECONDS:
+                recorded = self._recorded_since
+                self._unpacked = await self._store.unpacked_bytes()
+                # What was recorded while the database was asked may not be in its answer.
+                self._recorded_since -= recorded
+                self._unpacked_asked = time.monotonic()
+        return self._unpacked + self._recorded_since
 
     async def _record(self, incoming: Incoming, received: Received) -> Placed:
         # The client's connection may break here; the row and the file must still agree, so this runs to its end.
