@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from roadvault_common.app import FORCE_SECONDS
 from roadvault_common.config import PREFIX, DatabaseSettings
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_ingest.config import IngestSettings
@@ -132,3 +133,14 @@ def test_alerts_look_at_metrics_that_exist() -> None:
     for rule in rules:
         for name in re.findall(r"roadvault_\w+", rule["expr"]):
             assert name.removesuffix("_total") in exported, rule["alert"]
+
+
+@pytest.mark.parametrize("service", list(GRANTS))
+def test_a_service_has_left_by_force_before_it_is_killed(compose: dict[str, Any], service: str) -> None:
+    given, defaults = _given(compose, service), SETTINGS[service].model_fields
+    notice, drain = (
+        float(given.get(f"{PREFIX}{name.upper()}", defaults[name].default))
+        for name in ("notice_seconds", "drain_seconds")
+    )
+    grace = float(compose["services"][service]["stop_grace_period"].removesuffix("s"))
+    assert grace > notice + drain + FORCE_SECONDS

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from supervisor.datatypes import dict_of_key_value_pairs
 
+from roadvault_common.app import FORCE_SECONDS
 from roadvault_stack import processes, programs
 from roadvault_stack.environment import SERVICES
 from roadvault_stack.errors import StackError
@@ -34,7 +35,7 @@ def test_services_have_time_to_drain_before_they_are_killed(tmp_path: Path) -> N
     for service in SERVICES:
         options = conf[f"program:{service}"]
         drain = dict_of_key_value_pairs(options["environment"])["ROADVAULT_DRAIN_SECONDS"]
-        assert int(options["stopwaitsecs"]) > float(drain)
+        assert int(options["stopwaitsecs"]) > float(drain) + FORCE_SECONDS
         assert (options["stopasgroup"], options["killasgroup"]) == ("true", "true")
 
 

@@ -4,14 +4,14 @@ import asyncio
 import faulthandler
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 
 from roadvault_common.bus import Handler, HandlerTable
@@ -19,22 +19,29 @@ from roadvault_common.config import Settings, explain
 from roadvault_common.db import Database
 from roadvault_common.errors import RoadVaultError, SettingsError, TransientError, brief
 from roadvault_common.events import Event
+from roadvault_common.health import Check, RequestHandler, health_routes, only_once
 from roadvault_common.migrate import check_schema
 
 log = structlog.get_logger()
 
 Job = Callable[[asyncio.Event], Awaitable[None]]
 """Runs until the event it is given is set, then finishes what it has in hand and returns."""
-RequestHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Check = Callable[[], Awaitable[None]]
-"""Raises a RoadVaultError, saying what is missing, unless all is well."""
 
-_CHECK_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _LOOK_AT_REQUESTS_SECONDS = 0.02
 _STDERR = 2
-_FORCE_SECONDS = 3.0
-"""More than all else takes after the drain."""
+_CUT_SECONDS = 0.5
+"""What a request gets, twice, once it has to end: aiohttp waits, cancels it, and waits again. 0 would mean for ever."""
+FORCE_SECONDS = 5.0
+"""More than all else takes after the drain; then the process is ended by force."""
+
+
+class Door(NamedTuple):
+    """A listener of a service besides the one that serves its health."""
+
+    routes: Sequence[web.AbstractRouteDef]
+    host: str
+    port: int
 
 
 def bind(handlers: HandlerTable, service: object) -> dict[type[Event], Handler]:
@@ -68,43 +75,68 @@ async def run(
     checks: Mapping[str, Check],
     routes: Sequence[web.AbstractRouteDef] = (),
     middlewares: Sequence[Middleware] = (),
+    public: Door | None = None,
 ) -> None:
-    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes` beside them.
+    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and a door if it has one.
 
-    No job begins before the database was seen to have a schema that this code knows. On the signal no new work is
-    begun and /readyz says so; requests are still taken for `settings.notice_seconds`, until whoever looks at /readyz
-    sends them elsewhere; work in hand has `settings.drain_seconds` to finish, then it is cancelled, which hands its
-    rows back. A job that ends or fails by itself ends the service; a thread that hangs does not keep it.
+    No job begins and no request but those for its health is taken before the database was seen to have a schema that
+    this code knows. On the signal no new work is begun and /readyz says so. Jobs in hand have `settings.drain_seconds`
+    to finish, then they are cancelled, which hands their rows back. Requests are still taken for
+    `settings.notice_seconds`, until whoever looks at /readyz sends them elsewhere; then the listeners close, and those
+    in hand have `settings.drain_seconds`. Both go on at once, and what hangs does not keep the process for longer than
+    notice, drain and FORCE_SECONDS. A job that ends or fails by itself ends the service.
 
     Raises:
         SettingsError: The schema is one that this code does not know.
     """
-    closing = asyncio.Event()
+    closing, known = asyncio.Event(), asyncio.Event()
+
+    def close() -> None:
+        if not closing.is_set():
+            closing.set()
+            log.info("closing", notice_seconds=settings.notice_seconds, drain_seconds=settings.drain_seconds)
+            _leave_by_force_after(settings.notice_seconds + settings.drain_seconds + FORCE_SECONDS)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, closing.set)
-    all_routes = [*health_routes({"database": db.ping, **checks}, closing), *routes]
-    address = settings.http_host, settings.http_port
-    async with site(all_routes, *address, middlewares, settings.drain_seconds, closing):
-        await _schema_known(db, closing)
-        tasks = [asyncio.ensure_future(job(closing)) for job in jobs]
+        loop.add_signal_handler(number, close)
+    own = Door(
+        [*health_routes({"database": db.ping, **checks}, closing, known), *routes],
+        settings.http_host,
+        settings.http_port,
+    )
+    inner = [*middlewares, only_once(known)]
+    async with AsyncExitStack() as stack:
+        sites = [
+            await stack.enter_async_context(_open(*door, inner, settings.drain_seconds, closing))
+            for door in (own, public)
+            if door is not None
+        ]
         stop = asyncio.create_task(closing.wait())
+        await _unless_stopped(_look_at_schema(db, known), stop)
+        tasks = [] if closing.is_set() else [asyncio.ensure_future(job(closing)) for job in jobs]
         done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        closing.set()
-        log.info("closing", notice_seconds=settings.notice_seconds, drain_seconds=settings.drain_seconds)
-        _leave_by_force_after(settings.notice_seconds + 2 * settings.drain_seconds + _FORCE_SECONDS)
-        await asyncio.gather(
-            asyncio.wait(tasks, timeout=settings.drain_seconds), asyncio.sleep(settings.notice_seconds)
-        )
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        close()
+        ending = asyncio.create_task(_end(tasks, settings.drain_seconds))
+        # Whoever takes requests takes them for as long as it said; the others show their health while they drain.
+        await (asyncio.sleep(settings.notice_seconds) if routes else asyncio.wait({ending}))
+        await asyncio.gather(*(site.drain() for site in sites))
+        results = await ending
     for result in results:
         if isinstance(result, Exception):
             raise result
     if stop not in done:
         raise RuntimeError("a job ended by itself")
     log.info("closed")
+
+
+async def _end(tasks: Sequence[asyncio.Future[None]], drain_seconds: float) -> list[BaseException | None]:
+    """Let the jobs finish, and cancel those that don't; return how each ended."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=drain_seconds)
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -114,15 +146,53 @@ async def site(
     port: int,
     middlewares: Sequence[Middleware] = (),
     drain_seconds: float = 5,
-    closing: asyncio.Event | None = None,
 ) -> AsyncIterator[str]:
     """Serve `routes` and yield the base URL; at the end requests in hand have `drain_seconds` to finish.
-
-    Once `closing` is set, each answer is the last one on its connection.
 
     Raises:
         SettingsError: The address is in use or not ours.
     """
+    async with _open(routes, host, port, middlewares, drain_seconds, asyncio.Event()) as opened:
+        yield opened.url
+        await opened.drain()
+
+
+class _Site:
+    """A listener and the requests that came through it."""
+
+    def __init__(
+        self, listener: web.TCPSite, runner: web.AppRunner, in_hand: set[int], drain_seconds: float, url: str
+    ) -> None:
+        self._listener = listener
+        self._runner = runner
+        self._in_hand = in_hand
+        self._drain_seconds = drain_seconds
+        self.url = url
+
+    async def drain(self) -> None:
+        """Take no more connections; wait until the requests in hand have ended, or their time is up."""
+        await self._listener.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_seconds):
+                # aiohttp's own shutdown reads no more of the bodies on their way, so uploads end first; but it knows
+                # of answers that are still being sent after their handlers have returned.
+                while self._in_hand:  # noqa: ASYNC110 - a set, not an event: nothing is to be set for each request
+                    await asyncio.sleep(_LOOK_AT_REQUESTS_SECONDS)
+                if self._runner.server is not None and self._drain_seconds:
+                    self._runner.server.pre_shutdown()  # connections on which nobody asks anything end at once
+                    await self._runner.server.shutdown(self._drain_seconds)
+
+
+@asynccontextmanager
+async def _open(
+    routes: Sequence[web.AbstractRouteDef],
+    host: str,
+    port: int,
+    middlewares: Sequence[Middleware],
+    drain_seconds: float,
+    closing: asyncio.Event,
+) -> AsyncIterator[_Site]:
+    """Listen; once `closing` is set, each answer is the last one on its connection."""
     in_hand: set[int] = set()
 
     @web.middleware
@@ -133,15 +203,16 @@ async def site(
         finally:
             in_hand.discard(id(request))
 
-    app = web.Application(middlewares=[count, *middlewares])
-    app.add_routes(routes)
-
     async def last_answer(_: web.Request, response: web.StreamResponse) -> None:
-        if closing is not None and closing.is_set():
+        if closing.is_set():
+            # aiohttp has chosen the headers by now: alone, force_close() would close the connection without a word.
+            response.headers["Connection"] = "close"
             response.force_close()
 
+    app = web.Application(middlewares=[count, *middlewares])
+    app.add_routes(routes)
     app.on_response_prepare.append(last_answer)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=drain_seconds)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_CUT_SECONDS)
     await runner.setup()
     listener = web.TCPSite(runner, host, port)
     try:
@@ -151,59 +222,36 @@ async def site(
             raise SettingsError(f"{host}:{port} can't be listened on: {error.strerror}") from error
         url = "http://{}:{}".format(*runner.addresses[0][:2])
         log.info("listening", url=url)
-        yield url
-        # aiohttp's own clean-up waits for answers, but reads no more of the bodies on their way: uploads end first.
-        await listener.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(drain_seconds):
-                while in_hand:  # noqa: ASYNC110 - a set, not an event: nothing is to be set for each request
-                    await asyncio.sleep(_LOOK_AT_REQUESTS_SECONDS)
+        yield _Site(listener, runner, in_hand, drain_seconds, url)
     finally:
         await runner.cleanup()
 
 
-async def _schema_known(db: Database, closing: asyncio.Event) -> None:
-    """Return once the database was seen to have a schema that this code knows, or the service closes."""
-    while not closing.is_set():
+async def _look_at_schema(db: Database, known: asyncio.Event) -> None:
+    """Set `known` once the database was seen to have a schema that this code knows."""
+    while not known.is_set():
         try:
-            return await check_schema(db)
+            await check_schema(db)
+            known.set()
         except TransientError as error:
             log.warning("waiting for the database", error=brief(error))
-            await pause(closing, _LOOK_SECONDS)
-    return None
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Task[bool]) -> None:
+    """Do `work` to its end; a stop cuts it short, whatever it waits for."""
+    task = asyncio.create_task(work)
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 def _leave_by_force_after(seconds: float) -> None:
     """End the process then, with the stacks of all threads on stderr: one that hangs would keep it for ever."""
     faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-
-
-def health_routes(checks: Mapping[str, Check], closing: asyncio.Event) -> list[web.RouteDef]:
-    """Return the routes of /metrics, /healthz (the process runs) and /readyz (it can do its work)."""
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def readyz(_: web.Request) -> web.Response:
-        states = {name: await _state(check) for name, check in checks.items()}
-        ready = not closing.is_set() and all(state == "ok" for state in states.values())
-        return web.json_response({"ready": ready, "checks": states}, status=200 if ready else 503)
-
-    return [web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)]
-
-
-async def _state(check: Check) -> str:
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            await check()
-    except TimeoutError:
-        return f"no answer within {_CHECK_SECONDS:.0f} s"
-    except RoadVaultError as error:
-        return brief(error)
-    return "ok"
 
 
 def main(serve: Callable[[], Awaitable[None]]) -> None:

@@ -114,8 +114,8 @@ def _own(name: str, environment: dict[str, str], port: int) -> Program:
     script = Path(sys.executable).with_name(f"roadvault-{name}")
     # Unbuffered, so that the log's last lines are there when a service dies.
     environment = {**environment, "PYTHONUNBUFFERED": "1"}
-    # More than the 10 seconds in which a service drains.
-    return Program(name, [str(script)], environment, partial(says_ready, port), 15, partial(says, port))
+    # More than the 10 seconds in which a service drains, and the 5 after which it leaves by force.
+    return Program(name, [str(script)], environment, partial(says_ready, port), 20, partial(says, port))
 
 
 def says_ready(port: int) -> bool:

@@ -28,15 +28,14 @@ async def serve() -> None:
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
         links = Links(settings.link_secret)
-        public = link_routes(ingest, links, vault)
-        await stack.enter_async_context(app.site(public, settings.public_host, settings.public_port, [answer_problems]))
+        public = app.Door(link_routes(ingest, links, vault), settings.public_host, settings.public_port)
         jobs: list[app.Job] = [
             partial(app.repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(app.repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
-        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems])
+        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems], public)
 
 
 def main() -> None:

@@ -1,0 +1,253 @@
+"""What a service that is told to stop still does, and how long it may take; a database that is away as it starts."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+from servers_faults import Proxied
+from servers_services import Service, Services
+
+from roadvault_common.app import FORCE_SECONDS
+from roadvault_common.db import Database
+from roadvault_common.links import Links
+from roadvault_stack.ports import HOST
+
+LARGE = 64 << 20
+"""More than the sockets' buffers hold, so that a client which reads nothing holds the answer up."""
+NEWER = "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999_contract_more')"
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+async def upload(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientResponse:
+    form = aiohttp.FormData(default_to_multipart=True)
+    form.add_field("filename", "a.mp4")
+    form.add_field("file", b"whole", filename="a.mp4")
+    async with http.post(f"{url}/api/open/upload", data=form) as response:
+        await response.read()
+        return response
+
+
+@asynccontextmanager
+async def half_an_upload(url: str) -> AsyncIterator[asyncio.StreamWriter]:
+    """Send the first part of an upload, and nothing more."""
+    host, port = url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="filename"\r\n\r\na.mp4\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nfirst'
+    )
+    await writer.drain()
+    await asyncio.sleep(0.3)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+async def status(url: str) -> int:
+    """Return the status of a new connection's answer, 0 if there is none."""
+    try:
+        async with aiohttp.ClientSession() as http, http.get(url) as response:
+            return response.status
+    except aiohttp.ClientError:
+        return 0
+
+
+def public(ingest: Service) -> str:
+    return f"http://{HOST}:{ingest.environment['ROADVAULT_PUBLIC_PORT']}"
+
+
+async def test_requests_are_taken_during_the_notice_and_each_answer_is_the_last(services: Services) -> None:
+    ingest = services("ingest", notice_seconds=2)
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+        ingest.terminate()
+        await asyncio.sleep(0.3)
+        assert await ingest.readiness() == 503
+        for answer in [await upload(http, ingest.url) for _ in range(2)]:
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        async with http.get(f"{public(ingest)}/d/nonsense") as response:
+            assert (response.status, response.headers["Connection"]) == (403, "close")
+    code, seconds = await ingest.ended(10)
+    assert (code, 1 < seconds < 4) == (0, True), ingest.log.read_text()
+
+
+async def test_neither_door_opens_while_an_upload_in_hand_ends(services: Services) -> None:
+    ingest = services("ingest")
+    await ingest.start()
+    assert await status(f"{public(ingest)}/d/nonsense") == 403
+    async with half_an_upload(ingest.url):
+        ingest.terminate()
+        await asyncio.sleep(0.5)
+        assert await status(f"{ingest.url}/healthz") == 0
+        assert await status(f"{public(ingest)}/d/nonsense") == 0
+    assert (await ingest.ended(10))[0] == 0
+
+
+async def test_a_connection_on_which_nobody_asks_keeps_nothing(services: Services) -> None:
+    ingest = services("ingest", drain_seconds=20)
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+        for url in (f"{ingest.url}/healthz", f"{public(ingest)}/d/nonsense"):
+            async with http.get(url) as response:
+                await response.read()
+        ingest.terminate()
+        code, seconds = await ingest.ended(30)
+    assert (code, seconds < 5) == (0, True), seconds
+
+
+async def test_an_upload_that_stalls_does_not_outlast_the_drain(services: Services) -> None:
+    ingest = services("ingest", drain_seconds=3)
+    await ingest.start()
+    async with half_an_upload(ingest.url):
+        ingest.terminate()
+        code, seconds = await ingest.ended(20)
+    assert (code, 2.5 < seconds < 5) == (0, True), (seconds, ingest.log.read_text())
+
+
+async def test_a_download_that_stalls_has_the_drain_and_no_more(
+    services: Services, db: Database, data_dir: Path
+) -> None:
+    ingest = services("ingest", drain_seconds=3)
+    await ingest.start()
+    token = await _link(db, data_dir, SecretStr(ingest.environment["ROADVAULT_LINK_SECRET"]))
+    host, port = public(ingest).removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"GET /d/{token} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert b"200" in await reader.readline()
+    ingest.terminate()
+    code, seconds = await ingest.ended(20)
+    writer.close()
+    assert (code, 2.5 < seconds < 5) == (0, True), (seconds, ingest.log.read_text())
+
+
+async def _link(db: Database, data_dir: Path, secret: SecretStr) -> str:
+    path = f"downloads/{secrets.token_hex(8)}"
+    (data_dir / "downloads").mkdir(exist_ok=True)
+    with (data_dir / path).open("wb") as file:
+        file.truncate(LARGE)
+    file_id = await db.transact(
+        lambda tx: tx.insert(
+            "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
+            " VALUES ('a', '', %s, 'x', 'x', 1)",
+            (LARGE,),
+        )
+    )
+    download_id = await db.transact(
+        lambda tx: tx.insert(
+            "INSERT INTO download_info (file_id, cb_url, status, path) VALUES (%s, 'x', 1, %s)", (file_id, path)
+        )
+    )
+    return Links(secret).token(download_id, datetime.now(UTC) + timedelta(hours=1))
+
+
+async def test_a_folder_that_was_handed_back_is_packed_by_the_next(
+    services: Services, db: Database, data_dir: Path
+) -> None:
+    size = 300 << 20
+    path = data_dir / "received" / "00" / "long"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(size)
+    digest = hashlib.sha256()
+    for _ in range(300):
+        digest.update(bytes(1 << 20))
+    await db.execute(
+        "INSERT INTO folder_info (folder_id, status, files, bytes, close_at, pack_due)"
+        " VALUES (1, 1, 1, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+        (size,),
+    )
+    await db.execute(
+        "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
+        " VALUES ('a', '', %s, %s, 'received/00/long', 1)",
+        (size, digest.hexdigest()),
+    )
+    first, second = services("packer", drain_seconds=0), services("packer")
+    await first.start()
+    await _until(db, "SELECT 1 FROM folder_info WHERE pack_token IS NOT NULL")
+    first.terminate()
+    code, seconds = await first.ended(10)
+    assert (code, seconds < 5) == (0, True), first.log.read_text()
+    assert await db.fetch_one(
+        "SELECT pack_attempts, pack_token, pack_due <= UTC_TIMESTAMP(6) AS due FROM folder_info"
+    ) == {"pack_attempts": 0, "pack_token": None, "due": 1}
+    await second.start()
+    await _until(db, "SELECT 1 FROM file_upload_info WHERE zip_id IS NOT NULL")
+    second.terminate()
+    assert (await second.ended(10))[0] == 0
+
+
+async def _until(db: Database, sql: str) -> None:
+    async with asyncio.timeout(40):
+        while await db.fetch_one(sql) is None:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_service_waits_for_a_database_that_is_away(services: Services, proxied_database: Proxied) -> None:
+    ingest = services("ingest", database_url=proxied_database.url)
+    with proxied_database.proxies.down("database"):
+        await ingest.launch()
+        await _answers(ingest, 503)
+        async with aiohttp.ClientSession() as http:
+            assert (await upload(http, ingest.url)).status == 503
+    await _answers(ingest, 200)
+
+
+async def test_nothing_is_taken_before_the_schema_was_seen_to_fit(
+    services: Services, db: Database, proxied_database: Proxied
+) -> None:
+    await db.execute(NEWER)
+    ingest = services("ingest", database_url=proxied_database.url)
+    taken = []
+    with proxied_database.proxies.down("database"):
+        await ingest.launch()
+        await _answers(ingest, 503)
+    async with aiohttp.ClientSession() as http:
+        assert ingest.process is not None
+        while ingest.process.returncode is None:
+            try:
+                taken.append((await upload(http, ingest.url)).status)
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.05)
+    assert (await ingest.ended(10))[0] == 1
+    assert "9999_contract_more, which is newer: upgrade this service" in ingest.log.read_text()
+    assert set(taken) <= {503}, taken
+    assert await db.fetch_one("SELECT 1 FROM file_upload_info") is None
+
+
+async def test_a_database_that_never_answers_does_not_keep_a_service_that_is_told_to_stop(
+    services: Services, proxied_database: Proxied
+) -> None:
+    ingest = services("ingest", database_url=proxied_database.url, notice_seconds=1)
+    with proxied_database.proxies.toxic("database", "timeout", "downstream", timeout=0):
+        await ingest.launch()
+        async with asyncio.timeout(20):
+            while await status(f"{ingest.url}/healthz") != 200:
+                await asyncio.sleep(0.05)
+        ingest.terminate()
+        await asyncio.sleep(0.3)
+        async with aiohttp.ClientSession() as http, asyncio.timeout(0.5):
+            assert await ingest.readiness() == 503
+            assert (await upload(http, ingest.url)).status == 503
+        code, seconds = await ingest.ended(5 + FORCE_SECONDS + 2)
+    assert (code, seconds < 3) == (0, True), (code, seconds)
+
+
+async def _answers(service: Service, wanted: int) -> None:
+    async with asyncio.timeout(20):
+        while await service.readiness() != wanted:
+            await asyncio.sleep(0.05)
