@@ -33,7 +33,9 @@ from roadvault_stack.up import Stack
 
 LEASE_SECONDS = 6
 ORPHAN_SECONDS = 60
-VAULT_BYTES, DATABASE_BYTES = 160 << 20, 400 << 20
+LINK_SECONDS = 60
+"""Extractions hold their room for as long as their links live (and ten minutes more), however full the disk is."""
+VAULT_BYTES, DATABASE_BYTES = 320 << 20, 400 << 20
 REPLICAS = (2, 3)
 """Numbers of the further processes that each service can have."""
 
@@ -63,6 +65,7 @@ _SERVICE_SETTINGS = {
     "IPFS_STALL_SECONDS": 5,
     "PROOF_STALL_SECONDS": 5,
     "CALLBACK_TIMEOUT_SECONDS": 2,
+    "LINK_TTL_SECONDS": LINK_SECONDS,
     "UPLOAD_STALL_SECONDS": 5,
     "CRUST_TIMEOUT_SECONDS": 5,
     "LOG_FORMAT": "json",

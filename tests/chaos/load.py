@@ -16,6 +16,10 @@ from roadvault_stack.ports import HOST
 
 UPLOADERS, ASKERS = 3, 1
 _PAUSE_SECONDS = 0.25
+_ASK_PAUSE_SECONDS = 0.8
+_FOLLOWERS = 4
+_FOLLOW_SECONDS = 40
+"""Less than a link lives."""
 _NAMES = ("路口 1.mp4", "cam-07.mp4", "a b 'c'.mkv", "x" * 200 + ".mov", "no-extension")
 _LARGEST = 1_900_000
 
@@ -45,6 +49,8 @@ class Receiver:
         self.mood = "takes"
         self.calls: Counter[str] = Counter()
         self.taken: dict[str, list[tuple[int, str]]] = {}
+        self.arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        """Links that are still to be followed."""
         self.url = ""
 
     async def take(self, request: web.Request) -> web.StreamResponse:
@@ -69,6 +75,7 @@ class Receiver:
         except ConnectionError:
             return web.Response(status=400)
         self.taken.setdefault(request.path, []).append((body["fileID"], body["fileUrl"]))
+        self.arrived.put_nowait((request.path, body["fileUrl"]))
         return web.Response()
 
 
@@ -86,6 +93,8 @@ class Load:
         """Uploads and requests that were not accepted, by what the client saw."""
         self.doubled: list[int] = []
         """File ids that were given out twice."""
+        self.followed: dict[str, list[str]] = {}
+        """What the links of each callback's path gave: a SHA-256, or how they refused."""
         self.ended = asyncio.Event()
 
     @classmethod
@@ -109,10 +118,13 @@ class Load:
                         group.create_task(load._upload_on())
                     for _ in range(ASKERS):
                         group.create_task(load._ask_on())
+                    followers = [group.create_task(load._follow_on()) for _ in range(_FOLLOWERS)]
                     try:
                         yield load
                     finally:
                         load.ended.set()
+                        for follower in followers:
+                            follower.cancel()
         finally:
             await runner.cleanup()
 
@@ -124,7 +136,7 @@ class Load:
         while not self.ended.is_set():
             if self.files:
                 await self._attempt(self._ask)
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(_ASK_PAUSE_SECONDS)
 
     async def _attempt(self, act: object) -> None:
         assert callable(act)
@@ -168,7 +180,24 @@ class Load:
             result = answer["result"]
             return result if isinstance(result, dict) else {}
 
-    async def fetch(self, link: str) -> str:
+    async def _follow_on(self) -> None:
+        """Follow each link as it comes, as a client does; again while ingest is away, for as long as it may live."""
+        while True:
+            path, link = await self.receiver.arrived.get()
+            self.followed.setdefault(path, []).append(await self._follow(link))
+
+    async def _follow(self, link: str) -> str:
+        until = time.monotonic() + _FOLLOW_SECONDS
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                got = await self._fetch(link)
+                if not got.startswith("HTTP 5") or time.monotonic() > until:
+                    return got
+            if time.monotonic() > until:
+                return "no answer"
+            await asyncio.sleep(0.5)
+
+    async def _fetch(self, link: str) -> str:
         """Return the SHA-256 of what a link gives, or how it refuses."""
         digest = hashlib.sha256()
         async with self._http.get(link) as response:
