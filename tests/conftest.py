@@ -7,4 +7,5 @@ pytest_plugins = [
     "servers_orderer",
     "servers_services",
     "servers_faults",
+    "servers_operator",
 ]

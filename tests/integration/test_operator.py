@@ -1,105 +1,13 @@
 """The operator's command line, as a process, on real servers."""
 
-import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pytest
-from cryptography.fernet import Fernet
-from pydantic import SecretStr
+from servers_operator import Desk
 
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
 from roadvault_common.events import FolderSealed
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.outcome import Done
-from roadvault_common.vault import Vault
-from roadvault_ingest.receive import Incoming, Received
-from roadvault_ingest.store import IngestStore, Limits
-from roadvault_packer.config import PackerSettings
-from roadvault_packer.service import Packer
-from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.service import Pinner
 from roadvault_stack.kubo import Kubo
-
-LIMITS = Limits(files=2, bytes=1 << 40, age_seconds=3600)
-
-
-@dataclass
-class Desk:
-    """The command line, and the system it looks at."""
-
-    db: Database
-    bus: Bus
-    vault: Vault
-    packer: Packer
-    pinner: Pinner
-    environment: dict[str, str]
-
-    async def run(self, *arguments: object) -> tuple[int, str, str]:
-        child = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("roadvault"), *map(str, arguments),
-            env={"PATH": os.environ["PATH"], "COLUMNS": "200", **self.environment},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, errors = await asyncio.wait_for(child.communicate(), 60)
-        assert "Traceback" not in errors.decode()
-        assert child.returncode is not None
-        return child.returncode, out.decode(), errors.decode()
-
-    async def says(self, *arguments: object) -> str:
-        code, out, errors = await self.run(*arguments)
-        assert code == 0, errors
-        return out
-
-    async def refuses(self, *arguments: object) -> str:
-        code, out, errors = await self.run(*arguments)
-        assert code == 1, out
-        assert len(errors.splitlines()) == 1
-        return errors
-
-    async def file(self, size: int = 100_000) -> int:
-        incoming = Incoming(self.vault)
-        incoming.write(os.urandom(size))
-        incoming.finish()
-        received = Received("a.mp4", incoming.relative, size, incoming.sha256)
-        return (await IngestStore(self.db).add_file("desk", received, LIMITS)).folder_id
-
-    async def archive(self) -> int:
-        await self.file()
-        folder_id = await self.file()
-        assert await self.packer.packing.work(folder_id) == Done()
-        row = await self.db.fetch_one("SELECT zip_id FROM zip_ipfs_info WHERE folder_id = %s", (folder_id,))
-        assert row is not None
-        return int(row["zip_id"])
-
-
-@pytest.fixture
-async def desk(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo) -> AsyncIterator[Desk]:
-    keys = SecretStr(Fernet.generate_key().decode())
-    common = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": keys}
-    vault = Vault(data_dir)
-    vault.prepare()
-    environment = {
-        "ROADVAULT_DATABASE_URL": database_url,
-        "ROADVAULT_REDIS_URL": redis_url,
-        "ROADVAULT_DATA_DIR": str(data_dir),
-        "ROADVAULT_MASTER_KEYS": keys.get_secret_value(),
-        "ROADVAULT_IPFS_GATEWAY_URL": kubo.gateway_url,
-    }
-    async with (
-        Database.open(database_url) as db,
-        Bus.open(SecretStr(redis_url), "test") as bus,
-        Ipfs.open(kubo.rpc_url, 30) as ipfs,
-    ):
-        packer = Packer(PackerSettings.model_validate(common), db, bus, vault, MasterKeys(keys))
-        pinner = Pinner(PinnerSettings.model_validate(common), db, bus, vault, MasterKeys(keys), ipfs)
-        yield Desk(db, bus, vault, packer, pinner, environment)
 
 
 async def test_status_tells_what_there_is(desk: Desk) -> None:

@@ -103,7 +103,7 @@ class Database:
         """
         pool = await asyncmy.create_pool(
             minsize=0, maxsize=size, autocommit=True, init_command=_SESSION, connect_timeout=5,
-            read_timeout=_READ_SECONDS, **_parse(url)
+            read_timeout=_READ_SECONDS, **parse_url(url)
         )  # fmt: skip
         try:
             yield cls(pool)
@@ -199,14 +199,25 @@ class Database:
         await self.fetch_one("SELECT 1")
 
 
-def _parse(url: SecretStr | str) -> dict[str, Any]:
-    parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else url)
+def parse_url(url: SecretStr | str) -> dict[str, Any]:
+    """Return a driver's arguments for a database URL.
+
+    Raises:
+        SettingsError: The URL is not mysql://user:password@host:port/name.
+    """
+    wrong = "ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name"
+    try:
+        parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else url)
+        port = parts.port or 3306
+    except ValueError:
+        # Its own message would show a piece of a password that has a slash in it.
+        raise SettingsError(f"{wrong}, and what is special in a URL as %XX") from None
     name = parts.path.lstrip("/")
     if parts.scheme != "mysql" or not parts.hostname or not name:
-        raise SettingsError("ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name")
+        raise SettingsError(wrong)
     return {
         "host": parts.hostname,
-        "port": parts.port or 3306,
+        "port": port,
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "database": name,

@@ -8,6 +8,7 @@ a worker that dies or hangs stops doing so, and the row is due again by itself. 
 import random
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from roadvault_common.db import Database, Row, Transaction
 from roadvault_common.errors import LeaseLost
@@ -120,6 +121,22 @@ async def failures(db: Database, stage: Stage, limit: int) -> list[Row]:
         f"SELECT {stage.key} AS id, {columns} FROM {stage.table}"  # noqa: S608 - names from the stages above
         f" WHERE {failed_at} IS NOT NULL ORDER BY {failed_at} DESC LIMIT %s",
         (limit,),
+    )
+
+
+async def failed_between(
+    db: Database, stage: Stage, after: tuple[datetime | None, int], until: datetime, limit: int
+) -> list[Row]:
+    """Return `id` and `failed_at` of rows that failed up to `until`, the longest ago first.
+
+    `after` is the time and the id of the last row of the page before; None as its time begins with the first page.
+    """
+    failed_at, (time, row_id) = stage.column("failed_at"), after
+    from_there = f"AND ({failed_at} > %s OR ({failed_at} = %s AND {stage.key} > %s))"
+    return await db.fetch_all(
+        f"SELECT {stage.key} AS id, {failed_at} AS failed_at FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {failed_at} <= %s {'' if time is None else from_there} ORDER BY {failed_at}, {stage.key} LIMIT %s",
+        (until, *(() if time is None else (time, time, row_id)), limit),
     )
 
 

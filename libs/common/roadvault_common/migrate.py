@@ -7,7 +7,7 @@ takes away has `_contract_` in its name, and is applied once no service needs it
 import warnings
 from pathlib import Path
 
-from roadvault_common.db import Database
+from roadvault_common.db import Database, parse_url
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 
 _CONTRACT = "_contract_"
@@ -46,7 +46,9 @@ def migrate(url: str) -> list[str]:
 
     Raises:
         DatabaseUnavailable: The database can't be reached.
+        SettingsError: The URL is not one of a database.
     """
+    parse_url(url)  # yoyo's own error would show a piece of the password
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # yoyo uses parts of setuptools and sqlparse that warn
         import pymysql  # noqa: PLC0415 - only this function needs the blocking driver

@@ -3,7 +3,7 @@
 The stages' workers, the back-office and the command line all go through here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
@@ -13,6 +13,8 @@ from roadvault_common.outcome import Failed
 
 _SECONDS = 60
 """The lease under which a row is given up."""
+_AT_ONCE = 1000
+"""Failed rows that are read at a time."""
 
 
 async def _fail_folder(tx: Transaction, folder_id: int) -> None:
@@ -57,6 +59,22 @@ async def retry(db: Database, stage: Stage, row_id: int) -> bool:
     return await db.transact(write)
 
 
+async def failed_so_far(db: Database, stage: Stage) -> AsyncGenerator[int, None]:
+    """Yield the ids of rows that have failed by now, the longest ago first, for a caller who retries each of them.
+
+    A row that is retried and fails once more meanwhile does not come again, so that this ends.
+    """
+    row = await db.fetch_one("SELECT UTC_TIMESTAMP(6) AS now")
+    since, last = None, 0
+    while row is not None:
+        found = await leases.failed_between(db, stage, (since, last), row["now"], _AT_ONCE)
+        for one in found:
+            yield one["id"]
+        if len(found) < _AT_ONCE:
+            return
+        since, last = found[-1]["failed_at"], found[-1]["id"]
+
+
 async def pin_again(db: Database, zip_id: int) -> bool:
     """Have an archive added to IPFS once more, after the node lost it; False if it has no CID or no local copy.
 
@@ -72,8 +90,8 @@ async def pin_again(db: Database, zip_id: int) -> bool:
 
 async def give_up(db: Database, stage: Stage, row_id: int, reason: str) -> bool:
     """Take a row that waits out of its stage, as failed for `reason`; False if it does not wait, or is worked on."""
-    if not await db.transact(lambda tx: leases.hasten(tx, stage, row_id)):
-        return False
+    # A row whose worker died keeps its token and is not hastened, but it is due once its lease has run out.
+    await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
     lease = await leases.claim(db, stage, row_id, _SECONDS)
     if lease is None:
         return False

@@ -30,6 +30,8 @@ def main() -> None:
         sys.exit(f"roadvault: {explain(error)}")
     except RoadVaultError as error:
         sys.exit(f"roadvault: {brief(error)}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, an operator gets one line and no traceback
+        sys.exit(f"roadvault: {brief(error)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from redis.asyncio.connection import parse_url
 
 from roadvault_common.config import DatabaseSettings
 
@@ -19,3 +20,14 @@ class OperatorSettings(DatabaseSettings):
     ipfs_gateway_url: str = Field(
         "http://127.0.0.1:8080", title="Kubo gateway", description="for `verify --from network`"
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        """Refuse what is no Redis URL before a command changes anything; the message says nothing of its password."""
+        if url is not None:
+            try:
+                parse_url(url.get_secret_value())
+            except ValueError:
+                raise ValueError("must look like redis://host:port/number") from None
+        return url

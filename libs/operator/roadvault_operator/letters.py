@@ -1,5 +1,6 @@
 """`roadvault dead-letters`: what could not be handled, and what becomes of it."""
 
+import re
 from typing import Annotated, Any
 
 import orjson
@@ -18,6 +19,9 @@ from roadvault_operator.shell import blocking, say, show
 
 Letter = dict[str, Any]
 
+_ENTRY = re.compile(r"\d+-\d+")
+"""An entry's id in full: Redis takes shorter ones for a range."""
+
 
 @blocking
 async def dead_letters(
@@ -28,6 +32,8 @@ async def dead_letters(
     discard: Annotated[str | None, typer.Option(help="an entry: removed for good")] = None,
 ) -> None:
     """Show dead letters, or retry or discard one."""
+    if again is not None and discard is not None:
+        raise SettingsError("either --retry or --discard, not both")
     url = OperatorSettings().redis_url
     if url is None:
         raise SettingsError("ROADVAULT_REDIS_URL is not set")
@@ -59,11 +65,14 @@ async def _retry(redis: Redis, entry: str) -> str:
     letter = await _letter(redis, entry)
     for stage in STAGES:
         if letter["source"] == stage.name:
+            row_id = letter.get("row")
+            if not isinstance(row_id, int):
+                raise PermanentError(f"{entry} names no row of {stage.name}; discard the letter")
             async with Database.open(OperatorSettings().database_url, size=1) as db:
-                if not await repair.retry(db, stage, int(letter["row"])):
-                    raise PermanentError(f"{stage.name} {letter['row']} has not failed any more; discard the letter")
+                if not await repair.retry(db, stage, row_id):
+                    raise PermanentError(f"{stage.name} {row_id} has not failed any more; discard the letter")
             await redis.xdel(DEAD_LETTERS, entry)
-            return f"{stage.name} {letter['row']} is due again"
+            return f"{stage.name} {row_id} is due again"
     return await _send_again(redis, entry, letter)
 
 
@@ -81,7 +90,7 @@ async def _send_again(redis: Redis, entry: str, letter: Letter) -> str:
 
 
 async def _letter(redis: Redis, entry: str) -> Letter:
-    found = await redis.xrange(DEAD_LETTERS, entry, entry)
+    found = await redis.xrange(DEAD_LETTERS, entry, entry) if _ENTRY.fullmatch(entry) else None
     if not found:
         raise PermanentError(f"there is no dead letter {entry}")
     return _parsed(found[0][1])
@@ -92,7 +101,9 @@ def _parsed(fields: Any) -> Letter:  # noqa: ANN401 - redis-py's answer
         letter = orjson.loads(fields.get(b"letter", b""))
     except orjson.JSONDecodeError:
         letter = None
-    return letter if isinstance(letter, dict) else {"source": "?", "reason": "the letter itself does not parse"}
+    if not isinstance(letter, dict) or not {"source", "reason"} <= letter.keys():
+        return {"source": "?", "reason": "the letter itself does not parse"}
+    return letter
 
 
 def _text(entry: Any) -> str:  # noqa: ANN401 - likewise

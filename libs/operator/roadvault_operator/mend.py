@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.progress import track
+from rich.progress import Progress, track
 
 from roadvault_common import repair
 from roadvault_common.bus import Bus
@@ -11,12 +11,9 @@ from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError, SettingsError
 from roadvault_common.events import FileReceived
 from roadvault_common.folders import Closed, close_folder
-from roadvault_common.lease import failures
+from roadvault_common.lease import count_failed
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named
-
-_AT_ONCE = 1000
-"""Failed rows that are read at a time."""
 
 StageName = Annotated[str, typer.Argument(help=STAGE_HELP)]
 
@@ -38,9 +35,11 @@ async def retry(
             say(f"{one.name} {row_id} is due again")
             return
         count = 0
-        while rows := await failures(db, one, _AT_ONCE):
-            for row in track(rows, f"retrying {one.name}", console=console, transient=True):
-                count += await repair.retry(db, one, row["id"])
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task(f"retrying {one.name}", total=await count_failed(db, one))
+            async for failed_id in repair.failed_so_far(db, one):
+                count += await repair.retry(db, one, failed_id)
+                bars.advance(bar)
     say(f"{count} rows of {one.name} are due again")
 
 

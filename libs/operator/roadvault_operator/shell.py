@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from roadvault_common.errors import SettingsError
 from roadvault_common.lease import STAGES, Stage
@@ -66,5 +67,6 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        # As text: a reason with brackets in it is not markup.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console.print(table)

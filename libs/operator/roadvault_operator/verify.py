@@ -40,7 +40,7 @@ class From(StrEnum):
 
 
 class Verifier:
-    """Re-reads what rows name, and collects what is wrong."""
+    """Re-reads what rows name, and says what is wrong as soon as it is found: a run may take days."""
 
     def __init__(self, db: Database, vault: Vault | None, gateway: Gateway | None, progress: Progress) -> None:
         """Read archives through the gateway if there is one, else below the vault."""
@@ -48,13 +48,22 @@ class Verifier:
         self._vault = vault
         self._gateway = gateway
         self._progress = progress
-        self.checked = self.skipped = 0
-        self.wrong: list[str] = []
+        self.checked = self.skipped = self.wrong = 0
+
+    def _report(self, line: str) -> None:
+        self.wrong += 1
+        say(line)
 
     async def archive(self, archive: Row, keys: MasterKeys) -> None:
         """Read one archive, decrypt it, and compare each of its files."""
         name = f"archive {archive['zip_id']}"
-        pieces = self._pieces(archive)
+        try:
+            pieces = self._pieces(archive)
+            cipher = keys.unwrap(archive["key"], archive["iv"]).stream()
+        except PermanentError as error:
+            self._report(f"{name}: {brief(error)}")
+            self.checked += 1
+            return
         if pieces is None:
             self.skipped += 1
             return
@@ -64,7 +73,7 @@ class Verifier:
         )
         damaged: list[Member] = []
         check = MemberCheck([Member(**row) for row in rows], damaged.append)
-        cipher, length = keys.unwrap(archive["key"], archive["iv"]).stream(), 0
+        length = 0
         task = self._progress.add_task(name, total=archive["size"])
 
         def feed(piece: bytes) -> None:
@@ -78,10 +87,11 @@ class Verifier:
                     self._progress.advance(task, len(piece))
             check.finish()
             if length != archive["size"]:
-                self.wrong.append(f"{name}: {length} bytes came, its row says {archive['size']}")
+                self._report(f"{name}: {length} bytes came, its row says {archive['size']}")
         except (RoadVaultError, OSError) as error:
-            self.wrong.append(f"{name}: {brief(error)}")
-        self.wrong += [f"{name}: file {member.file_id} does not have its SHA-256" for member in damaged]
+            self._report(f"{name}: {brief(error)}")
+        for member in damaged:
+            self._report(f"{name}: file {member.file_id} does not have its SHA-256")
         self._progress.remove_task(task)
         self.checked += 1
 
@@ -105,9 +115,9 @@ class Verifier:
                 await asyncio.to_thread(digest.update, piece)
                 self._progress.advance(task, len(piece))
             if digest.hexdigest() != file["sha256"]:
-                self.wrong.append(f"{name}: it does not have its SHA-256")
-        except OSError as error:
-            self.wrong.append(f"{name}: {brief(error)}")
+                self._report(f"{name}: it does not have its SHA-256")
+        except (RoadVaultError, OSError) as error:
+            self._report(f"{name}: {brief(error)}")
         self._progress.remove_task(task)
         self.checked += 1
 
@@ -122,6 +132,8 @@ async def verify(
     """Re-hash archives, file by file, and report what is damaged. Changes nothing."""
     if not (zip_ids or everything or uploads):
         raise SettingsError("name archives, or --all, or --uploads")
+    if zip_ids and everything:
+        raise SettingsError("name archives, or --all, not both")
     settings = OperatorSettings()
     if settings.data_dir is None and (uploads or source is From.DISK):
         raise SettingsError(_NO_DATA_DIR)
@@ -139,9 +151,7 @@ async def verify(
         if uploads:
             async for file in _rows(db, _UPLOADS, "file_id"):
                 await verifier.upload(file)
-    for line in verifier.wrong:
-        say(line)
-    say(f"{verifier.checked} checked, {verifier.skipped} have no copy there, {len(verifier.wrong)} things are wrong")
+    say(f"{verifier.checked} checked, {verifier.skipped} have no copy there, {verifier.wrong} things are wrong")
     if verifier.wrong:
         raise typer.Exit(1)
 
@@ -151,11 +161,14 @@ async def _archives(db: Database, zip_ids: list[int] | None) -> AsyncGenerator[R
         async for row in _rows(db, _ARCHIVES, "zip_id"):
             yield row
         return
+    named = []
     for zip_id in zip_ids:
         rows = await db.fetch_all(_ARCHIVES, (zip_id - 1, 1))
         if not rows or rows[0]["zip_id"] != zip_id:
-            raise PermanentError(f"there is no archive {zip_id}")
-        yield rows[0]
+            raise PermanentError(f"there is no archive {zip_id}; nothing was read")
+        named.append(rows[0])
+    for archive in named:
+        yield archive
 
 
 async def _rows(db: Database, sql: str, key: str) -> AsyncGenerator[Row, None]:
