@@ -29,7 +29,7 @@ LIMITS = Limits(files=2, bytes=1 << 40, age_seconds=3600)
 
 
 @dataclass
-class Desk:
+class Console:
     """The command line, and the system it looks at."""
 
     db: Database
@@ -66,7 +66,7 @@ class Desk:
         incoming.write(os.urandom(size))
         incoming.finish()
         received = Received("a.mp4", incoming.relative, size, incoming.sha256)
-        return (await IngestStore(self.db).add_file("desk", received, LIMITS)).folder_id
+        return (await IngestStore(self.db).add_file("console", received, LIMITS)).folder_id
 
     async def archive(self) -> int:
         await self.file()
@@ -78,7 +78,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo) -> AsyncIterator[Desk]:
+async def console(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo) -> AsyncIterator[Console]:
     keys = SecretStr(Fernet.generate_key().decode())
     common = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": keys}
     vault = Vault(data_dir)
@@ -97,4 +97,4 @@ async def desk(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo) ->
     ):
         packer = Packer(PackerSettings.model_validate(common), db, bus, vault, MasterKeys(keys))
         pinner = Pinner(PinnerSettings.model_validate(common), db, bus, vault, MasterKeys(keys), ipfs)
-        yield Desk(db, bus, vault, packer, pinner, environment)
+        yield Console(db, bus, vault, packer, pinner, environment)
