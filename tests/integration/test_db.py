@@ -1,6 +1,7 @@
 """The database: transactions, and errors in our own words, on a real server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import asyncmy
@@ -52,6 +53,18 @@ async def test_a_cancelled_statement_leaves_no_broken_connection_behind(db: Data
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await db.fetch_one("SELECT SLEEP(5)")
+    assert await count(db) == 0
+
+
+async def test_a_cancellation_that_meets_the_answer_is_not_lost(db: Database) -> None:
+    await db.ping()
+    for _ in range(3):
+        reading = asyncio.create_task(db.fetch_one("SELECT SLEEP(0.05)"))
+        await asyncio.sleep(0.01)
+        asyncio.get_running_loop().call_later(0.1, reading.cancel)
+        time.sleep(0.2)  # noqa: ASYNC251 - the answer and the cancellation are both there when the loop goes on
+        with pytest.raises(asyncio.CancelledError):
+            await reading
     assert await count(db) == 0
 
 
