@@ -190,7 +190,7 @@ async def test_the_sweep_works_off_what_is_due_in_order(db: Database, bus: Bus) 
 
     async with asyncio.timeout(20):
         await worker(db, bus, do).sweep(closing, seconds=10)
-    assert seen[0] == folders[0]
+    assert seen[0] in folders[:2]  # two at once
     assert sorted(seen) == sorted([*folders, folders[0]])
     assert await leases.seconds_to_next(db, PACK) is None
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import structlog
 from pydantic import SecretStr, ValidationError
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from roadvault_common import metrics
@@ -32,6 +32,8 @@ HandlerTable = Mapping[type[Event], Callable[[Any, Any], Awaitable[object]]]
 
 _EMIT_SECONDS = 1.0
 """An emit that takes longer is given up: the row is committed, a sweep will find it."""
+_CONNECTIONS = 16
+"""To Redis, at most; a crowd of uploads that end together shares them."""
 _STREAM_LENGTH = 100_000
 """Entries kept in each stream (approximately); an entry is about 100 bytes."""
 _DEAD_LETTERS_LENGTH = 10_000
@@ -58,9 +60,11 @@ class Bus:
 
         Entries that a consumer has held for `reclaim_seconds` are taken over from it.
         """
-        redis = Redis.from_url(
-            url.get_secret_value(), socket_timeout=10, socket_connect_timeout=3, health_check_interval=30
-        )
+        pool = BlockingConnectionPool.from_url(
+            url.get_secret_value(), max_connections=_CONNECTIONS, timeout=10,
+            socket_timeout=10, socket_connect_timeout=3, health_check_interval=30,
+        )  # fmt: skip
+        redis = Redis.from_pool(pool)
         try:
             yield cls(redis, group, reclaim_seconds)
         finally:
