@@ -86,6 +86,10 @@ async def scenario(data_dir: Path, logs: Path) -> dict[str, object]:
             await db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
             await until(db, "SELECT 1 FROM zip_ipfs_info WHERE path IS NOT NULL")
             report["free in the end"] = shutil.disk_usage(data_dir).free
+            # Nothing is packed meanwhile, as the first time: archives under way would take room, too.
+            for worker in (packer, pinner):
+                worker.terminate()
+                await worker.ended(30)
             report["third"] = await fill(http, ingest.url)
     finally:
         for one in running:

@@ -1,9 +1,7 @@
 """Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import structlog
@@ -14,8 +12,9 @@ from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events import DownloadRequested, FileReceived
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.vault import RECEIVED, Vault
+from roadvault_ingest.admission import Admission
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.problems import NoRoom, NotFound, Problem, TooLarge, Unavailable
+from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.receive import Incoming, Received
 from roadvault_ingest.recorder import Recorder
 from roadvault_ingest.store import IngestStore, Limits, Placed
@@ -26,11 +25,7 @@ _COMMIT_LOOKS = 5
 """Times that ingest looks for a row after the answer to its COMMIT was lost."""
 _LOOK_SECONDS = 1.0
 """Between two of these looks."""
-_UNPACKED_SECONDS = 0.5
-"""How old the database's answer may be when an upload is admitted."""
 _URL_LENGTH = 2048
-_FULL_RETRY_SECONDS = 60
-"""What a client is told to wait when the disk is full: about the time to pack and drop a folder."""
 
 
 class Ingest:
@@ -43,12 +38,7 @@ class Ingest:
         self._store = IngestStore(db)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._recorder = Recorder(self._store, settings.worker, limits)
-        self._in_hand = 0
-        """Uploads under way; each takes up to about 1 MB of memory."""
-        self._asking = asyncio.Lock()
-        self._unpacked, self._unpacked_asked, self._recorded_since = 0, float("-inf"), 0
-        self._reserved = 0
-        """Bytes that uploads under way may still need."""
+        self._admission = Admission(self._store, vault, settings.disk_margin_bytes, settings.uploads_at_once)
 
     def check_length(self, content_length: int | None) -> int:
         """Return the bytes an upload may bring; one without a length counts as the largest.
@@ -74,57 +64,18 @@ class Ingest:
         """
         length = self.check_length(content_length)
         incoming = Incoming(self._vault)
-        with self._reserve(length):
+        async with self._admission.admit(incoming, length):
             try:
-                await self._admit()
                 received = await receive(incoming)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
             placed = await self._record(incoming, received)
-            self._recorded_since += received.size
+            self._admission.recorded(received.size)
         STAGE_BYTES.labels("receive").inc(received.size)
         log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
         await self._ring(placed)
         return placed.file_id
-
-    @contextmanager
-    def _reserve(self, length: int) -> Iterator[None]:
-        if self._in_hand >= self.settings.uploads_at_once:
-            raise Unavailable(f"{self._in_hand} uploads are under way; try again", retry_after=5)
-        self._in_hand += 1
-        # Once for the upload, once for its share of the archive that packing will write.
-        self._reserved += 2 * length
-        try:
-            yield
-        finally:
-            self._reserved -= 2 * length
-            self._in_hand -= 1
-
-    async def _admit(self) -> None:
-        """Refuse an upload that would leave packing, the way out of a full disk, without room.
-
-        Raises:
-            NoRoom: There is too little.
-        """
-        try:
-            unpacked = await self._unpacked_bytes()
-        except DatabaseUnavailable as error:
-            raise Unavailable("the database is away; try again", retry_after=5) from error
-        free = await asyncio.to_thread(self._vault.free_bytes)
-        if free < unpacked + self._reserved + self.settings.disk_margin_bytes:
-            raise NoRoom("the disk has no room for this upload now; try again later", retry_after=_FULL_RETRY_SECONDS)
-
-    async def _unpacked_bytes(self) -> int:
-        """Return the bytes that wait to be packed, as asked a moment ago, and what was recorded here since."""
-        async with self._asking:
-            if time.monotonic() - self._unpacked_asked > _UNPACKED_SECONDS:
-                recorded = self._recorded_since
-                self._unpacked = await self._store.unpacked_bytes()
-                # What was recorded while the database was asked may not be in its answer.
-                self._recorded_since -= recorded
-                self._unpacked_asked = time.monotonic()
-        return self._unpacked + self._recorded_since
 
     async def _record(self, incoming: Incoming, received: Received) -> Placed:
         # The client's connection may break here; the row and the file must still agree, so this runs to its end.
