@@ -44,6 +44,18 @@ find_python() {
     done
 }
 
+# The first of these packages that apt knows; the first of all where its lists are empty.
+first_known() {
+    local name
+    for name in "$@"; do
+        if apt-cache show "$name" >/dev/null 2>&1; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "$1"
+}
+
 has_venv() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
 # The packages whose programs are not on this machine, one on each line.
@@ -54,9 +66,7 @@ missing_packages() {
         printf 'python3\npython3-venv\n'
     elif [ ! -x .venv/bin/pip ] && ! has_venv "$python"; then
         # Debian splits venv off; a python3.12 of its own has a python3.12-venv of its own.
-        local own
-        own=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-        if apt-cache show "$own" >/dev/null 2>&1; then echo "$own"; else echo python3-venv; fi
+        first_known "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" python3-venv
     fi
     { have mariadbd && have mariadb-install-db; } || echo mariadb-server
     have redis-server || echo redis-server
@@ -65,7 +75,8 @@ missing_packages() {
     [ -z "$FOR_TESTS" ] || missing_test_packages
     [ -z "$FOR_BENCH" ] || have nginx || echo nginx-light
     [ -z "$FOR_BENCH" ] || have curl || echo curl
-    have 7z || { if apt-cache show p7zip-full >/dev/null 2>&1; then echo p7zip-full; else echo 7zip; fi; }
+    # Where there are both, as on Debian 12, only p7zip-full has a program named 7z.
+    have 7z || first_known p7zip-full 7zip
 }
 
 missing_test_packages() {
@@ -95,16 +106,21 @@ forbid_service_starts() {
     as_root chmod 755 "$POLICY"
 }
 
-install_packages() {
+# The lists come first: without them, as in an image of a container, nobody can tell which of two names is right.
+prepare_apt() {
     local wanted="$*"
     have apt-get || fail "these packages are missing, and there is no apt-get to install them: $wanted. Please install them and run this again."
     if [ "$(id -u)" -ne 0 ] && ! have sudo; then
         fail "these packages are missing: $wanted. Please run as root: apt-get install $wanted"
     fi
-    say "installing with apt: $wanted"
     as_root true || fail "these packages are missing: $wanted. Please run: sudo apt-get install $wanted"
-    forbid_service_starts
     as_root apt-get update -qq || say "apt-get update failed; trying with the package lists as they are"
+}
+
+install_packages() {
+    local wanted="$*"
+    say "installing with apt: $wanted"
+    forbid_service_starts
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2 ||
         fail "apt could not install these packages: $wanted. Please install them and run this again."
     if [ "$(trap -p EXIT)" ]; then
@@ -119,7 +135,9 @@ ensure_programs() {
     missing=$(missing_packages)
     if [ -n "$missing" ]; then
         # shellcheck disable=SC2086 # one word for each package is what is wanted
-        install_packages $missing
+        prepare_apt $missing
+        # shellcheck disable=SC2046 # likewise
+        install_packages $(missing_packages)
         missing=$(missing_packages)
         [ -z "$missing" ] ||
             fail "after the installation these are still missing or too old: ${missing//$'\n'/ }. RoadVault needs Python $PYTHON_AT_LEAST or newer, MariaDB, Redis, OpenSSL and 7z."

@@ -1,4 +1,4 @@
-"""docker-compose.yml: parsed by a real compose implementation; every variable in it is a setting that is read."""
+"""docker-compose.yml, parsed by a real compose implementation: every variable is a setting, and every setting there."""
 
 import os
 import re
@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from roadvault_common.app import FORCE_SECONDS
 from roadvault_common.config import PREFIX, DatabaseSettings
+from roadvault_common.crypto import MasterKeys
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_ingest.config import IngestSettings
 from roadvault_notifier.config import NotifierSettings
@@ -32,12 +34,35 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "notifier": NotifierSettings,
 }
 FILLED_IN = "filled-in-as-an-operator-would"
+SET_BY_COMPOSE = {
+    "DATABASE_URL": "its own MariaDB, with ROADVAULT_DATABASE_PASSWORD",
+    "REDIS_URL": "its own Redis",
+    "IPFS_RPC_URL": "its own Kubo",
+    "IPFS_GATEWAY_URL": "likewise",
+    "HTTP_HOST": "inside the container; ROADVAULT_INTRANET_ADDRESS is what the machine shows",
+    "HTTP_PORT": "what Prometheus and the health checks ask",
+    "PUBLIC_HOST": "inside the container; ROADVAULT_PUBLIC_ADDRESS is what the machine shows",
+    "PUBLIC_PORT": "likewise",
+    "DATA_DIR": "on the volume, where Kubo's filestore sees it at the same path",
+    "INGEST_WORKER": "one ingest; its open folder outlives its container",
+    "DRAIN_SECONDS": "stop_grace_period has to be longer",
+    "NOTICE_SECONDS": "likewise",
+    "CRUST_SEED": "a secret of its own, never in the environment: ROADVAULT_CRUST_SEED_FILE",
+    "CRUST_SEED_FILE": "where that secret is in the container",
+}
+"""Settings that .env has no say in, and what stands in for them."""
 
 
 def _example() -> dict[str, str]:
     lines = (ROOT / ".env.example").read_text().splitlines()
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name: value or FILLED_IN for name, _, value in pairs}
+
+
+def _may_be_set() -> dict[str, str]:
+    """Return the settings that the example shows behind a `#`, with the values it gives them."""
+    pairs = re.findall(r"^#(ROADVAULT_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    return {name: value or FILLED_IN for name, value in pairs}
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +84,45 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return parsed
 
 
-def _given(compose: dict[str, Any], service: str) -> dict[str, str]:
+def _environment(compose: dict[str, Any], service: str) -> dict[str, str | None]:
+    """Return a service's variables; None for those that are passed on if they stand in .env."""
     environment = compose["services"][service]["environment"]
-    pairs = environment.items() if isinstance(environment, dict) else (item.split("=", 1) for item in environment)
-    return {name: str(value) for name, value in pairs if name.startswith(PREFIX)}
+    return {name: value if value is None else str(value) for name, value in environment.items()}
+
+
+def _given(compose: dict[str, Any], service: str, env_file: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a service gets of such an .env."""
+    passed = {**_environment(compose, service)}
+    passed |= {name: (env_file or {}).get(name) for name, value in passed.items() if value is None}
+    return {name: value for name, value in passed.items() if value is not None and name.startswith(PREFIX)}
 
 
 @pytest.mark.parametrize("service", list(SETTINGS))
 def test_every_variable_is_a_setting_that_the_service_reads(compose: dict[str, Any], service: str) -> None:
     fields = {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields}
     assert _given(compose, service).keys() <= fields
+    assert _environment(compose, service).keys() <= fields
 
 
 @pytest.mark.parametrize("service", list(SETTINGS))
+def test_every_setting_can_be_set_in_env(compose: dict[str, Any], service: str) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    settable = set(re.findall(r"^ +(\w+): \$\{\1:", text, re.MULTILINE))
+    settable |= {name for name, value in _environment(compose, service).items() if value is None}
+    fields = {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields}
+    not_settable = {name.removeprefix(PREFIX) for name in fields - settable}
+    assert not_settable <= SET_BY_COMPOSE.keys(), "add them to docker-compose.yml, without a value"
+    assert not {f"{PREFIX}{name}" for name in SET_BY_COMPOSE} & settable
+
+
+@pytest.mark.parametrize("env_file", [{}, _may_be_set()], ids=["least", "all"])
+@pytest.mark.parametrize("service", list(SETTINGS))
 def test_every_service_starts_with_what_it_is_given(
-    compose: dict[str, Any], service: str, monkeypatch: pytest.MonkeyPatch
+    compose: dict[str, Any], service: str, env_file: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
-    for name, value in _given(compose, service).items():
+    for name, value in _given(compose, service, env_file).items():
         monkeypatch.setenv(name, value)
     SETTINGS[service]()
 
@@ -87,9 +132,25 @@ def test_every_variable_of_the_example_is_used_and_none_is_missing() -> None:
     assert set(re.findall(r"\$\{(\w+)", text)) == _example().keys()
 
 
+def test_what_the_example_says_may_be_set_is_passed_on(compose: dict[str, Any]) -> None:
+    passed = {name for service in GRANTS for name, value in _environment(compose, service).items() if value is None}
+    assert _may_be_set().keys() <= passed
+
+
+@pytest.mark.parametrize("secret", ["ROADVAULT_MASTER_KEYS", "ROADVAULT_LINK_SECRET", "ROADVAULT_DATABASE_PASSWORD"])
+def test_the_commands_that_make_secrets_make_secrets_that_are_taken(secret: str) -> None:
+    head = (ROOT / ".env.example").read_text().partition(f"\n{secret}=")[0]
+    command = re.findall(r"openssl .*", head)[-1]
+    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+    if secret == "ROADVAULT_MASTER_KEYS":
+        MasterKeys(SecretStr(made))
+    assert len(made) >= 44
+    assert not set(made) & set("/@$")
+
+
 def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any]) -> None:
     for secret in ("MASTER_KEYS", "LINK_SECRET"):
-        holders = {service for service in GRANTS if f"{PREFIX}{secret}" in _given(compose, service)}
+        holders = {service for service in GRANTS if f"{PREFIX}{secret}" in _environment(compose, service)}
         assert holders == {service for service, granted in GRANTS.items() if secret in granted}
     holders = {name for name, service in compose["services"].items() if service.get("secrets")}
     assert holders == {"crust-orderer"}

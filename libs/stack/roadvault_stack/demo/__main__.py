@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:
+    own = _files_in(arguments.files) if arguments.files else None
     loaded = settings.load()
     stack = Stack(loaded, console, plan.make)
     was_up = stack.supervisor.pid() is not None
@@ -49,12 +50,19 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     try:
         with TemporaryDirectory(prefix="roadvault-demo-") as scratch:
             demo = Demo(loaded, plan.make(loaded).environments, console, Path(scratch))
-            asyncio.run(demo.run(arguments.files, max(arguments.count, _LEAST_COUNT)))
+            asyncio.run(demo.run(own, max(arguments.count, _LEAST_COUNT)))
     finally:
         if not was_up and not arguments.keep:
             stack.down()
     if not was_up and not arguments.keep:
         console.print("\n`make run` brings the stack up again, with all this in its back-office.")
+
+
+def _files_in(directory: Path) -> list[Path]:
+    files = sorted(path for path in directory.iterdir() if path.is_file())
+    if not files:
+        raise DemoError(f"{directory} has no files to upload (what lies in directories below it is not taken)")
+    return files
 
 
 if __name__ == "__main__":

@@ -10,10 +10,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from roadvault_common import lease as leases
+from roadvault_common.db import Database
+from roadvault_common.lease import DROP, ORDER, PACK, PIN, PROVE
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
 
 _LOOK_SECONDS = 0.3
+_FAILING = (PIN, ORDER, PROVE, DROP)
+"""What an archive has to come through."""
 STAGES = ("packed", "pinned", "ordered", "replicated", "proven", "dropped")
 
 
@@ -52,8 +57,8 @@ async def folders_of(client: Client, files: Sequence[Uploaded]) -> list[Folder]:
     return list(folders.values())
 
 
-async def follow(client: Client, folders: list[Folder], console: Console, seconds: float) -> None:
-    """Show where each folder's archive stands until all local copies are gone.
+async def follow(client: Client, db: Database, folders: list[Folder], console: Console, seconds: float) -> None:
+    """Show where each folder's archive stands until all local copies are gone; `db` tells what has failed for good.
 
     Raises:
         DemoError: Something failed, or it took longer than `seconds`.
@@ -65,7 +70,7 @@ async def follow(client: Client, folders: list[Folder], console: Console, second
             for folder in folders:
                 if not folder.gone:
                     folder.state = await client.state(folder.files[0].file_id)
-                    _refuse_failures(folder)
+                    await _refuse_failures(folder, db)
             live.update(table(folders))
             if not console.is_terminal:
                 _print_changes(folders, shown, console)
@@ -112,8 +117,9 @@ def _words(folder: Folder) -> str:
     )
 
 
-def _refuse_failures(folder: Folder) -> None:
-    failed = folder.state["state"] == "packing failed" or folder.archive.get("state") == "order failed"
-    if failed:
-        reason = folder.state["reason"] or folder.archive.get("reason")
-        raise DemoError(f"folder {folder.folder_id}: {_words(folder)}: {reason}")
+async def _refuse_failures(folder: Folder, db: Database) -> None:
+    # The API gives the reason of a failure, and of what will be tried again, too.
+    for stage in _FAILING if folder.archive else (PACK,):
+        failure = await leases.failure(db, stage, folder.archive.get("zipID", folder.folder_id))
+        if failure is not None and failure["failed_at"] is not None:
+            raise DemoError(f"folder {folder.folder_id}: {_words(folder)}: {stage.name} failed: {failure['reason']}")

@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from roadvault_common.db import Database
 from roadvault_stack.demo import by_hand, network, timeline, videos
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
@@ -52,8 +53,8 @@ class Demo:
         self._ours = values["ROADVAULT_IPFS_RPC_URL"]
         self._network = environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
 
-    async def run(self, directory: Path | None, count: int) -> None:
-        """Run all steps.
+    async def run(self, own: list[Path] | None, count: int) -> None:
+        """Run all steps, with files of the user's own or `count` generated videos.
 
         Raises:
             DemoError: A check failed.
@@ -62,12 +63,12 @@ class Demo:
             raise DemoError(
                 "the stack's folders are too large for a demo: set ROADVAULT_LOCAL_FOLDER_BYTES to 33554432"
             )
-        paths = _files_in(directory) if directory else await self._make(count)
+        paths = own or await self._make(count)
         async with Client.open(f"http://{HOST}:{self._settings.ingest_port}") as client:
             files = await self._upload(client, paths)
-            folders = await self._archive(client, files, own_files=directory is not None)
+            folders = await self._archive(client, files, own_files=own is not None)
             for file in _three_of(folders):
-                await self._fetch(client, file, generated=directory is None)
+                await self._fetch(client, file, generated=own is None)
         await self._open_by_hand(folders[0])
         timeline.show(self._steps, folders, self._console)
 
@@ -98,8 +99,10 @@ class Demo:
         folders = await folders_of(client, files)
         if len(folders) < _LEAST_FOLDERS and not own_files:
             raise DemoError(f"the files went to {len(folders)} folders; at least {_LEAST_FOLDERS} were expected")
+        url = self._environments.everything()["ROADVAULT_DATABASE_URL"]
         with self._step("pack … drop", sum(folder.size for folder in folders)):
-            await follow(client, folders, self._console, _FOLLOW_SECONDS)
+            async with Database.open(url, size=1) as db:
+                await follow(client, db, folders, self._console, _FOLLOW_SECONDS)
         self._console.print()
         return folders
 
@@ -164,10 +167,6 @@ class Demo:
             TextColumn("{task.description}"), BarColumn(), *columns, console=self._console, transient=True
         ) as progress:
             yield progress
-
-
-def _files_in(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.is_file())
 
 
 def _total(paths: list[Path]) -> int:
