@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
-from redis.asyncio.connection import parse_url
 
-from roadvault_common.config import DatabaseSettings
+from roadvault_common.config import DatabaseSettings, check_redis_url
 
 
 class OperatorSettings(DatabaseSettings):
@@ -15,19 +14,20 @@ class OperatorSettings(DatabaseSettings):
         None, title="Redis", description="for `status` and `dead-letters`, and to wake packer after `seal`"
     )
     data_dir: Path | None = Field(
-        None, title="Data directory", description="for `status`, and for `verify` of local copies"
+        None, title="Data directory", description="for `status`, `pack-again`, and `verify` of local copies"
     )
     ipfs_gateway_url: str = Field(
-        "http://127.0.0.1:8080", title="Kubo gateway", description="for `verify --from network`"
+        "http://127.0.0.1:8080",
+        title="Kubo gateway",
+        description="for `verify --from network` without a proof gateway: what our node still holds is read from it",
+    )
+    proof_gateway_url: str | None = Field(
+        None,
+        title="Proof gateway",
+        description="for `verify --from network`: a gateway that has no local copy of ours, crust-orderer's",
+    )
+    proof_only_cached: bool = Field(
+        default=True, title="Proof from the gateway's own blocks", description="likewise, as crust-orderer has it"
     )
 
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        """Refuse what is no Redis URL before a command changes anything; the message says nothing of its password."""
-        if url is not None:
-            try:
-                parse_url(url.get_secret_value())
-            except ValueError:
-                raise ValueError("must look like redis://host:port/number") from None
-        return url
+    _check_redis_url = field_validator("redis_url")(check_redis_url)

@@ -11,6 +11,7 @@ from roadvault_common.config import KeySettings
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError
+from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, say
 
@@ -27,7 +28,7 @@ async def migrate() -> None:
 async def archive_key(zip_id: Annotated[int, typer.Argument(help="the archive's id")]) -> None:
     """Print what openssl needs to open an archive without RoadVault."""
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        row = await db.fetch_one("SELECT zip_name, `key`, iv, cid FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+        row = await store.sealed_key(db, zip_id)
     if row is None:
         raise PermanentError(f"there is no archive {zip_id}")
     key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"])

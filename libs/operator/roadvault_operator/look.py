@@ -11,50 +11,47 @@ from rich.filesize import decimal
 from roadvault_common.db import Database
 from roadvault_common.errors import brief
 from roadvault_common.events import DEAD_LETTERS, EVENTS
-from roadvault_common.lease import STAGES, Stage, count_due, count_failed, failures
+from roadvault_common.lease import STAGES, count_at_work, count_due, count_failed, failures
+from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, say, show, stage_named
 
-_FOLDER_STATES = {0: "open", 1: "waits to be packed", 2: "packed", 3: "packing failed"}
-_ARCHIVE_STATES = {0: "not ordered", 1: "ordered", 2: "order failed", 3: "live", 4: "expired"}
+_UNPACKED = {0: "open", 1: "waits to be packed", 3: "packing failed"}
+_NOT_LIVE = {0: "not ordered", 1: "ordered", 2: "order failed", 4: "expired"}
+"""States of what is in hand. All else, packed and live, only becomes more, and is not counted."""
 
 _TIME = "%Y-%m-%d %H:%M:%S UTC"
-_FOLDERS = "SELECT status, COUNT(*) AS n, SUM(files) AS files, SUM(bytes) AS bytes FROM folder_info GROUP BY status"
-_ARCHIVES = (
-    "SELECT status, COUNT(*) AS n, SUM(size) AS bytes, SUM(path IS NOT NULL) AS kept FROM zip_ipfs_info GROUP BY status"
-)
+_COUNTED = "counted up to 10 000"
 
 
 @blocking
 async def status() -> None:
-    """Show what is due, at work and failed in each stage, folders and archives, streams, and the disk."""
+    """Show what is due, at work and failed in each stage, what is in hand, streams, and the disk."""
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         stages = [
-            (stage.name, await count_due(db, stage), await _leased(db, stage), await count_failed(db, stage))
+            (stage.name, await count_due(db, stage), await count_at_work(db, stage), await count_failed(db, stage))
             for stage in STAGES
         ]
-        folders, archives = await db.fetch_all(_FOLDERS), await db.fetch_all(_ARCHIVES)
-    show("Stages (rows, counted up to 10 000)", ("stage", "due", "at work", "failed"), stages)
+        folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
+        archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
+        kept, so_far = await store.kept(db), await store.so_far(db)
+    show(f"Stages (rows, {_COUNTED})", ("stage", "due", "at work", "failed"), stages)
     show(
-        "Folders",
+        f"Folders that are not packed ({_COUNTED})",
         ("state", "folders", "files", "size"),
-        [(_FOLDER_STATES[row["status"]], row["n"], row["files"], decimal(int(row["bytes"]))) for row in folders],
+        [(name, row["n"], row["files"], decimal(row["bytes"])) for name, row in folders if row["n"]],
     )
     show(
-        "Archives",
+        f"Archives that are not live on the network ({_COUNTED})",
         ("order", "archives", "with a local copy", "size"),
-        [(_ARCHIVE_STATES[row["status"]], row["n"], row["kept"], decimal(int(row["bytes"]))) for row in archives],
+        [(name, row["n"], row["kept"], decimal(row["bytes"])) for name, row in archives if row["n"]],
+    )
+    say(f"local copies: {kept['archives']} archives, {kept['uploads']} uploads ({_COUNTED})")
+    say(
+        f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives (the highest ids)"
     )
     await _streams()
     _disk()
-
-
-async def _leased(db: Database, stage: Stage) -> int:
-    row = await db.fetch_one(
-        f"SELECT COUNT(*) AS n FROM {stage.table} WHERE {stage.column('due')} > UTC_TIMESTAMP(6)"  # noqa: S608 - constants
-        f" AND {stage.column('token')} IS NOT NULL"
-    )
-    return int(row["n"]) if row else 0
 
 
 async def _streams() -> None:

@@ -1,4 +1,4 @@
-"""`roadvault retry`, `give-up` and `seal`: what a person decides."""
+"""`roadvault retry`, `give-up`, `pin-again`, `pack-again` and `seal`: what a person decides."""
 
 from typing import Annotated
 
@@ -12,8 +12,11 @@ from roadvault_common.errors import PermanentError, SettingsError
 from roadvault_common.events import FileReceived
 from roadvault_common.folders import Closed, close_folder
 from roadvault_common.lease import count_failed
+from roadvault_common.vault import Vault
+from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named
+from roadvault_operator.verify import Verifier
 
 StageName = Annotated[str, typer.Argument(help=STAGE_HELP)]
 
@@ -68,11 +71,7 @@ async def pin_again(
     if (zip_id is None) != everything:
         raise SettingsError("name an archive's id, or --all")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        if zip_id is not None:
-            wanted = [zip_id]
-        else:
-            rows = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE path IS NOT NULL AND cid IS NOT NULL")
-            wanted = [row["zip_id"] for row in rows]
+        wanted = await store.kept_archives(db) if zip_id is None else [zip_id]
         count = 0
         for one in track(wanted, "archives", console=console, transient=True):
             count += await repair.pin_again(db, one)
@@ -84,6 +83,37 @@ async def pin_again(
 
 
 @blocking
+async def pack_again(zip_id: Annotated[int, typer.Argument(help="the archive's id")]) -> None:
+    """Pack an archive's files once more from their uploads: for one that rotted on the disk before it was pinned."""
+    settings = OperatorSettings()
+    if settings.data_dir is None:
+        raise SettingsError("ROADVAULT_DATA_DIR is not set: the uploads can't be checked first")
+    async with Database.open(settings.database_url, size=1) as db:
+        files = await _check_uploads(db, Vault(settings.data_dir), zip_id)
+        closed = await repair.pack_again(db, zip_id)
+    await _ring([closed])
+    say(
+        f"archive {zip_id} was given up; folder {closed.folder_id} is due to be packed again: {files} uploads, all whole"
+    )
+
+
+async def _check_uploads(db: Database, vault: Vault, zip_id: int) -> int:
+    """Read the uploads that an archive was packed from, and return how many there are.
+
+    Raises:
+        PermanentError: Some of them are not whole: the archive may hold the only good copy, and its key must stay.
+    """
+    uploads = await db.transact(lambda tx: repair.uploads_to_pack(tx, zip_id))
+    with Progress(console=console, transient=True) as bars:
+        verifier = Verifier(db, vault, None, bars)
+        for upload in uploads:
+            await verifier.upload(upload)
+    if verifier.wrong:
+        raise PermanentError(f"{verifier.wrong} uploads of archive {zip_id} are not whole; nothing was changed")
+    return len(uploads)
+
+
+@blocking
 async def seal(
     folder: Annotated[int | None, typer.Option(help="the folder's id")] = None,
     everything: Annotated[bool, typer.Option("--all", help="every folder that is open")] = False,  # noqa: FBT002 - typer
@@ -92,9 +122,9 @@ async def seal(
     if (folder is None) != everything:
         raise SettingsError("name a folder with --folder, or --all")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        rows = await db.fetch_all("SELECT folder_id FROM folder_info WHERE status = 0")
-        wanted = [row["folder_id"] for row in rows] if folder is None else [folder]
-        closed = [done for folder_id in wanted if (done := await close_folder(db, folder_id))]
+        wanted = await store.open_folders(db) if folder is None else [folder]
+        bars = track(wanted, "folders", console=console, transient=True)
+        closed = [done for folder_id in bars if (done := await close_folder(db, folder_id))]
     if folder is not None and not closed:
         raise PermanentError(f"folder {folder} is not open; nothing was changed")
     await _ring(closed)

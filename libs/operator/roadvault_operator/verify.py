@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,18 +18,12 @@ from roadvault_common.errors import PermanentError, RoadVaultError, SettingsErro
 from roadvault_common.gateway import Gateway
 from roadvault_common.vault import Vault
 from roadvault_common.verify import READ_BYTES, Member, MemberCheck
+from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say
 
 _STALL_SECONDS = 60
 _NO_DATA_DIR = "ROADVAULT_DATA_DIR is not set: local copies can't be read"
-_AT_ONCE = 500
-"""Rows that are read at a time."""
-_ARCHIVES = "SELECT zip_id, path, `key`, iv, size, cid FROM zip_ipfs_info WHERE zip_id > %s ORDER BY zip_id LIMIT %s"
-_UPLOADS = (
-    "SELECT file_id, path, size, sha256 FROM file_upload_info WHERE file_id > %s AND path IS NOT NULL"
-    " ORDER BY file_id LIMIT %s"
-)
 
 
 class From(StrEnum):
@@ -67,12 +61,8 @@ class Verifier:
         if pieces is None:
             self.skipped += 1
             return
-        rows = await self._db.fetch_all(
-            "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s",
-            (archive["zip_id"],),
-        )
         damaged: list[Member] = []
-        check = MemberCheck([Member(**row) for row in rows], damaged.append)
+        check = MemberCheck(await store.members(self._db, archive["zip_id"]), damaged.append)
         length = 0
         task = self._progress.add_task(name, total=archive["size"])
 
@@ -141,7 +131,7 @@ async def verify(
         db = await stack.enter_async_context(Database.open(settings.database_url, size=2))
         gateway = None
         if source is From.NETWORK:
-            gateway = await stack.enter_async_context(Gateway.open(settings.ipfs_gateway_url, _STALL_SECONDS))
+            gateway = await stack.enter_async_context(_network(settings))
         vault = None if settings.data_dir is None else Vault(settings.data_dir)
         verifier = Verifier(db, vault, gateway, stack.enter_context(_bars()))
         if zip_ids or everything:
@@ -149,35 +139,38 @@ async def verify(
             async for archive in _archives(db, zip_ids):
                 await verifier.archive(archive, keys)
         if uploads:
-            async for file in _rows(db, _UPLOADS, "file_id"):
+            async for file in store.kept_uploads(db):
                 await verifier.upload(file)
     say(f"{verifier.checked} checked, {verifier.skipped} have no copy there, {verifier.wrong} things are wrong")
     if verifier.wrong:
         raise typer.Exit(1)
 
 
+def _network(settings: OperatorSettings) -> AbstractAsyncContextManager[Gateway]:
+    """Return the gateway that knows the network best, after saying what it is."""
+    if settings.proof_gateway_url is None:
+        say(
+            "reading through our own node (ROADVAULT_IPFS_GATEWAY_URL): what it still holds comes from there, not from"
+            " the network; ROADVAULT_PROOF_GATEWAY_URL is not set"
+        )
+        return Gateway.open(settings.ipfs_gateway_url, _STALL_SECONDS)
+    say("reading through the proof gateway (ROADVAULT_PROOF_GATEWAY_URL)")
+    return Gateway.open(settings.proof_gateway_url, _STALL_SECONDS, only_cached=settings.proof_only_cached)
+
+
 async def _archives(db: Database, zip_ids: list[int] | None) -> AsyncGenerator[Row, None]:
     if not zip_ids:
-        async for row in _rows(db, _ARCHIVES, "zip_id"):
+        async for row in store.all_archives(db):
             yield row
         return
     named = []
     for zip_id in zip_ids:
-        rows = await db.fetch_all(_ARCHIVES, (zip_id - 1, 1))
+        rows = await store.archives_after(db, zip_id - 1, 1)
         if not rows or rows[0]["zip_id"] != zip_id:
             raise PermanentError(f"there is no archive {zip_id}; nothing was read")
         named.append(rows[0])
     for archive in named:
         yield archive
-
-
-async def _rows(db: Database, sql: str, key: str) -> AsyncGenerator[Row, None]:
-    """Yield all rows of a query that is paged by its key."""
-    last = 0
-    while rows := await db.fetch_all(sql, (last, _AT_ONCE)):
-        for row in rows:
-            yield row
-        last = rows[-1][key]
 
 
 async def _read(path: Path) -> AsyncGenerator[bytes, None]:

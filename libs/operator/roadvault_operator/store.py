@@ -1,0 +1,116 @@
+"""The operator's SQL. Counts go no further than a bound, and what grows with the archive is told by its highest id."""
+
+from collections.abc import AsyncGenerator
+
+from roadvault_common.db import Database, Row
+from roadvault_common.verify import Member
+
+MOST = 10_000
+"""What is counted no further; as for the stages (`roadvault_common.lease`)."""
+_AT_ONCE = 500
+"""Rows that are read at a time."""
+
+
+async def folders(db: Database, status: int) -> Row:
+    """Return how many folders have a status (`n`), and their `files` and `bytes`."""
+    return await _counted(
+        db,
+        "SELECT COUNT(*) AS n, COALESCE(SUM(files), 0) AS files, COALESCE(SUM(bytes), 0) AS bytes FROM"
+        " (SELECT files, bytes FROM folder_info WHERE status = %s LIMIT %s) AS some",
+        (status, MOST),
+    )
+
+
+async def archives(db: Database, status: int) -> Row:
+    """Return how many archives have a status (`n`), their `bytes`, and how many of them are `kept` as local copies."""
+    return await _counted(
+        db,
+        "SELECT COUNT(*) AS n, COALESCE(SUM(size), 0) AS bytes, COALESCE(SUM(path IS NOT NULL), 0) AS kept FROM"
+        " (SELECT size, path FROM zip_ipfs_info WHERE status = %s LIMIT %s) AS some",
+        (status, MOST),
+    )
+
+
+async def kept(db: Database) -> Row:
+    """Return how many `archives` and `uploads` have a local copy."""
+    return await _counted(
+        db,
+        "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM zip_ipfs_info WHERE path IS NOT NULL LIMIT %s) AS some)"
+        " AS archives,"
+        " (SELECT COUNT(*) FROM (SELECT 1 FROM file_upload_info WHERE path IS NOT NULL LIMIT %s) AS some) AS uploads",
+        (MOST, MOST),
+    )
+
+
+async def so_far(db: Database) -> Row:
+    """Return the highest ids of `files`, `folders` and `archives`: a count of them all would read them all."""
+    return await _counted(
+        db,
+        "SELECT (SELECT COALESCE(MAX(file_id), 0) FROM file_upload_info) AS files,"
+        " (SELECT COALESCE(MAX(folder_id), 0) FROM folder_info) AS folders,"
+        " (SELECT COALESCE(MAX(zip_id), 0) FROM zip_ipfs_info) AS archives",
+    )
+
+
+async def _counted(db: Database, sql: str, args: tuple[int, ...] = ()) -> Row:
+    (row,) = await db.fetch_all(sql, args)
+    return {name: int(count) for name, count in row.items()}
+
+
+async def open_folders(db: Database) -> list[int]:
+    """Return the ids of the folders that are open."""
+    rows = await db.fetch_all("SELECT folder_id FROM folder_info WHERE status = 0")
+    return [row["folder_id"] for row in rows]
+
+
+async def kept_archives(db: Database) -> list[int]:
+    """Return the ids of the archives that are on IPFS and have a local copy."""
+    rows = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE path IS NOT NULL AND cid IS NOT NULL")
+    return [row["zip_id"] for row in rows]
+
+
+async def sealed_key(db: Database, zip_id: int) -> Row | None:
+    """Return an archive's `zip_name`, wrapped `key`, `iv` and `cid`."""
+    return await db.fetch_one("SELECT zip_name, `key`, iv, cid FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+
+
+async def archives_after(db: Database, zip_id: int, limit: int = _AT_ONCE) -> list[Row]:
+    """Return archives behind an id, as it takes to read them."""
+    return await db.fetch_all(
+        "SELECT zip_id, path, `key`, iv, size, cid FROM zip_ipfs_info WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
+        (zip_id, limit),
+    )
+
+
+async def all_archives(db: Database) -> AsyncGenerator[Row, None]:
+    """Yield every archive."""
+    last = 0
+    while rows := await archives_after(db, last):
+        for row in rows:
+            yield row
+        last = rows[-1]["zip_id"]
+
+
+async def members(db: Database, zip_id: int) -> list[Member]:
+    """Return an archive's files."""
+    rows = await db.fetch_all(
+        "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s", (zip_id,)
+    )
+    return [Member(**row) for row in rows]
+
+
+async def uploads_after(db: Database, path: str, limit: int = _AT_ONCE) -> list[Row]:
+    """Return uploads that are still kept, behind a path: by their ids one would read all those that are not."""
+    return await db.fetch_all(
+        "SELECT file_id, path, size, sha256 FROM file_upload_info WHERE path > %s ORDER BY path LIMIT %s",
+        (path, limit),
+    )
+
+
+async def kept_uploads(db: Database) -> AsyncGenerator[Row, None]:
+    """Yield every upload that is still kept."""
+    last = ""
+    while rows := await uploads_after(db, last):
+        for row in rows:
+            yield row
+        last = rows[-1]["path"]

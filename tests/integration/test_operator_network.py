@@ -1,0 +1,36 @@
+"""The operator's command line and the network: what was read, and where, is said plainly."""
+
+from servers_operator import Console
+
+from roadvault_common.ipfs import Ipfs
+from roadvault_common.outcome import Done
+from roadvault_stack.kubo import Kubo
+
+
+async def test_the_network_is_asked_through_the_proof_gateway(console: Console, network_kubo: Kubo) -> None:
+    zip_id = await console.archive()
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    out = await console.says("verify", "--all", "--from", "network")
+    assert "reading through our own node" in out
+    assert "ROADVAULT_PROOF_GATEWAY_URL is not set" in out
+
+    console.environment["ROADVAULT_PROOF_GATEWAY_URL"] = network_kubo.gateway_url
+    code, out, _ = await console.run("verify", "--all", "--from", "network")
+    assert code == 1
+    assert "reading through the proof gateway" in out
+    assert f"archive {zip_id}: the gateway answers 412" in out  # only our own node has it
+
+    row = await console.db.fetch_one("SELECT cid FROM zip_ipfs_info")
+    assert row is not None
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        await network.fetch_and_pin(row["cid"], lambda: None)
+    out = await console.says("verify", "--all", "--from", "network")
+    assert "1 checked, 0 have no copy there, 0 things are wrong" in out
+
+
+async def test_sealing_all_shows_how_far_it_is(console: Console) -> None:
+    await console.file()
+    console.environment["FORCE_COLOR"] = "1"  # as on a terminal
+    out = await console.says("seal", "--all")
+    assert "folders" in out
+    assert "100%" in out
