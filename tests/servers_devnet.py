@@ -1,8 +1,10 @@
 """A private devnet for a test: blocks are made only when the test says so."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -80,16 +82,29 @@ class Devnet(Server):
             return answer
 
 
-@pytest.fixture
-def devnet_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running[Devnet]]:
-    """Give the test a devnet; `indirect` parameters are its settings."""
-    settings = getattr(request, "param", {})
-    running = Running(Devnet(tmp_path / "devnet", pick_free(1)[0], **settings))
+@contextmanager
+def running_devnet(home: Path, **settings: object) -> Iterator[Running[Devnet]]:
+    running = Running(Devnet(home, pick_free(1)[0], **settings))
     try:
         running.start()
         yield running
     finally:
         running.stop()
+
+
+@contextmanager
+def left_behind(devnet: Devnet, home: Path) -> Iterator[Devnet]:
+    """Run another node of the same chain, which has its blocks up to now and gets no more."""
+    shutil.copytree(devnet.home, home)
+    with running_devnet(home) as node:
+        yield node.server
+
+
+@pytest.fixture
+def devnet_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Running[Devnet]]:
+    """Give the test a devnet; `indirect` parameters are its settings."""
+    with running_devnet(tmp_path / "devnet", **getattr(request, "param", {})) as running:
+        yield running
 
 
 @pytest.fixture

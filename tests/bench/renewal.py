@@ -1,27 +1,39 @@
 """Five years of renewals on the planner's own code, with a virtual clock: `make bench-renewal`.
 
 Archives come in weekly bursts; replicas are first reported hours to days after an order. One extrinsic is in flight at
-a time and takes 20 s. The orderer or its node is away for up to four days at a time, the market closes, prices jump
-over the operator's limit, the account runs dry until it is topped up some hours later, and a daily limit holds.
+a time and takes 24 s. The orderer or its node is away for up to four days at a time, the market closes for up to two,
+prices jump over the operator's limit for up to six, the account runs dry until somebody sends money some hours later,
+and a daily limit holds. Some orders are never included, some are refused in their block; what asks a person waits for
+one, who comes within a day.
 """
 
 import argparse
 import heapq
 import random
 import sys
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 
-from roadvault_crust_orderer.planner import Buy, Need, Purse, RenewalPolicy, Stop, decide, renewal_block
+from roadvault_crust_orderer.planner import Buy, Need, Purse, RenewalPolicy, Stop, Wait, decide, renewal_block
 
 BLOCK_SECONDS = 6
 DAY = 86_400 // BLOCK_SECONDS
+HOUR = DAY // 24
 TERM = 180 * DAY
 IN_FLIGHT = 4
 """Blocks until an order is final: the next one waits that long."""
+ERA = 64
+"""Blocks after which an order that is in none of them is known never to be included."""
 SIZE = 5_000_000_000
-PRICE = 12_000_000_000
-"""Planck, about 0.012 CRU: what 5 GB cost on the devnet; only its proportions matter here."""
+PRICE = 1_486_380_000
+FEE = 1_250_000_000
+"""Planck: what 5 GB cost on a new devnet, and the transaction's fee, which a refused order costs, too."""
+COST = PRICE + FEE
+RESERVE_DAYS = 14
+NEVER_INCLUDED, MARKET_CLOSED, REFUSED = 0.01, 0.005, 0.005
+"""How often an order is never included, meets a market that has just closed, or is refused so that a person is asked.
+Far oftener than seen on a chain."""
 MOST_WASTED = 0.05
 
 
@@ -30,11 +42,22 @@ class Result:
     """What came of a run. `wasted` is the part of paid days that were paid twice."""
 
     lapses: int = 0
+    """Terms that ended before they were renewed, whether the archive was bought again later or not."""
+    unbought: int = 0
+    """Archives that came a month before the end or earlier, and were never bought."""
     purchases: int = 0
     paid_days: float = 0
     lost_days: float = 0
     spent: int = 0
     loud: int = 0
+    never_included: int = 0
+    refused: int = 0
+    asked: int = 0
+    """How often a person was asked."""
+    least_left: float = 180
+    """Days that were left of a term when it was renewed, at least."""
+    longest_wait: float = 0
+    """Days that a new archive waited for its order at most: for money, limits, outages and persons."""
     hours: Counter[int] = field(default_factory=Counter)
 
     @property
@@ -48,11 +71,31 @@ class Result:
 
 @dataclass
 class Archive:
-    """One archive: when its term ends, None before the first replica."""
+    """One archive: when it came, and when its term ends, None before the first replica."""
 
     number: int
+    came: int
     expires: int | None = None
     bought_at: int | None = None
+
+
+class Spells:
+    """Times of trouble: about every so many days, up to so many days long."""
+
+    def __init__(self, dice: random.Random, end: int, every_days: float, longest_days: float) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+        at = 0
+        while at < end:
+            at += int(dice.expovariate(1 / every_days) * DAY) + 10 * DAY
+            self._begins.append(at)
+            at += int(dice.uniform(0.1, longest_days) * DAY)
+            self._ends.append(at)
+
+    def end_of(self, height: int) -> int | None:
+        """Return when the spell ends that `height` is in, or None."""
+        last = bisect_right(self._begins, height) - 1
+        return self._ends[last] if last >= 0 and height < self._ends[last] else None
 
 
 class World:
@@ -64,98 +107,134 @@ class World:
         self.policy = RenewalPolicy(block_seconds=BLOCK_SECONDS)
         self.result = Result()
         self.busy_until = 0
-        self.balance = 400 * PRICE
+        self.balance = 400 * COST
         self.top_up_at: int | None = None
         self.spent: Counter[int] = Counter()
+        self.ending: Counter[int] = Counter()
+        """By day, how many terms end then."""
         daily = archives / (years * 365)
-        self.daily_limit = int((daily + archives / 180) * 1.5 * PRICE) + 20 * PRICE
-        self.away = self._spells(every_days=40, longest_days=4)
-        self.closed = self._spells(every_days=90, longest_days=2)
-        self.dear = self._spells(every_days=60, longest_days=6)
+        self.daily_limit = int((daily + archives / 180) * 1.5 * COST) + 20 * COST
+        self.away = Spells(self.dice, self.end, every_days=40, longest_days=4)
+        self.closed = Spells(self.dice, self.end, every_days=90, longest_days=2)
+        self.dear = Spells(self.dice, self.end, every_days=60, longest_days=6)
         self.queue: list[tuple[int, int, Archive]] = []
         for number in range(archives):
             week = int(number / archives * self.end / (7 * DAY))
-            self.push(week * 7 * DAY + self.dice.randrange(DAY), Archive(number))
-
-    def _spells(self, every_days: float, longest_days: float) -> list[tuple[int, int]]:
-        spells, at = [], 0
-        while at < self.end:
-            at += int(self.dice.expovariate(1 / every_days) * DAY) + 10 * DAY
-            length = int(self.dice.uniform(0.1, longest_days) * DAY)
-            spells.append((at, at + length))
-            at += length
-        return spells
+            came = week * 7 * DAY + self.dice.randrange(DAY)
+            self.push(came, Archive(number, came))
 
     def push(self, height: int, archive: Archive) -> None:
         heapq.heappush(self.queue, (height, archive.number, archive))
 
-    def end_of(self, spells: list[tuple[int, int]], height: int) -> int | None:
-        """Return when the spell ends that `height` is in, or None."""
-        return next((end for begin, end in spells if begin <= height < end), None)
+    def pay(self, height: int, planck: int) -> None:
+        self.balance -= planck
+        self.spent[height // DAY] += planck
+        self.result.spent += planck
+
+    def reserve(self, height: int, price: int) -> int:
+        """Return what the renewals of the coming days will cost."""
+        today = height // DAY
+        return sum(self.ending[day] for day in range(today, today + RESERVE_DAYS + 1)) * price
 
     def earn(self, height: int) -> None:
-        """Let money arrive: an operator sends some a few hours after the account fell low."""
-        low = 40 * PRICE
-        if self.balance < low and self.top_up_at is None:
-            self.top_up_at = height + int(self.dice.uniform(2, 30) * DAY / 24)
+        """Let money arrive: somebody sends some a few hours after the account fell low, late as that is."""
+        if self.balance < 40 * COST and self.top_up_at is None:
+            self.top_up_at = height + int(self.dice.uniform(2, 30) * HOUR)
         if self.top_up_at is not None and height >= self.top_up_at:
-            self.balance += 800 * PRICE
+            self.balance += 800 * COST + 3 * self.reserve(height, COST)
             self.top_up_at = None
+
+    def person(self, height: int) -> int:
+        """Ask a person; return when they have acted and pressed retry."""
+        self.result.asked += 1
+        return height + int(self.dice.uniform(0.5, 24) * HOUR)
+
+    def end_term(self, archive: Archive, expires: int) -> None:
+        if archive.expires is not None:
+            self.ending[archive.expires // DAY] -= 1
+        archive.expires = expires
+        self.ending[expires // DAY] += 1
 
 
 def simulate(archives: int, years: float, seed: int) -> Result:
     """Run the years and return what came of them."""
     world = World(archives, years, seed)
-    while world.queue:
+    while world.queue and world.queue[0][0] < world.end:
         height, _, archive = heapq.heappop(world.queue)
-        if height >= world.end:
-            break
-        again = _attend(world, height, archive)
-        world.push(again, archive)
+        world.push(_attend(world, height, archive), archive)
+    for _, _, archive in world.queue:  # what nobody came to any more
+        world.result.lapses += archive.expires is not None and archive.expires <= world.end
+        world.result.unbought += archive.expires is None and archive.came < world.end - 30 * DAY
     return world.result
 
 
 def _attend(world: World, height: int, archive: Archive) -> int:
     """Do what the orderer would do; return when it looks again."""
-    if (back := world.end_of(world.away, height)) is not None:
+    later = _not_now(world, height, archive)
+    if later is not None:
+        return later
+    left = None if archive.expires is None else max(archive.expires - height, 0)
+    price = PRICE * 3 if world.dear.end_of(height) is not None else PRICE
+    total = price + FEE
+    most_per_gib = COST * 3 // 2 * (1 << 30) // SIZE
+    today = world.spent[height // DAY]
+    purse = Purse(world.balance, today, world.daily_limit, most_per_gib, world.reserve(height, total))
+    match decide(Need(SIZE, left), total, purse, world.policy):
+        case Stop():
+            return world.person(height)
+        case Wait():
+            return height + HOUR
+        case Buy(warning):
+            world.result.loud += warning is not None
+            return _order(world, height, archive, price)
+
+
+def _not_now(world: World, height: int, archive: Archive) -> int | None:
+    """Return when the orderer can and has to do something for the archive, if not now."""
+    if (back := world.away.end_of(height)) is not None:
         return back + world.dice.randrange(600)
     world.earn(height)
     if archive.expires is not None:
         due = renewal_block(archive.number, archive.expires, archive.bought_at, world.policy)
         if height < due:
             return due
-    if world.end_of(world.closed, height) is not None:
+    if world.closed.end_of(height) is not None:
         return height + 50
-    if height < world.busy_until:
+    return world.busy_until if height < world.busy_until else None
+
+
+def _order(world: World, height: int, archive: Archive, price: int) -> int:
+    """Send an order, and see what comes of it; return when the orderer looks again."""
+    luck = world.dice.random()
+    if luck < NEVER_INCLUDED:
+        world.result.never_included += 1
+        world.busy_until = height + ERA
         return world.busy_until
-    left = None if archive.expires is None else max(archive.expires - height, 0)
-    price = PRICE * 3 if world.end_of(world.dear, height) is not None else PRICE
-    limit = PRICE * 2 * (1 << 30) // SIZE
-    purse = Purse(world.balance, world.spent[height // DAY], world.daily_limit, limit, 20 * PRICE)
-    decision = decide(Need(SIZE, left), price, purse, world.policy)
-    if not isinstance(decision, Buy):
-        return height + (600 if isinstance(decision, Stop) else 100)
-    world.result.loud += decision.warning is not None
-    _pay(world, height, archive, price)
+    world.busy_until = height + IN_FLIGHT
+    if luck < NEVER_INCLUDED + MARKET_CLOSED + REFUSED:
+        world.result.refused += 1
+        world.pay(height, FEE)
+        return height + 50 if luck < NEVER_INCLUDED + MARKET_CLOSED else world.person(height)
+    world.pay(height, price + FEE)
+    _note_bought(world, height, archive)
     return renewal_block(archive.number, archive.expires or 0, archive.bought_at, world.policy)
 
 
-def _pay(world: World, height: int, archive: Archive, price: int) -> None:
+def _note_bought(world: World, height: int, archive: Archive) -> None:
     result = world.result
-    world.busy_until = height + IN_FLIGHT
-    world.balance -= price
-    world.spent[height // DAY] += price
     result.purchases += 1
-    result.spent += price
     result.paid_days += TERM / DAY
     if archive.expires is None:
+        result.longest_wait = max(result.longest_wait, (height - archive.came) / DAY)
         # The term begins with the first replica.
-        archive.expires = height + int(world.dice.uniform(0.1, 3) * DAY) + TERM
+        world.end_term(archive, height + int(world.dice.uniform(0.1, 3) * DAY) + TERM)
     else:
-        result.hours[height // (DAY // 24)] += 1
-        result.lapses += height >= archive.expires
-        result.lost_days += max(archive.expires - height, 0) / DAY
-        archive.expires = height + TERM
+        left = (archive.expires - height) / DAY
+        result.hours[height // HOUR] += 1
+        result.lapses += left <= 0
+        result.lost_days += max(left, 0)
+        result.least_left = min(result.least_left, left)
+        world.end_term(archive, height + TERM)
     archive.bought_at = height
 
 
@@ -169,12 +248,15 @@ def main() -> None:
     missed = False
     for seed in arguments.seeds:
         result = simulate(arguments.archives, arguments.years, seed)
-        missed |= result.lapses > 0 or result.wasted >= MOST_WASTED
+        missed |= result.lapses > 0 or result.unbought > 0 or result.wasted >= MOST_WASTED
         sys.stdout.write(
             f"seed {seed}: {arguments.archives} archives, {arguments.years:g} years: {result.purchases} purchases,"
-            f" {result.lapses} lapses, {result.wasted:.1%} of paid days wasted,"
-            f" at most {result.busiest_hour} renewals in an hour, {result.loud} over a limit,"
-            f" {result.spent / 10**12:.0f} CRU\n"
+            f" {result.lapses} lapses, {result.wasted:.1%} of paid days wasted\n"
+            f"  renewals: at least {result.least_left:.1f} days before the end, at most {result.busiest_hour} in an"
+            f" hour, {result.loud} over a limit; new orders waited {result.longest_wait:.1f} days at most,"
+            f" {result.unbought} for ever\n"
+            f"  troubles: {result.never_included} orders never included, {result.refused} refused in their block,"
+            f" {result.asked} times a person was asked; {result.spent / 10**12:.0f} CRU spent\n"
         )
     sys.exit(1 if missed else 0)
 

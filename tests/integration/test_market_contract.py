@@ -1,4 +1,7 @@
-"""One suite over both markets: what the orderer leans on holds on the chain and on a pinning service."""
+"""One suite over all markets: what the orderer leans on holds on the chain and on a pinning service.
+
+The pinning service is played twice: as the specification has it, and as Crust's own behaves.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +13,7 @@ from servers_devnet import Devnet
 from servers_pinning import TOKEN, PinningService
 
 from roadvault_common import app
-from roadvault_common.errors import ChainUnavailable, PermanentError
+from roadvault_common.errors import ChainUnavailable
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.market import Market
 from roadvault_crust_orderer.pinning import PinningMarket
@@ -39,20 +42,20 @@ async def _pinning(service: PinningService, token: str = TOKEN, seconds: float =
         yield market
 
 
-@pytest.fixture(params=["chain", "pinning"])
+@pytest.fixture(params=["chain", "pinning", "pinning like Crust's"])
 async def stall(request: pytest.FixtureRequest) -> AsyncIterator[Stall]:
     if request.param == "chain":
         devnet: Devnet = request.getfixturevalue("devnet")
         async with Chain.open(devnet.url, SecretStr("//Alice"), 10) as chain:
             yield Stall(chain, devnet.final, devnet.orders, lambda: devnet.turn(lose_answer=1))
     else:
-        service = PinningService()
+        service = PinningService(like_crusts=request.param != "pinning")
 
         def lose() -> None:
             service.lose_answers = 1
 
         async with _pinning(service) as market:
-            yield Stall(market, lambda: service.set_status("pinning"), lambda: len(service.pins), lose)
+            yield Stall(market, lambda: service.set_status("pinning"), lambda: service.requests, lose)
 
 
 async def test_what_was_never_ordered_is_not_there(stall: Stall) -> None:
@@ -126,14 +129,25 @@ async def test_markets_that_are_away_say_so() -> None:
             await market.ping()
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_service_in_trouble_is_tried_again(status: int) -> None:
-    service = PinningService()
+@pytest.fixture(params=[False, True], ids=["by the specification", "like Crust's"])
+def service(request: pytest.FixtureRequest) -> PinningService:
+    return PinningService(like_crusts=request.param)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_a_service_in_trouble_is_tried_again(status: int, service: PinningService) -> None:
     async with _pinning(service) as market:
         signed = await market.sign(CID, SIZE)
         service.answer_with = status
         with pytest.raises(ChainUnavailable):
             await market.submit(signed.extrinsic)
+        service.answer_with, service.refuse = None, status
+        with pytest.raises(ChainUnavailable):
+            await market.submit(signed.extrinsic)
+        assert await market.find(signed.extrinsic_hash, signed.birth, signed.death) is None
+        service.refuse = None
+        assert await market.submit(signed.extrinsic) is None
+        assert service.requests == 1
 
 
 async def test_a_service_that_hangs_is_given_up() -> None:
@@ -146,7 +160,7 @@ async def test_a_service_that_hangs_is_given_up() -> None:
 
 async def test_a_service_that_wants_money_says_so() -> None:
     service = PinningService()
-    service.answer_with = 409
+    service.refuse, service.reason = 409, "INSUFFICIENT_FUNDS"
     async with _pinning(service) as market:
         signed = await market.sign(CID, SIZE)
         refusal = await market.submit(signed.extrinsic)
@@ -154,15 +168,56 @@ async def test_a_service_that_wants_money_says_so() -> None:
         assert "INSUFFICIENT_FUNDS" in refusal
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(400, "BAD_REQUEST"), (402, "PAYMENT_REQUIRED"), (403, "INSUFFICIENT_FUNDS"), (409, "INSUFFICIENT_FUNDS")],
+)
+async def test_a_refusal_for_good_ends_the_purchase(status: int, reason: str, service: PinningService) -> None:
+    service.refuse, service.reason = status, reason
+    async with _pinning(service) as market:
+        signed = await market.sign(CID, SIZE)
+    for _ in range(2):  # the second client knows nothing of the first: the process was restarted
+        async with _pinning(service) as market:
+            assert await market.find(signed.extrinsic_hash, signed.birth, signed.birth) is None
+            assert await market.submit(signed.extrinsic) is not None
+            included = await market.find(signed.extrinsic_hash, signed.birth, signed.birth)
+            assert included is not None
+            assert included.error is not None
+            assert reason in included.error
+    assert service.requests == 0
+
+
+async def test_what_the_service_has_counts_more_than_a_refusal(service: PinningService) -> None:
+    async with _pinning(service) as market:
+        signed = await market.sign(CID, SIZE)
+        service.refuse, service.reason = 409, "DUPLICATE_OBJECT"
+        await market.submit(signed.extrinsic)
+        service.refuse = None
+        await market.submit(signed.extrinsic)
+        included = await market.find(signed.extrinsic_hash, signed.birth, signed.death)
+        assert included is not None
+        assert included.error is None
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_token_is_waited_for(status: int) -> None:
+    service = PinningService()
+    async with _pinning(service) as market:
+        signed = await market.sign(CID, SIZE)
+        service.refuse = status
+        with pytest.raises(ChainUnavailable, match="ROADVAULT_PINNING_TOKEN"):
+            await market.submit(signed.extrinsic)
+        assert await market.find(signed.extrinsic_hash, signed.birth, signed.death) is None
+
+
 async def test_a_wrong_token_is_named_and_not_shown() -> None:
     async with _pinning(PinningService(), token="not the right token") as market:
-        with pytest.raises(PermanentError, match="ROADVAULT_PINNING_TOKEN") as caught:
+        with pytest.raises(ChainUnavailable, match="ROADVAULT_PINNING_TOKEN") as caught:
             await market.ping()
         assert "not the right token" not in str(caught.value)
 
 
-async def test_a_failed_pin_is_no_success_and_replicas_are_read_when_told() -> None:
-    service = PinningService()
+async def test_a_failed_pin_is_no_success_and_replicas_are_read_when_told(service: PinningService) -> None:
     async with _pinning(service) as market:
         signed = await market.sign(CID, SIZE)
         await market.submit(signed.extrinsic)
@@ -175,3 +230,29 @@ async def test_a_failed_pin_is_no_success_and_replicas_are_read_when_told() -> N
         assert included is not None
         assert included.error == "PinFailed"
         assert await market.file(CID, await market.head()) is None
+
+
+async def test_a_cid_that_is_ordered_again_is_found_as_the_new_purchase(service: PinningService) -> None:
+    async with _pinning(service) as market:
+        first = await market.sign(CID, SIZE)
+        await market.submit(first.extrinsic)
+        service.set_status("failed")
+        service.backdate("2024-01-01T00:00:00Z")
+        second = await market.sign(CID, SIZE)
+        assert await market.find(second.extrinsic_hash, second.birth, second.birth) is None
+        await market.submit(second.extrinsic)
+        await market.submit(second.extrinsic)
+    async with _pinning(service) as market:  # after a restart
+        included = await market.find(second.extrinsic_hash, second.birth, second.death)
+        assert included is not None
+        assert included.error is None
+        assert second.birth <= included.block <= second.death  # not the time of the first request
+    assert service.requests == 2
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    service = PinningService()
+    async with _pinning(service) as market:
+        service.answer_with = 307  # its target would get the token
+        with pytest.raises(ChainUnavailable, match="307"):
+            await market.ping()

@@ -61,7 +61,7 @@ async def bench(database_url: str, redis_url: str, network_kubo: Kubo, tmp_path:
     async with (
         Database.open(database_url) as db,
         Bus.open(SecretStr(redis_url), "crust-orderer") as bus,
-        Gateway.open(network_kubo.gateway_url, 3, only_cached=True) as gateway,
+        Gateway.open(network_kubo.gateway_url, 3, only_cached=settings.proof_only_cached) as gateway,
     ):
         async with db.transaction() as tx:
             zip_id = await tx.insert(
@@ -118,3 +118,13 @@ async def test_without_a_second_gateway_nothing_is_dropped(bench: Bench) -> None
         assert "ROADVAULT_PROOF_GATEWAY_URL" in outcome.reason
     row = await bench.row()
     assert (row["replicated_at"], row["drop_due"], row["prove_attempts"]) == (None, None, 0)
+
+
+async def test_an_archive_of_empty_files_proves_nothing(bench: Bench, network_kubo: Kubo) -> None:
+    await bench.add_to(network_kubo)
+    await bench.db.execute("UPDATE file_upload_info SET size = 0, sha256 = %s", (_sha256(b""),))
+    outcome = await bench.prover.proving.work(bench.zip_id)
+    assert isinstance(outcome, Failed)
+    assert "nothing is proven" in outcome.reason
+    row = await bench.row()
+    assert (row["replicated_at"], row["drop_due"]) == (None, None)

@@ -1,8 +1,10 @@
 """When to renew, and whether to buy: decisions as tables."""
 
 import pytest
+from bench import renewal
 from bench.renewal import simulate
 
+from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.planner import (
     Buy,
     Decision,
@@ -40,6 +42,53 @@ def test_a_thousand_archives_of_one_week_do_not_renew_in_one_hour() -> None:
     assert max(hours.count(hour) for hour in set(hours)) < 25
 
 
+def test_what_is_set_by_default_is_the_planners_default() -> None:
+    given = {"database_url": "mysql://h/db", "redis_url": "redis://h", "master_keys": "k", "crust_seed": "//Alice"}
+    assert OrdererSettings.model_validate(given).policy() == POLICY
+    assert (POLICY.early_days, POLICY.floor_days > 4) == (7, True)  # an outage of 4 days may begin at the floor
+
+
+def test_a_thousand_archives_of_one_minute_do_not_renew_in_one_hour_and_stay_spread() -> None:
+    expiries = dict.fromkeys(range(1000), TERM)
+    for _ in range(5):  # terms, each of which begins with its renewal
+        blocks = {zip_id: renewal_block(zip_id, expires, 0, POLICY) for zip_id, expires in expiries.items()}
+        hours = [block // 600 for block in blocks.values()]
+        assert max(hours.count(hour) for hour in set(hours)) < 45
+        expiries = {zip_id: block + TERM for zip_id, block in blocks.items()}
+
+
+def test_an_outage_of_four_days_loses_nothing_whenever_it_begins() -> None:
+    purse = Purse(100, 95, daily_limit=100, most_per_gib=9)  # over both limits: the price is waited on for a while
+    for zip_id in range(100):
+        due = renewal_block(zip_id, TERM, 0, POLICY)
+        bought = next(
+            height
+            for height in range(due, TERM, 600)
+            if isinstance(decide(Need(GIB, TERM - height), 10, purse, POLICY), Buy)
+        )
+        assert bought + 4 * DAY < TERM  # away from the moment on at which it would have bought
+        assert isinstance(decide(Need(GIB, TERM - bought - 4 * DAY), 10, purse, POLICY), Buy)
+
+
+def test_renewals_get_the_money_when_it_is_short() -> None:
+    balance = 35
+    bought: list[Need] = []
+    for need in (NEW, NEW, SOON, NEW, SOON, NEW, URGENT, NEW):
+        renewals_to_come = 3 - sum(each.renewal for each in bought)
+        if isinstance(decide(need, 10, Purse(balance, reserve=10 * renewals_to_come), POLICY), Buy):
+            balance, bought = balance - 10, [*bought, need]
+    assert bought == [SOON, SOON, URGENT]
+
+
+def test_renewals_pass_the_daily_limit_and_new_orders_wait() -> None:
+    spent = 0
+    bought: list[Need] = []
+    for need in (NEW, SOON, NEW, NEW, SOON, URGENT, NEW):
+        if isinstance(decide(need, 10, Purse(1000, spent, daily_limit=30), POLICY), Buy):
+            spent, bought = spent + 10, [*bought, need]
+    assert bought == [NEW, SOON, NEW, SOON, URGENT]
+
+
 def test_never_under_the_floor() -> None:
     late = RenewalPolicy(early_days=1, spread_days=5, floor_days=2)
     assert min(lead(zip_id, policy=late) for zip_id in range(500)) >= 2
@@ -50,7 +99,7 @@ def test_short_terms_renew_in_their_last_quarter() -> None:
     assert renewal_block(1, 100, 100, POLICY) == 100
 
 
-NEW, SOON, URGENT = Need(GIB), Need(GIB, 7 * DAY), Need(GIB, 2 * DAY)
+NEW, SOON, URGENT, EXTRA = Need(GIB), Need(GIB, 7 * DAY), Need(GIB, 2 * DAY), Need(GIB, extra=True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +117,11 @@ NEW, SOON, URGENT = Need(GIB), Need(GIB, 7 * DAY), Need(GIB, 2 * DAY)
         (NEW, Purse(100, most_per_gib=10), Buy),
         (NEW, Purse(100, reserve=95), Wait),
         (SOON, Purse(100, reserve=95), Buy),
+        (EXTRA, Purse(9), Wait),
+        (EXTRA, Purse(100, 95, daily_limit=100), Wait),
+        (EXTRA, Purse(100, most_per_gib=9), Wait),
+        (EXTRA, Purse(100, reserve=95), Wait),
+        (EXTRA, Purse(100), Buy),
     ],
 )
 def test_decisions(need: Need, purse: Purse, decision: type[Decision]) -> None:
@@ -96,3 +150,12 @@ def test_a_simulated_year_without_a_lapse(seed: int) -> None:
     assert result.lapses == 0
     assert result.wasted < 0.05
     assert result.purchases > 300
+    assert result.unbought == 0
+    assert min(result.never_included, result.refused, result.asked) > 0
+
+
+def test_the_simulation_counts_what_nobody_came_to_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "decide", lambda need, *_: Wait("never") if need.renewal else Buy())
+    assert simulate(archives=30, years=1, seed=1).lapses > 0
+    monkeypatch.setattr(renewal, "decide", lambda *_: Stop("never"))
+    assert simulate(archives=30, years=1, seed=1).unbought > 0

@@ -41,6 +41,9 @@ class DevnetSettings(BaseSettings):
         description="which of Crust's runtimes to be like: v1 (Rocky) or v2 (today's)",
     )
     memo: bool = Field(default=True, title="Memo", description="whether an order has the argument `_memo`")
+    lacks: str = Field(
+        "", title="Missing item", description="an item that the market's storage does not have, as on another runtime"
+    )
     genesis_accounts: Annotated[dict[str, int], NoDecode] = Field(
         {_ALICE: _RICH},
         title="Genesis accounts",
@@ -78,4 +81,5 @@ class DevnetSettings(BaseSettings):
             finality_lag=self.finality_lag,
             replicas_per_block=self.replicas_per_block,
             max_replicas=self.max_replicas,
+            lacks=self.lacks,
         )

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,6 +64,10 @@ class Turn(_Strict):
     syncing: bool | None = None
     lose_answer: Count | None = None
     refuse_submissions: Refusal | None = None
+    peerless: bool | None = None
+    bodies: Count | None = None
+    spoil_events: Literal["", "unknown", "none"] | None = None
+    dispatch_error: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")] | None = None
     market_enabled: bool | None = None
     fund: Funds | None = None
     set_balance: Funds | None = None
@@ -85,6 +89,10 @@ _SETTINGS = (
     "hold_finality",
     "syncing",
     "lose_answer",
+    "peerless",
+    "bodies",
+    "spoil_events",
+    "dispatch_error",
 )
 
 

@@ -9,7 +9,7 @@ from roadvault_devnet.rpc import Method, Params
 
 
 class ChainMethods:
-    """Answers questions about blocks. All blocks are kept; only their state is forgotten."""
+    """Answers questions about blocks. All blocks are kept, unless told otherwise; only their state is forgotten."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
@@ -41,8 +41,10 @@ class ChainMethods:
         return None if block is None else block.header_json()
 
     def _block(self, params: Params, _connection: Connection | None) -> object:
-        block = self._wanted(params)
-        return None if block is None else block.json()
+        block, kept = self._wanted(params), self._chain.rules.bodies
+        if block is None or (kept is not None and block.number < self._chain.finalized.number - kept):
+            return None
+        return block.json()
 
     def _block_hash(self, params: Params, _connection: Connection | None) -> object:
         wanted = params.get(0)

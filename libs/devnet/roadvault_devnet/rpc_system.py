@@ -39,7 +39,8 @@ class SystemMethods:
         return {"ss58Format": rules.SS58_FORMAT, "tokenDecimals": decimals, "tokenSymbol": symbol}
 
     def _health(self, _params: Params, _connection: Connection | None) -> object:
-        return {"peers": 1, "isSyncing": self._chain.rules.syncing, "shouldHavePeers": False}
+        alone = self._chain.rules.peerless
+        return {"peers": int(not alone), "isSyncing": self._chain.rules.syncing, "shouldHavePeers": alone}
 
     def _sync_state(self, _params: Params, _connection: Connection | None) -> object:
         head = self._chain.head.number

@@ -83,3 +83,13 @@ class Rules:
     syncing: bool = False
     lose_answer: int = 0
     refusal: tuple[int, str] | None = None
+    peerless: bool = False
+    """The node says that it should have peers and has none."""
+    bodies: int | None = None
+    """The node has forgotten the bodies of blocks that lie further than this behind the finalized one."""
+    spoil_events: str = ""
+    """`unknown`: each block has an event that no metadata describes; `none`: it has none at all."""
+    dispatch_error: str = ""
+    """With this encoded error, in hexadecimal, every extrinsic fails in its block."""
+    lacks: str = ""
+    """An item that the market's storage does not have."""

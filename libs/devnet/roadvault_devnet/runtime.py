@@ -71,6 +71,9 @@ def _apply(block: Execution, sent: Extrinsic) -> None:
     accounts.write(block.state, sent.signer, paid)
     accounts.add(block.state, _AUTHOR, sent.fee)
     block.deposit("Balances", "Deposit", _AUTHOR + scale.u128(sent.fee))
+    if block.rules.dispatch_error:
+        block.deposit("System", "ExtrinsicFailed", bytes.fromhex(block.rules.dispatch_error) + DISPATCH_INFO)
+        return
     attempt = block.attempt()
     try:
         _dispatch(attempt, sent)

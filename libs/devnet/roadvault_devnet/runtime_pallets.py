@@ -78,6 +78,10 @@ def _transaction_payment() -> Pallet:
     return Pallet("TransactionPayment", 7, constants=(fee,))
 
 
+def _without(name: str, *items: Item) -> tuple[Item, ...]:
+    return tuple(item for item in items if item.name != name)
+
+
 def _market(chain_rules: Rules) -> Pallet:
     generation = chain_rules.generation
     files_type = _FILE_TYPE.format(generation.files_type)
@@ -91,7 +95,8 @@ def _market(chain_rules: Rules) -> Pallet:
     return Pallet(
         "Market",
         32,
-        storage=(
+        storage=_without(
+            chain_rules.lacks,
             Item(generation.files_item, files_type, default=None, hasher=TWOX_64, key="MerkleRoot"),
             Item("FileBaseFee", "BalanceOf<T>", _ZERO_U128),
             Item("FileByteFee", "BalanceOf<T>", _ZERO_U128),

@@ -3,6 +3,8 @@
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
+import structlog
+
 from roadvault_common import app, log, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
@@ -29,6 +31,7 @@ async def serve() -> None:
             Bus.open(settings.redis_url, "crust-orderer", settings.event_reclaim_seconds)
         )
         market = await stack.enter_async_context(_market(settings))
+        structlog.get_logger().info("orders are paid for by", account=market.account, market=settings.market)
         gateway = await _proof_gateway(stack, settings)
         prover = Prover(settings, db, bus, MasterKeys(settings.master_keys), gateway)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
+from roadvault_crust_orderer.endpoints import Endpoints
 from roadvault_crust_orderer.market import FileInfo, Head, Included, Offer, Signed
 from roadvault_crust_orderer.node import Node
 
@@ -35,12 +36,13 @@ class Chain:
         Raises:
             SettingsError: The seed is not one.
         """
-        node = Node(url, seed, timeout_seconds, tip)
+        endpoints = Endpoints(url, timeout_seconds)
+        node = Node(endpoints, seed, tip)
         thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
         try:
             yield cls(node, thread)
         finally:
-            await asyncio.get_running_loop().run_in_executor(thread, node.close)
+            await asyncio.get_running_loop().run_in_executor(thread, endpoints.close)
             thread.shutdown(wait=False)
 
     @property
@@ -51,10 +53,13 @@ class Chain:
     async def _call(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    async def identity(self) -> str:
+        """Return the hash of the chain's genesis block."""
+        return await self._call(self._node.genesis)
+
     async def head(self) -> Head:
-        """Return the finalized head; ChainUnavailable also while the node is still syncing."""
-        height, block_hash = await self._call(self._node.finalized_head)
-        return Head(height, block_hash)
+        """Return the finalized head; ChainUnavailable also while the node is syncing, alone, or does not move."""
+        return Head(*await self._call(self._node.finalized_head))
 
     async def file(self, cid: str, at: Head) -> FileInfo | None:
         """Return what the market knows of a CID at a finalized block, or None."""
@@ -96,7 +101,10 @@ class Chain:
         return await self._call(lambda: self._node.submit(extrinsic))
 
     async def find(self, extrinsic_hash: str, first: int, last: int) -> Included | None:
-        """Look for an extrinsic in the finalized blocks `first` to `last`, reading their bodies."""
+        """Look for an extrinsic in the finalized blocks `first` to `last`, reading their bodies.
+
+        None only if all these blocks were read: a node that is behind them raises ChainUnavailable.
+        """
         found = await self._call(lambda: self._node.find(extrinsic_hash, first, last))
         return None if found is None else Included(*found)
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 
 from roadvault_common.config import KeySettings, Settings
+from roadvault_common.errors import SettingsError
 from roadvault_crust_orderer.planner import RenewalPolicy
 
 
@@ -72,7 +73,11 @@ class OrdererSettings(Settings, KeySettings):
         1, ge=0, title="Renewal spread", description="days, earlier or later, over which renewals are spread"
     )
     crust_renew_floor_days: float = Field(
-        2, ge=0, title="Renewal floor", description="days before expiry at which a renewal beats every limit"
+        5,
+        ge=0,
+        title="Renewal floor",
+        description="days before expiry at which a renewal beats every limit; longer than an outage lasts, since one"
+        " may begin just then",
     )
     crust_daily_limit_cru: float | None = Field(
         None, gt=0, title="Daily limit", description="CRU spent in a day (UTC) at most; renewals pass it, loudly"
@@ -90,14 +95,15 @@ class OrdererSettings(Settings, KeySettings):
     proof_gateway_url: str | None = Field(
         None,
         title="Proof gateway",
-        description="base URL of an IPFS gateway that has no local copy of ours; members of an archive are fetched"
-        " through it before local copies go. Without it nothing is dropped",
+        description="base URL of an IPFS gateway that is not ours, on a node that stores archives; files of an archive"
+        " are fetched through it before local copies go. Without it nothing is dropped",
     )
     proof_only_cached: bool = Field(
-        default=False,
+        default=True,
         title="Proof from the gateway's own blocks",
-        description="true asks the gateway for what it holds itself (Cache-Control: only-if-cached): for a gateway on"
-        " a storage node",
+        description="true has the gateway give only what its own node holds (Cache-Control: only-if-cached). With false"
+        " it may fetch the bytes from our own node, which still pins them: then the proof shows that the archive can be"
+        " reached, not that anybody else has it",
     )
     proof_stall_seconds: float = Field(
         60, gt=0, title="Proof stall", description="seconds without a byte after which a proof is given up for now"
@@ -124,7 +130,15 @@ class OrdererSettings(Settings, KeySettings):
         )
 
     def seed(self) -> SecretStr:
-        """Return the account's seed phrase, hex seed or //Derivation."""
-        if self.crust_seed_file is not None:
+        """Return the account's seed phrase, hex seed or //Derivation.
+
+        Raises:
+            SettingsError: The file that should hold it can't be read.
+        """
+        if self.crust_seed_file is None:
+            return self.crust_seed or SecretStr("")
+        try:
             return SecretStr(self.crust_seed_file.read_text().strip())
-        return self.crust_seed or SecretStr("")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise SettingsError(f"ROADVAULT_CRUST_SEED_FILE: {self.crust_seed_file} can't be read: {why}") from None

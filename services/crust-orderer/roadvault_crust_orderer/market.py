@@ -6,13 +6,17 @@ Heights are blocks (of 6 s), amounts planck (1 CRU = 10^12 planck), sizes bytes.
 from dataclasses import dataclass
 from typing import Protocol
 
+FILE_DURATION = 2_592_000
+"""Blocks that an order lasts, 180 days of 6 s, where a market does not tell."""
+
 
 @dataclass(frozen=True)
 class Head:
-    """The finalized head: what is below it stays."""
+    """The finalized head: what is below it stays. `term` is how many blocks an order lasts that is placed now."""
 
     height: int
     block_hash: str
+    term: int = FILE_DURATION
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,15 @@ class Signed:
 
 @dataclass(frozen=True)
 class Included:
-    """An extrinsic was found in a finalized block; `error` is the dispatch error's name, None for success."""
+    """An extrinsic was found in a finalized block; `error` is the dispatch error's name, None for success.
+
+    Where the market can't tell any more what became of it, or whether it was there at all, `known` is False and `error`
+    says why: then the files that the market has must decide. `block` is the first that it can be in.
+    """
 
     block: int
     error: str | None
+    known: bool = True
 
 
 class Market(Protocol):
@@ -67,6 +76,9 @@ class Market(Protocol):
     @property
     def account(self) -> str:
         """Who pays: an address, or the name of an account with a service."""
+
+    async def identity(self) -> str:
+        """Return what tells this market from all others; a purchase is settled only where it was made."""
 
     async def ping(self) -> None:
         """Return if the market can be reached and is up to date."""

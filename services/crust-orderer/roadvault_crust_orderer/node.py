@@ -1,22 +1,26 @@
 """A Crust node's RPC through `substrate-interface`. Everything here blocks, and is called from one thread only."""
 
-import json
+import re
 from collections.abc import Callable
 from functools import wraps
 from hashlib import blake2b
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import structlog
 from pydantic import SecretStr
-from substrateinterface import ExtrinsicReceipt, Keypair, SubstrateInterface
+from substrateinterface import Keypair, SubstrateInterface
 from substrateinterface.exceptions import StorageFunctionNotFound, SubstrateRequestException
-from websocket import WebSocketException
 
 from roadvault_common.errors import ChainUnavailable, SettingsError, brief
+from roadvault_crust_orderer.endpoints import SS58_PREFIX, UNREACHABLE, CannotTell, Endpoints
+from roadvault_crust_orderer.market import FILE_DURATION
+from roadvault_crust_orderer.results import NoResultEvent, error_of
 
-SS58_PREFIX = 66
-"""Crust's address type (its `system_properties`)."""
+log = structlog.get_logger()
+
 ERA_BLOCKS = 64
 """How long a signed order stays valid: 6.4 minutes at 6 s, enough for a busy pool, short enough to be sure soon."""
+_HEX_SEED = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _MIB = 1 << 20
 _DEFAULT_LARGEST = 8 << 30
 """MaximumFileSize of the current market pallet, for a runtime that does not tell it as a constant."""
@@ -24,16 +28,15 @@ _POOL_ERRORS = range(1010, 1020)
 """What a node's transaction pool says: invalid, unknown, banned for now, already there, priority too low, ..."""
 _IN_POOL = frozenset({1012, 1013})
 """Temporarily banned, which is what follows inclusion, and already imported."""
-_STATE_DISCARDED = 4003
-UNKNOWN_RESULT = "StateDiscarded"
-"""Stands for the dispatch error when the node has forgotten the block's events."""
+_STATE_DISCARDED = frozenset({4003, -32000})
+"""What a node says of a block whose state it has forgotten, as all but archive nodes do after 256 blocks."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def _reaching_node(method: "Callable[Concatenate[Node, P], T]") -> "Callable[Concatenate[Node, P], T]":
-    """Turn whatever a broken connection raises into ChainUnavailable, after each endpoint had its turn.
+    """Have a method talk to one node, over one connection, and all of it to the next after a failure.
 
     All that a node is asked for may be asked for twice: what it tells is read only, and the same signed bytes are
     included at most once.
@@ -41,80 +44,50 @@ def _reaching_node(method: "Callable[Concatenate[Node, P], T]") -> "Callable[Con
 
     @wraps(method)
     def guarded(self: "Node", *args: P.args, **kwargs: P.kwargs) -> T:
-        failure = ChainUnavailable("there is no Crust node to ask")
-        for _ in self.urls:
-            try:
-                return method(self, *args, **kwargs)
-            except SubstrateRequestException as error:
-                failure = ChainUnavailable(f"the Crust node answers with an error: {brief(error)}")
-            except ChainUnavailable as error:
-                failure = error
-            except (OSError, WebSocketException, json.JSONDecodeError) as error:
-                failure = ChainUnavailable(f"the Crust node can't be reached: {brief(error)}")
-            self.turn_to_next()
-        raise failure
+        return self.endpoints.ask(lambda: method(self, *args, **kwargs))
 
     return cast("Callable[Concatenate[Node, P], T]", guarded)
 
 
 class Node:
-    """One account on one chain, which one or several nodes (`urls`, separated by commas) give access to."""
+    """One account on one chain. Every method raises ChainUnavailable when no endpoint can answer."""
 
-    def __init__(self, urls: str, seed: SecretStr, timeout_seconds: float, tip: int = 0) -> None:
-        self.urls = [url.strip() for url in urls.split(",") if url.strip()]
+    def __init__(self, endpoints: Endpoints, seed: SecretStr, tip: int = 0) -> None:
+        self.endpoints = endpoints
         self._tip = tip
-        self._turn = 0
-        self._genesis: str | None = None
-        self._timeout = timeout_seconds
         self._keypair = keypair(seed)
         self.account: str = self._keypair.ss58_address
-        self._connected: SubstrateInterface | None = None
 
     @property
     def _substrate(self) -> SubstrateInterface:
-        if self._connected is None:
-            url = self.urls[self._turn % len(self.urls)]
-            options = {"timeout": self._timeout} if url.startswith("ws") else None
-            self._connected = SubstrateInterface(
-                url,
-                ss58_format=SS58_PREFIX,
-                type_registry_preset="crust",
-                use_remote_preset=False,
-                ws_options=options,
-            )
-            self._check_chain(self._connected, url)
-        return self._connected
-
-    def _check_chain(self, substrate: SubstrateInterface, url: str) -> None:
-        """See that another endpoint is a node of the same chain: what was bought there would not count here."""
-        genesis = str(substrate.get_block_hash(0))
-        if self._genesis is not None and genesis != self._genesis:
-            self.close()
-            raise SettingsError(f"ROADVAULT_CRUST_URL: {url} is a node of another chain than the others")
-        self._genesis = genesis
-
-    def turn_to_next(self) -> None:
-        """Drop the connection; the next use goes to the next endpoint."""
-        self.close()
-        self._turn += 1
-
-    def close(self) -> None:
-        """Drop the connection; the next use makes a new one."""
-        connected, self._connected = self._connected, None
-        if connected is not None:
-            try:
-                connected.close()
-            except (OSError, WebSocketException):
-                return  # it was broken already
+        return self.endpoints.substrate
 
     @_reaching_node
-    def finalized_head(self) -> tuple[int, str]:
-        """Return the finalized head's height and hash."""
+    def genesis(self) -> str:
+        """Return the hash of the chain's first block."""
+        return self.endpoints.genesis()
+
+    @_reaching_node
+    def finalized_head(self) -> tuple[int, str, int]:
+        """Return the finalized head's height and hash, and how many blocks an order lasts there."""
+        height, block_hash = self._finalized()
+        return height, block_hash, self._constant("FileDuration", FILE_DURATION, block_hash)
+
+    def _finalized(self) -> tuple[int, str]:
+        """Return height and hash of the finalized head of a node that follows its chain."""
         health = self._substrate.rpc_request("system_health", [])["result"]
         if health["isSyncing"]:
             raise ChainUnavailable("the Crust node is still syncing")
-        block_hash = self._substrate.get_chain_finalised_head()
-        return int(self._substrate.get_block_number(block_hash)), str(block_hash)
+        if health.get("shouldHavePeers") and not health["peers"]:
+            raise ChainUnavailable("the Crust node has no peers")
+        block_hash = str(self._substrate.get_chain_finalised_head())
+        height = int(self._substrate.get_block_number(block_hash))
+        self.endpoints.see_head(height)
+        return height, block_hash
+
+    def _constant(self, name: str, default: int, block_hash: str | None = None) -> int:
+        constant = self._substrate.get_constant("Market", name, block_hash=block_hash)
+        return default if constant is None else int(constant.value)
 
     @_reaching_node
     def file_info(self, cid: str, block_hash: str) -> dict[str, Any] | None:
@@ -129,15 +102,18 @@ class Node:
     @_reaching_node
     def price(self, size: int) -> int:
         """Return the market's price for `size` bytes, with our tip; it moves with every order."""
-        mebibytes = -(-size // _MIB)
-        per_mebibyte = self._market("FileByteFee")
-        return self._market("FileBaseFee") + per_mebibyte * mebibytes + self._market("FileKeysCountFee") + self._tip
+        per_mebibyte, mebibytes = self._price_item("FileByteFee"), -(-size // _MIB)
+        for_keys = self._price_item("FileKeysCountFee", 0)  # older runtimes do not ask for it
+        return self._price_item("FileBaseFee") + per_mebibyte * mebibytes + for_keys + self._tip
 
-    def _market(self, name: str) -> int:
+    def _price_item(self, name: str, default: int | None = None) -> int:
         try:
-            return int(self._substrate.query("Market", name).value or 0)
+            value = self._substrate.query("Market", name).value
         except StorageFunctionNotFound:
-            return 0  # older runtimes do not ask for it
+            value = default
+        if value is None:
+            raise ChainUnavailable(f"the chain's runtime has no Market.{name}: without a price nothing is bought")
+        return int(value)
 
     @_reaching_node
     def fee(self, cid: str, size: int) -> int:
@@ -163,8 +139,7 @@ class Node:
     @_reaching_node
     def largest_file(self) -> int:
         """Return the size that a file must stay under."""
-        constant = self._substrate.get_constant("Market", "MaximumFileSize")
-        return _DEFAULT_LARGEST if constant is None else int(constant.value)
+        return self._constant("MaximumFileSize", _DEFAULT_LARGEST)
 
     def _call(self, cid: str, size: int) -> Any:  # noqa: ANN401 - the client has no types
         given = {"cid": cid, "reported_file_size": size, "tips": self._tip, "_memo": "", "memo": ""}
@@ -175,8 +150,8 @@ class Node:
     @_reaching_node
     def sign(self, cid: str, size: int) -> tuple[int, int, int, str, str]:
         """Sign an order; return its nonce, first and end block of its era, hash and bytes (hex)."""
+        birth, _ = self._finalized()
         nonce = int(self._substrate.rpc_request("system_accountNextIndex", [self.account])["result"])
-        birth, _ = self.finalized_head()
         extrinsic = self._substrate.create_signed_extrinsic(
             self._call(cid, size), self._keypair, era={"period": ERA_BLOCKS, "current": birth}, nonce=nonce
         )
@@ -197,37 +172,60 @@ class Node:
             raise
         return None
 
+    def find(self, extrinsic_hash: str, first: int, last: int) -> tuple[int, str | None, bool] | None:
+        """Return the finalized block that holds the extrinsic, its error's name, and True; None if there is none.
+
+        False where no node can tell: then the block is the first in question, and the name says why.
+        """
+        try:
+            found = self._find(extrinsic_hash, first, last)
+        except CannotTell as error:
+            return error.height, error.why, False
+        return None if found is None else (*found, True)
+
     @_reaching_node
-    def find(self, extrinsic_hash: str, first: int, last: int) -> tuple[int, str | None] | None:
-        """Return the finalized block that holds the extrinsic and its error's name, or None."""
+    def _find(self, extrinsic_hash: str, first: int, last: int) -> tuple[int, str | None] | None:
+        # This node may be another one than told the head, and heights that it lacks are no proof of anything.
+        finalized, _ = self._finalized()
+        if finalized < last:
+            raise ChainUnavailable(f"the Crust node is at the finalized block {finalized}, and {last} is asked for")
         for height in range(first, last + 1):
             block_hash = self._substrate.rpc_request("chain_getBlockHash", [height])["result"]
+            if block_hash is None:
+                raise ChainUnavailable(f"the Crust node does not have block {height}")
             block = self._substrate.rpc_request("chain_getBlock", [block_hash])["result"]
             if block is None:
-                raise ChainUnavailable(f"the Crust node does not have block {height}")
+                raise CannotTell(height, "BodyDiscarded")
             for index, extrinsic in enumerate(block["block"]["extrinsics"]):
                 if _hash(extrinsic) == extrinsic_hash:
-                    return height, self._error_of(extrinsic_hash, block_hash, index)
+                    return height, self._error_of(height, block_hash, index)
         return None
 
-    def _error_of(self, extrinsic_hash: str, block_hash: str, index: int) -> str | None:
-        receipt = ExtrinsicReceipt(self._substrate, extrinsic_hash, block_hash, extrinsic_idx=index)
+    def _error_of(self, height: int, block_hash: str, index: int) -> str | None:
         try:
-            if receipt.is_success:
-                return None
+            events = self._substrate.get_events(block_hash)
+            return error_of(events, index, self._substrate.metadata)
         except SubstrateRequestException as error:
-            if _code(error) == _STATE_DISCARDED or "discarded" in str(error).lower():
-                return UNKNOWN_RESULT
+            why = "StateDiscarded" if _code(error) in _STATE_DISCARDED else "EventsRefused"
+            raise CannotTell(height, why) from error
+        except NoResultEvent as error:
+            raise CannotTell(height, "NoResultEvent") from error
+        except UNREACHABLE:
             raise
-        message = receipt.error_message or {}
-        return str(message.get("name", "Unknown"))
+        except Exception as error:
+            # A single event of a type that it does not know makes all of the block's unreadable.
+            log.error("events can't be decoded", block=height, error=brief(error))  # noqa: TRY400 - that says it all
+            raise CannotTell(height, "EventsUnreadable") from error
 
 
 def keypair(seed: SecretStr) -> Keypair:
     """Return the account of a seed phrase, hex seed or //Derivation; SettingsError without quoting it otherwise."""
+    text = seed.get_secret_value()
     try:
-        return Keypair.create_from_uri(seed.get_secret_value(), ss58_format=SS58_PREFIX)
-    except ValueError:
+        if _HEX_SEED.fullmatch(text):
+            return Keypair.create_from_seed(text, ss58_format=SS58_PREFIX)
+        return Keypair.create_from_uri(text, ss58_format=SS58_PREFIX)
+    except (ValueError, AttributeError, NotImplementedError):
         # The client's own message may quote the phrase.
         raise SettingsError("the Crust account's seed is neither a phrase, a hex seed nor a //Derivation") from None
 

@@ -6,6 +6,7 @@ are blocks, amounts planck, sizes bytes.
 
 import hashlib
 from dataclasses import dataclass
+from enum import Enum
 
 DAY_SECONDS = 86_400
 _GIB = 1 << 30
@@ -19,12 +20,22 @@ class RenewalPolicy:
 
     early_days: float = 7
     spread_days: float = 1
-    floor_days: float = 2
+    floor_days: float = 5
     block_seconds: float = 6
 
     def blocks(self, days: float) -> int:
         """Return days as a number of blocks."""
         return int(days * DAY_SECONDS / self.block_seconds)
+
+
+class Kind(Enum):
+    """Why something is bought."""
+
+    NEW = "new"
+    RENEWAL = "renewal"
+    """Something is lost if this is not bought in time."""
+    EXTRA = "extra"
+    """Wanted, for more replicas; nothing is lost without it."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +44,19 @@ class Need:
 
     size: int
     blocks_left: int | None = None
+    extra: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Why it is bought."""
+        if self.extra:
+            return Kind.EXTRA
+        return Kind.NEW if self.blocks_left is None else Kind.RENEWAL
 
     @property
     def renewal(self) -> bool:
         """Whether something is lost if this is not bought in time."""
-        return self.blocks_left is not None
+        return self.kind is Kind.RENEWAL
 
 
 @dataclass(frozen=True)
@@ -77,8 +96,8 @@ class Stop:
 Decision = Buy | Wait | Stop
 
 
-def renewal_block(zip_id: int, expires: int, bought_at: int | None, policy: RenewalPolicy) -> int:
-    """Return the height at which an order that ends at `expires` should be renewed.
+def renewal_block(zip_id: int, expires: int, began: int | None, policy: RenewalPolicy) -> int:
+    """Return the height at which an order should be renewed whose term began at `began` and ends at `expires`.
 
     Archives ordered together are spread over twice `spread_days`, each always at the same place of it.
     """
@@ -86,18 +105,20 @@ def renewal_block(zip_id: int, expires: int, bought_at: int | None, policy: Rene
     place = int.from_bytes(digest[:8]) / (1 << 64) * 2 - 1
     days = max(policy.early_days + place * policy.spread_days, policy.floor_days)
     lead = policy.blocks(days)
-    if bought_at is not None:
-        lead = min(lead, max(expires - bought_at, 0) // _SHORT_TERM_PART)
+    if began is not None:
+        lead = min(lead, max(expires - began, 0) // _SHORT_TERM_PART)
     return expires - lead
 
 
 def decide(need: Need, total: int, purse: Purse, policy: RenewalPolicy) -> Decision:
-    """Return whether to buy at `total` (price and fee). Renewals go before new orders, and beat the daily limit."""
-    urgent = need.blocks_left is not None and need.blocks_left <= policy.blocks(policy.floor_days)
+    """Return whether to buy at `total` (price and fee). Renewals go before other orders, and beat the daily limit."""
+    urgent = need.renewal and (need.blocks_left or 0) <= policy.blocks(policy.floor_days)
     if purse.balance < total:
         reason = f"the order costs {_cru(total)}, the account has {_cru(purse.balance)}; send CRU to it"
         # Looking again costs nothing, and a renewal must go out as soon as there is money, with or without a person.
-        return Wait(f"{reason}: the archive's term is running out") if need.renewal else Stop(f"{reason}, then retry")
+        if need.kind is Kind.NEW:
+            return Stop(f"{reason}, then retry")
+        return Wait(f"{reason}: the archive's term is running out" if need.renewal else reason)
     per_gib = total * _GIB // max(need.size, 1)
     if purse.most_per_gib is not None and per_gib > purse.most_per_gib:
         reason = f"{_cru(per_gib)} for each GiB is over the limit of {_cru(purse.most_per_gib)}"

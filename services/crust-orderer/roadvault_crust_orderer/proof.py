@@ -17,7 +17,7 @@ from roadvault_common.events import ZipReplicated
 from roadvault_common.gateway import Gateway
 from roadvault_common.lease import PROVE, Lease
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Outcome, Retry
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.proof_store import Member, ProofStore
@@ -51,6 +51,10 @@ class Prover:
         archive = await self._store.archive(lease.row_id)
         key = self._keys.unwrap(archive.key, archive.iv)
         members = await self._store.members(lease.row_id)
+        if not members:
+            return Failed(
+                "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
+            )
         for member in _pick.sample(members, min(self._members, len(members))):
             await self._check(self._gateway, archive.cid, key, member, lease)
         await self._store.close_proven(lease)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import Lease
+from roadvault_common.lease import DROP, Lease
 from roadvault_common.outcome import Done
 
 
@@ -46,9 +46,10 @@ class ProofStore:
         return Sealed(**row)
 
     async def members(self, zip_id: int) -> list[Member]:
-        """Return the archive's members."""
+        """Return the archive's members that have bytes: of an empty one nothing would be fetched."""
         rows = await self._db.fetch_all(
-            "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s", (zip_id,)
+            "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s AND size > 0",
+            (zip_id,),
         )
         return [Member(**row) for row in rows]
 
@@ -62,9 +63,9 @@ class ProofStore:
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
             await tx.execute(
-                "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)"
-                " WHERE zip_id = %s",
-                (lease.row_id,),
+                "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
             )
+            # A drop that is at work looks at `replicated_at` again when it closes.
+            await leases.make_due(tx, DROP, lease.row_id)
 
         await self._db.transact(write)

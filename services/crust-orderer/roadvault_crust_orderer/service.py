@@ -1,7 +1,6 @@
 """The orderer: buys storage for archives and watches it.
 
-A purchase is recorded before it is sent, and looked for on the finalized chain before anything else is done about it:
-until the head has passed its era, the same bytes are sent again, never a second purchase.
+A purchase is recorded before it is sent, and settled (`settling.py`) before anything else is done about its archive.
 """
 
 from collections.abc import Callable
@@ -11,15 +10,15 @@ from prometheus_client import Gauge, Histogram
 
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
-from roadvault_common.events import OrderPlaced
+from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.market import FileInfo, Head, Included, Market, Offer
-from roadvault_crust_orderer.node import UNKNOWN_RESULT
+from roadvault_crust_orderer.market import FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
-from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, Archive, OrdererStore, Purchase
+from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
+from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
 
 log = structlog.get_logger()
 
@@ -29,17 +28,18 @@ BALANCE = Gauge("roadvault_crust_balance_cru", "What the account can spend, CRU"
 PRICE = Gauge("roadvault_crust_price_cru", "Price of the last order that was quoted, with its fee, CRU")
 SPENT_TODAY = Gauge("roadvault_crust_spent_today_cru", "Committed to purchases since midnight UTC, CRU")
 RUNWAY = Gauge("roadvault_crust_runway_days", "Days that the balance lasts at the present spending")
+UNKNOWN = float("nan")
+for gauge in (BALANCE, PRICE, RUNWAY):  # no alert takes what is not known for nothing left
+    gauge.set(UNKNOWN)
 REPLICAS = Histogram(
     "roadvault_replicas", "Replicas of an archive, each time it is checked", buckets=(0, 1, 4, 10, 25, 50, 100, 200)
 )
-_REFUSALS = {
-    "PinFailed": "the pinning service could not fetch it; see that it reaches our IPFS node, then retry",
-    "FileTooLarge": "the market does not take archives of this size; make folders smaller",
-    "FileSizeNotCorrect": "the market knows this CID with a larger size than the one declared",
-    "InsufficientCurrency": "the account can't pay for the order; send CRU to it, then retry",
-    "InsufficientBalance": "the account can't pay for the order; send CRU to it, then retry",
-}
-_MARKET_CLOSED = "PlaceOrderNotAvailable"
+_SOON_DAYS, _SOON_PART = 30, 4
+"""A file that vanishes so soon after its order, or within so large a part of its term, was closed by the market, which
+does that when the size is not the declared one: bought again once, then a person is asked."""
+_ANOTHER = "another order of this account is not final yet"
+_NO_MONEY_SECONDS = 3600
+"""How long a renewal rests that could not be paid in its block: each try costs a fee."""
 
 
 class Orderer:
@@ -57,12 +57,9 @@ class Orderer:
         self.on_enough = on_enough
         self._store = OrdererStore(db)
         self._policy = settings.policy()
-        self._price = 0
-        """The last quote, planck."""
         self._missing: dict[int, int] = {}
         """By archive, the finalized height at which the market first did not know its CID."""
-        self._searched: dict[int, int] = {}
-        """By order id, the finalized height up to which its extrinsic is known not to be there."""
+        self._settler = Settler(self._store, market, bus, settings.crust_poll_seconds)
         self.ordering = Worker(
             ORDER,
             self._attend,
@@ -74,21 +71,41 @@ class Orderer:
 
     async def _attend(self, lease: Lease) -> Outcome:
         """Do what the archive needs now: settle its purchase, buy, renew, or just look."""
-        archive = await self._store.archive(lease.row_id)
-        unsettled = await self._store.unsettled(archive.zip_id)
+        unsettled = await self._store.unsettled(lease.row_id)
         if unsettled is not None:
-            waiting = await self._settle(unsettled)
+            waiting = await self._settler.settle(unsettled)
             if waiting is not None:
                 return waiting
-            archive = await self._store.archive(lease.row_id)
+        archive = await self._store.archive(lease.row_id, await self._market.identity())
+        refused = await self._refused(lease, archive)
+        if refused is not None:
+            return refused
         head = await self._market.head()
         info = await self._market.file(archive.cid, head)
         doubt = self._doubt(archive, info, head)
         if doubt is not None:
-            return self._wait(doubt)
-        if info is None or await self._to_be_bought(lease, archive, info, head):
-            return await self._buy(lease, archive, info, head)
-        return await self._watch(lease, archive, info, head)
+            return self._settler.wait(doubt)
+        if info is None:
+            lost = await self._lost(lease, archive, head)
+            return lost or await self._buy(lease, archive, None, head, self._anew(archive))
+        need = await self._need(lease, archive, info, head)
+        if need is None:
+            return await self._watch(lease, archive, info, head)
+        return await self._buy(lease, archive, info, head, need)
+
+    async def _refused(self, lease: Lease, archive: Archive) -> Outcome | None:
+        """Report the refusal of the archive's latest purchase, once, whoever found it; None if there is none."""
+        refusal = await self._store.refusal(archive.zip_id)
+        if refusal is None or refusal.error == MARKET_CLOSED:  # whether it is still closed is asked before buying
+            return None
+        outcome: Outcome = Failed(explained(refusal))
+        if refusal.error in NO_MONEY and archive.bought_at is not None:
+            outcome = Retry(explained(refusal), after=_NO_MONEY_SECONDS, counts=False)
+        await self._store.close_refused(lease, refusal, outcome)
+        if isinstance(outcome, Failed):
+            log.error("failed", reason=outcome.reason)
+            await self._bus.dead_letter(ORDER.name, outcome.reason, row=archive.zip_id)
+        return outcome
 
     def _doubt(self, archive: Archive, info: FileInfo | None, head: Head) -> str | None:
         """Return why the market's answer is no ground to spend money on, or None."""
@@ -100,32 +117,61 @@ class Orderer:
             return "the market does not know the CID any more; looking once more"
         return None
 
-    async def _to_be_bought(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> bool:
-        """Tell whether an archive that the market knows needs another order."""
+    async def _lost(self, lease: Lease, archive: Archive, head: Head) -> Outcome | None:
+        """Return what has to come before buying a CID that the market does not know, or None."""
+        if archive.bought_at is not None:
+            await self._store.note_expired(archive.zip_id)
+            # A person's retry sets the status back: then it is bought once more.
+            if self._closed_twice(archive, head) and archive.status != NOT_ORDERED:
+                return Failed(
+                    f"the market forgot the CID twice, both times within {_SOON_DAYS} days of an order: it closes files"
+                    " whose size is not the declared one; compare cumulativeSize and dag_size before you retry"
+                )
+        if not archive.gone:
+            return None
+        if archive.dropped:
+            log.error("the market does not know the CID and local copies are gone; fetching back", cid=archive.cid)
+            await self._store.call_back(lease, archive)
+        reason = "the market does not know the CID any more; it is bought again once the archive is fetched back"
+        if archive.restore_failure is not None:
+            reason += f", which failed and has to be retried first: {archive.restore_failure}"
+        return Retry(reason, after=self._settings.crust_check_seconds, counts=False)
+
+    def _closed_twice(self, archive: Archive, head: Head) -> bool:
+        """Tell whether a CID vanished soon after an order that had itself followed soon after another."""
+        if archive.bought_at is None or archive.bought_before is None:
+            return False
+        soon = min(self._policy.blocks(_SOON_DAYS), head.term // _SOON_PART)
+        return max(head.height - archive.bought_at, archive.bought_at - archive.bought_before) <= soon
+
+    def _anew(self, archive: Archive) -> Need:
+        """Return the need for a CID that the market does not know: what was bought before is urgent."""
+        return Need(archive.dag_size, None if archive.bought_at is None else 0)
+
+    async def _need(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Need | None:
+        """Return what an archive that the market knows needs another order for, or None."""
+        left = head.term if info.expires is None else max(info.expires - head.height, 0)
+        renewal = Need(archive.dag_size, left)
         if self._blocks_to_renewal(archive, info, head) <= 0 or 0 < archive.terms < archive.terms_wanted:
-            return True
+            return renewal
         if archive.dropped and info.replicas < self._settings.replica_floor:
             log.error("replicas fell under the floor; fetching back, ordering again", replicas=info.replicas)
             await self._store.call_back(lease, archive)
-            return True
+            return renewal
         if self._overdue(archive, info, head):
             log.warning("still under the replica threshold; ordering once more", replicas=info.replicas)
-            return True
-        return False
+            return Need(archive.dag_size, extra=True)
+        return None
 
     def _missing_again(self, zip_id: int, head: Head) -> bool:
         """Tell whether a CID was missing at an earlier head already: one odd answer does not cost an order."""
-        first = self._missing.setdefault(zip_id, head.height)
-        if head.height <= first:
-            return False
-        del self._missing[zip_id]
-        return True
+        return head.height > self._missing.setdefault(zip_id, head.height)
 
     def _blocks_to_renewal(self, archive: Archive, info: FileInfo, head: Head) -> int:
         """Return how many blocks there are until the order should be renewed; it does not run before a replica."""
         if info.expires is None:
             return 1
-        return renewal_block(archive.zip_id, info.expires, archive.bought_at, self._policy) - head.height
+        return renewal_block(archive.zip_id, info.expires, info.expires - head.term, self._policy) - head.height
 
     def _overdue(self, archive: Archive, info: FileInfo, head: Head) -> bool:
         """Tell whether the re-order policy wants another order for an archive that stays under the threshold."""
@@ -148,42 +194,43 @@ class Orderer:
             self.on_enough()
         return Done(again_after=again)
 
-    async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head) -> Outcome:
-        if archive.terms and (info is None or (info.expires or head.height) <= head.height):
-            log.error("the order has run out or vanished; buying again", cid=archive.cid)
+    async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head, need: Need) -> Outcome:
+        if info is not None and info.expires is not None and info.expires <= head.height:
+            log.error("the order has run out; buying again", cid=archive.cid)
             await self._store.note_expired(archive.zip_id)
         other = await self._store.in_flight(self._market.account)
-        if other is not None and await self._settle(other) is not None:
-            return self._wait("another order of this account is not final yet")
+        if other is not None and await self._settler.settle(other) is not None:
+            return self._settler.wait(_ANOTHER)
         offer = await self._market.offer(archive.cid, archive.dag_size)
-        objection = await self._objection(archive, info, head, offer)
+        objection = await self._objection(archive, info, head, offer, need)
         if objection is not None:
-            return objection
+            # What is merely wanted keeps no archive from being watched.
+            return await self._watch(lease, archive, info, head) if need.extra and info is not None else objection
         signed = await self._market.sign(archive.cid, archive.dag_size)
-        purchase = await self._store.record(lease, archive, signed, offer.total)
+        market = await self._market.identity()
+        purchase = await self._store.record(lease, archive, signed, offer.total, market, offer.fee)
         if purchase is None:
-            return self._wait("another order of this account is not final yet")
+            return self._settler.wait(_ANOTHER)
         refusal = await self._market.submit(purchase.extrinsic)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
-        return self._not_final(refusal)
+        return self._settler.not_final(refusal)
 
-    async def _objection(self, archive: Archive, info: FileInfo | None, head: Head, offer: Offer) -> Outcome | None:
+    async def _objection(
+        self, archive: Archive, info: FileInfo | None, head: Head, offer: Offer, need: Need
+    ) -> Outcome | None:
         """Return why not to buy now, or None; nothing is spent by asking."""
-        BALANCE.set(offer.balance / PLANCK)
-        PRICE.set(offer.total / PLANCK)
-        self._price = offer.total
+        _show(offer)
         if not offer.market_open:
             return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
         if archive.dag_size >= offer.largest:
             return Failed(f"{archive.dag_size} bytes are too many: the market takes less than {offer.largest}")
-        # What is expired or vanished has no blocks left: nothing is more urgent.
-        left = max((info.expires or 0) - head.height, 0) if info is not None else 0
-        need = Need(archive.dag_size, left if archive.terms else None)
+        if info is not None and info.size > archive.dag_size:
+            return Failed(f"the market knows this CID with {info.size} bytes: it takes no order for {archive.dag_size}")
         match decide(need, offer.total, await self._purse(offer, head), self._policy):
             case Stop(reason):
                 return Failed(f"{reason} ({self._market.account})")
             case Wait(reason, seconds):
-                log.warning("not buying now", reason=reason, renewal=need.renewal)
+                log.warning("not buying now", reason=reason, kind=need.kind.value)
                 return Retry(reason, after=min(seconds, self._settings.crust_check_seconds), counts=False)
             case Buy(warning):
                 if warning is not None:
@@ -201,59 +248,28 @@ class Orderer:
             await self._store.renewals_until(soon) * offer.total,
         )
 
-    async def _settle(self, purchase: Purchase) -> Outcome | None:
-        """Find out what became of a purchase; None once that is known, and written down, else what to wait for."""
-        head = await self._market.head()
-        first = self._searched.get(purchase.order_id, purchase.era_birth - 1) + 1
-        last = min(head.height, purchase.era_death)
-        included = await self._market.find(purchase.extrinsic_hash, first, last)
-        if included is None and head.height < purchase.era_death:
-            self._searched[purchase.order_id] = last
-            refusal = await self._market.submit(purchase.extrinsic)
-            return self._not_final(refusal)
-        self._searched.pop(purchase.order_id, None)
-        if included is None:
-            log.warning("order never included; its era is over", order_id=purchase.order_id)
-            await self._store.settle_void(purchase, NEVER_INCLUDED, "its era ended without it", None)
-            return None
-        if included.error is not None and not await self._in_force(purchase, included, head):
-            log.error("order refused", order_id=purchase.order_id, error=included.error, block=included.block)
-            await self._store.settle_void(purchase, REFUSED, included.error, included)
-            return self._refused(included.error)
-        if await self._store.settle_bought(purchase, included.block):
-            log.info("order placed", order_id=purchase.order_id, zip_id=purchase.zip_id, block=included.block)
-            await self._bus.emit(OrderPlaced(zip_id=purchase.zip_id, order_id=purchase.order_id))
-        return None
-
-    async def _in_force(self, purchase: Purchase, included: Included, head: Head) -> bool:
-        """Where the node has forgotten the block's events, let the files map tell whether the order counts."""
-        if included.error != UNKNOWN_RESULT:
-            return False
-        info = await self._market.file(purchase.cid, head)
-        return info is not None and (info.expires is None or info.expires > included.block)
-
-    def _refused(self, error: str) -> Outcome:
-        if error == _MARKET_CLOSED:
-            return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
-        return Failed(f"{error}: {_REFUSALS.get(error, 'the market refused the order; look the name up, then retry')}")
-
-    def _not_final(self, refusal: str | None) -> Retry:
-        # A node refuses what it has in a block already, too: only the finalized chain tells.
-        return self._wait("the order is not final yet" + (f"; the node says: {refusal}" if refusal else ""))
-
-    def _wait(self, reason: str) -> Retry:
-        return Retry(reason, after=self._settings.crust_poll_seconds, counts=False)
-
     async def sample(self) -> None:
-        """Read balance, spending and runway for the metrics."""
-        balance = await self._market.balance()
-        BALANCE.set(balance / PLANCK)
-        SPENT_TODAY.set(await self._store.spent(0) / PLANCK)
-        if self._price:
+        """Quote an order like the latest archive's, for the metrics; what can't be read now is left as it was."""
+        try:
+            SPENT_TODAY.set(await self._store.spent(0) / PLANCK)
+            latest = await self._store.latest()
+            if latest is None:
+                return
+            offer = await self._market.offer(*latest)
+            _show(offer)
             month = (await self._market.head()).height + self._policy.blocks(30)
             renewals = await self._store.renewals_until(month)
-            days = runway_days(balance, await self._store.spent(7), renewals, self._price)
+            days = runway_days(offer.balance, await self._store.spent(7), renewals, offer.total)
             RUNWAY.set(float("inf") if days is None else days)
+        except RoadVaultError as error:
+            log.warning("money can't be looked at", error=brief(error))
+
+
+def _show(offer: Offer) -> None:
+    """Show a price and what there is to pay it with; a pinning service tells neither."""
+    known = offer.total > 0
+    BALANCE.set(offer.balance / PLANCK if known else UNKNOWN)
+    PRICE.set(offer.total / PLANCK if known else UNKNOWN)
 
 
 def _planck(cru: float | None) -> int | None:

@@ -1,0 +1,103 @@
+"""What became of a purchase: looked for on the finalized chain before anything else is done about it.
+
+Until the head has passed its era the same bytes are sent again, never a second purchase.
+"""
+
+import structlog
+
+from roadvault_common.bus import Bus
+from roadvault_common.events import OrderPlaced
+from roadvault_common.outcome import Failed, Outcome, Retry
+from roadvault_crust_orderer.market import Head, Included, Market
+from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, OrdererStore, Purchase, Refusal
+
+log = structlog.get_logger()
+
+MARKET_CLOSED = "PlaceOrderNotAvailable"
+NO_MONEY = frozenset({"InsufficientCurrency", "InsufficientBalance", "Token.NoFunds"})
+_SEND_CRU = "the account can't pay for the order; send CRU to it, then retry"
+_LOOK_THERE = "the market's files do not show the order as paid; look at the account's transfers, then retry"
+_REFUSALS = {
+    "PinFailed": "the pinning service could not fetch it; see that it reaches our IPFS node, then retry",
+    "FileTooLarge": "the market does not take archives of this size; make folders smaller",
+    "FileSizeNotCorrect": "the market knows this CID with a larger size than the one declared",
+    "StateDiscarded": f"no node knows any more how it ended, and {_LOOK_THERE}",
+    "BodyDiscarded": f"no node has the blocks any more in which it can be, and {_LOOK_THERE}",
+    "EventsUnreadable": f"its block has events that this version can't read, and {_LOOK_THERE}",
+    **dict.fromkeys(NO_MONEY, _SEND_CRU),
+}
+
+
+def explained(refusal: Refusal) -> str:
+    """Return what a refusal means, and what to do."""
+    advice = _REFUSALS.get(refusal.error, "the market refused the order; look the name up, then retry")
+    return f"{refusal.error}: {advice} (order {refusal.order_id})"
+
+
+class Settler:
+    """Settles purchases, whichever archive's turn finds them in flight. `poll_seconds` lie between two looks."""
+
+    def __init__(self, store: OrdererStore, market: Market, bus: Bus, poll_seconds: float) -> None:
+        self._store = store
+        self._market = market
+        self._bus = bus
+        self._poll_seconds = poll_seconds
+        self._searched: dict[int, int] = {}
+        """By order id, the finalized height up to which its extrinsic is known not to be there."""
+
+    async def settle(self, purchase: Purchase) -> Outcome | None:
+        """Find out what became of a purchase; None once that is known, and written down, else what to wait for.
+
+        A refusal is left to the purchase's own archive: see `OrdererStore.refusal`.
+        """
+        if purchase.market not in (None, await self._market.identity()):
+            return await self._made_elsewhere(purchase)
+        head = await self._market.head()
+        included = await self._look(purchase, head)
+        if (included is None or not included.known) and head.height < purchase.era_death:
+            return self.not_final(await self._market.submit(purchase.extrinsic))
+        self._searched.pop(purchase.order_id, None)
+        if included is None:
+            log.warning("order never included; its era is over", order_id=purchase.order_id)
+            await self._store.settle_void(purchase, NEVER_INCLUDED, "its era ended without it", None)
+        elif included.error is not None:
+            log.error("order refused", order_id=purchase.order_id, error=included.error, block=included.block)
+            await self._store.settle_void(purchase, REFUSED, included.error, included)
+        elif await self._store.settle_bought(purchase, included.block):
+            log.info("order placed", order_id=purchase.order_id, zip_id=purchase.zip_id, block=included.block)
+            await self._bus.emit(OrderPlaced(zip_id=purchase.zip_id, order_id=purchase.order_id))
+        return None
+
+    def not_final(self, refusal: str | None) -> Retry:
+        """Return the outcome of having sent an order: a node refuses what it has in a block already, too."""
+        return self.wait("the order is not final yet" + (f"; the node says: {refusal}" if refusal else ""))
+
+    def wait(self, reason: str) -> Retry:
+        """Return the outcome of waiting for what takes a few blocks."""
+        return Retry(reason, after=self._poll_seconds, counts=False)
+
+    async def _look(self, purchase: Purchase, head: Head) -> Included | None:
+        """Look for a purchase's extrinsic; where no node can tell how it ended, at the market's files."""
+        first = self._searched.get(purchase.order_id, purchase.era_birth - 1) + 1
+        last = min(head.height, purchase.era_death)
+        included = await self._market.find(purchase.extrinsic_hash, first, last)
+        if included is None:
+            self._searched[purchase.order_id] = last
+        elif not included.known and await self._in_force(purchase, included, head):
+            return Included(included.block, None)
+        return included
+
+    async def _in_force(self, purchase: Purchase, included: Included, head: Head) -> bool:
+        """Tell whether the market has the file with a term that only this purchase, or a later one, can have begun."""
+        info = await self._market.file(purchase.cid, head)
+        return info is not None and (info.expires is None or info.expires >= included.block + head.term)
+
+    async def _made_elsewhere(self, purchase: Purchase) -> Failed:
+        """Leave a purchase alone that another chain or service has to tell about; the account may go on here."""
+        await self._store.set_aside(purchase)
+        log.error("an order was made at another market", order_id=purchase.order_id, market=purchase.market)
+        return Failed(
+            f"order {purchase.order_id} was sent to another market ({purchase.market}) and may be paid there: set"
+            " ROADVAULT_MARKET, ROADVAULT_CRUST_URL or ROADVAULT_PINNING_URL back to it, then retry; or give it up, by"
+            " status = 3, term = NULL on its row of order_info, then retry to buy here"
+        )

@@ -1,0 +1,106 @@
+"""What the operator sees of the money: known from the start, true when there is none, and the alerts that go by it."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+from servers_devnet import FINALITY_LAG
+from servers_orderer import Desk, OpenDesk
+
+from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_crust_orderer.service import BALANCE, PRICE, RUNWAY, UNKNOWN
+
+ROOT = Path(__file__).parents[2]
+FIVE_GB = 5_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _as_after_a_restart() -> None:
+    for gauge in (BALANCE, PRICE, RUNWAY):
+        gauge.set(UNKNOWN)
+
+
+def seen(name: str) -> float:
+    value = REGISTRY.get_sample_value(name)
+    assert value is not None
+    return value
+
+
+def fires(alert: str) -> bool:
+    """Tell whether an alert's condition holds for what is seen now; such conditions mean the same in Python."""
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"][0]["rules"]
+    condition = next(rule["expr"] for rule in rules if rule.get("alert") == alert)
+    names = {name: seen(name) for name in re.findall(r"roadvault_\w+", condition)}
+    return bool(eval(condition, {}, names))  # noqa: S307
+
+
+async def renewal_to_come(desk: Desk) -> None:
+    """Let there be an archive that is looked at much later, and renewed in some days."""
+    zip_id = await desk.archive(size=FIVE_GB)
+    await desk.db.execute(
+        "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6) + INTERVAL 1 DAY, expired_on = 100000, status = 3"
+        " WHERE zip_id = %s",
+        (zip_id,),
+    )
+
+
+async def test_what_is_not_known_yet_alarms_nobody(desk: Desk) -> None:
+    assert all(math.isnan(seen(f"roadvault_crust_{name}")) for name in ("balance_cru", "price_cru", "runway_days"))
+    assert (fires("RunwayLow"), fires("BalanceLow")) == (False, False)
+    await desk.orderer.sample()  # there is no archive yet that could be ordered
+    assert (fires("RunwayLow"), fires("BalanceLow")) == (False, False)
+
+
+async def test_price_and_runway_are_known_before_anything_is_bought(desk: Desk) -> None:
+    await renewal_to_come(desk)
+    await desk.orderer.sample()
+    assert 0 < seen("roadvault_crust_price_cru") < 1
+    assert seen("roadvault_crust_balance_cru") == pytest.approx(10**6)
+    assert 30 < seen("roadvault_crust_runway_days") < math.inf
+    assert (fires("RunwayLow"), fires("BalanceLow")) == (False, False)
+
+
+async def test_an_empty_account_raises_both_alarms(open_desk: OpenDesk) -> None:
+    async with open_desk(seed="//Pauper") as desk:
+        await renewal_to_come(desk)
+        await desk.orderer.sample()
+    assert (seen("roadvault_crust_balance_cru"), seen("roadvault_crust_runway_days")) == (0, 0)
+    assert (fires("RunwayLow"), fires("BalanceLow")) == (True, True)
+
+
+async def test_the_price_in_the_readme_is_what_the_devnet_asks(desk: Desk) -> None:
+    offer = await desk.chain.offer("bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", FIVE_GB)
+    readme = (ROOT / "services" / "crust-orderer" / "README.md").read_text()
+    assert f"= {offer.price:,} planck".replace(",", " ") in readme
+    assert f"{offer.total / 10**12:.4f} CRU" in readme
+
+
+async def test_what_a_refused_order_costs_is_spent(desk: Desk) -> None:
+    zip_id = await desk.archive()
+    before = await desk.chain.balance()
+    await desk.attend(zip_id)
+    desk.devnet.turn(market_enabled=False)  # between quote and block
+    desk.devnet.final()
+    await desk.attend(zip_id)
+    await desk.orderer.sample()
+    cost = before - await desk.chain.balance()
+    assert cost > 0
+    # The quoted fee is that of an immortal extrinsic, which is a byte shorter than ours.
+    assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=0.01)
+
+
+async def test_what_was_bought_is_spent_and_what_was_never_included_is_not(desk: Desk) -> None:
+    zip_id = await desk.archive()
+    before = await desk.chain.balance()
+    desk.devnet.turn(refuse_submissions={"code": 1010, "text": "Invalid Transaction"})
+    await desk.attend(zip_id)
+    desk.devnet.blocks(ERA_BLOCKS + FINALITY_LAG + 1)
+    desk.devnet.turn(refuse_submissions=None)
+    await desk.bought(zip_id)
+    await desk.orderer.sample()
+    assert [purchase["status"] for purchase in await desk.purchases()] == [3, 1]
+    cost = before - await desk.chain.balance()
+    assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=0.001)
