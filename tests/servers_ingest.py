@@ -1,5 +1,7 @@
 """A running ingest, as a client sees it: what its tests stand on."""
 
+import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,6 +51,27 @@ class Door:
         async with self.http.post(f"{self.url}/api/open/upload", data=form) as response:
             return response.status, await response.json()
 
+    async def send(self, body: bytes | AsyncIterator[bytes], boundary: str = "b") -> tuple[int, dict[str, Any]]:
+        """Upload a multipart body as it is; one in pieces goes without a length."""
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        async with self.http.post(f"{self.url}/api/open/upload", data=body, headers=headers) as response:
+            return response.status, await response.json()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connect as a client that speaks HTTP by itself."""
+        host, port = self.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def nothing_is_left(self) -> bool:
+        """Tell whether neither the disk nor the database knows of any upload."""
+        rows = await self.count("file_upload_info") + await self.count("folder_info")
+        return rows == 0 and self.files_on_disk() == []
+
     async def file(self, file_id: int) -> dict[str, Any]:
         async with self.http.get(f"{self.url}/api/open/file/{file_id}") as response:
             body: dict[str, Any] = await response.json()
@@ -61,6 +84,25 @@ class Door:
         row = await self.db.fetch_one(f"SELECT COUNT(*) AS n FROM {table}")  # noqa: S608 - names in this file
         assert row is not None
         return int(row["n"])
+
+
+def multipart(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
+    """Return a body of parts, each with the parameters of its Content-Disposition, and boundary `b`."""
+    return (
+        b"".join(
+            b"--b\r\nContent-Disposition: form-data; " + parameters.encode() + b"\r\n\r\n" + content + b"\r\n"
+            for parameters, content in parts
+        )
+        + end
+    )
+
+
+async def answer_of(reader: asyncio.StreamReader) -> tuple[bytes, dict[str, Any]]:
+    """Read one answer from a connection: its head, and its body."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    body: dict[str, Any] = json.loads(await reader.readexactly(length))
+    return head, body
 
 
 Open = Callable[..., Any]

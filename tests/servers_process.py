@@ -1,9 +1,12 @@
 """Run one private server for the tests: started, stopped, killed and started again at will."""
 
 import os
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -81,6 +84,16 @@ class Running(Generic[S]):
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Have it stand still for a while: connections come about, and nothing comes over them."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Stop it in good order and start it again."""

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import latency, pack, uploads
+from bench import bookkeeping, growth, latency, pack, retrieval, start, uploads, written
 from bench.measure import RUNS, Measure, show
 from rich.console import Console
 
@@ -19,15 +19,22 @@ def main() -> None:
     arguments = parser.parse_args()
     quick = arguments.quick
     runs = 3 if quick else RUNS
-    measures: dict[str, Callable[[Path], Measure]] = {
+    measures: dict[str, Callable[[Path], Measure | list[Measure]]] = {
         "pack": lambda directory: pack.measure(directory, 1_000_000_000 if quick else 5_000_000_000, runs),
+        "written": lambda directory: written.measure(directory, 200_000_000 if quick else 1_000_000_000, runs),
         "upload-1": lambda directory: uploads.large(directory, 1, runs),
         "upload-4": lambda directory: uploads.large(directory, 4, runs),
         "upload-small": lambda directory: uploads.small(directory, 500 if quick else 3000, runs),
+        "retrieval": lambda directory: retrieval.measure(
+            directory, 1_000_000_000 if quick else 5_000_000_000, runs, 40 if quick else 200
+        ),
         "events": lambda directory: latency.measure(directory, 300 if quick else 2000, runs),
+        "bookkeeping": lambda directory: bookkeeping.measure(directory, 2000 if quick else 10_000, runs),
+        "start": lambda directory: start.measure(directory, runs),
+        "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, runs),
     }
     console = Console(width=150)
-    results = []
+    results: list[Measure] = []
     for name, run in measures.items():
         if arguments.only and name not in arguments.only:
             continue
@@ -35,10 +42,12 @@ def main() -> None:
         directory = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parents[2]))
         try:
             with console.status(f"measuring {name}"):
-                results.append(run(directory))
+                found = run(directory)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-        show(results[-1:], console)
+        found = found if isinstance(found, list) else [found]
+        show(found, console)
+        results += found
     if len(results) > 1:
         show(results, console)
 

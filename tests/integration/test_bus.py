@@ -1,17 +1,19 @@
 """The bus on a real Redis: doorbells that may be lost, never data; nothing goes round and round."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from servers_process import Running
 
 from roadvault_common import bus as bus_module
-from roadvault_common.bus import Bus
+from roadvault_common.bus import Bus, Handler
 from roadvault_common.errors import TransientError
-from roadvault_common.events import DEAD_LETTERS, Event, FolderSealed, ZipPinned
+from roadvault_common.events import DEAD_LETTERS, Event, FolderSealed, ZipPinned, ZipReplicated
 from roadvault_stack.redis_server import Redis as RedisServer
 
 
@@ -93,6 +95,43 @@ async def test_an_event_whose_handler_met_trouble_comes_again(bus: Bus, redis: R
         await bus.listen({FolderSealed: handler}, closing, concurrency=1)
     assert seen == [5, 5]
     assert (await redis.xpending("folder.sealed", "pinner"))["pending"] == 0
+
+
+async def test_what_was_read_and_not_begun_stays_pending_once_the_service_closes(bus: Bus, redis: Redis) -> None:
+    for number in range(10):
+        await bus.emit(FolderSealed(zip_id=number))
+    closing, seen = asyncio.Event(), list[int]()
+
+    async def handler(event: FolderSealed) -> None:
+        seen.append(event.zip_id)
+        closing.set()
+
+    async with asyncio.timeout(20):
+        await bus.listen({FolderSealed: handler}, closing, concurrency=1)
+    assert seen == [0]
+    assert (await redis.xpending("folder.sealed", "pinner"))["pending"] == 9
+
+
+async def test_counters_begin_at_zero_and_an_unknown_lag_is_not_none(bus: Bus, redis: Redis) -> None:
+    closing = asyncio.Event()
+    closing.set()
+    handlers: Mapping[type[Event], Handler] = {ZipReplicated: Heard(1)}
+    await bus.listen(handlers, closing, concurrency=1)
+    for end in ("handled", "retried", "dead_lettered"):
+        labels = {"stream": "zip.replicated", "end": end}
+        assert REGISTRY.get_sample_value("roadvault_events_total", labels) == 0
+    await redis.xgroup_create("zip.replicated", "pinner", id="0", mkstream=True)
+    entries = [await redis.xadd("zip.replicated", {"event": "x"}) for _ in range(3)]
+    assert await _lag(bus, handlers) == 3
+    await redis.xdel("zip.replicated", entries[1])  # Redis can't tell any more how many are left to read
+    assert math.isnan(await _lag(bus, handlers))
+
+
+async def _lag(bus: Bus, handlers: Mapping[type[Event], Handler]) -> float:
+    await bus.lag(handlers)()
+    lag = REGISTRY.get_sample_value("roadvault_stream_lag_events", {"stream": "zip.replicated"})
+    assert lag is not None
+    return lag
 
 
 async def test_an_emit_without_redis_fails_quickly_and_quietly() -> None:

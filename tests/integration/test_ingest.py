@@ -10,7 +10,7 @@ from io import FileIO
 import aiohttp
 import pytest
 from pydantic import SecretStr
-from servers_ingest import Door, Open
+from servers_ingest import Door, Open, multipart
 
 from roadvault_common import vault as vault_module
 from roadvault_ingest.receive import Received
@@ -43,7 +43,6 @@ async def test_the_clients_sha256_is_checked(door: Door) -> None:
     ("size", "name", "status", "message"),
     [
         (0, "a.mp4", 400, "empty"),
-        (1, None, 400, "filename is missing"),
         (1, "  ", 400, "filename is missing"),
         (1, "../a.mp4", 400, "without a path"),
         (1, "a\\b.mp4", 400, "without a path"),
@@ -65,6 +64,19 @@ async def test_bad_uploads_are_refused_and_leave_nothing(
     assert await door.count("file_upload_info") == await door.count("folder_info") == 0
 
 
+@pytest.mark.parametrize("form", [[], [("name=filename", b"")]], ids=["no field", "an empty field"])
+async def test_without_a_filename_the_files_own_part_names_it(door: Door, form: list[tuple[str, bytes]]) -> None:
+    status, body = await door.send(multipart(*form, ('name=file; filename="gate 7.mp4"', b"frames")))
+    assert (status, (await door.file(body["result"]["fileID"]))["result"]["filename"]) == (200, "gate 7.mp4")
+
+
+@pytest.mark.parametrize("own", ["", '; filename=""', '; filename="../a"', '; filename="a\x07"'])
+async def test_nor_with_one_that_its_part_does_not_give_or_that_is_bad(door: Door, own: str) -> None:
+    status, body = await door.send(multipart((f"name=file{own}", b"frames")))
+    assert (status, "filename" in body["message"]) == (400, True)
+    assert await door.nothing_is_left()
+
+
 async def test_bodies_that_are_no_upload(door: Door) -> None:
     url = f"{door.url}/api/open/upload"
     async with door.http.post(url, json={"file": "x"}) as response:
@@ -81,7 +93,10 @@ async def test_bodies_that_are_no_upload(door: Door) -> None:
         assert got.status == 400
     async with door.http.get(f"{door.url}/nowhere") as response:
         assert (response.status, (await response.json())["code"]) == (404, 404)
+    async with door.http.get(f"{door.url}/api/open/file/99") as response:
+        assert (response.status, (await response.json())["code"]) == (404, 404)
     assert door.files_on_disk() == []
+    assert await door.nothing_is_left()
 
 
 async def test_a_client_that_hangs_up_half_way_leaves_nothing(door: Door) -> None:
@@ -100,6 +115,7 @@ async def test_a_client_that_hangs_up_half_way_leaves_nothing(door: Door) -> Non
         while door.files_on_disk():
             await asyncio.sleep(0.01)
     assert await door.count("file_upload_info") == 0
+    assert await door.count("folder_info") == 0
 
 
 async def test_a_client_that_goes_silent_is_timed_out(open_door: Open) -> None:
@@ -114,6 +130,7 @@ async def test_a_client_that_goes_silent_is_timed_out(open_door: Open) -> None:
             assert b" 408 " in await reader.readline()
         writer.close()
         assert door.files_on_disk() == []
+        assert await door.nothing_is_left()
 
 
 async def test_a_full_disk_is_507_with_retry_after(open_door: Open) -> None:
@@ -126,6 +143,7 @@ async def test_a_full_disk_is_507_with_retry_after(open_door: Open) -> None:
             assert int(response.headers["Retry-After"]) > 0
             assert (await response.json())["code"] == 507
         assert door.files_on_disk() == []
+        assert await door.nothing_is_left()
 
 
 async def test_uploads_go_on_while_redis_is_away(open_door: Open) -> None:
@@ -230,6 +248,7 @@ async def test_a_disk_that_fills_up_on_the_way_is_507_and_leaves_nothing(
     assert written > 300_000
     assert door.files_on_disk() == []
     assert await door.count("file_upload_info") == 0
+    assert await door.count("folder_info") == 0
 
 
 async def test_uploads_that_share_a_transaction_get_each_their_own_row(door: Door) -> None:

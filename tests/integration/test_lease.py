@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from roadvault_common import lease as leases
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database, Row
-from roadvault_common.errors import DiskFull, LeaseLost, PermanentError, TransientError
+from roadvault_common.errors import DiskFull, IpfsAway, LeaseLost, PermanentError, TransientError
+from roadvault_common.events import FolderSealed
 from roadvault_common.lease import PACK, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Do, Worker
@@ -178,6 +179,36 @@ async def test_a_shutdown_hands_the_row_back(db: Database, bus: Bus, folder: int
     assert await leases.due_rows(db, PACK, 10) == [folder]
 
 
+async def test_a_row_that_waits_for_a_slot_is_not_begun_once_the_service_closes(db: Database, bus: Bus) -> None:
+    first, second = await new_folder(db), await new_folder(db)
+    begun, finish, closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def do(_: Lease) -> Outcome:
+        begun.set()
+        await finish.wait()
+        return Done()
+
+    one = Worker(PACK, do, db, bus, lease_seconds=60, concurrency=1)
+
+    async def heard(event: FolderSealed) -> None:
+        await one.work(event.zip_id)
+
+    await bus.emit(FolderSealed(zip_id=second))
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(one.work(first))
+        await begun.wait()
+        group.create_task(one.sweep(closing, seconds=10))
+        group.create_task(bus.listen({FolderSealed: heard}, closing, concurrency=4))
+        while len(one._slots._waiters or ()) < 2:  # the sweep's task and the event's
+            await asyncio.sleep(0.01)
+        closing.set()
+        finish.set()
+    after = await row(db, second)
+    assert (after["pack_attempts"], after["pack_token"], after["pack_failed_at"]) == (0, None, None)
+    assert await leases.due_rows(db, PACK, 10) == [second]
+    assert (await bus._redis.xpending("folder.sealed", "test"))["pending"] == 1
+
+
 async def test_the_sweep_works_off_what_is_due_in_order(db: Database, bus: Bus) -> None:
     folders = [await new_folder(db) for _ in range(30)]
     closing, seen = asyncio.Event(), list[int]()
@@ -211,6 +242,72 @@ async def test_work_that_hangs_ends_in_an_outcome_within_its_lease(db: Database,
     assert outcome == Retry("no progress for 1 s")
     state = await row(db, folder)
     assert (state["pack_token"], state["pack_attempts"], state["pack_reason"]) == (None, 1, "no progress for 1 s")
+
+
+async def test_work_whose_clean_up_hangs_too_ends_in_an_outcome_while_the_row_is_ours(
+    db: Database, bus: Bus, folder: int
+) -> None:
+    recovered, successors = threading.Event(), list[Lease | None]()
+
+    async def do(_: Lease) -> Outcome:
+        try:
+            await asyncio.to_thread(recovered.wait, 30)
+        finally:
+            successors.append(await leases.claim(db, PACK, folder, 60))
+            await asyncio.shield(asyncio.to_thread(recovered.wait, 30))  # the same disk
+        return Done()
+
+    try:
+        async with asyncio.timeout(20):
+            outcome = await worker(db, bus, do, lease_seconds=1).work(folder)
+    finally:
+        recovered.set()
+    assert (outcome, successors) == (Retry("no progress for 1 s"), [None])
+    assert (await row(db, folder))["pack_token"] is None
+
+
+async def test_a_shutdown_of_work_that_hangs_hands_the_row_back(db: Database, bus: Bus, folder: int) -> None:
+    told = asyncio.Semaphore(0)
+
+    async def do(_: Lease) -> Outcome:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                told.release()
+                if task.cancelling() == 3:  # twice because it hangs, once because the service stops
+                    raise
+
+    task = asyncio.create_task(worker(db, bus, do, lease_seconds=1).work(folder))
+    async with asyncio.timeout(20):
+        await told.acquire()
+        await told.acquire()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await row(db, folder))["pack_attempts"] == 0
+    assert await leases.due_rows(db, PACK, 10) == [folder]
+
+
+@pytest.mark.parametrize("error", [TransientError("no answer"), ZeroDivisionError("a bug")], ids=repr)
+async def test_an_attempt_counts_unless_its_server_is_in_trouble(
+    db: Database, bus: Bus, folder: int, error: Exception
+) -> None:
+    trouble = True
+
+    async def do(_: Lease) -> Outcome:
+        raise error
+
+    async def well() -> None:
+        if trouble:
+            raise IpfsAway("Kubo can't store a block")
+
+    tried = Worker(PACK, do, db, bus, lease_seconds=60, concurrency=2, well=well)
+    for attempts in (0, 0, 1, 2):
+        trouble = attempts == 0
+        await let_time_pass(db, folder)
+        await tried.work(folder)
+        assert (await row(db, folder))["pack_attempts"] == attempts
 
 
 async def test_an_outage_counts_against_no_row(db: Database, bus: Bus, folder: int) -> None:

@@ -21,7 +21,7 @@ from roadvault_common.links import Links
 from roadvault_common.outcome import Done, Failed, Retry
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.service import Notifier
-from roadvault_notifier.webhook import Callbacks
+from roadvault_notifier.webhook import Callbacks, _refuse_private
 
 SECRET = "a secret for signing links"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -120,6 +120,27 @@ async def test_a_callback_has_the_agreed_body_and_a_link_that_works(open_desk: O
         assert 0 <= (expires_at - row["link_expires_at"].replace(tzinfo=UTC)).total_seconds() < 1
 
 
+async def test_what_is_never_taken_is_kept_for_its_own_time_and_what_is_taken_for_its_link(open_desk: OpenDesk) -> None:
+    kept = "TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), expire_due)"
+    async with open_desk(web.Response(status=500), web.Response(status=500), link_ttl_seconds=3600) as desk:
+        long, short = await desk.request(), await desk.request()
+        for download_id, days in ((long, 7), (short, 0)):
+            await desk.db.execute(
+                "UPDATE download_info SET expire_due = UTC_TIMESTAMP(6) + INTERVAL %s DAY WHERE download_id = %s",
+                (days, download_id),
+            )
+            assert isinstance(await desk.notifier.calling.work(download_id), Retry)
+        rows = await desk.db.fetch_all(f"SELECT {kept} AS seconds FROM download_info ORDER BY download_id")  # noqa: S608
+        assert [row["seconds"] for row in rows] == [
+            pytest.approx(7 * 86_400, abs=60),
+            pytest.approx(3600 + 600, abs=60),
+        ]
+        await desk.db.execute("UPDATE download_info SET callback_due = UTC_TIMESTAMP(6)")
+        assert await desk.notifier.calling.work(long) == Done()
+        row = await desk.row(long)
+        assert (row["expire_due"] - row["link_expires_at"]).total_seconds() == 600
+
+
 async def test_a_callback_is_repeated_with_the_same_id_until_it_is_taken(open_desk: OpenDesk) -> None:
     answers = [web.Response(status=500), None, web.Response(status=404), web.Response(status=302)]
     async with open_desk(*answers) as desk:
@@ -157,30 +178,61 @@ async def test_a_client_that_wants_no_more_is_not_called_again(open_desk: OpenDe
         assert isinstance(await desk.notifier.calling.work(await desk.request()), Failed)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1:9/",
-        "http://localhost:9/",
-        "http://[::1]:9/",
-        "http://[::ffff:127.0.0.1]:9/",
-        "http://10.0.0.1/",
-        "http://169.254.169.254/latest/meta-data",
-        "http://0.0.0.0:9/",
-        "http://224.0.0.1/",
-    ],
+PRIVATE = (
+    "http://127.0.0.1:9/",
+    "http://localhost:9/",
+    "http://[::1]:9/",
+    "http://[::ffff:127.0.0.1]:9/",
+    "http://10.0.0.1/",
+    "http://0x7f.1:9/",
+    "http://[::ffff:10.0.0.1]/",
+    "http://[64:ff9b::a00:1]/",
+    "http://[64:ff9b:1::a00:1]/",
+    "http://[2002:a00:1::1]/",
+    "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
+    "http://[::7f00:1]:9/",
+    "http://[::ffff:0:7f00:1]:9/",
+    "http://[fec0::1]/",
+    "http://[fd00::1]/",
 )
-async def test_private_addresses_are_not_called(open_desk: OpenDesk, url: str) -> None:
+NEVER = (
+    "http://169.254.169.254/latest/meta-data",
+    "http://0.0.0.0:9/",
+    "http://224.0.0.1/",
+    "http://[::]:9/",
+    "http://[64:ff9b::a9fe:a9fe]/latest/meta-data",
+    "http://[2002:a9fe:a9fe::1]/latest/meta-data",
+    "http://[fe80::1%25lo]/",
+    "http://[ff02::1]/",
+)
+
+
+async def test_private_addresses_are_not_called(open_desk: OpenDesk) -> None:
     async with open_desk(callback_allow_private=False) as desk:
-        outcome = await desk.notifier.calling.work(await desk.request(url))
-        assert isinstance(outcome, Failed)
-        assert "callbacks do not go to" in outcome.reason
+        for url in PRIVATE + NEVER:
+            outcome = await desk.notifier.calling.work(await desk.request(url))
+            assert isinstance(outcome, Failed), url
+            assert "callbacks do not go to" in outcome.reason
 
 
 async def test_link_local_addresses_are_never_called(open_desk: OpenDesk) -> None:
     async with open_desk() as desk:
-        outcome = await desk.notifier.calling.work(await desk.request("http://169.254.169.254/latest/meta-data"))
-        assert isinstance(outcome, Failed)
+        for url in NEVER:
+            outcome = await desk.notifier.calling.work(await desk.request(url))
+            assert isinstance(outcome, Failed), url
+
+
+def test_the_public_internet_is_called_also_through_nat64() -> None:
+    for host in ("8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"):
+        _refuse_private(host, allow_private=False)
+
+
+async def test_urls_that_can_not_be_called_are_not_tried_again(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        for url in ("http://xn--/", "http://a..b/", "http://127.1/", "http://[::1/", "ftp://client/", "nonsense"):
+            outcome = await desk.notifier.calling.work(await desk.request(url))
+            assert isinstance(outcome, Failed), url
+            assert "can't be called" in outcome.reason
 
 
 async def test_redirects_are_not_followed(open_desk: OpenDesk) -> None:

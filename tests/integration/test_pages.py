@@ -164,6 +164,10 @@ async def test_a_file_can_be_asked_for_from_its_page(office: Office) -> None:
     assert "http://client/cb" in await office.get("/file/1")
     assert (await office.post("/file/1/ask", cbUrl="javascript:alert(1)"))[0] == 400
     assert (await office.post("/file/1/ask", site="cross-site", cbUrl="http://client/cb"))[0] == 400
+    headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "multipart/form-data"}
+    for path in ("/file/1/ask", "/retry"):
+        async with office.http.post(office.url + path, data=b"no form", headers=headers) as response:
+            assert (response.status, "malformed" in await response.text()) == (400, True)
 
 
 async def test_no_list_reads_a_whole_table(office: Office) -> None:

@@ -1,29 +1,39 @@
 """Bringing files back: every source, only the file's own range over the network, and what goes when."""
 
+import asyncio
+import errno
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from cryptography.fernet import Fernet
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from servers_process import Running
 
+from roadvault_common import lease as leases
+from roadvault_common import vault as vault_module
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import ArchiveKey, MasterKeys
 from roadvault_common.db import Database, Row
 from roadvault_common.gateway import CAR_MOST_BYTES, Gateway
 from roadvault_common.ipfs import Ipfs
+from roadvault_common.lease import FETCH
 from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_common.vault import Vault
+from roadvault_common.vault import NewFile, Vault
 from roadvault_packer.archive import Member, pack
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 
 SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "20 MB": 20_000_000, "40 MB": 40_000_000}
+UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 INNER_BYTES = 5_000
 """More than the DAG's one inner node of this archive: 66 links of some 50 bytes, and two 20-byte headers."""
 
@@ -165,6 +175,40 @@ async def test_a_damaged_copy_is_passed_over(bench: Bench) -> None:
     assert await bench.fetched("100 KB") == ("archive", bench.contents["100 KB"])
 
 
+async def test_a_copy_that_can_not_be_read_is_passed_over(bench: Bench) -> None:
+    before = {source: _unreadable(source) for source in ("received", "archive")}
+    for name in ("received/00/" + "2".zfill(32), "archives/a"):
+        (bench.vault.root / name).unlink()
+        (bench.vault.root / name).mkdir()  # opening it is an IsADirectoryError, as EIO and EACCES another OSError
+    assert await bench.fetched("1 MB") == ("ipfs", bench.contents["1 MB"])
+    assert {source: _unreadable(source) - count for source, count in before.items()} == {"received": 1, "archive": 1}
+    await bench.db.execute("UPDATE zip_ipfs_info SET cid = NULL")
+    outcome = await bench.retriever.fetching.work(await bench.request("1 MB"))
+    assert isinstance(outcome, Retry)
+    assert "can't be read: Is a directory" in outcome.reason
+
+
+async def test_a_target_that_can_not_be_written_is_not_taken_for_a_bad_source(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _unreadable("received")
+
+    def breaks(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(vault_module, "write_all", breaks)
+    outcome = await bench.retriever.fetching.work(await bench.request("1 MB"))
+    assert isinstance(outcome, Retry)
+    assert "Input/output error" in outcome.reason
+    assert _unreadable("received") == before
+
+
+def _unreadable(source: str) -> float:
+    count = REGISTRY.get_sample_value("roadvault_fetch_unreadable_total", {"source": source})
+    assert count is not None
+    return count
+
+
 async def test_nothing_but_damaged_copies_is_a_failure_with_its_reason(bench: Bench) -> None:
     await bench.db.execute("UPDATE file_upload_info SET sha256 = %s WHERE file_id = 1", ("0" * 64,))
     download_id = await bench.request("100 KB")
@@ -186,8 +230,7 @@ async def test_no_copy_at_all_is_a_failure_with_its_reason(bench: Bench) -> None
 
 async def test_a_network_that_is_silent_is_a_retry(bench: Bench, kubo: Kubo) -> None:
     _lose(bench, "received", "archives")
-    unknown = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
-    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (unknown,))
+    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
     async with Gateway.open(kubo.gateway_url, 0.5) as gateway:
         bench.retriever._gateway = gateway
         for name in ("1 MB", "40 MB"):
@@ -207,6 +250,23 @@ async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
     assert "1 extractions expire now" in outcome.reason
     await bench.retriever.expiring.sweep_once()
     assert [path for path in bench.downloads() if path.is_file()] == []
+
+
+async def test_a_disk_that_is_short_is_cleared_though_nobody_asks(bench: Bench) -> None:
+    await bench.fetched("1 MB")
+    await bench.fetched("8 MB")
+    await bench.db.execute(
+        "UPDATE download_info SET callback_due = NULL, status = 2,"
+        " link_expires_at = UTC_TIMESTAMP(6) + INTERVAL IF(download_id = 1, -1, 3600) SECOND"
+    )
+    await bench.retriever.keep_room()
+    await bench.retriever.expiring.sweep_once()
+    assert len([path for path in bench.downloads() if path.is_file()]) == 2
+    bench.retriever._settings.disk_margin_bytes = 1 << 60
+    await bench.retriever.keep_room()
+    await bench.retriever.expiring.sweep_once()
+    (left,) = [path for path in bench.downloads() if path.is_file()]
+    assert left.read_bytes() == bench.contents["8 MB"]
 
 
 async def test_a_live_link_is_never_removed_early(bench: Bench) -> None:
@@ -234,3 +294,85 @@ async def test_only_the_latest_request_is_mirrored(bench: Bench) -> None:
     assert (await bench.row(older))["mirror"] == 1
     await bench.retriever.fetching.work(newer)
     assert (await bench.row(newer))["mirror"] == 6
+
+
+def _impatient(bench: Bench, gateway: Gateway) -> Retriever:
+    own = bench.retriever
+    settings = own._settings.model_copy(update={"lease_seconds": 1.0})
+    return Retriever(settings, bench.db, own._bus, bench.vault, own._keys, gateway)
+
+
+async def test_a_gateway_that_hangs_counts_against_no_request(
+    bench: Bench, kubo: Kubo, kubo_server: Running[Kubo]
+) -> None:
+    _lose(bench, "received", "archives")
+    download_id = await bench.request("1 MB")
+    async with Gateway.open(kubo.gateway_url, 0.5) as gateway:
+        impatient = _impatient(bench, gateway)
+        with kubo_server.suspended():
+            outcome = await impatient.fetching.work(download_id)
+        assert isinstance(outcome, Retry)
+        assert "the gateway does not answer" in outcome.reason
+        assert (await bench.row(download_id))["fetch_attempts"] == 0
+
+
+async def test_a_gateway_that_is_well_and_does_not_find_a_file_counts(bench: Bench) -> None:
+    _lose(bench, "received", "archives")
+    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
+    download_id = await bench.request("1 MB")
+    outcome = await _impatient(bench, bench.retriever._gateway).fetching.work(download_id)
+    assert outcome == Retry("no progress for 1 s")
+    assert (await bench.row(download_id))["fetch_attempts"] == 1
+
+
+async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovered = threading.Event()
+
+    def hang(*_: object) -> None:
+        recovered.wait(60)
+
+    monkeypatch.setattr(NewFile, "write", hang)
+    monkeypatch.setattr(NewFile, "discard", hang)
+    download_id = await bench.request("1 MB")
+    try:
+        async with asyncio.timeout(20):
+            outcome = await _impatient(bench, bench.retriever._gateway).fetching.work(download_id)
+    finally:
+        recovered.set()
+    assert outcome == Retry("no progress for 1 s")
+    row = await bench.row(download_id)
+    assert (row["fetch_token"], row["fetch_attempts"]) == (None, 1)
+
+
+async def test_what_killed_retrievers_left_goes_before_room_is_looked_for(bench: Bench) -> None:
+    first, second = await bench.request("1 MB"), await bench.request("1 MB")
+    remains = {download_id: bench.vault.root / f"downloads/{download_id}/cut-short" for download_id in (first, second)}
+    for path in remains.values():
+        path.parent.mkdir()
+        path.write_bytes(b"half a file")
+    bench.retriever._settings.disk_margin_bytes = 1 << 60
+    assert isinstance(await bench.retriever.fetching.work(first), Retry)
+    assert [path for path in bench.downloads() if path.is_file()] == [remains[second]]
+
+
+async def test_a_late_extraction_is_removed_by_a_thread(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    download_id, close, removers = await bench.request("1 MB"), bench.retriever._store.close_extracted, []
+    remove = Vault.remove
+
+    async def late(*args: Any) -> None:  # noqa: ANN401 - as close_extracted
+        await bench.db.execute("UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6)")
+        assert await leases.claim(bench.db, FETCH, download_id, 60) is not None
+        await close(*args)
+
+    def noted(vault: Vault, relative: str) -> None:
+        removers.append(threading.current_thread())
+        remove(vault, relative)
+
+    monkeypatch.setattr(bench.retriever._store, "close_extracted", late)
+    monkeypatch.setattr(Vault, "remove", noted)
+    assert isinstance(await bench.retriever.fetching.work(download_id), Retry)
+    assert [path for path in bench.downloads() if path.is_file()] == []
+    assert len(removers) == 1
+    assert removers[0] is not threading.main_thread()

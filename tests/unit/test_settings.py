@@ -2,10 +2,16 @@
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from roadvault_common.config import explain
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_ingest.config import IngestSettings
+from roadvault_notifier.config import NotifierSettings
+from roadvault_operator.config import OperatorSettings
+from roadvault_packer.config import PackerSettings
+from roadvault_pinner.config import PinnerSettings
+from roadvault_retriever.config import RetrieverSettings
 
 COMMON = {
     "ROADVAULT_DATABASE_URL": "mysql://u:secret-password@h/db",
@@ -13,6 +19,7 @@ COMMON = {
     "ROADVAULT_DATA_DIR": "/data",
     "ROADVAULT_LINK_SECRET": "a secret of enough characters",
     "ROADVAULT_MASTER_KEYS": "unused",
+    "ROADVAULT_PUBLIC_URL": "http://files.example",
 }
 
 
@@ -49,6 +56,20 @@ def test_what_is_wrong_is_named_without_its_value(
     assert message in text
     assert "short-one" not in text
     assert "secret-password" not in text
+
+
+@pytest.mark.parametrize(
+    "settings", [IngestSettings, PackerSettings, PinnerSettings, RetrieverSettings, NotifierSettings, OperatorSettings]
+)
+@pytest.mark.parametrize("url", ["redis://:hunter2/x@h", "redis://h:hunter2/0", "http://:hunter2@h"])
+def test_a_redis_url_that_is_none_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, settings: type[BaseSettings], url: str
+) -> None:
+    monkeypatch.setenv("ROADVAULT_REDIS_URL", url)
+    with pytest.raises(ValidationError) as caught:
+        settings()
+    assert "ROADVAULT_REDIS_URL: must look like redis://" in explain(caught.value)
+    assert "hunter2" not in explain(caught.value)
 
 
 def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -14,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
+from roadvault_common import metrics
 from roadvault_common.bus import Handler, HandlerTable
 from roadvault_common.config import Settings, explain
 from roadvault_common.db import Database
@@ -50,11 +52,11 @@ def bind(handlers: HandlerTable, service: object) -> dict[type[Event], Handler]:
 
 
 async def repeat(work: Callable[[], Awaitable[None]], closing: asyncio.Event, seconds: float) -> None:
-    """Do `work` now and `seconds` after it ended, until `closing` is set; a server that is away skips its turn."""
+    """Do `work` now and `seconds` after it ended, until `closing` is set; a server or disk in trouble skips a turn."""
     while not closing.is_set():
         try:
             await work()
-        except TransientError as error:
+        except (TransientError, OSError) as error:
             log.warning("will be done later", work=getattr(work, "__name__", "work"), error=brief(error))
         await pause(closing, seconds)
 
@@ -157,6 +159,12 @@ async def site(
         await opened.drain()
 
 
+def route_of(request: web.Request) -> str:
+    """Return the pattern of a request's route, such as /d/{token}: the path itself may be a secret, and has no end."""
+    resource = request.match_info.route.resource
+    return "none" if resource is None else resource.canonical
+
+
 class _Site:
     """A listener and the requests that came through it."""
 
@@ -198,10 +206,17 @@ async def _open(
     @web.middleware
     async def count(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
         in_hand.add(id(request))
+        started, status = time.monotonic(), "aborted"
         try:
-            return await handler(request)
+            response = await handler(request)
+            status = str(response.status)
+        except web.HTTPException as error:
+            status = str(error.status)
+            raise
         finally:
             in_hand.discard(id(request))
+            metrics.HTTP_SECONDS.labels(route_of(request), status).observe(time.monotonic() - started)
+        return response
 
     async def last_answer(_: web.Request, response: web.StreamResponse) -> None:
         if closing.is_set():

@@ -6,6 +6,7 @@ when all of it was lost, the sweeps do the same work a little later.
 """
 
 import asyncio
+import math
 import os
 import secrets
 import socket
@@ -91,8 +92,12 @@ class Bus:
         return True
 
     async def listen(self, handlers: Mapping[type[Event], Handler], closing: asyncio.Event, concurrency: int) -> None:
-        """Handle events until `closing` is set, at most `concurrency` at once; then wait for those in hand."""
+        """Handle events until `closing` is set, at most `concurrency` at once; then wait for those in hand.
+
+        What was read and not begun by then stays pending: another process takes it over.
+        """
         streams = {event.stream: event for event in handlers}
+        metrics.show_events(list(streams))
         slots = asyncio.Semaphore(concurrency)
         async with asyncio.TaskGroup() as group:
             ready = False
@@ -109,6 +114,8 @@ class Bus:
                     continue
                 for stream, entry, fields in entries:
                     await slots.acquire()
+                    if closing.is_set():
+                        break
                     event = streams[stream]
                     task = group.create_task(self._handle(event, handlers[event], entry, fields))
                     task.add_done_callback(lambda _: slots.release())
@@ -181,7 +188,9 @@ class Bus:
                     raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
                 for group in groups:
                     if group["name"] == self.group.encode():
-                        metrics.STREAM_LAG.labels(event.stream).set(group["lag"] or 0)
+                        # Redis does not know how far behind a group is after some kinds of trimming: then says none.
+                        lag = math.nan if group["lag"] is None else group["lag"]
+                        metrics.STREAM_LAG.labels(event.stream).set(lag)
                         metrics.STREAM_PENDING.labels(event.stream).set(group["pending"])
 
         return sample

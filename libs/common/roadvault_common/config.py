@@ -6,8 +6,9 @@ Each setting is read from the environment variable `ROADVAULT_<NAME>`; `architec
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 PREFIX = "ROADVAULT_"
 
@@ -19,6 +20,20 @@ def explain(error: ValidationError) -> str:
         name = PREFIX + "_".join(str(part) for part in detail["loc"]).upper() if detail["loc"] else "settings"
         reasons.append(f"{name}: {detail['msg'].removeprefix('Value error, ')}")
     return "; ".join(reasons)
+
+
+def check_redis_url(url: SecretStr | None) -> SecretStr | None:
+    """Return a Redis URL that the client can read.
+
+    Raises:
+        ValueError: It can't; the client's own message would show a piece of a password that has a slash in it.
+    """
+    if url is not None:
+        try:
+            parse_url(url.get_secret_value())
+        except ValueError:
+            raise ValueError("must look like redis://host:port/number, and what is special in a URL as %XX") from None
+    return url
 
 
 class DatabaseSettings(BaseSettings):
@@ -70,6 +85,8 @@ class Settings(DatabaseSettings):
         description="seconds after which an event that another process took and did not finish is taken over",
     )
     event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
+
+    _check_redis_url = field_validator("redis_url")(check_redis_url)
 
 
 class VaultSettings(Settings):

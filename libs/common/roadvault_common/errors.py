@@ -8,8 +8,8 @@
     │   │   ├── RedisUnavailable
     │   │   ├── ChainUnavailable      the node is away, not synced, or dropped the connection
     │   │   ├── DiskFull
-    │   │   └── IpfsAway              Kubo can't be reached; also an IpfsUnavailable
-    │   └── IpfsUnavailable       Kubo answers 5xx, or a read stalls
+    │   │   └── IpfsAway              Kubo can't be reached, or works for nobody; also an IpfsUnavailable
+    │   └── IpfsUnavailable       Kubo answers 5xx, or a read stalls: perhaps because of this one archive
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
     │   └── SettingsError         the operator has to change a setting
@@ -52,7 +52,7 @@ class IpfsUnavailable(TransientError):
 
 
 class IpfsAway(IpfsUnavailable, Outage):
-    """Kubo can't be reached at all."""
+    """Kubo can't be reached at all, or a check has shown that it works for nobody."""
 
 
 class ChainUnavailable(Outage):

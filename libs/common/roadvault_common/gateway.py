@@ -11,32 +11,39 @@ import aiohttp
 
 from roadvault_common.car import RAW, read_blocks
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
-from roadvault_common.ipfs import CHUNK_BYTES, UNREACHABLE
+from roadvault_common.ipfs import CHUNK_BYTES, UNREACHABLE, Ipfs
 
 CAR_MOST_BYTES = 32 << 20
 """Ranges up to this length are read as a CAR. Measured between two nodes on one machine: a ranged GET moves up to 8 MB
 more than the range, whatever its length, at twice the speed of a CAR, which moves at most 2 MiB more."""
 _READ_BYTES = 1 << 20
-_OK, _PARTIAL = 200, 206
+_OK, _PARTIAL, _SERVER_ERROR = 200, 206, 500
+_CHECK_SECONDS = 10.0
+_NOTHING = "bafkqaaa"
+"""The CID of no bytes, which is all in its name: gateways give it without looking for anything."""
 
 
 class Gateway:
     """A client of one gateway. Use `Gateway.open`."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, stall_seconds: float, node: Ipfs | None) -> None:
         self._session = session
+        self._stall_seconds = stall_seconds
+        self._node = node
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, stall_seconds: float, *, only_cached: bool = False) -> AsyncIterator["Gateway"]:
+    async def open(
+        cls, url: str, stall_seconds: float, *, only_cached: bool = False, node: Ipfs | None = None
+    ) -> AsyncIterator["Gateway"]:
         """Make a client; a read without a byte for `stall_seconds` is given up.
 
-        With `only_cached` the gateway gives only what its own node holds.
+        With `only_cached` the gateway gives only what its own node holds. `node` is that node, if we may ask it.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
         headers = {"Cache-Control": "only-if-cached"} if only_cached else {}
         async with aiohttp.ClientSession(url.rstrip("/") + "/", timeout=timeout, headers=headers) as session:
-            yield cls(session)
+            yield cls(session, stall_seconds, node)
 
     async def read(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:
         """Yield `size` bytes of the file `cid` from byte `offset` on.
@@ -59,6 +66,22 @@ class Gateway:
             raise IpfsUnavailable(f"reading {cid} from the gateway broke off: {brief(error)}") from error
         if left:
             raise IpfsUnavailable(f"the gateway gave {size - left} of the {size} bytes asked for of {cid}")
+
+    async def check(self) -> None:
+        """Ask for what every gateway has; and have its node store a block, without which it can fetch none.
+
+        Raises:
+            IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
+        """
+        limits = aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, self._stall_seconds))
+        try:
+            async with self._session.get(f"ipfs/{_NOTHING}", params={"format": "raw"}, timeout=limits) as response:
+                if response.status >= _SERVER_ERROR:
+                    raise IpfsAway(f"the gateway answers {response.status} even for an empty file")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise IpfsAway(f"the gateway does not answer: {brief(error)}") from error
+        if self._node is not None:
+            await self._node.check()
 
     async def _ranged(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:
         headers = {"Range": f"bytes={offset}-{offset + size - 1}"}

@@ -1,5 +1,6 @@
 """Kubo's HTTP RPC API, as far as RoadVault needs it (https://docs.ipfs.tech/reference/kubo/rpc/)."""
 
+import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ CHUNK_BYTES = 1 << 20
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What aiohttp raises when no connection comes about."""
 _NOT_PINNED = "not pinned"
+_CHECK_SECONDS = 10.0
+"""A node that takes longer for one small block is in trouble, whatever it is asked."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,21 @@ class Ipfs:
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""
         await self._call("version", {})
+
+    async def check(self) -> None:
+        """Have the node store one block and forget it again, which takes its process and its disk.
+
+        Raises:
+            IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
+        """
+        limits = aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, self._stall_seconds))
+        with aiohttp.MultipartWriter("form-data") as form:
+            form.append(secrets.token_bytes(CHUNK_BYTES)).set_content_disposition("form-data", name="data")
+        try:
+            answer = orjson.loads(await self._call("block/put", {"pin": "false"}, form, limits))
+            await self._call("block/rm", {"arg": answer["Key"]}, limits=limits)
+        except (IpfsUnavailable, orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise IpfsAway(f"Kubo can't store a block: {brief(error)}") from error
 
     async def _call(
         self,

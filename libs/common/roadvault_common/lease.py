@@ -71,6 +71,8 @@ class Lease:
     closed: bool = field(default=False, init=False)
     stalled: bool = field(default=False, init=False)
     """Nothing has moved for the whole length of the lease."""
+    cuts: int = field(default=0, init=False)
+    """How often the work was told to stop, for one of these reasons."""
 
     def progress(self, amount: int = 1) -> None:
         """Note that `amount` bytes (or steps) were worked off. May be called from a thread.
@@ -106,6 +108,13 @@ async def seconds_to_next(db: Database, stage: Stage) -> float | None:
 async def count_due(db: Database, stage: Stage, most: int = 10_000) -> int:
     """Return how many rows are due, counting no further than `most`."""
     return await _count(db, stage, f"{stage.column('due')} <= UTC_TIMESTAMP(6)", most)
+
+
+async def count_at_work(db: Database, stage: Stage, most: int = 10_000) -> int:
+    """Return how many rows somebody works on, counting no further than `most`."""
+    return await _count(
+        db, stage, f"{stage.column('token')} IS NOT NULL AND {stage.column('due')} > UTC_TIMESTAMP(6)", most
+    )
 
 
 async def count_failed(db: Database, stage: Stage, most: int = 10_000) -> int:
@@ -244,6 +253,19 @@ async def hasten(tx: Transaction, stage: Stage, row_id: int) -> bool:
         return False
     await tx.execute(f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s", (row_id,))  # noqa: S608
     return True
+
+
+async def make_due(tx: Transaction, stage: Stage, row_id: int) -> None:
+    """Make a row due for a stage, because of what another stage has found or done.
+
+    A live lease is not cut short: whoever has it either knows by its end what there is to do, or has to look again.
+    """
+    due, token = stage.column("due"), stage.column("token")
+    await tx.execute(
+        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s"  # noqa: S608 - names from the stages above
+        f" AND ({token} IS NULL OR {due} IS NULL OR {due} <= UTC_TIMESTAMP(6))",
+        (row_id,),
+    )
 
 
 async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:

@@ -35,9 +35,32 @@ STAGE_BYTES = Counter("roadvault_stage_bytes", "Bytes that went through a stage"
 ROWS_DUE = Gauge("roadvault_rows_due", "Rows due, counted up to 10 000", ["stage"])
 ROWS_FAILED = Gauge("roadvault_rows_failed", "Rows that failed and wait for a person, up to 10 000", ["stage"])
 
+HTTP_SECONDS = Histogram(
+    "roadvault_http_seconds",
+    "Time to handle one request, without sending the answer; by the route's pattern, and the status or `aborted`",
+    ["route", "status"],
+    buckets=_SECONDS,
+)
+
 DISK_FREE = Gauge("roadvault_disk_free_bytes", "Free room on the data directory's file system", ["data_dir"])
 
 Sample = Callable[[], Awaitable[None]]
+
+
+def show_events(streams: Sequence[str]) -> None:
+    """Begin the counters of these streams at 0: Prometheus sees no increase in a series that begins at 1."""
+    for stream in streams:
+        EVENT_SECONDS.labels(stream)
+        for end in ("handled", "retried", "dead_lettered"):
+            EVENTS.labels(stream, end)
+
+
+def show_stage(stage: Stage) -> None:
+    """Begin a stage's counters at 0, for the same reason."""
+    STAGE_SECONDS.labels(stage.name)
+    STAGE_BYTES.labels(stage.name)
+    for outcome in ("done", "retry", "failed"):
+        STAGE_OUTCOMES.labels(stage.name, outcome)
 
 
 def rows(db: Database, stages: Sequence[Stage]) -> Sample:

@@ -6,7 +6,9 @@ The stages' workers, the back-office and the command line all go through here.
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from roadvault_common import lease as leases
-from roadvault_common.db import Database, Transaction
+from roadvault_common.db import Database, Row, Transaction
+from roadvault_common.errors import PermanentError
+from roadvault_common.folders import Closed
 from roadvault_common.lease import CALLBACK, FETCH, ORDER, PACK, Stage
 from roadvault_common.mirror import fail_request
 from roadvault_common.outcome import Failed
@@ -86,6 +88,58 @@ async def pin_again(db: Database, zip_id: int) -> bool:
         (zip_id,),
     )
     return changed == 1
+
+
+async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
+    """Return the uploads that can be packed once more, instead of an archive that never came to IPFS.
+
+    Each has `folder_id`, `file_id`, `path`, `size` and `sha256`. Until the transaction ends nobody can pin the archive.
+
+    Raises:
+        PermanentError: It is on IPFS, or worked on, or uploads are gone.
+    """
+    archive = await tx.fetch_one(
+        "SELECT folder_id, cid, pin_token IS NOT NULL AND pin_due > UTC_TIMESTAMP(6) AS at_work"
+        " FROM zip_ipfs_info WHERE zip_id = %s FOR UPDATE",
+        (zip_id,),
+    )
+    if archive is None:
+        raise PermanentError(f"there is no archive {zip_id}")
+    if archive["cid"] is not None:
+        raise PermanentError(f"archive {zip_id} is on IPFS: what is there is whole; nothing was changed")
+    if archive["at_work"]:
+        raise PermanentError(f"archive {zip_id} is worked on right now; nothing was changed")
+    uploads = await tx.fetch_all(
+        "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s ORDER BY file_id",
+        (archive["folder_id"],),
+    )
+    if not uploads or any(upload["path"] is None for upload in uploads):
+        raise PermanentError(f"not all uploads of archive {zip_id} are kept any more; nothing was changed")
+    return uploads
+
+
+async def pack_again(db: Database, zip_id: int) -> Closed:
+    """Give up an archive that never came to IPFS; return its folder, which is due for the packer again.
+
+    Its row goes, and with it its key: the caller has seen that the uploads are whole.
+
+    Raises:
+        PermanentError: As for `uploads_to_pack`; nothing was changed.
+    """
+
+    async def write(tx: Transaction) -> Closed:
+        last = (await uploads_to_pack(tx, zip_id))[-1]
+        await tx.execute("DELETE FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+        await tx.execute(
+            "UPDATE file_upload_info SET zip_id = NULL, zip_offset = NULL, status = IF(status = 1, 0, status)"
+            " WHERE zip_id = %s",
+            (zip_id,),
+        )
+        await tx.execute("UPDATE folder_info SET status = 1, zip_id = NULL WHERE folder_id = %s", (last["folder_id"],))
+        await leases.make_due(tx, PACK, last["folder_id"])
+        return Closed(last["folder_id"], last["file_id"])
+
+    return await db.transact(write)
 
 
 async def give_up(db: Database, stage: Stage, row_id: int, reason: str) -> bool:

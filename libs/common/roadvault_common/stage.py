@@ -12,6 +12,7 @@ from roadvault_common import metrics
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import LeaseLost, Outage, PermanentError, TransientError, brief
+from roadvault_common.health import Check
 from roadvault_common.lease import Lease, Stage
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.repair import note_failed
@@ -34,7 +35,8 @@ class Worker:
     """Does one stage's work on its rows, at most `concurrency` at once.
 
     `do` works on one row and returns its outcome. It may close the lease itself, in the transaction that writes its
-    results; otherwise the outcome is written here.
+    results; otherwise the outcome is written here. An attempt that went wrong does not count if `well` then raises an
+    Outage: a server that the work needs can do nothing for anybody.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Worker:
         *,
         lease_seconds: float,
         concurrency: int,
+        well: Check | None = None,
     ) -> None:
         self.stage = stage
         self._do = do
@@ -53,12 +56,22 @@ class Worker:
         self._bus = bus
         self._lease_seconds = lease_seconds
         self._concurrency = concurrency
+        self._well = well
         self._slots = asyncio.Semaphore(concurrency)
         self._nudge = asyncio.Event()
+        self._closing = asyncio.Event()
+        """The service's own, once the sweep runs; then no further row is claimed."""
+        metrics.show_stage(stage)
 
     async def work(self, row_id: int) -> Outcome | None:
-        """Work on the row if it is due and free; return how it ended, or None if it was not claimable."""
+        """Work on the row if it is due and free; return how it ended, or None if it was not claimable.
+
+        Raises:
+            TransientError: It was not claimed, because the service is told to stop or the database is away.
+        """
         async with self._slots:
+            if self._closing.is_set():
+                raise TransientError(f"{self.stage.name} {row_id}: not begun, the service is told to stop")
             lease = await leases.claim(self._db, self.stage, row_id, self._lease_seconds)
             if lease is None:
                 return None
@@ -96,8 +109,7 @@ class Worker:
             log.warning("lease lost", error=brief(error))
             return Retry(brief(error))
         except Outage as error:
-            log.warning("waiting for a server or the disk", error=brief(error))
-            outcome = Retry(brief(error), random.uniform(*_OUTAGE_SECONDS), counts=False)  # noqa: S311 - jitter
+            outcome = _waiting(brief(error))
         except TransientError as error:
             outcome = Retry(brief(error))
         except PermanentError as error:
@@ -110,32 +122,44 @@ class Worker:
             with suppress(asyncio.CancelledError):
                 await pulse
             lease.lost = True  # a thread that still runs for this lease stops at its next progress
-        return outcome if written else await self._close(lease, outcome)
+        return outcome if written else await self._close(lease, await self._excused(outcome))
+
+    async def _excused(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; one that would count against the row does not if a server is to blame."""
+        if self._well is not None and isinstance(outcome, Retry) and outcome.counts:
+            try:
+                await self._well()
+            except Outage as error:
+                return _waiting(f"{brief(error)}; before that: {outcome.reason}")
+        return outcome
 
     async def _pulse(self, lease: Lease, task: asyncio.Task[object] | None) -> None:
-        """Extend the lease while there is progress; stop the work once the lease is no longer ours, or work hangs."""
+        """Extend the lease while there is progress; stop the work once the lease is no longer ours, or work hangs.
+
+        Work that was told to stop and hangs in its clean-up is told again at each pulse.
+        """
         seen = quiet = 0
         while True:
             await asyncio.sleep(lease.seconds / _PULSES)
-            if lease.closed:
+            if lease.closed or task is None:
                 return
-            if lease.done == seen:
-                quiet += 1
-                if quiet == _PULSES and task is not None:
-                    lease.stalled = True
-                    task.cancel()
-                continue
-            seen, quiet = lease.done, 0
-            try:
-                held = await leases.extend(self._db, lease)
-            except TransientError:
-                continue  # the lease lasts a while yet; the next pulse may get through
-            if held or task is None:
-                continue
-            if not lease.closed:
-                lease.lost = True
+            if not lease.cuts:
+                quiet = quiet + 1 if lease.done == seen else 0
+                seen = lease.done
+                if 0 < quiet < _PULSES:
+                    continue
+                # Where work hangs this is the last time: for the outcome to be written before somebody else begins.
+                lease.lost = not await self._extended(lease)
+                lease.stalled = quiet == _PULSES
+            if lease.lost or lease.stalled:
+                lease.cuts += 1
                 task.cancel()
-            return
+
+    async def _extended(self, lease: Lease) -> bool:
+        try:
+            return await leases.extend(self._db, lease) or lease.closed
+        except TransientError:
+            return True  # the lease lasts a while yet; the next pulse may get through
 
     async def _cancelled(self, lease: Lease) -> bool:
         """Tell why the work was cut short: True if it hung, False if the lease was lost.
@@ -144,7 +168,7 @@ class Worker:
             CancelledError: The service shuts down; the row was handed back.
         """
         task = asyncio.current_task()
-        if (lease.lost or lease.stalled) and task is not None and task.uncancel() == 0:
+        if task is not None and lease.cuts and min(task.uncancel() for _ in range(lease.cuts)) == 0:
             log.warning("lease lost" if lease.lost else "work hangs")
             return not lease.lost
         if not lease.closed:
@@ -192,6 +216,7 @@ class Worker:
 
     async def sweep(self, closing: asyncio.Event, seconds: float) -> None:
         """Work on rows as they become due, looking at least every `seconds`, until `closing` is set."""
+        self._closing = closing
         running: dict[int, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             while not closing.is_set():
@@ -223,8 +248,9 @@ class Worker:
         try:
             await self.work(row_id)
         except TransientError as error:
-            log.warning("row stays due", stage=self.stage.name, row=row_id, error=brief(error))
-            await asyncio.sleep(_AFTER_TROUBLE)
+            if not self._closing.is_set():
+                log.warning("row stays due", stage=self.stage.name, row=row_id, error=brief(error))
+                await asyncio.sleep(_AFTER_TROUBLE)
         finally:
             del running[row_id]
             self._nudge.set()
@@ -237,3 +263,8 @@ class Worker:
         finally:
             for task in waits:
                 task.cancel()
+
+
+def _waiting(reason: str) -> Retry:
+    log.warning("waiting for a server or the disk", error=reason)
+    return Retry(reason, random.uniform(*_OUTAGE_SECONDS), counts=False)  # noqa: S311 - jitter

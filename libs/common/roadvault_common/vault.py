@@ -27,6 +27,10 @@ _SWEEP_BATCH = 500
 """Paths looked up in one query."""
 _Mark = tuple[int, int, int]
 """Inode, time of the last change (ns) and bytes: a file with the same mark is the same and was not written to."""
+_SINCE = "user.roadvault.unnamed"
+"""Extended attribute of a file that no row names: since when a sweep has known it so, for those after a restart."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Names the run of the machine: the monotonic clock is one for all its processes, and begins anew with the next."""
 
 
 class Vault:
@@ -86,16 +90,29 @@ class Vault:
         return shutil.disk_usage(self.root).free
 
     def remove(self, relative: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it is there. Blocks, like the disk."""
         self.path(relative).unlink(missing_ok=True)
+
+    async def remove_remains(self, pattern: str, named: Callable[[list[str]], Awaitable[set[str]]]) -> int:
+        """Remove files that match `pattern`, but for those that `named` returns: what earlier attempts at a row left.
+
+        `named` is called after the files were listed and has to raise LeaseLost unless the caller has the row even
+        then: so what a successor writes, whose name is new, was not listed. Return how many were removed.
+        """
+        found = await asyncio.to_thread(lambda: [str(path.relative_to(self.root)) for path in self.root.glob(pattern)])
+        remains = set(found) - await named(found) if found else set()
+        for path in remains:
+            await asyncio.to_thread(self.remove, path)
+        return len(remains)
 
     async def sweep_unnamed(
         self, directory: str, seconds: float, named: Callable[[list[str]], Awaitable[set[str]]]
     ) -> int:
         """Remove files below `directory` that were unchanged and named by no row for `seconds`; return how many.
 
-        `named` takes relative paths and returns those that a row names. The time is what this process itself has
-        seen pass, so a wall clock that is set forward removes nothing; it begins anew when the process does.
+        `named` takes relative paths and returns those that a row names. The time goes by the monotonic clock, so a
+        wall clock that is set forward removes nothing. It begins anew when the machine does; where the file system has
+        no extended attributes, when the process does.
         """
         removed, now = 0, time.monotonic()
         marks = await asyncio.to_thread(lambda: dict(self._marks(directory)))
@@ -104,15 +121,29 @@ class Vault:
         for start in range(0, len(paths), _SWEEP_BATCH):
             batch = paths[start : start + _SWEEP_BATCH]
             for path in set(batch) - await named(batch):
-                mark, first = since.get(path, (None, now))
+                mark, first = since.get(path) or await asyncio.to_thread(self._recall, path) or (None, now)
                 if mark != marks[path]:
                     first = now
+                    await asyncio.to_thread(self._note, path, marks[path], first)
                 if now - first >= seconds:
                     await asyncio.to_thread(self.remove, path)
                     removed += 1
                 else:
                     self._unnamed[path] = marks[path], first
         return removed
+
+    def _recall(self, path: str) -> tuple[_Mark, float] | None:
+        """Return what a sweep, perhaps of a process before this one, has noted on a file."""
+        with suppress(OSError, ValueError):
+            boot, inode, changed, size, first = os.getxattr(self.root / path, _SINCE).decode().split()
+            if boot == _BOOT.read_text().strip():
+                return (int(inode), int(changed), int(size)), float(first)
+        return None
+
+    def _note(self, path: str, mark: _Mark, first: float) -> None:
+        with suppress(OSError):  # gone by now, or the file system has no such attributes
+            note = " ".join(map(str, (_BOOT.read_text().strip(), *mark, first)))
+            os.setxattr(self.root / path, _SINCE, note.encode())
 
     def _marks(self, directory: str) -> Iterator[tuple[str, _Mark]]:
         for folder, _, names in os.walk(self.root / directory):
@@ -156,10 +187,7 @@ class NewFile:
         with disk_errors(self._path):
             file = self._file or self._path.open("xb", buffering=0)
             with file:
-                os.fsync(file.fileno())
-                if os.fstat(file.fileno()).st_nlink == 0:
-                    # The sweep of unnamed files took it: this process stood still for hours.
-                    raise TransientError(f"{self._path.name} was removed while it was written")
+                _sync(file, self._path)
             sync_directory(self._path.parent)
 
     def discard(self) -> None:
@@ -175,11 +203,12 @@ def create(path: Path) -> Iterator[FileIO]:
 
     Raises:
         DiskFull: There was no room.
+        TransientError: Somebody has removed it meanwhile.
     """
     try:
         with disk_errors(path), path.open("xb", buffering=0) as file:
             yield file
-            os.fsync(file.fileno())
+            _sync(file, path)
         sync_directory(path.parent)
     except BaseException as error:
         if not isinstance(error, FileExistsError):
@@ -196,6 +225,13 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in {ENOSPC, EDQUOT}:
             raise DiskFull(f"no room on the disk for {path.name}") from error
         raise
+
+
+def _sync(file: FileIO, path: Path) -> None:
+    os.fsync(file.fileno())
+    if os.fstat(file.fileno()).st_nlink == 0:
+        # This process stood still: a sweep of unnamed files took it, or a successor that has the row now.
+        raise TransientError(f"{path.name} was removed while it was written")
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:

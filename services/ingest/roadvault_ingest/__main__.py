@@ -1,9 +1,10 @@
 """Wires ingest together and runs it."""
 
+import warnings
 from contextlib import AsyncExitStack
 from functools import partial
 
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
 from roadvault_common import app, log, metrics
 from roadvault_common.bus import Bus
@@ -21,6 +22,9 @@ async def serve() -> None:
     """Run ingest until it is told to stop."""
     settings = IngestSettings()
     log.configure("ingest", settings)
+    # Python would remember each different text that a client sends, for ever, to warn of it only once.
+    warnings.simplefilter("ignore", BadContentDispositionHeader)
+    warnings.simplefilter("ignore", BadContentDispositionParam)
     vault = Vault(settings.data_dir)
     vault.prepare()
     async with AsyncExitStack() as stack:

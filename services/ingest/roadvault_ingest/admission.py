@@ -11,8 +11,8 @@ from roadvault_ingest.problems import NoRoom, Unavailable
 from roadvault_ingest.receive import Incoming
 from roadvault_ingest.store import IngestStore
 
-_UNPACKED_SECONDS = 0.5
-"""How old the database's answer may be when an upload is admitted."""
+_LOOK_SECONDS = 0.5
+"""How long room that was seen is given away before the disk and the database are looked at again."""
 _ANSWER_SECONDS = 10
 """A database that takes longer is away: uploads must not queue behind it."""
 _FULL_RETRY_SECONDS = 60
@@ -36,7 +36,7 @@ class Admission:
         self._under_way: dict[Incoming, int] = {}
         """Bytes that each of those admitted may come to."""
         self._deciding = asyncio.Lock()
-        self._unpacked, self._asked_at, self._recorded_since = 0, float("-inf"), 0
+        self._room, self._looked_at = 0, float("-inf")
 
     @asynccontextmanager
     async def admit(self, incoming: Incoming, length: int) -> AsyncIterator[None]:
@@ -52,41 +52,30 @@ class Admission:
         try:
             # One at a time: of several that come together, those that fit are taken.
             async with self._deciding:
-                await self._check(length)
+                # Twice: for the upload itself, and for its share of the archive.
+                await self._take_room(2 * length)
                 self._under_way[incoming] = length
             yield
         finally:
             self._under_way.pop(incoming, None)
             self._count -= 1
 
-    def recorded(self, size: int) -> None:
-        """Note that an upload of `size` bytes was recorded: it waits to be packed now."""
-        self._recorded_since += size
-
-    async def _check(self, length: int) -> None:
-        if await self._fits(length):
-            return
-        self._asked_at = float("-inf")  # nobody is refused for a folder that was packed a moment ago
-        if not await self._fits(length):
+    async def _take_room(self, needed: int) -> None:
+        if self._room < needed or time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            await self._look()
+        if self._room < needed:
             raise NoRoom("the disk has no room for this upload now; try again later", retry_after=_FULL_RETRY_SECONDS)
+        self._room -= needed
 
-    async def _fits(self, length: int) -> bool:
-        unpacked = await self._unpacked_bytes()
-        free = await asyncio.to_thread(self._vault.free_bytes)
-        # Each upload takes its bytes twice: for itself, of which some are written, and for its share of the archive.
+    async def _look(self) -> None:
+        """Find out how much room there is to give away."""
+        # What is recorded while the database is asked counts here and, perhaps, in its answer: never too little.
         reserved = sum(2 * most - incoming.size for incoming, most in self._under_way.items())
-        return free >= unpacked + reserved + 2 * length + self._margin_bytes
-
-    async def _unpacked_bytes(self) -> int:
-        """Return the bytes that wait to be packed, as asked a moment ago, and what was recorded here since."""
-        if time.monotonic() - self._asked_at > _UNPACKED_SECONDS:
-            recorded = self._recorded_since
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    self._unpacked = await self._store.unpacked_bytes()
-            except (DatabaseUnavailable, TimeoutError) as error:
-                raise Unavailable("the database is away; try again", retry_after=5) from error
-            # What was recorded while the database was asked may not be in its answer.
-            self._recorded_since -= recorded
-            self._asked_at = time.monotonic()
-        return self._unpacked + self._recorded_since
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                unpacked = await self._store.unpacked_bytes()
+        except (DatabaseUnavailable, TimeoutError) as error:
+            raise Unavailable("the database is away; try again", retry_after=5) from error
+        free = await asyncio.to_thread(self._vault.free_bytes)
+        self._room = free - unpacked - reserved - self._margin_bytes
+        self._looked_at = time.monotonic()

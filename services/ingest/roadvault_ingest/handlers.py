@@ -3,7 +3,9 @@
 import asyncio
 import mimetypes
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,13 +13,16 @@ import orjson
 import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.multipart import MultipartReader
+from multipart import parse_options_header
+from prometheus_client import Counter
 
+from roadvault_common.app import route_of
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.links import BadLink, Links
+from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.vault import Vault
-from roadvault_ingest.problems import NotMultipart, Problem, answer, refusal
-from roadvault_ingest.receive import Incoming, Received, receive
+from roadvault_ingest.problems import NotMultipart, Problem, TooLarge, answer, refusal
+from roadvault_ingest.receive import Incoming, Received, form_fields, receive, timely
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe
 
@@ -25,6 +30,8 @@ log = structlog.get_logger()
 
 _REQUEST_BYTES = 16_384
 """Longest body of a download request."""
+_ID_DIGITS = 19
+"""Of the highest id that the database has; Python itself refuses to read thousands of digits."""
 _SHOWN_TYPES = ("video/", "image/", "audio/")
 """Media types that a link names to the browser; all else is a plain download."""
 
@@ -38,12 +45,12 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         largest, stall = ingest.settings.largest_upload, ingest.settings.upload_stall_seconds
 
         async def take(incoming: Incoming) -> Received:
-            return await receive(await _multipart(request), incoming, largest, stall)
+            return await receive(request.content, _boundary(request), incoming, largest, stall)
 
         return answer({"fileID": await ingest.upload(request.content_length, take)})
 
     async def download(request: web.Request) -> web.Response:
-        fields = await _fields(request)
+        fields = await _fields(request, ingest.settings.upload_stall_seconds)
         await ingest.request_download(_file_id(fields.get("fileID")), str(fields.get("cbUrl", "")))
         return answer("ok")
 
@@ -52,10 +59,11 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         return answer(describe(row, requests))
 
     async def expect(request: web.Request) -> None:
-        """Refuse a body that is too long before the client sends it (Expect: 100-continue)."""
-        ingest.check_length(request.content_length)
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        """Ask for the body (Expect: 100-continue) unless `upload` is going to refuse its length."""
+        with suppress(TooLarge):
+            ingest.check_length(request.content_length)
+            if request.transport is not None:
+                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     return [
         web.post("/api/open/upload", upload, expect_handler=expect),
@@ -66,6 +74,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
 def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef]:
     """Return the one route of the public listener."""
+    sent = STAGE_BYTES.labels("serve")
 
     async def link(request: web.Request) -> web.StreamResponse:
         try:
@@ -78,7 +87,7 @@ def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef
         if row is None or row["path"] is None:
             return web.Response(status=404, text="this file is no longer here; ask for it again\n")
         seconds = ingest.settings.download_seconds(row["size"])
-        return _TimelyFile(vault.path(row["path"]), seconds, _download_headers(row["file_name"]))
+        return _TimelyFile(vault.path(row["path"]), seconds, _download_headers(row["file_name"]), sent)
 
     return [web.get("/d/{token}", link)]
 
@@ -86,19 +95,23 @@ def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef
 class _TimelyFile(web.FileResponse):
     """A file that is sent within its time; a slower client is cut off, so that it holds no file open for ever."""
 
-    def __init__(self, path: Path, seconds: float, headers: dict[str, str]) -> None:
+    def __init__(self, path: Path, seconds: float, headers: dict[str, str], sent: Counter) -> None:
         super().__init__(path, headers=headers)
         self._seconds = seconds
+        self._sent = sent
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         try:
             async with asyncio.timeout(self._seconds):
-                return await super().prepare(request)
+                writer = await super().prepare(request)
         except TimeoutError:
             log.info("a client was too slow", seconds=self._seconds)
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the client was too slow") from None
+        if request.method == "GET" and self.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            self._sent.inc(self.content_length or 0)
+        return writer
 
 
 @web.middleware
@@ -109,48 +122,58 @@ async def answer_problems(
     try:
         return await handler(request)
     except Problem as problem:
-        return refusal(problem.status, brief(problem), problem.retry_after)
+        response = refusal(problem.status, brief(problem), problem.retry_after)
+        if not request.content.is_eof():
+            response.force_close()  # the rest of the body may never come: no other request can follow it
+        return response
     except DiskFull:
         return refusal(507, "the disk is full; try again later", 60)
     except TransientError as error:
-        log.warning("request failed", path=request.path, error=brief(error))
+        log.warning("request failed", route=route_of(request), error=brief(error))
         return refusal(503, "not possible right now; try again", 5)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
             raise
         return refusal(error.status, error.reason)
     except ConnectionError:
-        log.info("client hung up", path=request.path)
+        log.info("client hung up", route=route_of(request))
         raise
     except Exception:
-        log.exception("request failed", path=request.path)
+        log.exception("request failed", route=route_of(request))
         return refusal(500, "internal error; it has been logged")
 
 
-async def _multipart(request: web.Request) -> MultipartReader:
-    try:
-        return await request.multipart()
-    except (ValueError, AssertionError) as error:
-        raise Problem(f"the multipart body can't be read: {brief(error)}") from None
+def _boundary(request: web.Request) -> str:
+    _, options = parse_options_header(request.headers["Content-Type"])
+    return str(options.get("boundary", ""))
 
 
-async def _fields(request: web.Request) -> dict[str, object]:
+async def _fields(request: web.Request, stall_seconds: float) -> dict[str, object]:
     """Return the fields of a JSON object or a form."""
-    if request.content_type == "application/json":
-        body = await request.content.read(_REQUEST_BYTES + 1)
-        try:
-            fields = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise Problem("the body is not JSON") from None
-        if not isinstance(fields, dict):
-            raise Problem("the body must be a JSON object with fileID and cbUrl")
-        return fields
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+    if request.content_type != "application/json":
+        return {**await form_fields(request, stall_seconds)}
+    try:
+        fields = orjson.loads(await _body(request, stall_seconds))
+    except orjson.JSONDecodeError:
+        raise Problem("the body is not JSON") from None
+    if not isinstance(fields, dict):
+        raise Problem("the body must be a JSON object with fileID and cbUrl")
+    return fields
+
+
+async def _body(request: web.Request, stall_seconds: float) -> bytes:
+    """Return a short body, which may come in several pieces."""
+    body = b""
+    while piece := await timely(request.content.readany(), stall_seconds):
+        body += piece
+        if len(body) > _REQUEST_BYTES:
+            raise TooLarge(f"the body is longer than {_REQUEST_BYTES} bytes")
+    return body
 
 
 def _file_id(value: object) -> int:
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:19]) < 1 << 63:
+    if not text.isascii() or not text.isdigit() or len(text) > _ID_DIGITS or not 0 < int(text) < 1 << 63:
         raise Problem("fileID must be a positive number")
     return int(text)
 

@@ -9,11 +9,12 @@ from roadvault_common.lease import STAGES, Stage
 
 PAGE = 50
 _SHOWN_FAILURES = 5
+# A straight join begins with the files: else the server may begin with the folders, few as they are, and sort all files.
 _FILES = (
     "SELECT file.file_id, file.file_name, file.size, file.create_time, file.zip_id, folder.folder_id,"
     " folder.status AS folder_status, zip.cid, zip.status AS zip_status, zip.path AS zip_path, zip.pin_failed_at,"
     " (SELECT status FROM download_info WHERE file_id = file.file_id ORDER BY download_id DESC LIMIT 1) AS request"
-    " FROM file_upload_info AS file JOIN folder_info AS folder ON folder.folder_id = file.folder_id"
+    " FROM file_upload_info AS file STRAIGHT_JOIN folder_info AS folder ON folder.folder_id = file.folder_id"
     " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
 )
 _ARCHIVES = (

@@ -8,16 +8,16 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiohttp import BodyPartReader, MultipartReader
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from roadvault_common.vault import RECEIVED, NewFile, Vault
-from roadvault_ingest.problems import Problem, TooLarge, TooSlow, WrongHash
+from roadvault_ingest.form import Form
+from roadvault_ingest.problems import Problem, TooSlow, WrongHash
 
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18
-_FIELD_BYTES = 4096
-"""Longest text field that is read."""
 _NAME_BYTES = 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -38,37 +38,66 @@ class Incoming(NewFile):
     def __init__(self, vault: Vault) -> None:
         token = secrets.token_hex(16)
         self.relative = f"{RECEIVED}/{token[:2]}/{token}"
-        super().__init__(vault.path(self.relative))
+        super().__init__(vault.root / self.relative)
 
 
-async def receive(reader: MultipartReader, incoming: Incoming, largest: int, stall_seconds: float) -> Received:
+async def receive(
+    body: StreamReader, boundary: str, incoming: Incoming, largest: int, stall_seconds: float
+) -> Received:
     """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
+
+    Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
 
     Raises:
         Problem: The body is not what it should be. The caller discards `incoming`.
         DiskFull: There is no room for the file.
     """
-    fields: dict[str, str] = {}
-    while (part := await _timely(reader.next(), stall_seconds)) is not None:
-        if not isinstance(part, BodyPartReader):
-            raise Problem("a part of the form is itself multipart")
-        if part.name == "file":
-            if incoming.size:
-                raise Problem("the form has more than one file; send one in each request")
-            await _stream(part, incoming, largest, stall_seconds)
-        elif part.name is not None:
-            fields[part.name] = await _text(part, stall_seconds)
-    if not incoming.size:
+    form = Form(boundary, largest)
+    rest = await _stream(body, form, incoming, stall_seconds)
+    if not form.size:
         raise Problem("the form has no file, or the file is empty")
-    name = checked_name(fields.get("filename", ""))
-    await asyncio.to_thread(incoming.finish)
+    name = checked_name(form.fields.get("filename") or form.fields["file"])
+    await asyncio.to_thread(_finish, incoming, rest)
     sha256 = incoming.sha256
-    expected = fields.get("sha256", "").strip().lower()
+    expected = form.fields.get("sha256", "").strip().lower()
     if expected and not _SHA256.fullmatch(expected):
         raise Problem("sha256 must be 64 hex digits")
     if expected and expected != sha256:
         raise WrongHash(f"the file that arrived has SHA-256 {sha256}, not the one that was announced")
     return Received(name, incoming.relative, incoming.size, sha256)
+
+
+async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seconds: float) -> list[bytes]:
+    """Write the file as it comes in; return what is left to be written."""
+    writing: asyncio.Future[None] | None = None
+    pieces: list[bytes] = []
+    length = 0
+    try:
+        while data := await timely(body.readany(), stall_seconds):
+            found = form.feed(data)
+            pieces += found
+            length += sum(map(len, found))
+            if length >= CHUNK_BYTES:
+                # These are written and hashed while the next ones come in.
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(asyncio.to_thread(_write, incoming, pieces))
+                pieces, length = [], 0
+        form.feed(b"")
+        return pieces
+    finally:
+        if writing is not None:
+            await asyncio.shield(writing)
+
+
+def _write(incoming: Incoming, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        incoming.write(piece)
+
+
+def _finish(incoming: Incoming, pieces: list[bytes]) -> None:
+    _write(incoming, pieces)
+    incoming.finish()
 
 
 def checked_name(name: str) -> str:
@@ -88,40 +117,28 @@ def checked_name(name: str) -> str:
     return name
 
 
-async def _stream(part: BodyPartReader, incoming: Incoming, largest: int, stall_seconds: float) -> None:
-    writing: asyncio.Future[None] | None = None
-    taken = 0
-    try:
-        while chunk := await _timely(part.read_chunk(CHUNK_BYTES), stall_seconds):
-            taken += len(chunk)
-            if taken > largest:
-                raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
-            # One piece is written and hashed while the next one comes in.
-            if writing is not None:
-                await writing
-            writing = asyncio.ensure_future(asyncio.to_thread(incoming.write, chunk))
-    finally:
-        if writing is not None:
-            await asyncio.shield(writing)
+async def form_fields(request: web.Request, stall_seconds: float) -> dict[str, str]:
+    """Return the text fields of a form, which aiohttp takes up to 1 MiB long.
+
+    Raises:
+        Problem: It can't be read.
+    """
+    form = await timely(request.post(), stall_seconds)
+    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
-async def _text(part: BodyPartReader, stall_seconds: float) -> str:
-    text = b""
-    while chunk := await _timely(part.read_chunk(_FIELD_BYTES), stall_seconds):
-        text += chunk
-        if len(text) > _FIELD_BYTES:
-            raise Problem(f"the field {part.name!r} is longer than {_FIELD_BYTES} bytes")
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        raise Problem(f"the field {part.name!r} is not UTF-8") from None
+async def timely(awaitable: Awaitable[T], seconds: float) -> T:
+    """Return what comes next of a request's body.
 
-
-async def _timely(awaitable: Awaitable[T], seconds: float) -> T:
+    Raises:
+        TooSlow: Nothing came for that long.
+        Problem: It can't be read: aiohttp has a mixed bag of errors for bodies that are malformed or end early.
+    """
     try:
         async with asyncio.timeout(seconds):
             return await awaitable
     except TimeoutError:
         raise TooSlow(f"nothing arrived for {seconds:.0f} s") from None
-    except ValueError as error:
-        raise Problem(f"the multipart body is malformed or ends early: {error}") from None
+    except (HttpProcessingError, ValueError, LookupError, RuntimeError) as error:
+        detail = error.message if isinstance(error, HttpProcessingError) else str(error)
+        raise Problem(f"the body is malformed or ends early: {' '.join(detail.split())[:200]}") from None

@@ -1,6 +1,7 @@
 """Records uploads: those that end while a transaction is under way share the next one, and its sync of the disk."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 from roadvault_common.errors import Outage
 from roadvault_ingest.receive import Received
@@ -11,14 +12,19 @@ _MOST = 64
 
 _Waiting = tuple[Received, asyncio.Future[Placed]]
 
+Announce = Callable[[Sequence[Placed]], Awaitable[None]]
+"""Sends the events of one transaction; never fails."""
+
 
 class Recorder:
-    """Records the uploads of one ingest worker in its open folder."""
+    """Records the uploads of one ingest worker in its open folder; announces them before their clients know."""
 
-    def __init__(self, store: IngestStore, worker: str, limits: Limits) -> None:
+    def __init__(self, store: IngestStore, worker: str, limits: Limits, announce: Announce) -> None:
         self._store = store
         self._worker = worker
         self._limits = limits
+        self._announce = announce
+        self._announcing: set[asyncio.Task[None]] = set()
         self._waiting: list[_Waiting] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -52,6 +58,15 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - it is for those who wait
             await self._fail(batch, error)
         else:
+            # Meanwhile the next transaction is under way: a Redis that is slow holds up nobody else.
+            task = asyncio.create_task(self._finish(batch, placed))
+            self._announcing.add(task)
+            task.add_done_callback(self._announcing.discard)
+
+    async def _finish(self, batch: list[_Waiting], placed: Sequence[Placed]) -> None:
+        try:
+            await self._announce(placed)
+        finally:
             for (_, future), where in zip(batch, placed, strict=True):
                 if not future.done():
                     future.set_result(where)

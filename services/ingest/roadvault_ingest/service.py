@@ -1,10 +1,12 @@
 """Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address
 
 import structlog
+from yarl import URL
 
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database, Row
@@ -37,7 +39,8 @@ class Ingest:
         self._vault = vault
         self._store = IngestStore(db)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
-        self._recorder = Recorder(self._store, settings.worker, limits)
+        self._bytes = STAGE_BYTES.labels("receive")
+        self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
         self._admission = Admission(self._store, vault, settings.disk_margin_bytes, settings.uploads_at_once)
 
     def check_length(self, content_length: int | None) -> int:
@@ -71,10 +74,8 @@ class Ingest:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
             placed = await self._record(incoming, received)
-            self._admission.recorded(received.size)
-        STAGE_BYTES.labels("receive").inc(received.size)
+        self._bytes.inc(received.size)
         log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
-        await self._ring(placed)
         return placed.file_id
 
     async def _record(self, incoming: Incoming, received: Received) -> Placed:
@@ -103,15 +104,20 @@ class Ingest:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
             if placed is not None:
+                await self._ring([placed])
                 return placed
             await asyncio.to_thread(incoming.discard)
             raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5)
         raise Unavailable("the database is away; whether the file was taken is not known", retry_after=30)
 
-    async def _ring(self, placed: Placed) -> None:
-        await self._bus.emit(FileReceived(file_id=placed.file_id, folder_id=placed.folder_id))
-        if placed.closed_folder_id not in {None, placed.folder_id}:
-            await self._bus.emit(FileReceived(file_id=placed.file_id, folder_id=placed.closed_folder_id or 0))
+    async def _ring(self, placed: Sequence[Placed]) -> None:
+        """Tell the packer of the folders that uploads went to, and of those that closed: one event for each folder."""
+        latest = {one.folder_id: one.file_id for one in placed}
+        for one in placed:
+            if one.closed_folder_id is not None:
+                latest.setdefault(one.closed_folder_id, one.file_id)
+        events = [FileReceived(file_id=file_id, folder_id=folder_id) for folder_id, file_id in latest.items()]
+        await asyncio.gather(*(self._bus.emit(event) for event in events))
 
     async def request_download(self, file_id: int, cb_url: str) -> int:
         """Record that a client wants a file back; return the request's id.
@@ -157,15 +163,19 @@ class Ingest:
 
 
 def check_callback_url(url: str) -> None:
-    """Raise Problem unless `url` is one that a callback can go to."""
+    """Raise Problem unless `url` is one that a callback can go to: it is read as the notifier's client reads it."""
     if len(url) > _URL_LENGTH:
         raise Problem(f"cbUrl must not be longer than {_URL_LENGTH} characters")
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        parts = URL(url)
+        host = parts.raw_host or ""
+        named = bool(parts.host)  # this decodes it, which not every name survives
+        host.encode("idna")  # as it will be looked up
+        if re.fullmatch(r"[0-9.]+", host):
+            IPv4Address(host)  # 127.1 and the like are refused when they are called
     except ValueError:
         raise Problem("cbUrl is not a URL") from None
-    if parts.scheme not in {"http", "https"} or not host or any(ord(c) <= 0x20 for c in url):  # noqa: PLR2004 - spaces
+    if parts.scheme not in {"http", "https"} or not named or any(ord(c) <= 0x20 for c in url):  # noqa: PLR2004 - spaces
         raise Problem("cbUrl must be an http or https URL")
-    if parts.username is not None or parts.password is not None:
+    if parts.user is not None or parts.password is not None:
         raise Problem("cbUrl must not carry a user name or a password")

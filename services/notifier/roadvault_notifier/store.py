@@ -50,6 +50,7 @@ class NotifierStore:
     async def promise_link(self, lease: Lease, ttl_seconds: float) -> datetime:
         """Write down until when the link lives, before it is given away: the extraction is kept at least that long.
 
+        It is not kept for less time than it was before: while nobody took the callback, a person may call it again.
         Return that time (aware), by the database's clock, which is the one that ingest reads a link by.
 
         Raises:
@@ -60,7 +61,8 @@ class NotifierStore:
             await leases.hold(tx, lease)
             await tx.execute(
                 "UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
-                " expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
+                " expire_due = GREATEST(COALESCE(expire_due, UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6) + INTERVAL %s SECOND)"
+                " WHERE download_id = %s",
                 (ttl_seconds, ttl_seconds + GRACE_SECONDS, lease.row_id),
             )
             (row,) = await tx.fetch_all(
@@ -72,7 +74,7 @@ class NotifierStore:
         return await self._db.transact(write)
 
     async def close_taken(self, lease: Lease, callback: Callback) -> None:
-        """Close the lease: the client took the callback.
+        """Close the lease: the client took the callback, and the extraction is kept for its link.
 
         Raises:
             LeaseLost: Another worker has the request; nothing was written.
@@ -81,9 +83,9 @@ class NotifierStore:
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
             await tx.execute(
-                "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6)"
-                " WHERE download_id = %s",
-                (CALLED_BACK, lease.row_id),
+                "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6),"
+                " expire_due = link_expires_at + INTERVAL %s SECOND WHERE download_id = %s",
+                (CALLED_BACK, GRACE_SECONDS, lease.row_id),
             )
             await mirror(tx, callback.file_id, lease.row_id, CALLBACK_DONE)
 

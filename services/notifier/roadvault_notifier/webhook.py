@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import aiohttp
 import orjson
@@ -18,6 +19,8 @@ from roadvault_common.errors import PermanentError, SettingsError, TransientErro
 
 _GONE = 410
 _ANSWER_BYTES = 4096
+_CARRYING = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
+"""IPv6 networks whose addresses end in an IPv4 address: compatible, mapped, translated, and NAT64's (RFC 6052)."""
 
 
 class CallbackNotTaken(TransientError):
@@ -60,9 +63,9 @@ class Callbacks:
             CallbackNotTaken: Worth another try.
             CallbackRefused: Not worth one.
         """
-        self._check_literal(url)
         data = orjson.dumps(body)
         try:
+            self._check_literal(url)
             async with self._session.post(
                 url, data=data, headers=self._headers(message_id, data), allow_redirects=False
             ) as response:
@@ -120,15 +123,30 @@ class _Resolver(AbstractResolver):
 
 
 def _refuse_private(host: str, *, allow_private: bool) -> None:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    outer = ipaddress.ip_address(host.partition("%")[0])
+    address = _carried(outer) or outer
     if address.is_multicast or address.is_unspecified or address.is_link_local:
         raise CallbackRefused(f"callbacks do not go to {address}")
-    if not address.is_global and not allow_private:
+    if not _is_public(address) and not allow_private:
         raise CallbackRefused(
             f"callbacks do not go to the private address {address}; ROADVAULT_CALLBACK_ALLOW_PRIVATE=true allows it"
         )
+
+
+def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address to which a packet for this IPv6 address may be handed on, if there is one."""
+    if isinstance(address, IPv4Address) or address.is_loopback or address.is_unspecified:
+        return None
+    if any(address in network for network in _CARRYING):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.teredo[1] if address.teredo else address.sixtofour
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Tell whether the address is one of the public Internet's; of IPv6 only 2000::/3 was ever given out."""
+    if isinstance(address, IPv6Address) and (address.is_reserved or address.is_site_local):
+        return False
+    return address.is_global
 
 
 def _signer(secret: SecretStr | None) -> Webhook | None:

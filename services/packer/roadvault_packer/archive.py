@@ -30,6 +30,8 @@ _NAME_BYTES = 180
 """Of a member's safe name; with its number it stays under the 255 bytes of common file systems."""
 
 _FLUSH_BYTES = 64 << 20
+_HELPED_BYTES = 1 << 16
+"""A shorter piece is hashed sooner than a helper could be told to."""
 
 Progress = Callable[[int], None]
 
@@ -138,8 +140,10 @@ class _CheckedReader(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         data = self._source.read(-1 if size is None else size) or b""
-        if data:
-            self._hashed()
+        self._hashed()
+        if len(data) < _HELPED_BYTES:
+            self._hash.update(data)
+        else:
             self._hashing = self._helpers.submit(self._hash.update, data)
         self._length += len(data)
         self._progress(len(data))
@@ -149,6 +153,7 @@ class _CheckedReader(io.BufferedIOBase):
         """Wait until all that was read so far is hashed."""
         if self._hashing is not None:
             self._hashing.result()
+            self._hashing = None
 
     def check(self, member: Member) -> None:
         """Raise IntegrityError unless what passed is the file that the row names."""

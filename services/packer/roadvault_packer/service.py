@@ -1,6 +1,7 @@
 """The packer: turns a closed folder into one encrypted archive."""
 
 import asyncio
+from functools import partial
 
 import structlog
 
@@ -50,6 +51,7 @@ class Packer:
         path = f"{ARCHIVES}/{name}"
         key = ArchiveKey.new()
         target = self._vault.path(path)
+        await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
         packed: Packed = await asyncio.to_thread(
             pack, lease.row_id, members, self._vault.root, target, key, lease.progress
         )
@@ -57,7 +59,7 @@ class Packer:
         try:
             zip_id = await self._store.seal(lease, sealed)
         except LeaseLost:
-            self._vault.remove(path)
+            await asyncio.to_thread(self._vault.remove, path)
             raise  # on any other error a row may name the archive; if none does, the sweep of unnamed files takes it
         STAGE_BYTES.labels(PACK.name).inc(packed.size)
         log.info("folder sealed", zip_id=zip_id, files=len(members), bytes=packed.size)

@@ -76,6 +76,15 @@ class PackerStore:
             (folder_id, sealed.name, sealed.path, sealed.wrapped_key, sealed.iv, packed.size, len(packed.offsets)),
         )
 
+    async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:
+        """As `named`, while nobody but `lease` can seal the folder.
+
+        Raises:
+            LeaseLost: Another worker has the folder.
+        """
+        await self._db.transact(lambda tx: leases.hold(tx, lease))
+        return await self.named(paths)
+
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the local copy of an archive."""
         return await named_paths(self._db, "zip_ipfs_info", paths)

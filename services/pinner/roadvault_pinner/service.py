@@ -1,6 +1,7 @@
 """The pinner: puts archives on IPFS, and drops local copies once they may go."""
 
 import asyncio
+from functools import partial
 
 import structlog
 
@@ -41,14 +42,11 @@ class Pinner:
         self._ipfs = ipfs
         self._store = PinnerStore(db)
         self._collect_garbage = SharedRun(ipfs.collect_garbage)
-        self.pinning = Worker(
-            PIN, self._pin, db, bus, lease_seconds=settings.lease_seconds, concurrency=settings.concurrency
-        )
-        self.dropping = Worker(DROP, self._drop, db, bus, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE)
-
-        self.restoring = Worker(
-            RESTORE, self._restore, db, bus, lease_seconds=settings.lease_seconds, concurrency=settings.concurrency
-        )
+        worker = partial(Worker, db=db, bus=bus, well=ipfs.check)
+        seconds, at_once = settings.lease_seconds, settings.concurrency
+        self.pinning = worker(PIN, self._pin, lease_seconds=seconds, concurrency=at_once)
+        self.dropping = worker(DROP, self._drop, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE)
+        self.restoring = worker(RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once)
 
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
@@ -86,7 +84,7 @@ class Pinner:
             await self._ipfs.unpin(archive.cid)
             await self._collect_garbage()
             if archive.path is not None:
-                self._vault.remove(archive.path)
+                await asyncio.to_thread(self._vault.remove, archive.path)
         await self._store.close_dropped(lease, uploads=uploads, archive=local)
         if uploads or local:
             log.info("local copies dropped", uploads=uploads, archive=local)

@@ -6,7 +6,7 @@ from datetime import datetime
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import Lease
+from roadvault_common.lease import DROP, ORDER, Lease
 from roadvault_common.outcome import Done
 from roadvault_common.verify import Member
 
@@ -68,10 +68,11 @@ class PinnerStore:
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
             await tx.execute(
-                "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6),"
-                " order_due = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s",
+                "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6) WHERE zip_id = %s",
                 (cid, dag_size, lease.row_id),
             )
+            for stage in (ORDER, DROP):
+                await leases.make_due(tx, stage, lease.row_id)
 
         await self._db.transact(write)
 

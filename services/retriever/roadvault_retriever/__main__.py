@@ -26,7 +26,9 @@ async def serve() -> None:
         db = await stack.enter_async_context(Database.open(settings.database_url))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "retriever", settings.event_reclaim_seconds))
         ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
-        gateway = await stack.enter_async_context(Gateway.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds))
+        gateway = await stack.enter_async_context(
+            Gateway.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds, node=ipfs)
+        )
         retriever = Retriever(settings, db, bus, vault, MasterKeys(settings.master_keys), gateway)
         handlers = app.bind(HANDLERS, retriever)
         samples = [metrics.rows(db, [FETCH, EXPIRE]), metrics.disk(vault.root), bus.lag(handlers)]
@@ -34,6 +36,7 @@ async def serve() -> None:
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
             partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
+            partial(app.repeat, retriever.keep_room, seconds=settings.sweep_seconds),
             partial(app.repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]

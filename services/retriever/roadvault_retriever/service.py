@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -19,13 +20,16 @@ from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.stage import Worker
 from roadvault_common.vault import DOWNLOADS, Vault
 from roadvault_retriever.config import RetrieverSettings
-from roadvault_retriever.sources import Missing, extract, from_disk
+from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk
 from roadvault_retriever.store import RetrieverStore, Wanted
 
 log = structlog.get_logger()
 
 SOURCES = Counter("roadvault_fetch_sources", "Files brought back, by where their bytes came from", ["source"])
 ROT = Counter("roadvault_fetch_rot", "Copies whose bytes were not the file's; another source was tried", ["source"])
+UNREADABLE = Counter(
+    "roadvault_fetch_unreadable", "Local copies that the disk did not give out; another source was tried", ["source"]
+)
 _HASTENED = 100
 """Extractions that may go at once when the disk is short."""
 _CALLBACK_WAITS_SECONDS = 3600
@@ -47,6 +51,9 @@ class Retriever:
         self._keys = keys
         self._gateway = gateway
         self._store = RetrieverStore(db)
+        for source in ("received", "archive", "ipfs"):
+            for counter in (SOURCES, ROT, UNREADABLE):
+                counter.labels(source)  # Prometheus sees no increase in a series that begins at 1
         seconds, at_once = settings.lease_seconds, settings.concurrency
         self.fetching = Worker(
             FETCH,
@@ -55,14 +62,16 @@ class Retriever:
             bus,
             lease_seconds=seconds,
             concurrency=at_once,
+            well=gateway.check,
         )
         self.expiring = Worker(EXPIRE, self._expire, db, bus, lease_seconds=seconds, concurrency=at_once)
 
     async def _fetch(self, lease: Lease) -> Outcome:
         wanted = await self._store.wanted(lease.row_id)
+        directory = f"{DOWNLOADS}/{lease.row_id}"
+        await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         await self._make_room(wanted.size)
         await self._store.note_begun(wanted)
-        directory = f"{DOWNLOADS}/{lease.row_id}"
         path = f"{directory}/{lease.token}"
         await asyncio.to_thread(self._vault.make_directory, directory)
         source = await self._from_first_source(wanted, path, lease)
@@ -72,7 +81,7 @@ class Retriever:
             keep = self._settings.extraction_seconds
             await self._store.close_extracted(lease, wanted, path, source, keep)
         except LeaseLost:
-            self._vault.remove(path)
+            await asyncio.to_thread(self._vault.remove, path)
             raise  # on any other error a row may name the file; if none does, the sweep of unnamed files takes it
         SOURCES.labels(source).inc()
         STAGE_BYTES.labels(FETCH.name).inc(wanted.size)
@@ -85,21 +94,28 @@ class Retriever:
 
         Raises:
             IntegrityError: Sources had it, and none of them had the right bytes.
+        Unreadable: There is a local copy that may be read another time, and no other.
         """
         rot: IntegrityError | None = None
+        unreadable: Unreadable | None = None
         for name, pieces, key in self._sources(wanted):
             try:
                 await extract(pieces, key, wanted, self._vault.path(path), lease)
             except Missing as missing:
                 log.debug("not at this source", source=name, error=brief(missing))
+            except Unreadable as error:
+                UNREADABLE.labels(name).inc()
+                log.warning("a copy can't be read", source=name, error=brief(error))
+                unreadable = error
             except IntegrityError as error:
                 ROT.labels(name).inc()
                 log.warning("a copy is damaged", source=name, error=brief(error))
                 rot = error
             else:
                 return name
-        if rot is not None:
-            raise rot
+        trouble = unreadable or rot
+        if trouble is not None:
+            raise trouble
         return None
 
     def _sources(self, wanted: Wanted) -> Iterator[Source]:
@@ -119,11 +135,21 @@ class Retriever:
         free = await asyncio.to_thread(self._vault.free_bytes)
         if free >= size + self._settings.disk_margin_bytes:
             return
-        hastened = await self._store.hasten_expiry(_HASTENED)
-        self.expiring.nudge()
+        hastened = await self._hasten_expiry()
         raise DiskFull(
             f"{free} bytes are free, {size} are needed besides the margin; {hastened} extractions expire now"
         )
+
+    async def keep_room(self) -> None:
+        """Expire what nobody can fetch any more while the disk is under its margin, though nobody asks for a file."""
+        free = await asyncio.to_thread(self._vault.free_bytes)
+        if free < self._settings.disk_margin_bytes and (hastened := await self._hasten_expiry()):
+            log.info("the disk is short: extractions expire early", free=free, extractions=hastened)
+
+    async def _hasten_expiry(self) -> int:
+        hastened = await self._store.hasten_expiry(_HASTENED)
+        self.expiring.nudge()
+        return hastened
 
     async def _expire(self, lease: Lease) -> Outcome:
         extraction = await self._store.extraction(lease.row_id)

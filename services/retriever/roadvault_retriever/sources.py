@@ -6,7 +6,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from roadvault_common.crypto import ArchiveKey
-from roadvault_common.errors import IntegrityError, RoadVaultError
+from roadvault_common.errors import IntegrityError, RoadVaultError, TransientError
 from roadvault_common.lease import Lease
 from roadvault_common.vault import NewFile
 from roadvault_retriever.store import Wanted
@@ -18,21 +18,28 @@ class Missing(RoadVaultError):
     """The file is not at this source: not an error, the next one is tried."""
 
 
+class Unreadable(TransientError):
+    """The disk does not give the file out: the next source is tried, and if there is none, this one later."""
+
+
 async def from_disk(path: Path, offset: int, size: int) -> AsyncGenerator[bytes, None]:
     """Yield `size` bytes of a local file from `offset` on, as far as they are there.
 
     Raises:
         Missing: There is no such file.
+        Unreadable: It can't be opened or read.
     """
     try:
-        file = await asyncio.to_thread(path.open, "rb", buffering=0)
+        # What its taker raises, such as a full disk, does not come by here.
+        with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+            await asyncio.to_thread(file.seek, offset)
+            while size > 0 and (data := await asyncio.to_thread(file.read, min(size, _READ_BYTES))):
+                size -= len(data)
+                yield data
     except FileNotFoundError as error:
         raise Missing(f"{path.name} is not on the disk") from error
-    with file:
-        await asyncio.to_thread(file.seek, offset)
-        while size > 0 and (data := await asyncio.to_thread(file.read, min(size, _READ_BYTES))):
-            size -= len(data)
-            yield data
+    except OSError as error:
+        raise Unreadable(f"{path.name} can't be read: {error.strerror or error}") from error
 
 
 async def extract(

@@ -135,6 +135,15 @@ class RetrieverStore:
             (limit,),
         )
 
+    async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:
+        """As `named`, while nobody but `lease` can record an extraction of the request.
+
+        Raises:
+            LeaseLost: Another worker has the request.
+        """
+        await self._db.transact(lambda tx: leases.hold(tx, lease))
+        return await self.named(paths)
+
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the extraction of a request."""
         return await named_paths(self._db, "download_info", paths)

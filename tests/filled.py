@@ -1,0 +1,209 @@
+"""Fills a migrated database with a history of any length, and with work in hand that is the same at every length."""
+
+from dataclasses import dataclass
+
+from roadvault_common.db import Database, Transaction
+from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Stage
+
+HANDFUL = 10
+"""Rows that are due, and rows that have failed, in each stage; one more is at work."""
+_EACH = 2 * HANDFUL + 1
+MEMBERS = 2
+"""Files of each folder and archive that is in hand."""
+ACCOUNT = "5" + "F" * 47
+HEIGHT = 10_000_000
+"""The chain's height now."""
+BLOCKS_A_DAY = 14_400
+_TERMS, _TERM_DAYS = 10, 182
+_FILE_BYTES = 10_000_000
+_FILES_AT_ONCE, _ARCHIVES_AT_ONCE = 50_000, 2000
+_ZIP_STAGES, _DOWNLOAD_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE), (FETCH, CALLBACK, EXPIRE)
+
+_NOW = "UTC_TIMESTAMP(6)"
+_FOLDERS = """
+INSERT INTO folder_info (folder_id, status, files, bytes, zip_id, close_at, closed_at, create_time)
+SELECT seq, 2, {each}, {each} * {size}, seq, {came}, {came}, {came} FROM seq_{first}_to_{last}
+"""
+_FILES = """
+INSERT INTO file_upload_info
+    (file_id, file_name, file_type, size, sha256, folder_id, zip_id, zip_offset, status, create_time)
+SELECT seq, CONCAT('gate-', MOD(seq, 40), '-', seq, '.mp4'), 'mp4', {size}, SHA2(seq, 256),
+    (seq - 1) DIV {each} + 1, (seq - 1) DIV {each} + 1, 32 + MOD(seq - 1, {each}) * {size}, 1, {came}
+FROM seq_{first}_to_{last}
+"""
+# Archives were bought for the last time over the last term, are watched every six hours, and have no local copy.
+_ARCHIVES = """
+INSERT INTO zip_ipfs_info
+    (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, replicas, calculated_at, expired_on,
+    expires_at, pinned_at, checked_at, enough_at, replicated_at, uploads_dropped_at, dropped_at, order_due, create_time)
+SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {size}, {each},
+    CONCAT('bafybei', SHA2(seq, 224)), {each} * {size} + 300000, 3, 60 + MOD(seq, 40), 1,
+    {height} + ({days} - MOD(seq * 37, {days})) * {blocks} + MOD(seq * 7919, {blocks}),
+    {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY,
+    {came}, {now} - INTERVAL MOD(seq, 21600) SECOND, {came}, {came}, {came}, {came},
+    {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND, {came}
+FROM seq_{first}_to_{last}
+"""
+_ORDERS = """
+INSERT INTO order_info
+    (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth, era_death,
+    extrinsic_hash, extrinsic, price, block, settled_at, create_time)
+SELECT zip.seq, term.seq, '{account}', NULL, 1, CONCAT('bafybei', SHA2(zip.seq, 224)), {each} * {size} + 300000,
+    zip.seq * {terms} + term.seq, 1, 65, CONCAT('0x', SHA2(CONCAT(zip.seq, '-', term.seq), 256)), REPEAT('ab', 150),
+    2000000000 + MOD(zip.seq, 1000), 2, {now},
+    {now} - INTERVAL ({terms} - term.seq) * {days} + MOD(zip.seq * 37, {days}) DAY
+        - INTERVAL MOD(zip.seq * 7919, 86400) SECOND
+FROM seq_{first}_to_{last} AS zip JOIN seq_1_to_{terms} AS term
+"""
+_DOWNLOADS = """
+INSERT INTO download_info
+    (download_id, file_id, cb_url, status, source, extracted_at, link_expires_at, called_back_at, create_time)
+SELECT seq, 1 + MOD(seq * 97, {files}), 'https://client.example/done', 4, 'ipfs', {came}, {came}, {came}, {came}
+FROM seq_{first}_to_{last}
+"""
+_UNDER_WAY = """
+INSERT INTO order_info
+    (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death, extrinsic_hash, extrinsic, price)
+VALUES (%s, 1, %s, 'bafy', 1, 0, 1, 65, '0x', 'ab', 1)
+"""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a filled database holds: ids run from 1 through the history, then come the rows in hand."""
+
+    files: int
+    archives: int
+    downloads: int
+
+    def due(self, stage: Stage) -> range:
+        """Return the ids of the rows that are due in a stage."""
+        return range(self._first(stage), self._first(stage) + HANDFUL)
+
+    def failed(self, stage: Stage) -> range:
+        """Return the ids of the rows that have failed in a stage."""
+        return range(self._first(stage) + HANDFUL, self._first(stage) + 2 * HANDFUL)
+
+    @property
+    def zip_ids(self) -> range:
+        """Return the ids of all archives: more than two pages of them, however short the history."""
+        return range(1, self.archives + _EACH * len(_ZIP_STAGES) + 1)
+
+    @property
+    def open_folders(self) -> range:
+        """Return two folders that are open: of the second, the age has passed."""
+        first = self.archives + _EACH * (len(_ZIP_STAGES) + 1) + 1
+        return range(first, first + 2)
+
+    def _first(self, stage: Stage) -> int:
+        if stage is PACK:
+            return self.archives + _EACH * len(_ZIP_STAGES) + 1
+        if stage in _ZIP_STAGES:
+            return self.archives + _EACH * _ZIP_STAGES.index(stage) + 1
+        return self.downloads + _EACH * _DOWNLOAD_STAGES.index(stage) + 1
+
+
+async def fill(db: Database, files: int, files_each: int = 500, files_asked: int = 100) -> Filled:
+    """Fill the tables with archives of `files_each` files, all on the network only, and what they were ordered with.
+
+    One file in `files_asked` was asked for once.
+    """
+    archives, downloads = max(2, files // files_each), max(1, files // files_asked)
+    values = {
+        "now": _NOW, "files": files, "each": -(-files // archives), "size": _FILE_BYTES, "account": ACCOUNT,
+        "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
+    }  # fmt: skip
+    for statement in (_FOLDERS, _ARCHIVES, _ORDERS):
+        await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
+    await _history(db, _FILES, files, _FILES_AT_ONCE, values)
+    await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
+    filled = Filled(files, archives, downloads)
+    async with db.transaction() as tx:
+        await _in_hand(tx, filled)
+    for table in ("folder_info", "file_upload_info", "zip_ipfs_info", "order_info", "download_info"):
+        await db.fetch_all(f"ANALYZE TABLE {table}")
+    return filled
+
+
+async def _history(db: Database, statement: str, total: int, at_once: int, values: dict[str, object]) -> None:
+    """Insert rows 1 to `total`, which came evenly over the last five years."""
+    age = _TERMS * _TERM_DAYS * 86_400
+    came = f"{_NOW} - INTERVAL {age} - seq * {age} / {total} SECOND"
+    for first in range(1, total + 1, at_once):
+        last = min(first + at_once - 1, total)
+        await db.execute(statement.format(**values, came=came, first=first, last=last))
+
+
+async def _in_hand(tx: Transaction, filled: Filled) -> None:
+    """Write the rows that somebody has to do something about."""
+    for stage in _ZIP_STAGES:
+        for place, columns in enumerate(_places(stage)):
+            await _archive(tx, filled, filled.due(stage).start + place, {**_AS_AT[stage.name], **columns})
+    failed = {"status": "3", "open_slot": "NULL"}
+    for place, columns in enumerate(_places(PACK)):
+        state = failed if HANDFUL <= place < 2 * HANDFUL else {"status": "1", "open_slot": "NULL"}
+        await _folder(tx, filled, filled.due(PACK).start + place, {**state, "close_at": _NOW, **columns})
+    for folder_id, close_at in zip(filled.open_folders, (f"{_NOW} + INTERVAL 1 DAY", _NOW), strict=True):
+        columns = {"status": "0", "open_slot": f"'worker-{folder_id}'", "close_at": close_at}
+        await _folder(tx, filled, folder_id, columns)
+    for stage in _DOWNLOAD_STAGES:
+        for place, columns in enumerate(_places(stage)):
+            await _download(tx, filled, filled.due(stage).start + place, {**_AS_AT[stage.name], **columns})
+    first = filled.due(EXPIRE).start + _EACH
+    for download_id in range(first, first + HANDFUL):
+        await _download(tx, filled, download_id, _AS_AT["kept"])
+    await tx.execute(_UNDER_WAY, (filled.due(ORDER).start, ACCOUNT))
+
+
+_LIVE = {"cid": "'bafy'", "dag_size": "1", "pinned_at": _NOW, "status": "3", "replicas": "60"}
+_PROVEN = {**_LIVE, "enough_at": _NOW, "replicated_at": _NOW}
+_EXTRACTED = {"path": "UUID()", "status": "1", "expire_due": f"{_NOW} + INTERVAL 1 DAY"}
+_OVER = {**_EXTRACTED, "status": "2", "link_expires_at": _NOW}
+_AS_AT: dict[str, dict[str, str]] = {
+    "pin": {},
+    "drop": _PROVEN,
+    "order": {**_LIVE, "status": "0"},
+    "prove": {**_LIVE, "enough_at": _NOW, "pinned_at": f"{_NOW} - INTERVAL 30 DAY"},
+    "restore": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
+    "fetch": {"status": "0", "open_key": "SHA2(UUID(), 256)"},
+    "callback": {**_EXTRACTED, "open_key": "SHA2(UUID(), 256)"},
+    "expire": _OVER,
+    "kept": _OVER,
+}
+"""What stands on a row when it comes to a stage."""
+
+
+def _places(stage: Stage) -> list[dict[str, str]]:
+    """Return what stands in a stage's columns: of rows that are due, that have failed, and of one at work."""
+    due = {"due": f"{_NOW} - INTERVAL 60 SECOND"}
+    failed = {"due": "NULL", "attempts": "8", "reason": "'it can not be done'", "failed_at": _NOW}
+    at_work = {"due": f"{_NOW} + INTERVAL 1 DAY", "token": "REPEAT('t', 32)", "attempts": "1"}
+    places = [due] * HANDFUL + [failed] * HANDFUL + [at_work]
+    return [{stage.column(name): value for name, value in place.items()} for place in places]
+
+
+async def _archive(tx: Transaction, filled: Filled, zip_id: int, columns: dict[str, str]) -> None:
+    await _folder(tx, filled, zip_id, {"status": "2", "zip_id": f"{zip_id}", "close_at": _NOW})
+    common = {"zip_id": f"{zip_id}", "folder_id": f"{zip_id}", "zip_name": f"'{zip_id}.7z.enc'", "path": "UUID()"}
+    sizes = {"`key`": "'k'", "iv": "'i'", "size": f"{MEMBERS * _FILE_BYTES}", "files": f"{MEMBERS}"}
+    await _insert(tx, "zip_ipfs_info", {**common, **sizes, **columns})
+
+
+async def _folder(tx: Transaction, filled: Filled, folder_id: int, columns: dict[str, str]) -> None:
+    sizes = {"files": f"{MEMBERS}", "bytes": f"{MEMBERS * _FILE_BYTES}"}
+    await _insert(tx, "folder_info", {"folder_id": f"{folder_id}", **sizes, **columns})
+    first = filled.files + (folder_id - filled.archives - 1) * MEMBERS + 1
+    for file_id in range(first, first + MEMBERS):
+        file = {"file_id": f"{file_id}", "file_name": "'gate-1.mp4'", "file_type": "'mp4'", "size": f"{_FILE_BYTES}"}
+        place = {"sha256": f"SHA2({file_id}, 256)", "path": "UUID()", "folder_id": f"{folder_id}"}
+        packed = {"zip_id": columns["zip_id"], "zip_offset": f"{file_id}"} if "zip_id" in columns else {}
+        await _insert(tx, "file_upload_info", {**file, **place, **packed})
+
+
+async def _download(tx: Transaction, filled: Filled, download_id: int, columns: dict[str, str]) -> None:
+    row = {"download_id": f"{download_id}", "file_id": f"{1 + download_id % filled.files}", "cb_url": "'https://c/'"}
+    await _insert(tx, "download_info", {**row, **columns})
+
+
+async def _insert(tx: Transaction, table: str, columns: dict[str, str]) -> None:
+    await tx.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})")  # noqa: S608

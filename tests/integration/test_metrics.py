@@ -1,0 +1,93 @@
+"""What Prometheus sees of each service, as it stands after its start: each as a process of its own."""
+
+import asyncio
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from servers_devnet import Devnet
+from servers_services import Services
+
+STAGES = {
+    "ingest": (),
+    "packer": ("pack",),
+    "pinner": ("pin", "drop", "restore"),
+    "crust-orderer": ("order", "prove"),
+    "retriever": ("fetch", "expire"),
+    "notifier": ("callback",),
+}
+STREAMS = {
+    "ingest": (),
+    "packer": ("file.received",),
+    "pinner": ("folder.sealed", "zip.replicated"),
+    "crust-orderer": ("zip.pinned",),
+    "retriever": ("download.requested",),
+    "notifier": ("file.extracted",),
+}
+OWN: dict[str, set[str]] = {
+    "ingest": {
+        "roadvault_stage_bytes_total stage=receive",
+        "roadvault_stage_bytes_total stage=serve",
+    },
+    "packer": set(),
+    "pinner": set(),
+    "crust-orderer": {"roadvault_crust_balance_cru", "roadvault_replicas_count"},
+    "retriever": {
+        f"roadvault_fetch_{what}_total source={source}"
+        for what in ("sources", "rot", "unreadable")
+        for source in ("received", "archive", "ipfs")
+    },
+    "notifier": set(),
+}
+ON_DISK = ("ingest", "packer", "pinner", "retriever")
+
+
+def expected(name: str, data_dir: str) -> set[str]:
+    """Return the series that a service has to show."""
+    series = {"roadvault_http_seconds_count route=/readyz status=200"} | OWN[name]
+    for stream in STREAMS[name]:
+        series |= {
+            f"roadvault_events_total end={end} stream={stream}" for end in ("handled", "retried", "dead_lettered")
+        }
+        series |= {
+            f"roadvault_{what} stream={stream}"
+            for what in ("event_handler_seconds_count", "stream_lag_events", "stream_pending_events")
+        }
+    for stage in STAGES[name]:
+        series |= {
+            f"roadvault_stage_outcomes_total outcome={outcome} stage={stage}" for outcome in ("done", "retry", "failed")
+        }
+        series |= {
+            f"roadvault_{what} stage={stage}"
+            for what in ("rows_due", "rows_failed", "stage_bytes_total", "stage_seconds_count")
+        }
+    return series | ({f"roadvault_disk_free_bytes data_dir={data_dir}"} if name in ON_DISK else set())
+
+
+async def shown(url: str) -> set[str]:
+    """Scrape a service; return its series as a name and its labels in order."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
+        text = await response.text()
+    return {
+        " ".join([sample.name, *(f"{label}={value}" for label, value in sorted(sample.labels.items()))])
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+async def test_a_service_shows_what_there_is_to_see(
+    services: Services, request: pytest.FixtureRequest, name: str
+) -> None:
+    crust = {}
+    if name == "crust-orderer":
+        devnet: Devnet = request.getfixturevalue("devnet")
+        crust = {"crust_url": devnet.url, "crust_seed": "//Alice"}
+    service = services(name, **crust)
+    await service.start()
+    wanted = expected(name, service.environment["ROADVAULT_DATA_DIR"])
+    async with asyncio.timeout(30):
+        while not wanted <= await shown(service.url):  # gauges are read from the servers on a timer
+            assert service.process is not None
+            assert service.process.returncode is None, service.log.read_text()
+            await asyncio.sleep(0.1)

@@ -1,0 +1,157 @@
+"""What attempts that were cut short have left on the disk: gone with the next attempt, and never more than that."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from servers_operator import Console
+
+from roadvault_common import lease as leases
+from roadvault_common.errors import TransientError
+from roadvault_common.lease import PACK
+from roadvault_common.outcome import Done, Retry
+from roadvault_common.vault import Vault, create
+from roadvault_packer.archive import Member
+
+
+async def full_folder(console: Console) -> int:
+    await console.file()
+    return await console.file()
+
+
+def archives(console: Console) -> set[str]:
+    return {path.name for path in (console.vault.root / "archives").iterdir()}
+
+
+async def named(console: Console) -> set[str]:
+    return {Path(row["path"]).name for row in await console.db.fetch_all("SELECT path FROM zip_ipfs_info")}
+
+
+def leave(console: Console, name: str) -> Path:
+    path = console.vault.root / "archives" / name
+    path.write_bytes(b"half an archive")
+    return path
+
+
+async def test_what_killed_packers_left_goes_with_the_next_attempt(console: Console) -> None:
+    folder_id = await full_folder(console)
+    assert await leases.claim(console.db, PACK, folder_id, 60) is not None  # it was killed
+    for token in ("a" * 32, "b" * 32):
+        leave(console, f"{folder_id}-{token}.7z.enc")
+    others = {leave(console, f"{folder_id}{other}-{'c' * 32}.7z.enc").name for other in range(10)}
+    await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")
+    assert await console.packer.packing.work(folder_id) == Done()
+    assert archives(console) == others | await named(console)
+
+
+async def test_a_worker_that_woke_late_leaves_its_successors_file_alone(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_id = await full_folder(console)
+    files = console.packer._store.files
+
+    async def stand_still(row_id: int) -> list[Member]:
+        members = await files(row_id)
+        await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")
+        successor = await leases.claim(console.db, PACK, row_id, 60)
+        assert successor is not None
+        leave(console, f"{row_id}-{successor.token}.7z.enc")
+        return members
+
+    monkeypatch.setattr(console.packer._store, "files", stand_still)
+    assert isinstance(await console.packer.packing.work(folder_id), Retry)
+    assert len(archives(console)) == 1
+
+
+async def test_an_archive_that_a_row_names_is_no_remains(console: Console) -> None:
+    folder_id = await full_folder(console)
+    await console.packer.packing.work(folder_id)
+    sealed = await named(console)
+    await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")
+    assert isinstance(await console.packer.packing.work(folder_id), Retry)  # it has its archive
+    assert sealed <= archives(console)
+
+
+async def test_the_disk_is_never_waited_for_by_the_event_loop(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removers: list[threading.Thread] = []
+    remove = Vault.remove
+
+    def noted(vault: Vault, relative: str) -> None:
+        removers.append(threading.current_thread())
+        remove(vault, relative)
+
+    monkeypatch.setattr(Vault, "remove", noted)
+    zip_id = await console.archive()
+    await console.pinner.pinning.work(zip_id)
+    await console.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6)")
+    assert await console.pinner.dropping.work(zip_id) == Done()
+    assert archives(console) == set()
+
+    folder_id, seal = await full_folder(console), console.packer._store.seal
+
+    async def seal_late(*args: object) -> int:
+        await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6) WHERE pack_token IS NOT NULL")
+        assert await leases.claim(console.db, PACK, folder_id, 60) is not None
+        return await seal(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(console.packer._store, "seal", seal_late)
+    assert isinstance(await console.packer.packing.work(folder_id), Retry)
+    assert archives(console) == set()
+    assert len(removers) == 4  # two uploads, two archives
+    assert threading.main_thread() not in removers
+
+
+class Clock:
+    """The machine's monotonic clock, moved by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("roadvault_common.vault.time", clock)
+    return clock
+
+
+async def sweep(root: Path) -> set[str]:
+    """Sweep as a process does that has just begun; return what it leaves."""
+
+    async def none(_: list[str]) -> set[str]:
+        return set()
+
+    await Vault(root).sweep_unnamed("archives", 6 * 3600, none)
+    return {path.name for path in (root / "archives").iterdir()}
+
+
+async def test_unnamed_files_keep_their_age_over_restarts(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "archives").mkdir()
+    for name in ("old", "still-written"):
+        (tmp_path / "archives" / name).write_bytes(b"half an archive")
+    assert await sweep(tmp_path) == {"old", "still-written"}
+    (tmp_path / "archives" / "still-written").write_bytes(b"more of it")
+    clock.now += 3 * 3600
+    assert await sweep(tmp_path) == {"old", "still-written"}
+    clock.now += 3 * 3600
+    assert await sweep(tmp_path) == {"still-written"}
+    # The clock of another run of the machine says nothing about this one's.
+    boot = tmp_path / "boot_id"
+    boot.write_text("another-run-of-the-machine")
+    monkeypatch.setattr("roadvault_common.vault._BOOT", boot)
+    clock.now += 24 * 3600
+    assert await sweep(tmp_path) == {"still-written"}
+    clock.now += 6 * 3600
+    assert await sweep(tmp_path) == set()
+
+
+async def test_an_archive_that_was_removed_while_it_was_written_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match="was removed"), create(tmp_path / "archive") as file:
+        file.write(b"content")
+        (tmp_path / "archive").unlink()

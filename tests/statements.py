@@ -1,0 +1,175 @@
+"""A call for every SQL statement that asks: of the services, of what they share, and of the operator.
+
+They are what sweeps, metrics, pages and people ask again and again, and may be made any number of times on a filled
+database (`filled.py`). `statements_work.py` has the others, which do something to rows.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from filled import ACCOUNT, BLOCKS_A_DAY, HEIGHT, Filled
+
+from roadvault_common import lease as leases
+from roadvault_common import repair
+from roadvault_common.db import Database
+from roadvault_common.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
+from roadvault_common.migrate import check_schema
+from roadvault_crust_orderer.proof_store import ProofStore
+from roadvault_crust_orderer.store import OrdererStore
+from roadvault_ingest.pages_store import PagesStore
+from roadvault_ingest.store import IngestStore
+from roadvault_notifier.store import NotifierStore
+from roadvault_operator import store as operator
+from roadvault_packer.store import PackerStore
+from roadvault_pinner.store import PinnerStore
+from roadvault_retriever.store import RetrieverStore
+
+Run = Callable[[Database], Awaitable[object]]
+
+NO_PATHS = [f"received/{number:02x}/{number:032x}" for number in range(500)]
+"""Paths of one question of the sweep of unnamed files."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A call that runs one statement, or a few that belong together. `group` is what it is good for."""
+
+    group: str
+    name: str
+    run: Run
+
+
+def group(name: str, **runs: Run) -> list[Statement]:
+    """Return a group of calls, by their names."""
+    return [Statement(name, call, run) for call, run in runs.items()]
+
+
+def each_stage(name: str, what: str, ask: Callable[[Database, Stage], Awaitable[object]]) -> list[Statement]:
+    """Return one call for each stage."""
+
+    async def run(stage: Stage, db: Database) -> object:
+        return await ask(db, stage)
+
+    return [Statement(name, f"{what} {stage.name}", partial(run, stage)) for stage in STAGES]
+
+
+def sweeps() -> list[Statement]:
+    """Return what services look for by themselves."""
+    return [
+        *each_stage("sweep: rows that are due", "due", lambda db, stage: leases.due_rows(db, stage, 100)),
+        *each_stage("sweep: when the next is due", "next", leases.seconds_to_next),
+        *group(
+            "sweep: of ingest",
+            folders_past_their_age=lambda db: IngestStore(db).close_aged_folders(),
+            bytes_not_packed=lambda db: IngestStore(db).unpacked_bytes(),
+        ),
+        *group(
+            "sweep: which of 500 files a row names",
+            received=lambda db: IngestStore(db).named(NO_PATHS),
+            archives=lambda db: PackerStore(db).named(NO_PATHS),
+            downloads=lambda db: RetrieverStore(db).named(NO_PATHS),
+        ),
+        *group("sweep: of retriever", to_hasten=lambda db: RetrieverStore(db).hasten_expiry(100)),
+        *group(
+            "sweep: of orderer",
+            spent_today=lambda db: OrdererStore(db).spent(0),
+            spent_in_a_week=lambda db: OrdererStore(db).spent(7),
+            latest=lambda db: OrdererStore(db).latest(),
+        ),
+        *group(
+            "sweep: renewals to come",
+            in_two_weeks=lambda db: OrdererStore(db).renewals_until(HEIGHT + 14 * BLOCKS_A_DAY),
+            in_a_month=lambda db: OrdererStore(db).renewals_until(HEIGHT + 30 * BLOCKS_A_DAY),
+        ),
+    ]
+
+
+def status(filled: Filled) -> list[Statement]:
+    """Return what metrics, pages and people ask: how much there is to do, and where things stand."""
+    ever = datetime(2100, 1, 1)  # noqa: DTZ001 - as the database gives times
+    long_ago = datetime(2020, 1, 1)  # noqa: DTZ001 - likewise
+    middle, archive = filled.files // 2, filled.zip_ids[len(filled.zip_ids) // 2]
+    return [
+        *each_stage("status: counts", "due", leases.count_due),
+        *each_stage("status: counts", "at work", leases.count_at_work),
+        *each_stage("status: counts", "failed", leases.count_failed),
+        *each_stage("status: failures", "latest", lambda db, stage: leases.failures(db, stage, 20)),
+        *each_stage(
+            "status: failures", "first", lambda db, stage: leases.failed_between(db, stage, (None, 0), ever, 1000)
+        ),
+        *each_stage(
+            "status: failures", "next", lambda db, stage: leases.failed_between(db, stage, (long_ago, 0), ever, 1000)
+        ),
+        *each_stage("status: failures", "one", lambda db, stage: leases.failure(db, stage, filled.due(stage)[0])),
+        *group(
+            "status: on the first page",
+            waiting=lambda db: PagesStore(db).waiting(3),
+            due=lambda db: PagesStore(db).due(),
+            failures=lambda db: PagesStore(db).failures(),
+        ),
+        *group(
+            "status: files and archives, a page of them",
+            newest_files=lambda db: PagesStore(db).files(None, None),
+            files_before=lambda db: PagesStore(db).files(middle, None),
+            files_after=lambda db: PagesStore(db).files(None, middle),
+            newest_archives=lambda db: PagesStore(db).archives(None, None),
+            archives_before=lambda db: PagesStore(db).archives(archive, None),
+            archives_after=lambda db: PagesStore(db).archives(None, archive),
+        ),
+        *group(
+            "status: one file",
+            file=lambda db: IngestStore(db).file(middle),
+            requests=lambda db: IngestStore(db).requests(1 + 97 % filled.files),
+            extraction=lambda db: IngestStore(db).extraction(filled.due(EXPIRE)[2]),
+        ),
+        *group(
+            "status: roadvault status",
+            **{f"folders in state {n}": partial(_folders, n) for n in (0, 1, 3)},
+            **{f"archives in state {n}": partial(_archives, n) for n in (0, 1, 2, 4)},
+            kept=operator.kept,
+            so_far=operator.so_far,
+        ),
+        *group(
+            "status: what roadvault goes through",
+            open_folders=operator.open_folders,
+            kept_archives=operator.kept_archives,
+            archives_to_verify=lambda db: operator.archives_after(db, archive, 50),
+            uploads_to_verify=lambda db: operator.uploads_after(db, "", 50),
+        ),
+        *group("status: health", ping=lambda db: db.ping(), schema=check_schema),
+    ]
+
+
+async def _folders(state: int, db: Database) -> object:
+    return await operator.folders(db, state)
+
+
+async def _archives(state: int, db: Database) -> object:
+    return await operator.archives(db, state)
+
+
+def of_a_row(filled: Filled) -> list[Statement]:
+    """Return what a worker asks about the row that it works on."""
+    archive, market = filled.archives // 2, "0x"
+    return group(
+        "what a worker reads of its row",
+        packer_folder=lambda db: PackerStore(db).folder(filled.due(PACK)[0]),
+        packer_files=lambda db: PackerStore(db).files(filled.due(PACK)[0]),
+        pinner_archive=lambda db: PinnerStore(db).archive(filled.due(PIN)[0]),
+        pinner_members=lambda db: PinnerStore(db).members(archive),
+        pinner_uploads=lambda db: PinnerStore(db).upload_paths(filled.due(PROVE)[0]),
+        orderer_archive=lambda db: OrdererStore(db).archive(archive, market),
+        orderer_refusal=lambda db: OrdererStore(db).refusal(archive),
+        orderer_in_flight=lambda db: OrdererStore(db).in_flight(ACCOUNT),
+        orderer_unsettled=lambda db: OrdererStore(db).unsettled(filled.due(ORDER)[0]),
+        prover_archive=lambda db: ProofStore(db).archive(archive),
+        prover_members=lambda db: ProofStore(db).members(archive),
+        retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
+        retriever_extraction=lambda db: RetrieverStore(db).extraction(filled.due(EXPIRE)[0]),
+        notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
+        operator_key=lambda db: operator.sealed_key(db, archive),
+        operator_members=lambda db: operator.members(db, archive),
+        operator_uploads=lambda db: db.transact(lambda tx: repair.uploads_to_pack(tx, filled.failed(PIN)[2])),
+    )

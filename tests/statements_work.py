@@ -1,0 +1,166 @@
+"""A call for every SQL statement that does something to rows; each takes rows of a filled database that no other takes.
+
+All of them are run once, in this order, after those of `statements.py`.
+"""
+
+import secrets
+from functools import partial
+
+from filled import Filled
+from statements import Statement, each_stage, group
+
+from roadvault_common import folders, repair
+from roadvault_common import lease as leases
+from roadvault_common.db import Database
+from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
+from roadvault_crust_orderer.market import FileInfo, Signed
+from roadvault_crust_orderer.proof_store import ProofStore
+from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
+from roadvault_ingest.pages_store import PagesStore
+from roadvault_ingest.receive import Received
+from roadvault_ingest.store import IngestStore, Limits
+from roadvault_notifier.store import NotifierStore
+from roadvault_packer.archive import Packed
+from roadvault_packer.store import PackerStore, Sealed
+from roadvault_pinner.store import PinnerStore
+from roadvault_retriever.store import RetrieverStore
+
+_SECONDS = 600
+_MARKET = "0x"
+
+
+def work(filled: Filled) -> list[Statement]:
+    """Return the calls."""
+    calls = (_upload, _ask, _pack, _pin, _drop, _order, _refuse, _prove, _restore, _fetch, _call_back, _expire)
+    return [
+        *group("work", **{call.__name__.strip("_"): partial(call, filled) for call in calls}),
+        *each_stage("work", "the life of a lease:", lambda db, stage: _life(db, stage, filled.due(stage)[0])),
+        *each_stage("work", "given up:", lambda db, stage: repair.give_up(db, stage, filled.due(stage)[2], "x")),
+        *each_stage("work", "retried:", lambda db, stage: PagesStore(db).retry(stage, filled.failed(stage)[1])),
+        *each_stage("work", "failed so far:", _failed_so_far),
+        *group(
+            "repair",
+            pin_again=lambda db: repair.pin_again(db, filled.failed(DROP)[2]),
+            pack_again=lambda db: repair.pack_again(db, filled.failed(PIN)[2]),
+        ),
+        *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
+    ]
+
+
+async def _claim(db: Database, stage: Stage, row_id: int) -> Lease:
+    lease = await leases.claim(db, stage, row_id, _SECONDS)
+    assert lease is not None, f"{stage.name} {row_id} is not due"
+    return lease
+
+
+async def _life(db: Database, stage: Stage, row_id: int) -> None:
+    """Take a row through everything that can happen to a lease, until it is done with."""
+
+    async def ends(outcome: Outcome) -> None:
+        lease = await _claim(db, stage, row_id)
+        await db.transact(lambda tx: leases.close(tx, lease, outcome))
+
+    lease = await _claim(db, stage, row_id)
+    assert await leases.extend(db, lease)
+    await db.transact(lambda tx: leases.hold(tx, lease))
+    await db.transact(lambda tx: leases.hand_back(tx, lease))
+    await ends(Retry("x", after=60))
+    assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
+    await ends(Retry("x", after=0, counts=False))
+    await ends(Done(again_after=0))
+    await ends(Failed("x"))
+    assert await db.transact(lambda tx: leases.revive(tx, stage, row_id))
+    await ends(Done())
+    await db.transact(lambda tx: leases.make_due(tx, stage, row_id))
+
+
+async def _failed_so_far(db: Database, stage: Stage) -> list[int]:
+    return [row_id async for row_id in repair.failed_so_far(db, stage)]
+
+
+async def _upload(filled: Filled, db: Database) -> None:
+    store, slot = IngestStore(db), f"worker-{filled.open_folders[0]}"
+
+    def batch(count: int) -> list[Received]:
+        return [Received("a.mp4", f"received/00/{secrets.token_hex(16)}", 100, "0" * 64) for _ in range(count)]
+
+    (first, *_) = await store.add_files(slot, batch(3), Limits(100, 1 << 40, 86_400))
+    assert first.folder_id == filled.open_folders[0]
+    assert len(await store.add_files("another-worker", batch(3), Limits(2, 1 << 40, 86_400))) == 3
+    (received,) = batch(1)
+    await store.add_file(slot, received, Limits(100, 1 << 40, 86_400))
+    assert await store.find_file(received.path) is not None
+
+
+async def _ask(filled: Filled, db: Database) -> None:
+    store = IngestStore(db)
+    asked = await store.request_download(filled.files // 2, "https://c/new")
+    assert asked is not None
+    assert await store.request_download(filled.files // 2, "https://c/new") == asked
+
+
+async def _pack(filled: Filled, db: Database) -> None:
+    store, lease = PackerStore(db), await _claim(db, PACK, filled.due(PACK)[1])
+    await store.named_under(lease, ["archives/x"])
+    offsets = {member.file_id: 32 for member in await store.files(lease.row_id)}
+    assert await store.seal(lease, Sealed("archives/x", "x", "k", "i", Packed(100, offsets)))
+
+
+async def _pin(filled: Filled, db: Database) -> None:
+    await PinnerStore(db).close_pinned(await _claim(db, PIN, filled.due(PIN)[1]), "bafy", 1)
+
+
+async def _drop(filled: Filled, db: Database) -> None:
+    lease = await _claim(db, DROP, filled.due(DROP)[1])
+    await PinnerStore(db).close_dropped(lease, uploads=True, archive=True)
+
+
+async def _order(filled: Filled, db: Database) -> None:
+    store = OrdererStore(db)
+    under_way = await store.unsettled(filled.due(ORDER)[0])
+    assert under_way is not None
+    assert await store.settle_bought(under_way, 2)
+    lease = await _claim(db, ORDER, filled.due(ORDER)[1])
+    archive = await store.archive(lease.row_id, _MARKET)
+    purchase = await store.record(lease, archive, Signed("5G", 0, 1, 65, "0x1", "ab"), 1, _MARKET)
+    assert purchase is not None
+    await store.set_aside(purchase)
+    await store.settle_void(purchase, NEVER_INCLUDED, "x", None)
+    await store.note_expired(filled.archives // 2)
+    await store.call_back(lease, archive)
+    await store.close_watched(lease, FileInfo(1, 1, 100, 60), 50, 300, replicated=True, again=60)
+
+
+async def _refuse(filled: Filled, db: Database) -> None:
+    row_id = filled.failed(ORDER)[0]
+    assert await repair.retry(db, ORDER, row_id)
+    lease = await _claim(db, ORDER, row_id)
+    await OrdererStore(db).close_refused(lease, Refusal(1, "x"), Failed("x"))
+
+
+async def _prove(filled: Filled, db: Database) -> None:
+    await ProofStore(db).close_proven(await _claim(db, PROVE, filled.due(PROVE)[1]))
+
+
+async def _restore(filled: Filled, db: Database) -> None:
+    await PinnerStore(db).close_restored(await _claim(db, RESTORE, filled.due(RESTORE)[1]))
+
+
+async def _fetch(filled: Filled, db: Database) -> None:
+    store, lease = RetrieverStore(db), await _claim(db, FETCH, filled.due(FETCH)[1])
+    wanted = await store.wanted(lease.row_id)
+    await store.named_under(lease, ["downloads/x"])
+    await store.note_begun(wanted)
+    await store.close_extracted(lease, wanted, "downloads/x", "ipfs", 3600)
+
+
+async def _call_back(filled: Filled, db: Database) -> None:
+    store, lease = NotifierStore(db), await _claim(db, CALLBACK, filled.due(CALLBACK)[1])
+    await store.promise_link(lease, 3600)
+    await store.close_taken(lease, await store.callback(lease.row_id))
+
+
+async def _expire(filled: Filled, db: Database) -> None:
+    store, lease = RetrieverStore(db), await _claim(db, EXPIRE, filled.due(EXPIRE)[1])
+    await store.close_expired(lease, await store.extraction(lease.row_id))
