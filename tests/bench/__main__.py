@@ -29,7 +29,7 @@ def main() -> None:
             directory, 1_000_000_000 if quick else 5_000_000_000, runs, 40 if quick else 200
         ),
         "events": lambda directory: latency.measure(directory, 300 if quick else 2000, runs),
-        "bookkeeping": lambda directory: bookkeeping.measure(directory, 2000 if quick else 10_000, runs),
+        "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, runs),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, runs),
     }

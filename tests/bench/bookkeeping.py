@@ -10,7 +10,9 @@ from bench.system import System
 
 from roadvault_stack.ports import HOST
 
-FILE_BYTES = 100
+FILES_IN_FOLDER = 2_000
+FILE_BYTES = -(-(1 << 20) // FILES_IN_FOLDER)
+"""No folder is smaller than 1 MiB."""
 _AT_ONCE = 64
 _ALLOWED = "1 000 files/s"
 _STAGES_SECONDS = 120
@@ -18,23 +20,23 @@ _PACKED = "SELECT COUNT(*) FROM file_upload_info WHERE zip_id IS NOT NULL"
 
 
 def measure(directory: Path, files: int, runs: int) -> Measure:
-    """Upload `files` tiny files to the whole stack; figures are files for each second, until all are packed."""
+    """Upload whole folders of tiny files; figures are files for each second, until all are packed."""
     result = Measure(
-        f"bookkeeping: {files} tiny files, from the first upload until all are packed",
+        f"bookkeeping: {files} files of {FILE_BYTES} bytes, from the first upload until all are packed",
         "files/s",
         more_is_better=True,
         targets=[Target(_ALLOWED, 1)],
     )
+    folder_bytes = FILES_IN_FOLDER * FILE_BYTES
     done = 0
-    # Each run fills one folder exactly, so that no folder's age is waited for; no folder is smaller than 1 MiB.
-    size = max(FILE_BYTES, -(-(1 << 20) // files))
-    with System.open(directory, folder_bytes=files * size, folder_age_seconds=3600) as system:
+    # Each run fills whole folders, so that no folder's age is waited for.
+    with System.open(directory, folder_bytes=folder_bytes, folder_age_seconds=3600) as system:
 
         def run() -> float:
             nonlocal done
             done += files
             with timed() as seconds:
-                asyncio.run(_upload(system.settings.ingest_port, files, bytes(size)))
+                asyncio.run(_upload(system.settings.ingest_port, files, bytes(FILE_BYTES)))
                 system.wait(_PACKED, done, _STAGES_SECONDS)
             result.add(_ALLOWED, 1000)
             return files / seconds()

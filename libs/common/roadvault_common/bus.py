@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,6 +43,8 @@ _BLOCK_MS = 1000
 _GONE_IDLE_MS = 3_600_000
 """A consumer that holds nothing and was not heard of for this long is forgotten."""
 _AWAY_SECONDS = 2.0
+_RECLAIMS = 4
+"""Looks for what dead consumers left, in the time after which they count as dead."""
 _BATCH = 16
 
 
@@ -100,13 +103,16 @@ class Bus:
         metrics.show_events(list(streams))
         slots = asyncio.Semaphore(concurrency)
         async with asyncio.TaskGroup() as group:
-            ready = False
+            ready, reclaim_at = False, 0.0
             while not closing.is_set():
                 try:
                     if not ready:
                         await self._create_groups(list(streams))
                         ready = True
-                    entries = await self._read(list(streams)) + await self._reclaim(list(streams))
+                    entries = await self._read(list(streams))
+                    if time.monotonic() >= reclaim_at:
+                        entries += await self._reclaim(list(streams))
+                        reclaim_at = time.monotonic() + self._reclaim_ms / 1000 / _RECLAIMS
                 except (RedisError, OSError, TimeoutError) as error:
                     ready = False  # Redis may come back without its groups
                     log.warning("no events for now; sweeps go on", error=brief(error))
