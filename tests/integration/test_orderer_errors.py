@@ -187,6 +187,38 @@ async def test_a_file_that_the_market_closes_again_and_again_asks_a_person(desk:
     assert desk.devnet.orders() == 3
 
 
+async def test_a_vanished_archive_without_local_copies_is_fetched_back_first_and_bought_once(desk: Desk) -> None:
+    zip_id = await desk.archive()
+    await desk.bought(zip_id)
+    desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60}, make_blocks=3)
+    await desk.attend(zip_id)
+    await desk.db.execute(
+        "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), dropped_at = UTC_TIMESTAMP(6), prove_due = NULL"
+    )
+    desk.devnet.turn(close_file=CID.format(0), make_blocks=3)
+    await desk.attend(zip_id)
+    desk.devnet.blocks(1)
+    outcome = await desk.attend(zip_id)
+    assert isinstance(outcome, Retry)
+    assert "fetched back" in outcome.reason
+    row = await desk.row(zip_id)
+    assert (row["restore_due"] is not None, row["replicated_at"], row["status"]) == (True, None, 4)
+    await desk.db.execute(
+        "UPDATE zip_ipfs_info SET restore_due = NULL, restore_failed_at = UTC_TIMESTAMP(6), restore_reason = 'no peers'"
+    )
+    for _ in range(3):
+        desk.devnet.blocks(1)
+        outcome = await desk.attend(zip_id)
+        assert isinstance(outcome, Retry)
+        assert "failed and has to be retried first: no peers" in outcome.reason
+    assert desk.devnet.orders() == len(await desk.purchases()) == 1
+    await desk.db.execute("UPDATE zip_ipfs_info SET restore_failed_at = NULL, restored_at = UTC_TIMESTAMP(6)")
+    for _ in range(8):
+        desk.devnet.blocks(1)
+        await desk.attend(zip_id)
+    assert (desk.devnet.orders(), (await desk.row(zip_id))["status"]) == (2, 1)
+
+
 async def test_an_order_in_flight_elsewhere_is_left_alone_and_strands_nobody(
     open_desk: OpenDesk, devnet: Devnet, tmp_path: Path
 ) -> None:
