@@ -30,6 +30,8 @@ _NAME_BYTES = 180
 """Of a member's safe name; with its number it stays under the 255 bytes of common file systems."""
 
 _FLUSH_BYTES = 64 << 20
+_PIECE_BYTES = 1 << 18
+"""What is read at a time: small enough for a processor's cache, long enough to be worth a word to a helper."""
 _HELPED_BYTES = 1 << 16
 """A shorter piece is hashed sooner than a helper could be told to."""
 
@@ -66,10 +68,13 @@ def pack(
         FileExistsError: `target` exists already.
     """
     offsets: dict[int, int] = {}
-    # Two helpers: one hashes a piece while it is encrypted and written, one has the disk write meanwhile.
-    with create(target) as file, ThreadPoolExecutor(2, thread_name_prefix="pack") as helpers:
+    # Three helpers, each with one thing in hand: a piece is hashed while the one before it is written, and the disk
+    # takes what was written before, all while the next piece is read and encrypted.
+    with create(target) as file, ThreadPoolExecutor(3, thread_name_prefix="pack") as helpers:
         writer = _EncryptedWriter(file, key, helpers)
-        with py7zr.SevenZipFile(cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}]) as container:
+        with py7zr.SevenZipFile(
+            cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}], blocksize=_PIECE_BYTES
+        ) as container:
             for member in members:
                 offsets[member.file_id] = writer.tell()
                 _write_member(container, member, root, progress, helpers)
@@ -176,6 +181,7 @@ class _EncryptedWriter(io.RawIOBase):
         self._file = file
         self._key = key
         self._helpers = helpers
+        self._writing: Future[None] | None = None
         self._flushing: Future[None] | None = None
         self._unflushed = 0
         self._stream = key.stream(_SIGNATURE_HEADER_BYTES)
@@ -203,15 +209,28 @@ class _EncryptedWriter(io.RawIOBase):
         if end <= _SIGNATURE_HEADER_BYTES:
             self._head[self._position : end] = data
         elif self._position == max(self.length, _SIGNATURE_HEADER_BYTES):
-            write_all(self._file, self._stream.update(data))
-            self._unflushed += len(data)
-            if self._unflushed >= _FLUSH_BYTES:
-                self._flush_more()
+            self._write(self._stream.update(data))
         else:
             raise io.UnsupportedOperation(f"a write at {self._position} in an archive of {self.length} bytes")
         self._position = end
         self.length = max(self.length, end)
         return len(data)
+
+    def _write(self, data: bytes) -> None:
+        self._written()
+        if len(data) < _HELPED_BYTES:
+            write_all(self._file, data)
+        else:
+            self._writing = self._helpers.submit(write_all, self._file, data)
+        self._unflushed += len(data)
+        if self._unflushed >= _FLUSH_BYTES:
+            self._flush_more()
+
+    def _written(self) -> None:
+        """Wait until all that was encrypted so far is written."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
     def _flush_more(self) -> None:
         """Have the disk take what is written so far, so that the sync at the end has little left to do."""
@@ -222,6 +241,7 @@ class _EncryptedWriter(io.RawIOBase):
 
     def finish(self) -> None:
         """Write the head; the archive is complete after this."""
+        self._written()
         if self._flushing is not None:
             self._flushing.result()
         self._file.seek(0)
