@@ -41,7 +41,13 @@ class Prover:
         self._gateway = gateway
         self._store = ProofStore(db)
         self.proving = Worker(
-            PROVE, self._prove, db, bus, lease_seconds=settings.lease_seconds, concurrency=settings.concurrency
+            PROVE,
+            self._prove,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=settings.concurrency,
+            well=None if gateway is None else gateway.check,
         )
 
     async def _prove(self, lease: Lease) -> Outcome:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction, duplicate_key
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import Lease
+from roadvault_common.lease import PROVE, RESTORE, Lease
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.repair import note_failed
 from roadvault_crust_orderer.market import FileInfo, Included, Signed
@@ -223,12 +223,11 @@ class OrdererStore:
                 " WHERE zip_id = %s",
                 (status, info.replicas, info.ordered, info.expires, seconds_left, lease.row_id),
             )
-            if replicated:
-                await tx.execute(
-                    "UPDATE zip_ipfs_info SET enough_at = UTC_TIMESTAMP(6), prove_due = UTC_TIMESTAMP(6)"
-                    " WHERE zip_id = %s AND enough_at IS NULL",
-                    (lease.row_id,),
-                )
+            if replicated and await tx.execute(
+                "UPDATE zip_ipfs_info SET enough_at = UTC_TIMESTAMP(6) WHERE zip_id = %s AND enough_at IS NULL",
+                (lease.row_id,),
+            ):
+                await leases.make_due(tx, PROVE, lease.row_id)
 
         await self._db.transact(write)
 
@@ -242,10 +241,10 @@ class OrdererStore:
         async def write(tx: Transaction) -> None:
             await leases.hold(tx, lease)
             await tx.execute(
-                "UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6), enough_at = NULL, replicated_at = NULL,"
-                " terms_wanted = %s WHERE zip_id = %s",
+                "UPDATE zip_ipfs_info SET enough_at = NULL, replicated_at = NULL, terms_wanted = %s WHERE zip_id = %s",
                 (archive.terms + 1, lease.row_id),
             )
+            await leases.make_due(tx, RESTORE, lease.row_id)
 
         await self._db.transact(write)
 
