@@ -90,7 +90,7 @@ def measure(directory: Path, sizes: Sequence[int], runs: int) -> list[Measure]:
 
         results = [timed(name, call) for name, call in _PAGES.items()]
         for group, ones in groupby(enumerate(archives[largest].calls), lambda one: one[1].group):
-            results.append(_slowest([timed(f"{group}: {one.name}", partial(_asked, number)) for number, one in ones]))
+            results += _worst([timed(f"{group}: {one.name}", partial(_asked, number)) for number, one in ones])
         return results
 
 
@@ -111,12 +111,12 @@ def _asked(number: int, archive: Archive) -> Awaitable[object]:
     return archive.calls[number].run(archive.db)
 
 
-def _slowest(group: list[Measure]) -> Measure:
-    """Return the one of a group that grows most: it stands for all of them."""
-    worst = max(group, key=lambda one: one.ratio(one.targets[0].peer))
-    if len(group) > 1:
-        worst.name += f" (grows most of {len(group)})"
-    return worst
+def _worst(group: list[Measure]) -> list[Measure]:
+    """Return the one of a group that grows most, which stands for all of them, and all others that grow too much."""
+    most, *others = sorted(group, key=lambda one: one.ratio(one.targets[0].peer), reverse=True)
+    if others:
+        most.name += f" (grows most of {len(group)})"
+    return [most, *(one for one in others if one.ratio(one.targets[0].peer) > _MOST)]
 
 
 def _named(size: int) -> str:

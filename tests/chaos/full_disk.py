@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
-from chaos.arena import mount
+from chaos.mounts import mount
 from servers_services import Service
 
 from roadvault_common.config import DatabaseSettings

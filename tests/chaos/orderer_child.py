@@ -1,4 +1,4 @@
-"""Runs an orderer on one archive until it is bought, and kills itself at a point it is given: `Class.method:when`."""
+"""Runs an orderer on one archive until it is bought, and kills itself where it is told: `Class.method:when:nth`."""
 
 import asyncio
 import os
@@ -19,16 +19,20 @@ CLASSES = {cls.__name__: cls for cls in (Chain, OrdererStore, Bus)}
 
 
 def kill_at(point: str) -> None:
-    """Have the process end, as by kill -9, right before or right after the method's first call."""
-    name, when = point.split(":")
+    """Have the process end, as by kill -9, right before or right after the method's nth call."""
+    name, when, nth = point.split(":")
     owner, method = name.split(".")
     real: Callable[..., Awaitable[Any]] = getattr(CLASSES[owner], method)
+    calls = 0
 
     async def deadly(*args: object, **kwargs: object) -> object:
-        if when == "before":
+        nonlocal calls
+        calls += 1
+        if (when, calls) == ("before", int(nth)):
             os.kill(os.getpid(), signal.SIGKILL)
         result = await real(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if calls == int(nth):
+            os.kill(os.getpid(), signal.SIGKILL)
         return result
 
     setattr(CLASSES[owner], method, deadly)

@@ -5,6 +5,8 @@ import inspect
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from pydantic import SecretStr
 from servers_devnet import Devnet
 
 from roadvault_common.bus import Bus
-from roadvault_common.db import Database
+from roadvault_common.db import Database, Row
 from roadvault_common.outcome import Done
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.config import OrdererSettings
@@ -26,10 +28,14 @@ OFF_THE_PATH = {
     "Chain.balance",
     "Chain.ping",
     "OrdererStore.call_back",
+    "OrdererStore.close_refused",
+    "OrdererStore.latest",
     "OrdererStore.note_expired",
+    "OrdererStore.set_aside",
     "OrdererStore.settle_void",
 }
 """What the purchase of a new archive does not call. Everything else that is awaited is a point to die at."""
+FAST = {"block_seconds": 0.05, "file_duration_blocks": 400}
 
 
 def _points() -> list[str]:
@@ -42,9 +48,44 @@ def _points() -> list[str]:
     return [f"{method}:{when}" for method in sorted(methods - OFF_THE_PATH) for when in ("before", "after")]
 
 
-@pytest.mark.parametrize("devnet_server", [{"block_seconds": 0.05}], indirect=True)
-@pytest.mark.parametrize("point", _points())
-async def test_a_kill_costs_nothing(point: str, database_url: str, redis_url: str, devnet: Devnet) -> None:
+@dataclass
+class Place:
+    """An archive to buy, an orderer that is killed, and one that comes after it."""
+
+    db: Database
+    devnet: Devnet
+    orderer: Orderer
+    environment: dict[str, str]
+    zip_id: int
+
+    async def kill_at(self, point: str) -> None:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, Path(__file__).with_name("orderer_child.py"), str(self.zip_id), point,
+            env={**os.environ, **self.environment},
+            stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert await asyncio.wait_for(child.wait(), 30) == -signal.SIGKILL, "the point was never reached"
+
+    async def go_on(self) -> None:
+        """Let the dead one's lease run out, and attend until there is nothing left to do, or a person is asked."""
+        async with asyncio.timeout(30):
+            while (await self.row())["order_failed_at"] is None:
+                await self.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
+                if isinstance(await self.orderer.ordering.work(self.zip_id), Done):
+                    break
+                await asyncio.sleep(0.05)
+
+    async def row(self) -> Row:
+        row = await self.db.fetch_one("SELECT * FROM zip_ipfs_info")
+        assert row is not None
+        return row
+
+    async def purchases(self) -> list[Row]:
+        return await self.db.fetch_all("SELECT status, term, in_flight FROM order_info ORDER BY order_id")
+
+
+@pytest.fixture
+async def place(database_url: str, redis_url: str, devnet: Devnet) -> AsyncIterator[Place]:
     environment = {
         "ROADVAULT_DATABASE_URL": database_url,
         "ROADVAULT_REDIS_URL": redis_url,
@@ -68,22 +109,107 @@ async def test_a_kill_costs_nothing(point: str, database_url: str, redis_url: st
                 (CID,),
             )
         )
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, Path(__file__).with_name("orderer_child.py"), str(zip_id), point,
-            env={**os.environ, **environment}, stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        assert await asyncio.wait_for(child.wait(), 30) == -signal.SIGKILL, "the point was never reached"
+        yield Place(db, devnet, Orderer(settings, db, bus, chain, lambda: None), environment, zip_id)
 
-        orderer = Orderer(settings, db, bus, chain, lambda: None)
-        async with asyncio.timeout(30):
-            while True:
-                # The dead one's lease runs out.
-                await db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
-                if isinstance(await orderer.ordering.work(zip_id), Done):
-                    break
-                await asyncio.sleep(0.05)
-        assert devnet.orders() == 1
-        purchases = await db.fetch_all("SELECT status, term, in_flight FROM order_info")
-        assert purchases == [{"status": 1, "term": 1, "in_flight": None}]
-        row = await db.fetch_one("SELECT status, order_token FROM zip_ipfs_info")
-        assert row == {"status": 1, "order_token": None}
+
+@pytest.mark.parametrize("devnet_server", [FAST], indirect=True)
+@pytest.mark.parametrize("point", _points())
+async def test_a_kill_costs_nothing(point: str, place: Place) -> None:
+    await place.kill_at(f"{point}:1")
+    await place.go_on()
+    assert place.devnet.orders() == 1
+    assert await place.purchases() == [{"status": 1, "term": 1, "in_flight": None}]
+    row = await place.row()
+    assert (row["status"], row["order_token"]) == (1, None)
+
+
+async def nothing_final(place: Place) -> None:
+    place.devnet.turn(hold_finality=True)
+
+
+async def near_its_end(place: Place) -> None:
+    await place.go_on()
+    place.devnet.turn(set_replicas={"cid": CID, "count": 60}, make_blocks=310)
+    await place.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
+
+
+async def refused(place: Place) -> None:
+    place.devnet.turn(dispatch_error="032002")
+
+
+async def never_taken(place: Place) -> None:
+    place.devnet.turn(refuse_submissions={"code": 1010, "text": "Invalid Transaction"}, block_seconds=0.02)
+
+
+async def under_the_floor(place: Place) -> None:
+    await place.go_on()
+    place.devnet.turn(set_replicas={"cid": CID, "count": 5}, make_blocks=3)
+    await place.db.execute("UPDATE zip_ipfs_info SET dropped_at = UTC_TIMESTAMP(6), order_due = UTC_TIMESTAMP(6)")
+
+
+async def vanished(place: Place) -> None:
+    await place.go_on()
+    place.devnet.turn(close_file=CID, make_blocks=3)
+    await place.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Something that an orderer has to do later on, where it is killed, and the states of the purchases at the end."""
+
+    prepare: Callable[[Place], Awaitable[None]]
+    points: tuple[str, ...]
+    statuses: tuple[int, ...]
+    then: dict[str, object] = field(default_factory=dict)
+    """What the network is told after the kill."""
+
+
+SCENES = (
+    Scene(
+        nothing_final,
+        ("Chain.find:after:2", "Chain.submit:before:2", "Chain.submit:after:3"),
+        (1,),
+        {"hold_finality": False},
+    ),
+    Scene(
+        near_its_end,
+        (
+            "OrdererStore.record:after:1",
+            "Chain.submit:after:1",
+            "OrdererStore.settle_bought:after:1",
+        ),
+        (1, 1),
+    ),
+    Scene(
+        refused,
+        tuple(
+            f"OrdererStore.{name}:{when}:1" for name in ("settle_void", "close_refused") for when in ("before", "after")
+        ),
+        (2,),
+        {"dispatch_error": ""},
+    ),
+    Scene(
+        never_taken,
+        ("OrdererStore.settle_void:before:1", "OrdererStore.settle_void:after:1"),
+        (3, 1),
+        {"refuse_submissions": None},
+    ),
+    Scene(under_the_floor, ("OrdererStore.call_back:before:1", "OrdererStore.call_back:after:1"), (1, 1)),
+    Scene(vanished, ("OrdererStore.note_expired:before:1", "OrdererStore.note_expired:after:1"), (1, 1)),
+)
+
+
+@pytest.mark.parametrize("devnet_server", [FAST], indirect=True)
+@pytest.mark.parametrize(
+    ("scene", "point"),
+    [pytest.param(scene, point, id=f"{scene.prepare.__name__}-{point}") for scene in SCENES for point in scene.points],
+)
+async def test_a_kill_later_on_costs_nothing(scene: Scene, point: str, place: Place) -> None:
+    await scene.prepare(place)
+    await place.kill_at(point)
+    place.devnet.turn(**scene.then)
+    for _ in range(2):  # once it is over, there is nothing more to buy
+        await place.go_on()
+    assert tuple(purchase["status"] for purchase in await place.purchases()) == scene.statuses
+    assert place.devnet.orders() == scene.statuses.count(1)
+    assert ((await place.row())["order_failed_at"] is not None) == (2 in scene.statuses)

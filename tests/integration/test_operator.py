@@ -17,6 +17,8 @@ async def test_status_tells_what_there_is(console: Console) -> None:
     assert "pin " in out
     for expected in ("open", "packed", "not ordered", "dead letters: 0", " free of "):
         assert expected in out
+    assert "local copies: 1 archives, 3 uploads" in out
+    assert "so far: 3 files, 2 folders, 1 archives" in out
     away = {**console.environment, "ROADVAULT_REDIS_URL": "redis://127.0.0.1:1/0"}
     console.environment = away
     assert "Redis can't be reached" in await console.says("status")

@@ -18,6 +18,8 @@ import statements_work
 from filled import fill
 
 from roadvault_common.db import Database, Row, Transaction
+from roadvault_ingest.store import IngestStore
+from roadvault_operator import store as operator
 
 FILES, EACH_ARCHIVE, EACH_REQUEST = 20_000, 10, 10
 MOST_READ = 1200
@@ -109,6 +111,14 @@ async def test_every_statement_has_an_index(ran: list[Ran]) -> None:
     assert not wrong, "\n".join(f"A statement {one}" for one in sorted(wrong))
     unseen = _unseen(ran)
     assert not unseen, "SQL that no call of statements.py or statements_work.py runs:\n" + "\n".join(unseen)
+
+
+async def test_all_paths_that_rows_name_are_found_however_many_are_asked_for(database_url: str) -> None:
+    async with Database.open(database_url, size=1) as db:
+        await fill(db, 1000)
+        paths = {row["path"] for row in await operator.uploads_after(db, "", 10_000)}
+        assert len(paths) > len(statements.NO_PATHS) // 3
+        assert await IngestStore(db).named([*statements.NO_PATHS, *paths]) == paths
 
 
 def _troubles(one: Ran) -> Iterator[str]:

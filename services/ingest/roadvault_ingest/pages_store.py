@@ -9,7 +9,7 @@ from roadvault_common.lease import STAGES, Stage
 
 PAGE = 50
 _SHOWN_FAILURES = 5
-# A straight join begins with the files: else the server may begin with the folders, few as they are, and sort all files.
+# A straight join begins with the files: else the server may begin with the folders, which are few, and sort all files.
 _FILES = (
     "SELECT file.file_id, file.file_name, file.size, file.create_time, file.zip_id, folder.folder_id,"
     " folder.status AS folder_status, zip.cid, zip.status AS zip_status, zip.path AS zip_path, zip.pin_failed_at,"
