@@ -19,17 +19,18 @@ def main() -> None:
     arguments = parser.parse_args()
     quick = arguments.quick
     runs = 3 if quick else RUNS
+    large = 200_000_000 if quick else 1_000_000_000
     measures: dict[str, Callable[[Path], Measure | list[Measure]]] = {
-        "pack": lambda directory: pack.measure(directory, 1_000_000_000 if quick else 5_000_000_000, runs),
-        "written": lambda directory: written.measure(directory, 200_000_000 if quick else 1_000_000_000, runs),
-        "upload-1": lambda directory: uploads.large(directory, 1, runs),
-        "upload-4": lambda directory: uploads.large(directory, 4, runs),
-        "upload-small": lambda directory: uploads.small(directory, 500 if quick else 3000, runs),
+        "pack": lambda directory: pack.measure(directory, 500_000_000 if quick else 5_000_000_000, runs),
+        "written": lambda directory: written.measure(directory, 100_000_000 if quick else 1_000_000_000, runs),
+        "upload-1": lambda directory: uploads.large(directory, 1, large, runs),
+        "upload-4": lambda directory: uploads.large(directory, 4, large, runs),
+        "upload-small": lambda directory: uploads.small(directory, 300 if quick else 3000, runs),
         "retrieval": lambda directory: retrieval.measure(
-            directory, 1_000_000_000 if quick else 5_000_000_000, runs, 40 if quick else 200
+            directory, 400_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
-        "events": lambda directory: latency.measure(directory, 300 if quick else 2000, runs),
-        "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),
+        "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
+        "bookkeeping": lambda directory: bookkeeping.measure(directory, 2_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, runs),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, runs),
     }

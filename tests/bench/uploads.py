@@ -22,7 +22,7 @@ from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, accepts, pick_free
 from roadvault_stack.redis_server import Redis as RedisServer
 
-LARGE_BYTES, SMALL_BYTES, SMALL_AT_ONCE = 1_000_000_000, 100_000, 32
+SMALL_BYTES, SMALL_AT_ONCE = 100_000, 32
 _START_SECONDS = 20
 _NGINX = """\
 daemon off;
@@ -85,14 +85,14 @@ def ingest(directory: Path) -> Iterator[tuple[str, Path, str]]:
         yield f"http://{HOST}:{port}", data_dir, database.server.url()
 
 
-def large(directory: Path, at_once: int, runs: int) -> Measure:
-    """Upload 1 GB files with curl, `at_once` in parallel; figures are MB for each second, all together."""
+def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
+    """Upload files of `size` bytes with curl, `at_once` in parallel; figures are MB for each second, all together."""
     source = directory / "large"
     with source.open("wb") as file:
-        for _ in range(LARGE_BYTES // 1_000_000):
+        for _ in range(size // 1_000_000):
             file.write(os.urandom(1_000_000))
     measure = Measure(
-        f"upload of 1 GB files, {at_once} at a time, durable before the answer",
+        f"upload of {size / 1e9:g} GB files, {at_once} at a time, durable before the answer",
         "MB/s",
         more_is_better=True,
         targets=[Target("tusd + fsync", 1.0), Target("nginx PUT + fsync", 0.9)],
@@ -112,19 +112,19 @@ def large(directory: Path, at_once: int, runs: int) -> Measure:
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
 
         contenders = {
-            OURS: _by_curl(pool, at_once,
+            OURS: _by_curl(pool, at_once, size,
                 lambda _: ["-F", "filename=a.mp4", "-F", f"file=@{source}", f"{url}/api/open/upload"],
                 data_dir / "received", fsync=False,
             ),
-            "tusd + fsync": _by_curl(pool, at_once,
+            "tusd + fsync": _by_curl(pool, at_once, size,
                 lambda _: [
-                    "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", f"Upload-Length: {LARGE_BYTES}",
+                    "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", f"Upload-Length: {size}",
                     "-H", "Content-Type: application/offset+octet-stream", "-T", str(source),
                     f"http://{HOST}:{tusd_port}/files",
                 ],
                 tusd_dir, fsync=True,
             ),
-            "nginx PUT + fsync": _by_curl(pool, at_once,
+            "nginx PUT + fsync": _by_curl(pool, at_once, size,
                 lambda number: ["-T", str(source), f"http://{HOST}:{nginx_port}/{number}"],
                 nginx_dir / "files", fsync=True,
             ),
@@ -137,7 +137,7 @@ def large(directory: Path, at_once: int, runs: int) -> Measure:
 
 
 def _by_curl(
-    pool: Executor, at_once: int, arguments: Callable[[int], list[str]], written: Path, *, fsync: bool
+    pool: Executor, at_once: int, size: int, arguments: Callable[[int], list[str]], written: Path, *, fsync: bool
 ) -> Callable[[], float]:
     """Return a run of parallel curls; with `fsync` what the server wrote is synced for it."""
 
@@ -152,7 +152,7 @@ def _by_curl(
                 done.check_returncode()
             for path in files() if fsync else []:
                 sync(path)
-        figure = at_once * LARGE_BYTES / 1e6 / seconds()
+        figure = at_once * size / 1e6 / seconds()
         for path in files():
             path.unlink()
         return figure
