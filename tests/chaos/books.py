@@ -3,49 +3,48 @@
 Every check returns what it found wrong, in words; nothing found is an empty list.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.request import Request as HttpRequest
-from urllib.request import urlopen
 
-from chaos.arena import STAGES, STREAMS, Arena
-from chaos.load import Load
-from cryptography.fernet import Fernet, MultiFernet
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from chaos import history
+from chaos.arena import KEYS, STAGES, STREAMS, Arena
+from chaos.contents import Contents, Row, compare
+from chaos.load import Load, Request
+from chaos.throws import Findings
 
-from roadvault_stack.ports import HOST
-
-Row = dict[str, Any]
 _SHA256_LENGTH = 64
-KEYS = {"folder_info": "folder_id", "zip_ipfs_info": "zip_id", "download_info": "download_id"}
+_MANY = 4
+"""One request for so many faults has to have been called back, and be read from the network, at the least."""
+_LIVE = 3
+"""An archive's status while its order runs."""
+CHECKS = (
+    "states", "streams", "letters", "uploads", "packing", "contents", "purchases", "callbacks", "activity", "disk",
+)  # fmt: skip
+"""In the order in which they are looked at; what is last may have to wait longest."""
 
 
 class Books:
-    """The rows as they stand now, and what the clients were told."""
+    """The rows as they stand now, what the clients were told, and what the faults saw."""
 
-    def __init__(self, arena: Arena, load: Load) -> None:
+    def __init__(self, arena: Arena, load: Load, findings: Findings, faults: int) -> None:
         self._arena = arena
         self._load = load
-        self._vault = arena.layout.vault
+        self._findings = findings
+        self._faults = faults
+        self._contents = Contents(arena)
         self.files: dict[int, Row] = {row["file_id"]: row for row in arena.sql("SELECT * FROM file_upload_info")}
-        self.folders = arena.sql("SELECT * FROM folder_info")
+        self.folders: dict[int, Row] = {row["folder_id"]: row for row in arena.sql("SELECT * FROM folder_info")}
         self.archives: dict[int, Row] = {row["zip_id"]: row for row in arena.sql("SELECT * FROM zip_ipfs_info")}
         self.orders = arena.sql("SELECT * FROM order_info")
         self.requests: dict[str, Row] = {row["cb_url"]: row for row in arena.sql("SELECT * FROM download_info")}
-        self._unwrap = MultiFernet([Fernet(key) for key in self._secret("MASTER_KEYS").split(",")])
-
-    def _secret(self, name: str) -> str:
-        packer = next(program for program in self._arena.plan.programs() if program.name == "packer")
-        return packer.environment[f"ROADVAULT_{name}"]
 
     # --- what every acknowledged upload is owed ------------------------------------------------------------------
 
     def uploads(self) -> list[str]:
-        """Every acknowledged upload has its row, and what is on the disk for it is it."""
+        """Every acknowledged upload has its row; every file is in an archive, and an upload still kept is it."""
         wrong = [f"file {file_id} was given out twice" for file_id in self._load.doubled]
         for file in self._load.files.values():
             row = self.files.get(file.file_id)
@@ -54,10 +53,28 @@ class Books:
             elif (row["size"], row["sha256"]) != (file.size, file.sha256):
                 wrong.append(f"file {file.file_id}: its row does not say what was sent")
         for row in self.files.values():
+            if row["zip_id"] is None or row["zip_offset"] is None:
+                wrong.append(f"file {row['file_id']} is in no archive")
             if row["path"] is not None:
-                wrong += self._compare(row, _read(self._vault / row["path"]), "the upload")
-            elif row["zip_id"] is None:
-                wrong.append(f"file {row['file_id']} has neither an upload nor an archive")
+                wrong += compare(row, self._contents.on_disk(row["path"]), "the upload")
+        return wrong
+
+    def packing(self) -> list[str]:
+        """Every folder has one archive, with the files and bytes that it says, and each names the other."""
+        wrong = []
+        by_folder = Counter(archive["folder_id"] for archive in self.archives.values())
+        for folder_id, folder in self.folders.items():
+            files = [row for row in self.files.values() if row["folder_id"] == folder_id]
+            if by_folder[folder_id] != 1 or folder["status"] != 2:
+                wrong.append(f"folder {folder_id}: status {folder['status']}, {by_folder[folder_id]} archives")
+            if (len(files), sum(row["size"] for row in files)) != (folder["files"], folder["bytes"]):
+                wrong.append(f"folder {folder_id} says {folder['files']} files, {len(files)} name it")
+            if any(row["zip_id"] != folder["zip_id"] for row in files):
+                wrong.append(f"folder {folder_id}: its files are not in its archive {folder['zip_id']}")
+        for zip_id, archive in self.archives.items():
+            folder = self.folders.get(archive["folder_id"], {})
+            if folder.get("zip_id") != zip_id or folder["files"] != archive["files"]:
+                wrong.append(f"archive {zip_id}: its folder {archive['folder_id']} does not name it")
         return wrong
 
     def contents(self) -> list[str]:
@@ -65,73 +82,54 @@ class Books:
         wrong: list[str] = []
         for zip_id, archive in self.archives.items():
             members = [row for row in self.files.values() if row["zip_id"] == zip_id]
-            if len(members) != archive["files"]:
-                wrong.append(f"archive {zip_id} says {archive['files']} files, {len(members)} name it")
-            copies = {"the local archive": _read(self._vault / archive["path"])} if archive["path"] else {}
-            copies["the network"] = _from_network(self._arena, archive["cid"])
-            for name, encrypted in copies.items():
-                if encrypted is None or len(encrypted) != archive["size"]:
-                    wrong.append(f"archive {zip_id}: {name} does not give its {archive['size']} bytes")
-                    continue
-                plain = self._decrypt(archive, encrypted)
-                for row in members:
-                    piece = plain[row["zip_offset"] : row["zip_offset"] + row["size"]]
-                    wrong += self._compare(row, piece, f"{name} {zip_id}")
-        return wrong
-
-    def _compare(self, row: Row, content: bytes | None, where: str) -> list[str]:
-        if content is None:
-            return [f"file {row['file_id']}: {where} is missing"]
-        if hashlib.sha256(content).hexdigest() != row["sha256"]:
-            return [f"file {row['file_id']}: {where} has other bytes"]
-        return []
-
-    def _decrypt(self, archive: Row, encrypted: bytes) -> bytes:
-        key = self._unwrap.decrypt(archive["key"].encode())
-        return Cipher(algorithms.AES256(key), modes.CTR(bytes.fromhex(archive["iv"]))).decryptor().update(encrypted)
-
-    # --- one of each ---------------------------------------------------------------------------------------------
-
-    def archives_and_orders(self) -> list[str]:
-        """Every closed folder has one archive, every archive one CID and as many orders as it needed, all paid once."""
-        wrong = []
-        by_folder = Counter(archive["folder_id"] for archive in self.archives.values())
-        for folder in self.folders:
-            found = by_folder[folder["folder_id"]]
-            if found != 1 or folder["status"] != 2 or folder["zip_id"] is None:
-                wrong.append(f"folder {folder['folder_id']}: status {folder['status']}, {found} archives")
-        bought = Counter(order["zip_id"] for order in self.orders if order["status"] == 1)
-        for zip_id, archive in self.archives.items():
             if archive["cid"] is None:
                 wrong.append(f"archive {zip_id} has no CID: {archive['pin_reason']}")
-            elif bought[zip_id] != archive["terms_wanted"]:
-                wrong.append(f"archive {zip_id} was bought {bought[zip_id]} times: {archive['order_reason']}")
+                continue
+            copies = {"the network": self._contents.on_network(archive["cid"])}
+            if archive["path"]:
+                copies["the local archive"] = self._contents.on_disk(archive["path"])
+            for where, encrypted in copies.items():
+                wrong += self._contents.members(archive, members, encrypted, where)
         cids = Counter(archive["cid"] for archive in self.archives.values())
-        wrong += [f"CID {cid} stands for {count} archives" for cid, count in cids.items() if count > 1]
-        return wrong
+        return wrong + [f"CID {cid} stands for {count} archives" for cid, count in cids.items() if count > 1]
 
-    def payments(self) -> list[str]:
-        """The network was paid as often as there was a need, and knows every archive."""
-        state = _json(f"http://{HOST}:{self._arena.settings.devnet_port}/control")
-        needs = sum(archive["terms_wanted"] for archive in self.archives.values())
-        paid = int(state["market"]["OrdersCount"])
-        wrong = [] if paid == needs else [f"{paid} orders were paid for {needs} needs"]
-        known = {file["cid"] for file in state["files"]}
-        wanted = {archive["cid"] for archive in self.archives.values()}
-        return wrong + [f"the network does not know {cid}" for cid in sorted(map(str, wanted - known))]
+    # --- one payment for each need -------------------------------------------------------------------------------
+
+    def purchases(self) -> list[str]:
+        """Every archive was bought once, by the chain's own blocks, and its order is still running.
+
+        One order is all that an archive can need here: terms outlast every run, and replicas only ever grow.
+        """
+        cids = {archive["cid"] for archive in self.archives.values()} - {None}
+        chain = history.read(self._arena.settings.devnet_port, cids)
+        wrong = [] if chain.paid == len(cids) else [f"{chain.paid} orders were paid for {len(cids)} archives"]
+        bought = Counter(order["zip_id"] for order in self.orders if order["status"] == 1)
+        for zip_id, archive in self.archives.items():
+            cid = archive["cid"]
+            counts = (chain.purchases[cid], bought[zip_id], archive["terms_wanted"])
+            if counts != (1, 1, 1):
+                wrong.append(f"archive {zip_id}: {counts[0]} orders in the blocks, {counts[1]} in our rows")
+            expires = chain.expires.get(cid)
+            if expires is None:
+                wrong.append(f"archive {zip_id}: the network does not know {cid}")
+            elif expires <= chain.head:
+                wrong.append(f"archive {zip_id}: its order ended at block {expires}, and it is {chain.head} now")
+            if (archive["status"], archive["expired_on"]) != (_LIVE, expires):
+                wrong.append(f"archive {zip_id}: status {archive['status']}, until {archive['expired_on']}")
+        return wrong
 
     # --- nothing stuck -------------------------------------------------------------------------------------------
 
     def states(self) -> list[str]:
-        """No row is in a state that no sweep looks at, and none is leased."""
-        wrong = []
+        """No row is leased, none has failed in a stage that nothing injected can make fail, none is forgotten."""
+        wrong = failed(self._arena)
         for stage, table in STAGES.items():
             key = KEYS[table]
             leased = self._arena.sql(f"SELECT * FROM {table} WHERE {stage}_token IS NOT NULL")  # noqa: S608 - constants
             wrong += [f"{stage} {row[key]} is leased" for row in leased]
         wrong += [
             f"folder {folder['folder_id']} is closed and nobody will pack it"
-            for folder in self.folders
+            for folder in self.folders.values()
             if folder["status"] == 1 and folder["pack_due"] is None
         ]
         for zip_id, archive in self.archives.items():
@@ -142,12 +140,13 @@ class Books:
 
     def disk(self) -> list[str]:
         """No file is on the disk that no row knows, and none is missing that a row names."""
+        vault = self._arena.layout.vault
         named = {row["path"] for row in [*self.files.values(), *self.archives.values(), *self.requests.values()]}
         named.discard(None)
         found = {
-            str(Path(folder, name).relative_to(self._vault))
+            str(Path(folder, name).relative_to(vault))
             for directory in ("received", "archives", "downloads")
-            for folder, _, names in os.walk(self._vault / directory)
+            for folder, _, names in os.walk(vault / directory)
             for name in names
         }
         wrong = [f"{path} is on the disk and in no row" for path in sorted(found - named)]
@@ -166,40 +165,86 @@ class Books:
                 ]
         return wrong
 
+    def letters(self) -> list[str]:
+        """Every corrupt event that Redis still has (it may have lost all) is among the dead letters, too."""
+        with self._arena.redis() as redis:
+            entries: Any = redis.xrange("dead-letter")
+            letters = [json.loads(fields[b"letter"]) for _, fields in entries]
+            known = {(letter["source"], letter.get("entry")) for letter in letters}
+            return [
+                f"{stream} {entry}: {what} is not among the dead letters"
+                for (stream, entry), what in self._findings.letters.items()
+                if (stream, entry) not in known and redis.xrange(stream, entry, entry)
+            ]
+
+    # --- what the clients asked for ------------------------------------------------------------------------------
+
     def callbacks(self) -> list[str]:
-        """Each accepted request was called back with a link that works, or stands as failed with a reason."""
+        """Each accepted request was called back with a link that works, or has failed because of its receiver."""
         wrong = []
         for request in self._load.requests:
             row = self.requests.get(request.url)
             if row is None:
                 wrong.append(f"the request {request.url} was accepted and has no row")
-                continue
-            path = "/" + request.url.rpartition("/")[2]
-            calls, gave = self._load.receiver.taken.get(path, []), self._load.followed.get(path, [])
-            failed = row["status"] == 3 and (row["fetch_reason"] or row["callback_reason"])
-            if not calls and not failed:
-                wrong.append(f"request {row['download_id']}: never called back, and not failed")
-            if any(file_id != request.file.file_id for file_id, _ in calls):
-                wrong.append(f"request {row['download_id']}: the callback was for another file")
-            if calls and request.file.sha256 not in gave:
-                wrong.append(f"request {row['download_id']}: the links gave {gave}")
-            if any(len(one) == _SHA256_LENGTH and one != request.file.sha256 for one in gave):
-                wrong.append(f"request {row['download_id']}: a link gave other bytes")
+            else:
+                wrong += [f"request {row['download_id']}: {why}" for why in self._not_called(request, row)]
         return wrong
+
+    def _not_called(self, request: Request, row: Row) -> list[str]:
+        path = request.path
+        calls, gave = self._load.receiver.taken.get(path, []), self._load.followed.get(path, [])
+        wrong = []
+        if row["status"] == 3:
+            met = self._load.receiver.met.get(path, Counter())
+            refused = any(count for mood, count in met.items() if mood != "takes")
+            if row["callback_failed_at"] is None or not row["callback_reason"] or not refused:
+                why = f"{row['fetch_reason']}, {row['callback_reason']}"
+                wrong.append(f"failed, and its receiver is not to blame: {why}")
+        elif not calls:
+            wrong.append("never called back, and not failed")
+        if any(file_id != request.file.file_id for file_id, _ in calls):
+            wrong.append("the callback was for another file")
+        if calls and request.file.sha256 not in gave:
+            wrong.append(f"the links gave {gave}")
+        if any(len(one) == _SHA256_LENGTH and one != request.file.sha256 for one in gave):
+            wrong.append("a link gave other bytes")
+        return wrong
+
+    def activity(self) -> list[str]:
+        """The run was one under load: not just idle processes were broken, and each ingest took uploads."""
+        followed, few = self._load.followed, self._faults // _MANY
+        found = {
+            "uploads": (len(self._load.files), self._faults),
+            "archives": (len(self.archives), few),
+            "requests that were called back": (sum(request.path in followed for request in self._load.requests), few),
+            "files read from the network": (sum(row["source"] == "ipfs" for row in self.requests.values()), few),
+        }
+        wrong = [
+            f"{count} {what}, at least {least} are expected" for what, (count, least) in found.items() if count < least
+        ]
+        idle = [door for door in self._load.doors[:2] if not self._load.answered[door]]
+        return wrong + [f"ingest at {door} took nothing" for door in idle]
+
+
+def failed(arena: Arena) -> list[str]:
+    """Return the rows that have failed for good in a stage: but for a callback nothing that is injected does that."""
+    found = []
+    for stage, table in STAGES.items():
+        if stage != "callback":
+            rows = arena.sql(f"SELECT * FROM {table} WHERE {stage}_failed_at IS NOT NULL")  # noqa: S608 - constants
+            found += [f"{stage} {row[KEYS[table]]} has failed: {row[f'{stage}_reason']}" for row in rows]
+    return found
 
 
 def _stuck_archive(archive: Row) -> list[str]:
-    def waits(stage: str) -> bool:
-        return archive[f"{stage}_due"] is not None or archive[f"{stage}_failed_at"] is not None
-
     stuck = []
-    if archive["cid"] is None and not waits("pin"):
+    if archive["cid"] is None and archive["pin_due"] is None:
         stuck.append("no CID, and nobody will pin it")
-    if archive["cid"] is not None and not waits("order"):
+    if archive["cid"] is not None and archive["order_due"] is None:
         stuck.append("nobody watches its order")
-    if archive["enough_at"] is not None and archive["replicated_at"] is None and not waits("prove"):
+    if archive["enough_at"] is not None and archive["replicated_at"] is None and archive["prove_due"] is None:
         stuck.append("enough replicas, and nobody will prove them")
-    if archive["replicated_at"] is not None and archive["path"] is not None and not waits("drop"):
+    if archive["replicated_at"] is not None and archive["path"] is not None and archive["drop_due"] is None:
         stuck.append("replicated, and nobody will drop it")
     return stuck
 
@@ -211,28 +256,3 @@ def _stuck_request(request: Row) -> list[str]:
     if request["status"] == 3 and request["path"] is not None and request["expire_due"] is None:
         return ["failed, and nobody will remove its extraction"]
     return []
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _from_network(arena: Arena, cid: str | None) -> bytes | None:
-    if cid is None:
-        return None
-    url = f"http://{HOST}:{arena.settings.network_ipfs_gateway_port}/ipfs/{cid}"
-    try:
-        with urlopen(HttpRequest(url, headers={"Cache-Control": "only-if-cached"}), timeout=30) as response:
-            content: bytes = response.read()
-            return content
-    except OSError:
-        return None
-
-
-def _json(url: str) -> Row:
-    with urlopen(url, timeout=20) as response:  # noqa: S310 - our own devnet
-        body: Row = json.loads(response.read())
-        return body

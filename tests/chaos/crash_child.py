@@ -1,8 +1,9 @@
 """Single acts of the services, each in a process that kills itself at a point.
 
 Reads lines of `ACT ROW POINT` (`-` for no point); settings come from the environment. Each act is done in a fork of
-this process, which has everything imported already. It prints `ACK <result>` when the act has told its caller that it
-is done, `POINT <point>` for each point passed if it gets to its end, and at last `EXIT <code>`, negative for a signal.
+this process, which has everything imported already. It prints `CLAIM <stage>` for each lease that is taken, `ACK
+<result>` when the act has told its caller that it is done, `POINT <point>` for each point passed if it gets to its end,
+and at last `EXIT <code>`, negative for a signal.
 """
 
 import asyncio
@@ -14,17 +15,23 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
+import redis as blocking_redis
 from chaos.points import install
 
-from roadvault_common import app
+from roadvault_common import app, bus
+from roadvault_common import lease as leases
 from roadvault_common.bus import Bus
 from roadvault_common.config import DatabaseSettings, Settings
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
+from roadvault_common.events import FileReceived
 from roadvault_common.gateway import Gateway
 from roadvault_common.ipfs import Ipfs
+from roadvault_common.lease import Lease
 from roadvault_common.links import Links
 from roadvault_common.vault import Vault
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.proof import Prover
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.service import Ingest
@@ -39,6 +46,10 @@ from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 
 UPLOAD = b"an upload, as a client sends it" * 4000
+PACKER = "packer"
+"""The group that hears."""
+_RECLAIM_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 
 
 class Servers:
@@ -77,10 +88,59 @@ async def close_folders(servers: Servers, _: int) -> None:
     await (await ingest(servers)).close_aged_folders()
 
 
-async def pack(servers: Servers, folder_id: int) -> None:
+async def packer(servers: Servers) -> Packer:
     settings = PackerSettings()
-    keys = MasterKeys(settings.master_keys)
-    await Packer(settings, servers.db, servers.bus, Vault(settings.data_dir), keys).packing.work(folder_id)
+    return Packer(settings, servers.db, servers.bus, Vault(settings.data_dir), MasterKeys(settings.master_keys))
+
+
+async def pack(servers: Servers, folder_id: int) -> None:
+    await (await packer(servers)).packing.work(folder_id)
+
+
+async def give_up(servers: Servers, folder_id: int) -> None:
+    await pack(servers, folder_id)
+
+
+async def hear(servers: Servers, _: int) -> None:
+    """Work off what waits in the stream, and what a dead process has taken and not acknowledged."""
+    settings = PackerSettings()
+    packing = (await packer(servers)).packing
+    client = blocking_redis.Redis.from_url(settings.redis_url.get_secret_value())
+    # What is in hand is not to be taken over from ourselves, however slow the machine.
+    seconds = _RECLAIM_SECONDS if _waiting(client, pending_only=True) else 60
+    bus._BLOCK_MS = int(_LOOK_SECONDS * 1000)
+    closing = asyncio.Event()
+
+    async def pack_folder(event: FileReceived) -> None:
+        await packing.work(event.folder_id)
+
+    hearing = await servers.stack.enter_async_context(Bus.open(settings.redis_url, PACKER, seconds))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hearing.listen({FileReceived: pack_folder}, closing, 4))
+        while await asyncio.to_thread(_waiting, client):
+            await asyncio.sleep(_LOOK_SECONDS)
+        closing.set()
+    client.close()
+
+
+async def hear_nonsense(servers: Servers, folder_id: int) -> None:
+    await hear(servers, folder_id)
+
+
+def _waiting(client: blocking_redis.Redis, *, pending_only: bool = False) -> bool:
+    """Tell whether an event was not read or not acknowledged."""
+    groups = client.xinfo_groups(FileReceived.stream) if client.exists(FileReceived.stream) else []
+    assert isinstance(groups, list)
+    if not groups:
+        return not pending_only
+    return bool(groups[0]["pending"]) or (not pending_only and bool(groups[0]["lag"]))
+
+
+async def sweep_orphans(servers: Servers, _: int) -> None:
+    for _ in range(2):  # the first time they are noted
+        await (await ingest(servers)).sweep_orphans()
+        await (await packer(servers)).sweep_orphans()
+        await (await retriever(servers)).sweep_orphans()
 
 
 async def pinner(servers: Servers) -> Pinner:
@@ -102,6 +162,14 @@ async def restore(servers: Servers, zip_id: int) -> None:
     await (await pinner(servers)).restoring.work(zip_id)
 
 
+async def prove(servers: Servers, zip_id: int) -> None:
+    settings = OrdererSettings()
+    url = settings.proof_gateway_url or ""
+    gateway = await servers.stack.enter_async_context(Gateway.open(url, 20))
+    prover = Prover(settings, servers.db, servers.bus, MasterKeys(settings.master_keys), gateway)
+    await prover.proving.work(zip_id)
+
+
 async def retriever(servers: Servers) -> Retriever:
     settings = RetrieverSettings()
     gateway = await servers.stack.enter_async_context(Gateway.open(settings.ipfs_gateway_url, 20))
@@ -113,8 +181,18 @@ async def fetch(servers: Servers, download_id: int) -> None:
     await (await retriever(servers)).fetching.work(download_id)
 
 
+async def fetch_from_ipfs(servers: Servers, download_id: int) -> None:
+    await fetch(servers, download_id)
+
+
 async def expire(servers: Servers, download_id: int) -> None:
     await (await retriever(servers)).expiring.work(download_id)
+
+
+async def keep_room(servers: Servers, _: int) -> None:
+    retrieving = await retriever(servers)
+    retrieving._settings.disk_margin_bytes = 1 << 60
+    await retrieving.keep_room()
 
 
 async def call_back(servers: Servers, download_id: int) -> None:
@@ -126,13 +204,29 @@ async def call_back(servers: Servers, download_id: int) -> None:
 
 Act = Callable[[Servers, int], Awaitable[None]]
 ACTS: dict[str, Act] = {
-    act.__name__: act for act in (upload, request, close_folders, pack, pin, drop, restore, fetch, expire, call_back)
-}
+    act.__name__: act
+    for act in (
+        upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, fetch,
+        fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans,
+    )
+}  # fmt: skip
 
 
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def tell_of_claims() -> None:
+    real = leases.claim
+
+    async def claim(db: Database, stage: leases.Stage, row_id: int, seconds: float) -> Lease | None:
+        lease = await real(db, stage, row_id, seconds)
+        if lease is not None:
+            say(f"CLAIM {stage.name}")
+        return lease
+
+    leases.claim = claim
 
 
 async def run(act: Act, row_id: int) -> None:
@@ -149,6 +243,7 @@ def in_fork(act: str, row_id: int, deadly: str) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 1
     try:
+        tell_of_claims()
         points = install(deadly)
         asyncio.run(run(ACTS[act], row_id))
         say("\n".join(f"POINT {point}" for point in points.seen))

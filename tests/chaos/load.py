@@ -5,12 +5,13 @@ import hashlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
+from chaos.wiring import Wiring
 
 from roadvault_stack.ports import HOST
 
@@ -22,6 +23,9 @@ _FOLLOW_SECONDS = 40
 """Less than a link lives."""
 _NAMES = ("路口 1.mp4", "cam-07.mp4", "a b 'c'.mkv", "x" * 200 + ".mov", "no-extension")
 _LARGEST = 1_900_000
+
+
+Body = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,11 @@ class Request:
 
     file: File
     url: str
-    links: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """Where the receiver takes its callbacks."""
+        return "/" + self.url.rpartition("/")[2]
 
 
 class Receiver:
@@ -48,14 +56,16 @@ class Receiver:
     def __init__(self) -> None:
         self.mood = "takes"
         self.calls: Counter[str] = Counter()
+        self.met: dict[str, Counter[str]] = {}
+        """By the path of each callback, the moods that it met."""
         self.taken: dict[str, list[tuple[int, str]]] = {}
         self.arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         """Links that are still to be followed."""
-        self.url = ""
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         mood = self.mood
         self.calls[mood] += 1
+        self.met.setdefault(request.path, Counter())[mood] += 1
         if mood == "hangs":
             await asyncio.sleep(60)
         if mood == "errs":
@@ -69,10 +79,10 @@ class Receiver:
                     await asyncio.sleep(0.5)
             return response
         if mood == "redirects":
-            return web.Response(status=302, headers={"Location": f"{self.url}/elsewhere"})
+            return web.Response(status=302, headers={"Location": str(request.url.with_path("/elsewhere"))})
         try:
             body = await request.json()
-        except ConnectionError:
+        except (ConnectionError, ValueError, aiohttp.ClientPayloadError):  # cut short
             return web.Response(status=400)
         self.taken.setdefault(request.path, []).append((body["fileID"], body["fileUrl"]))
         self.arrived.put_nowait((request.path, body["fileUrl"]))
@@ -82,42 +92,46 @@ class Receiver:
 class Load:
     """What the clients did and were told. Use `Load.open`."""
 
-    def __init__(self, ports: list[int], seed: int, http: aiohttp.ClientSession, receiver: Receiver) -> None:
-        self._dice = random.Random(seed)
-        self._ports = ports
+    def __init__(self, wiring: Wiring, http: aiohttp.ClientSession, receiver: Receiver) -> None:
+        self.doors = wiring.doors
+        self._callbacks = wiring.receiver_url
         self._http = http
         self.receiver = receiver
         self.files: dict[int, File] = {}
         self.requests: list[Request] = []
+        self.answered: Counter[str] = Counter()
+        """Uploads and requests that were accepted, by door."""
         self.refused: Counter[str] = Counter()
         """Uploads and requests that were not accepted, by what the client saw."""
         self.doubled: list[int] = []
         """File ids that were given out twice."""
         self.followed: dict[str, list[str]] = {}
         """What the links of each callback's path gave: a SHA-256, or how they refused."""
+        self.longest_outage = 0.0
+        """Seconds in which no upload was acknowledged, of all three clients."""
+        self._last = time.monotonic()
         self.ended = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int, seed: int) -> AsyncIterator["Load"]:
-        """Run the clients against ingest on this port until `ended` is set."""
+    async def open(cls, wiring: Wiring, seed: int) -> AsyncIterator["Load"]:
+        """Run the clients against all doors of ingest until `ended` is set."""
         receiver = Receiver()
         application = web.Application()
         application.router.add_post("/{name}", receiver.take)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, HOST, 0).start()
-        receiver.url = f"http://{HOST}:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, HOST, wiring.receiver_port).start()
         timeout = aiohttp.ClientTimeout(total=30, sock_connect=3)
         connector = aiohttp.TCPConnector(force_close=True)
         try:
             async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
-                load = cls([port], seed, http, receiver)
+                load = cls(wiring, http, receiver)
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(UPLOADERS):
-                        group.create_task(load._upload_on())
-                    for _ in range(ASKERS):
-                        group.create_task(load._ask_on())
+                    for number in range(UPLOADERS):
+                        group.create_task(load._upload_on(random.Random(f"{seed}/uploader {number}")))
+                    for number in range(ASKERS):
+                        group.create_task(load._ask_on(random.Random(f"{seed}/asker {number}")))
                     followers = [group.create_task(load._follow_on()) for _ in range(_FOLLOWERS)]
                     try:
                         yield load
@@ -128,57 +142,66 @@ class Load:
         finally:
             await runner.cleanup()
 
-    async def _upload_on(self) -> None:
+    async def _upload_on(self, dice: random.Random) -> None:
         while not self.ended.is_set():
-            await self._attempt(self._upload)
+            await self._attempt(self._upload, dice)
 
-    async def _ask_on(self) -> None:
+    async def _ask_on(self, dice: random.Random) -> None:
         while not self.ended.is_set():
             if self.files:
-                await self._attempt(self._ask)
+                await self._attempt(self._ask, dice)
             await asyncio.sleep(_ASK_PAUSE_SECONDS)
 
-    async def _attempt(self, act: object) -> None:
-        assert callable(act)
+    async def _attempt(self, act: Callable[[random.Random], Awaitable[None]], dice: random.Random) -> None:
         try:
-            await act()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            await act(dice)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: half an answer
             self.refused[type(error).__name__] += 1
-        await asyncio.sleep(self._dice.uniform(0, 2 * _PAUSE_SECONDS))
+        await asyncio.sleep(dice.uniform(0, 2 * _PAUSE_SECONDS))
 
-    async def _upload(self) -> None:
+    async def _upload(self, dice: random.Random) -> None:
         # Mostly small, now and then one that is nearly a folder of its own; always different content.
-        size = min(int(self._dice.lognormvariate(10.5, 1.8)) + 1, _LARGEST)
-        content = self._dice.randbytes(size)
+        size = min(int(dice.lognormvariate(10.5, 1.8)) + 1, _LARGEST)
+        content = dice.randbytes(size)
         sha256 = hashlib.sha256(content).hexdigest()
-        form = aiohttp.FormData()
-        form.add_field("filename", self._dice.choice(_NAMES))
-        form.add_field("file", content, filename="x", content_type="application/octet-stream")
-        if self._dice.random() < 0.5:
-            form.add_field("sha256", sha256)
-        body = await self._post("/api/open/upload", data=form)
+        fields = {"filename": dice.choice(_NAMES)}
+        if dice.random() < 0.5:
+            fields["sha256"] = sha256
+        body = await self._post("/api/open/upload", dice, lambda: {"data": _form(fields, content)})
         if body is None:
             return
         file_id = body["fileID"]
         if file_id in self.files:
             self.doubled.append(file_id)
         self.files[file_id] = File(file_id, size, sha256)
+        self.note_outage()
 
-    async def _ask(self) -> None:
-        file = self._dice.choice(list(self.files.values()))
-        url = f"{self.receiver.url}/{time.monotonic_ns()}"
-        if await self._post("/api/open/downFile", json={"fileID": file.file_id, "cbUrl": url}) is not None:
+    def note_outage(self) -> None:
+        """Count the time since the last upload that was acknowledged."""
+        now = time.monotonic()
+        self.longest_outage, self._last = max(self.longest_outage, now - self._last), now
+
+    async def _ask(self, dice: random.Random) -> None:
+        file = dice.choice(list(self.files.values()))
+        url = f"{self._callbacks}/{time.monotonic_ns()}"
+        body = {"fileID": file.file_id, "cbUrl": url}
+        if await self._post("/api/open/downFile", dice, lambda: {"json": body}) is not None:
             self.requests.append(Request(file, url))
 
-    async def _post(self, path: str, **body: object) -> dict[str, int] | None:
-        url = f"http://{HOST}:{self._dice.choice(self._ports)}{path}"
-        async with self._http.post(url, **body) as response:  # type: ignore[arg-type]
-            answer = await response.json()
-            if response.status != 200:
-                self.refused[f"{response.status} {answer.get('message', '')[:60]}"] += 1
-                return None
-            result = answer["result"]
-            return result if isinstance(result, dict) else {}
+    async def _post(self, path: str, dice: random.Random, body: Callable[[], Body]) -> dict[str, int] | None:
+        """Post to one of ingest's processes; one that does not run just now is passed over, as by a load balancer."""
+        for door in dice.sample(self.doors, len(self.doors)):
+            with suppress(aiohttp.ClientConnectorError):
+                async with self._http.post(f"{door}{path}", **body()) as response:  # type: ignore[arg-type]
+                    answer = await response.json()
+                    if response.status != 200:
+                        self.refused[f"{response.status} {answer.get('message', '')[:60]}"] += 1
+                        return None
+                    self.answered[door] += 1
+                    result = answer["result"]
+                    return result if isinstance(result, dict) else {}
+        self.refused["no ingest listens"] += 1
+        return None
 
     async def _follow_on(self) -> None:
         """Follow each link as it comes, as a client does; again while ingest is away, for as long as it may live."""
@@ -204,3 +227,11 @@ class Load:
             async for piece in response.content.iter_chunked(1 << 16):
                 digest.update(piece)
             return digest.hexdigest() if response.status == 200 else f"HTTP {response.status}"
+
+
+def _form(fields: dict[str, str], content: bytes) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    for name, value in fields.items():
+        form.add_field(name, value)
+    form.add_field("file", content, filename="x", content_type="application/octet-stream")
+    return form

@@ -1,37 +1,41 @@
 """The points at which a process can die: every call that changes something that outlives it.
 
-`install` wraps the calls themselves, wherever they are made, so that a new one is a new point by itself. A point is
-`name#number:before` or `:after`: the numbered call of that name since the process began.
+`install` listens to what the interpreter itself reports of files (audit events), whoever calls what, and wraps the
+calls that it does not report, and those to database, Redis and other servers; so a new one is a new point by itself. A
+point is `name#number:before` or `:after`: the numbered call of that name since the process began.
 """
 
+import builtins
+import io
 import os
 import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
 import asyncmy
 from redis.asyncio import Redis
 
-_BLOCKING = {
-    "fsync": (os, "fsync"),
-    "unlink": (os, "unlink"),
-    "rename": (os, "rename"),
-    "replace": (os, "replace"),
-    "rmdir": (os, "rmdir"),
-    "mkdir": (os, "mkdir"),
-}
-_AWAITED = {
-    "commit": (asyncmy.Connection, "commit"),
-    "rollback": (asyncmy.Connection, "rollback"),
-    "xadd": (Redis, "xadd"),
-    "xack": (Redis, "xack"),
-}
-_SESSIONS = "request"
-"""What leaves over HTTP, to Kubo or to a client: each request that an aiohttp session makes."""
+_HARMLESS = frozenset(
+    f"os.{name}"
+    for name in (
+        "listdir", "scandir", "walk", "fwalk", "getxattr", "listxattr", "putenv", "unsetenv", "chdir", "fork",
+        "register_at_fork", "kill",
+    )
+)  # fmt: skip
+"""Audit events of `os` that change nothing which outlives the process; all others are points."""
+_PROCESSES = ("subprocess.Popen", "sqlite3.connect")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_OPENERS = ((io, "open"), (builtins, "open"), (os, "open"))
+_UNREPORTED = ("fsync", "fdatasync", "posix_fallocate", "copy_file_range", "sendfile", "pwrite", "pwritev", "writev")
+"""Functions of `os` that change files and that the interpreter does not report."""
+_READING = frozenset({"XINFO", "XRANGE", "XREVRANGE", "XPENDING", "XLEN", "PING", "EXISTS"})
+POLLS = frozenset({"xreadgroup", "xautoclaim"})
+"""Commands to Redis that are sent again and again, however often."""
+_WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 
 class Points:
@@ -40,74 +44,115 @@ class Points:
     def __init__(self, deadly: str | None) -> None:
         self._deadly = deadly
         self._calls: Counter[str] = Counter()
+        self._latest = threading.local()
+        """Where the point that this thread has come to last is kept, for what comes after the call."""
         self.seen: list[str] = []
 
-    def pass_(self, name: str, number: int, when: str) -> None:
-        point = f"{name}#{number}:{when}"
+    def before(self, name: str) -> int:
+        """Come to a call; return its number."""
+        self._calls[name] += 1
+        self._latest.point = name, self._calls[name]
+        self._pass(f"{name}#{self._calls[name]}:before")
+        return self._calls[name]
+
+    def after(self, name: str, number: int) -> None:
+        """Come back from a call."""
+        self._pass(f"{name}#{number}:after")
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take what the interpreter reports."""
+        if event == "open":
+            path, _, flags = arguments
+            name = os.fsdecode(path) if isinstance(path, str | bytes) else ""
+            if isinstance(flags, int) and flags & _WRITING and name and not name.startswith("/dev/"):
+                self.before("open")
+        elif (event.startswith("os.") and event not in _HARMLESS) or event in _PROCESSES:
+            self.before(event)
+
+    def opener(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a function that opens files: the interpreter reports it before, this tells when it is done."""
+
+        def opened(*args: object, **kwargs: object) -> object:
+            self._latest.point = None
+            result = real(*args, **kwargs)
+            if self._latest.point is not None:
+                self.after(*self._latest.point)
+            return result
+
+        return opened
+
+    def _pass(self, point: str) -> None:
         self.seen.append(point)
         if point == self._deadly:
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def next(self, name: str) -> int:
-        self._calls[name] += 1
-        return self._calls[name]
+
+def gaps(points: Sequence[str]) -> list[str]:
+    """Return one point for each stretch between two calls: after one and before the next are the same to the world.
+
+    But not after a file was opened: what is written to it then is no call of its own.
+    """
+    following = [*points[1:], ""]
+    return [
+        point
+        for point, after in zip(points, following, strict=True)
+        if point.startswith("open#") or not (point.endswith(":after") and after.endswith(":before"))
+    ]
 
 
 def install(deadly: str | None) -> Points:
-    """Wrap the calls of this process; it kills itself at the point `deadly`."""
+    """Watch the calls of this process; it kills itself at the point `deadly`."""
     points = Points(deadly)
-    for name, (owner, attribute) in _BLOCKING.items():
-        setattr(owner, attribute, _blocking(points, name, getattr(owner, attribute)))
-    for name, (cls, attribute) in _AWAITED.items():
-        setattr(cls, attribute, _awaited(points, name, getattr(cls, attribute)))
-    real = aiohttp.ClientSession._request
-
-    async def request(session: aiohttp.ClientSession, method: str, url: Any, **more: Any) -> Any:  # noqa: ANN401
-        number = points.next(_SESSIONS)
-        points.pass_(_SESSIONS, number, "before")
-        response = await real(session, method, url, **more)
-        points.pass_(_SESSIONS, number, "after")
-        return response
-
-    aiohttp.ClientSession._request = request  # type: ignore[assignment, method-assign]
-    _wrap_creations(points)
+    for owner, name in _OPENERS:
+        setattr(owner, name, points.opener(getattr(owner, name)))
+    for name in _UNREPORTED:
+        setattr(os, name, _blocking(points, name, getattr(os, name)))
+    named: list[tuple[type, str, Callable[..., str | None]]] = [
+        (asyncmy.Connection, "commit", lambda *_: "commit"),
+        (asyncmy.Connection, "rollback", lambda *_: "rollback"),
+        (asyncmy.Connection, "query", _autocommitted),
+        (Redis, "execute_command", _command),
+        # What leaves over HTTP, to Kubo, to a gateway or to a client: each request that an aiohttp session makes.
+        (aiohttp.ClientSession, "_request", lambda *_: "request"),
+    ]
+    for cls, method, name_of in named:
+        setattr(cls, method, _awaited(points, name_of, getattr(cls, method)))
+    sys.addaudithook(points.audit)
     return points
+
+
+def _autocommitted(connection: Any, statement: str | bytes, *_: object) -> str | None:  # noqa: ANN401 - no types
+    text = statement.decode(errors="replace") if isinstance(statement, bytes) else statement
+    writes = text.lstrip().upper().startswith(_WRITES)
+    return "autocommit" if writes and not connection.get_transaction_status() else None
+
+
+def _command(_redis: object, command: str, *_: object) -> str | None:
+    name = command.split(maxsplit=1)[0].upper()
+    return None if name in _READING else command.lower().replace(" ", "-")
 
 
 def _blocking(points: Points, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: object, **kwargs: object) -> object:
-        number = points.next(name)
-        points.pass_(name, number, "before")
+        number = points.before(name)
         result = real(*args, **kwargs)
-        points.pass_(name, number, "after")
+        points.after(name, number)
         return result
 
     return wrapped
 
 
-def _awaited(points: Points, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+def _awaited(
+    points: Points, named: Callable[..., str | None], real: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
     async def wrapped(*args: object, **kwargs: object) -> object:
-        number = points.next(name)
-        points.pass_(name, number, "before")
+        name = named(*args)
+        if name is None:
+            return await real(*args, **kwargs)
+        number = points.before(name)
         result = await real(*args, **kwargs)
-        points.pass_(name, number, "after")
+        points.after(name, number)
         return result
 
     return wrapped
-
-
-def _wrap_creations(points: Points) -> None:
-    """A file created exclusively, and the first write to it, are points, too."""
-    real = Path.open
-
-    def opened(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as Path.open
-        if "x" not in mode and "w" not in mode and "a" not in mode:
-            return real(path, mode, *args, **kwargs)
-        number = points.next("create")
-        points.pass_("create", number, "before")
-        file = real(path, mode, *args, **kwargs)
-        points.pass_("create", number, "after")
-        return file
-
-    Path.open = opened  # type: ignore[method-assign, assignment]

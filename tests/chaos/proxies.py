@@ -44,9 +44,9 @@ class Proxies:
             connection.close()
 
     @contextmanager
-    def toxic(self, proxy: str, kind: str, stream: str, **attributes: int) -> Iterator[None]:
-        """Spoil a proxy's connections for a while; `stream` is upstream or downstream."""
-        body = {"name": "fault", "type": kind, "stream": stream, "toxicity": 1.0, "attributes": attributes}
+    def toxic(self, proxy: str, kind: str, stream: str, *, toxicity: float = 1.0, **attributes: int) -> Iterator[None]:
+        """Spoil a proxy's connections for a while, or this share of them; `stream` is upstream or downstream."""
+        body = {"name": "fault", "type": kind, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         self._call("POST", f"/proxies/{proxy}/toxics", body)
         try:
             yield

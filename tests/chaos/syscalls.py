@@ -65,17 +65,45 @@ def lost(calls: Sequence[Call], path: str, statement: str, answer: str | None) -
     named = _first(calls, lambda call: call.name in _SENDS and statement in call.arguments and token in call.arguments)
     if named is None:
         return [f"no {statement} names {path}"]
-    commit = _first(
-        calls,
-        lambda call: call.name in _SENDS and call.target == named.target and "COMMIT" in call.arguments
-        and call.begin > named.end,
-    )  # fmt: skip
+    commit = _commit_after(calls, named)
     if commit is None:
         return [f"no COMMIT follows the {statement} of {path}"]
     wrong = _not_durable(calls, path, commit.begin)
     if answer is not None:
         wrong += _answered_early(calls, commit, answer)
     return wrong
+
+
+def removed_early(calls: Sequence[Call], path: str, statement: str) -> list[str]:
+    """Return what a power cut would take if `path` is removed before the row that allows it is known to be durable.
+
+    That is when the database has answered the COMMIT that follows `statement`.
+    """
+    removals = [call for call in calls if call.name == "unlink" and call.target == path]
+    if not removals:
+        return [f"{path} was never removed"]
+    allowed = _first(calls, lambda call: call.name in _SENDS and statement in call.arguments)
+    if allowed is None:
+        return [f"{path} was removed, and nothing had allowed it by {statement}"]
+    commit = _commit_after(calls, allowed)
+    confirmed = None if commit is None else _answer_to(calls, commit)
+    if confirmed is None or removals[0].begin < confirmed.end:
+        return [f"{path} was removed before the database had confirmed {statement}"]
+    return []
+
+
+def _commit_after(calls: Sequence[Call], statement: Call) -> Call | None:
+    return _first(
+        calls,
+        lambda call: call.name in _SENDS and call.target == statement.target and "COMMIT" in call.arguments
+        and call.begin > statement.end,
+    )  # fmt: skip
+
+
+def _answer_to(calls: Sequence[Call], commit: Call) -> Call | None:
+    return _first(
+        calls, lambda call: call.name == "recvfrom" and call.target == commit.target and call.end > commit.begin
+    )
 
 
 _SENDS = ("sendto", "sendmsg", "write")
@@ -102,9 +130,7 @@ def _not_durable(calls: Sequence[Call], path: str, promised: int) -> list[str]:
 
 
 def _answered_early(calls: Sequence[Call], commit: Call, answer: str) -> list[str]:
-    confirmed = _first(
-        calls, lambda call: call.name == "recvfrom" and call.target == commit.target and call.end > commit.begin
-    )
+    confirmed = _answer_to(calls, commit)
     answered = _first(calls, lambda call: call.name in _SENDS and answer in call.arguments)
     if answered is None:
         return [f"nobody was told {answer}"]

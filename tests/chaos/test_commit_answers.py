@@ -18,6 +18,8 @@ from roadvault_stack.mariadb import MariaDB
 
 DOWNSTREAM_STEP, UPSTREAM_STEP = 5, 31
 """Bytes from one cut to the next. An OK packet of the server is 11 bytes long (4 of them its header)."""
+TOGETHER = 4
+"""Uploads that end together: the first is recorded alone, the others in one transaction."""
 _NOT_KNOWN = "is not known"
 
 
@@ -28,8 +30,8 @@ async def truth(database_url: str) -> AsyncIterator[Database]:
         yield db
 
 
-async def upload_through(door: Door) -> tuple[int, str, int | None]:
-    status, body = await door.upload(os.urandom(3000))
+async def upload_through(door: Door, size: int = 3000) -> tuple[int, str, int | None]:
+    status, body = await door.upload(os.urandom(size))
     return status, str(body.get("message", "")), body["result"]["fileID"] if status == 200 else None
 
 
@@ -82,18 +84,76 @@ async def test_no_cut_makes_row_and_file_disagree(
         assert found, "no answer to a COMMIT was lost and the row found"
 
 
+@pytest.mark.parametrize(("stream", "step"), [("downstream", 6 * DOWNSTREAM_STEP), ("upstream", 6 * UPSTREAM_STEP)])
+async def test_no_cut_of_a_transaction_that_uploads_share_makes_them_disagree(
+    stream: str, step: int, proxied_database: Proxied, open_door: Open, truth: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uploads that end together are recorded together; what each client is told holds for its own."""
+    monkeypatch.setattr("roadvault_ingest.service._LOOK_SECONDS", 0.01)
+    real, shared = IngestStore.add_files, Counter[str]()
+
+    async def add_files(store: IngestStore, slot: str, batch: list[object], limits: object) -> object:
+        try:
+            placed = await real(store, slot, batch, limits)  # type: ignore[arg-type]
+        except Exception:
+            shared["lost"] += len(batch) > 1
+            raise
+        shared["recorded"] += len(batch) > 1
+        return placed
+
+    monkeypatch.setattr(IngestStore, "add_files", add_files)
+    sizes = iter(range(3000, 1_000_000))
+    unknown: set[int] = set()
+    size, whole = 1, 0
+    while whole < 3:  # until three times all were too short to be cut
+        async with open_door(database_url=proxied_database.url) as door:
+            mine = [next(sizes) for _ in range(TOGETHER)]
+            with proxied_database.proxies.toxic("database", "limit_data", stream, bytes=size):
+                outcomes = await asyncio.gather(*(upload_through(door, one) for one in mine))
+            unknown |= await check_each(truth, door, dict(zip(mine, outcomes, strict=True)), unknown)
+        whole = whole + 1 if all(status == 200 for status, _, _ in outcomes) else 0
+        size += step
+    assert shared["lost"] > 0, shared
+    assert shared["recorded"] > 0, shared
+
+
+async def check_each(
+    truth: Database, door: Door, outcomes: dict[int, tuple[int, str, int | None]], unknown: set[int]
+) -> set[int]:
+    """Compare what each client was told, by the size of its upload; return the sizes of which nobody knows."""
+    rows = {row["size"]: row for row in await truth.fetch_all("SELECT file_id, path, size FROM file_upload_info")}
+    on_disk = {path.stat().st_size: str(path.relative_to(door.vault.root)) for path in door.files_on_disk()}
+    assert {size: row["path"] for size, row in rows.items()}.items() <= on_disk.items(), "rows without their file"
+    told = {size for size, (_, message, _) in outcomes.items() if _NOT_KNOWN in message}
+    for size, (status, _, file_id) in outcomes.items():
+        if status == 200:
+            assert rows[size]["file_id"] == file_id
+        elif size not in told:
+            assert (status, size in rows) == (503, False), "the client was told that it was not taken, and it was"
+    assert set(on_disk) - set(rows) <= unknown | told, "files without a row"
+    return told
+
+
 async def test_a_commit_that_takes_place_late_is_waited_for(
     database_url: str, open_door: Open, mariadb: Running[MariaDB], truth: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server holds the COMMIT; ingest gives up on its answer, and must not discard the file meanwhile."""
     monkeypatch.setattr(db_module, "_READ_SECONDS", 1)
+    real, given_up = IngestStore.find_file, asyncio.Event()
+
+    async def find_file(store: IngestStore, path: str) -> object:
+        given_up.set()
+        return await real(store, path)
+
+    monkeypatch.setattr(IngestStore, "find_file", find_file)
     async with open_door(database_url=database_url) as door:
         await door.upload(b"opens the folder, and the connection")
         with mariadb.server.connect(admin=True) as admin, admin.cursor() as cursor:
             for stage in ("START", "FLUSH", "BLOCK_DDL", "BLOCK_COMMIT"):
                 cursor.execute(f"BACKUP STAGE {stage}")
             uploading = asyncio.create_task(door.upload(b"x" * 5000))
-            await asyncio.sleep(2.5)
+            async with asyncio.timeout(30):
+                await given_up.wait()
             assert not uploading.done()
             cursor.execute("BACKUP STAGE END")
         status, body = await uploading

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from chaos.syscalls import TRACED, Call, lost, parse
+from chaos.syscalls import TRACED, Call, lost, parse, removed_early
 from chaos.test_graceful import upload
 from servers_process import Running
 from servers_services import Service, Services
@@ -110,6 +110,36 @@ def _check_that_the_check_can_fail(calls: list[Call], path: str, insert: str, to
     assert complains("the directory", lambda call: call.name == "fsync" and call.target == above)
     assert complains("told before", lambda call: call.name == "recvfrom")
     assert complains("no COMMIT", lambda call: "COMMIT" in call.arguments)
+
+
+@pytest.mark.timeout(180)
+async def test_nothing_is_removed_before_the_row_that_allows_it_is_durable(
+    services: Services, db: Database, data_dir: Path, tmp_path: Path
+) -> None:
+    ingest, packer = services("ingest", folder_files=2), services("packer")
+    pinner, trace = services("pinner"), tmp_path / "pinner.strace"
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+        for _ in range(2):
+            await upload(http, ingest.url, os.urandom(100_000))
+    paths = [str(data_dir / row["path"]) for row in await db.fetch_all("SELECT path FROM file_upload_info")]
+    await asyncio.gather(packer.start(), traced(pinner, trace).start())
+    await until(db, "SELECT 1 FROM zip_ipfs_info WHERE uploads_dropped_at IS NOT NULL")
+    archive = await until(db, "SELECT path FROM zip_ipfs_info")
+    begun = len(await asyncio.to_thread(trace.read_text))
+    # As the proof does: the network has it.
+    await db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    await until(db, "SELECT 1 FROM zip_ipfs_info WHERE path IS NULL")
+    await stopped(pinner)
+    text = await asyncio.to_thread(trace.read_text)
+    calls, pinned = parse(text), "UPDATE zip_ipfs_info SET cid"
+    for path in paths:
+        assert removed_early(calls, path, pinned) == []
+        # Had the answer to COMMIT not come, or the statement not been sent, the check would find it.
+        assert removed_early(broken(calls, lambda call: call.name == "recvfrom"), path, pinned) != []
+        assert removed_early(broken(calls, lambda call: pinned in call.arguments), path, pinned) != []
+    removal = f'unlink("{data_dir / archive["path"]}"'
+    assert (text[:begun].count(removal), text[begun:].count(removal)) == (0, 1)
 
 
 async def test_an_ingest_that_does_not_sync_is_found_out(

@@ -1,4 +1,4 @@
-"""Watches the files that rows name: once named, a file never changes again; it only goes."""
+"""Watches the files that rows name: whole when first seen, and once named a file never changes again; it only goes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,9 +6,15 @@ from contextlib import asynccontextmanager, suppress
 
 import pymysql
 from chaos.arena import Arena
+from chaos.contents import Contents, Row, compare
 
 _SECONDS = 0.5
-_TABLES = ("file_upload_info", "zip_ipfs_info", "download_info")
+_NAMED = {
+    "the upload": "SELECT path, file_id, sha256 FROM file_upload_info WHERE path IS NOT NULL",
+    "the extraction": "SELECT download.path, file.file_id, file.sha256 FROM download_info AS download"
+    " JOIN file_upload_info AS file USING (file_id) WHERE download.path IS NOT NULL",
+    "the archive": "SELECT * FROM zip_ipfs_info WHERE path IS NOT NULL",
+}
 
 Mark = tuple[int, int, int]
 
@@ -18,9 +24,15 @@ class Watch:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
+        self._contents = Contents(arena)
         self._marks: dict[str, Mark] = {}
         self.changed: list[str] = []
-        """What was written to after a row had named it."""
+        """What was written to after a row had named it, or had other bytes from the first."""
+
+    @property
+    def seen(self) -> int:
+        """How many files were looked at."""
+        return len(self._marks)
 
     @classmethod
     @asynccontextmanager
@@ -38,17 +50,29 @@ class Watch:
     async def _watch(self) -> None:
         while True:
             with suppress(OSError, pymysql.Error):  # the database is being broken: there will be another look
-                await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self.look)
             await asyncio.sleep(_SECONDS)
 
-    def _look(self) -> None:
-        for table in _TABLES:
-            for row in self._arena.sql(f"SELECT path FROM {table} WHERE path IS NOT NULL"):  # noqa: S608 - constants
-                path = self._arena.layout.vault / row["path"]
+    def look(self) -> None:
+        """Look at all files that a row names now."""
+        for what, statement in _NAMED.items():
+            for row in self._arena.sql(statement):
                 try:
-                    state = path.stat()
+                    state = (self._arena.layout.vault / row["path"]).stat()
                 except FileNotFoundError:
                     continue
                 mark = (state.st_ino, state.st_size, state.st_mtime_ns)
+                if row["path"] not in self._marks:
+                    self.changed += [f"{why}, when first seen" for why in self._first_sight(what, row)]
                 if self._marks.setdefault(row["path"], mark) != mark:
                     self.changed.append(f"{row['path']} was written to after a row had named it")
+
+    def _first_sight(self, what: str, row: Row) -> list[str]:
+        """Compare the file with what its row, and so its uploader, knows of it."""
+        content = self._contents.on_disk(row["path"])
+        if content is None:  # it has just gone
+            return []
+        if what != "the archive":
+            return compare(row, content, what)
+        files = self._arena.sql("SELECT * FROM file_upload_info WHERE zip_id = %s", (row["zip_id"],))
+        return self._contents.members(row, files, content, what)

@@ -1,0 +1,74 @@
+"""What a run did and found: told as it goes, and in one table at the end."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from chaos.arena import Arena
+from chaos.load import Load
+from chaos.throws import Findings
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+class Timeline:
+    """What happened when: for the console, and at once for a file, which outlives whatever ends the run."""
+
+    def __init__(self, console: Console, file: Path) -> None:
+        self._console = console
+        self._start = time.monotonic()
+        self.file = file
+        self.lines: list[str] = []
+        file.write_text("")
+
+    def say(self, text: str) -> None:
+        line = f"{time.monotonic() - self._start:8.1f} s  {text}"
+        self.lines.append(line)
+        with self.file.open("a") as file:
+            file.write(line + "\n")
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def figures(arena: Arena, load: Load, findings: Findings, names: list[str], watched: int) -> dict[str, object]:
+    """Count what was injected, and what went on meanwhile; sizes are bytes, times seconds."""
+    requests = arena.sql("SELECT source, callback_reason, callback_failed_at FROM download_info")
+    fetched = arena.sql(
+        "SELECT COALESCE(SUM(file.size), 0) AS bytes FROM download_info JOIN file_upload_info AS file USING (file_id)"
+        " WHERE source = 'ipfs'"
+    )
+    reasons = Counter(row["callback_reason"] for row in requests if row["callback_failed_at"] is not None)
+    return {
+        "faults": dict(Counter(names).most_common()),
+        "events injected": dict(findings.injected),
+        "rows that a stopped process lost to another": len(findings.taken_over),
+        "late workers that found their lease lost": arena.said("lease lost"),
+        "uploads acknowledged": len(load.files),
+        "bytes uploaded": sum(file.size for file in load.files.values()),
+        "archives": len(arena.sql("SELECT zip_id FROM zip_ipfs_info")),
+        "requests accepted": len(load.requests),
+        "callbacks, by the receiver's mood": dict(load.receiver.calls),
+        "links followed to the right bytes": _right(load),
+        "files brought back, by source": dict(Counter(row["source"] for row in requests if row["source"])),
+        "bytes read from the network": int(fetched[0]["bytes"]),
+        "requests given up, by reason": dict(reasons),
+        "refused, by what the client saw": dict(load.refused.most_common()),
+        "longest time without an acknowledged upload, s": round(load.longest_outage, 1),
+        "named files watched": watched,
+    }
+
+
+def _right(load: Load) -> int:
+    return sum(request.file.sha256 in load.followed.get(request.path, []) for request in load.requests)
+
+
+def table(report: dict[str, object]) -> Table:
+    """Return the figures as one table, which is Markdown, too."""
+    shown = Table("what", "how much", box=box.MARKDOWN)
+    for name, value in report.items():
+        if isinstance(value, dict):
+            for key, count in value.items():
+                shown.add_row(f"{name}: {key}", f"{count:,}")
+        elif isinstance(value, int | float):
+            shown.add_row(name, str(value) if name == "seed" else f"{value:,}")
+    return shown
