@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from chaos.arena import KEYS, Arena
+from chaos.arena import Arena
 from chaos.books import Books
+from chaos.contents import Row
 from chaos.load import File, Load, Request
 from chaos.spoilt_chain import buy_again, end_order, forget_file
 from chaos.throws import Findings, processes_of
@@ -32,11 +33,10 @@ Spoil = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A check, what it has to say, and what makes it say so."""
+    """A check, what it has to say, and what makes it say so; all at once where one does not hide another."""
 
     check: str
-    about: str
-    spoil: Spoil
+    spoils: dict[str, Spoil]
 
 
 def spoil_all(
@@ -47,10 +47,12 @@ def spoil_all(
     with _standing_still(arena):
         cases = [*_rows(arena, load), *_clients(load), *_servers(arena, findings)]
         for case in cases:
-            with case.spoil():
+            with ExitStack() as stack:
+                for spoil in case.spoils.values():
+                    stack.enter_context(spoil())
                 found = getattr(books(), case.check)()
-            if not any(case.about in line for line in found):
-                missed.append(f"spoilt, and not found out by {case.check}: {case.about}; it says {found[:2]}")
+            unheard = [about for about in case.spoils if not any(about in line for line in found)]
+            missed += [f"spoilt, and not found out by {case.check}: {about}; it says {found}" for about in unheard]
         missed += [f"the watch does not see {what}" for what in _unwatched(arena, watch)]
         missed += [f"after all was put right again: {line}" for line in books().states() + books().contents()]
         last = _chain(arena, cast("list[dict[str, Any]]", list(books().archives.values())))
@@ -58,7 +60,8 @@ def spoil_all(
             spoil()
             if not any(about in line for line in books().purchases()):
                 missed.append(f"spoilt, and not found out by purchases: {about}")
-    say(f"{len(cases) + len(last) + 2} things were spoilt, {len(missed)} not found out")
+    count = sum(len(case.spoils) for case in cases) + len(last) + 2
+    say(f"{count} things were spoilt, {len(missed)} not found out")
     return missed
 
 
@@ -78,49 +81,70 @@ def _standing_still(arena: Arena) -> Iterator[None]:
 
 
 def _rows(arena: Arena, load: Load) -> list[Case]:
-    file_id = next(iter(load.files))
-    (file,) = arena.sql("SELECT * FROM file_upload_info WHERE file_id = %s", (file_id,))
-    folder, archive = file["folder_id"], file["zip_id"]
-    other = arena.sql("SELECT zip_id, cid FROM zip_ipfs_info WHERE zip_id <> %s", (archive,))[0]
-    (request,) = arena.sql("SELECT * FROM download_info WHERE path IS NOT NULL AND status = 2 LIMIT 1")
-    of_file = partial(_changed, arena, "file_upload_info", file_id)
-    of_folder = partial(_changed, arena, "folder_info", folder)
-    of_archive = partial(_changed, arena, "zip_ipfs_info", archive)
-    of_request = partial(_changed, arena, "download_info", request["download_id"])
+    files = arena.sql("SELECT * FROM file_upload_info ORDER BY file_id")
+    known = next(file for file in files if file["file_id"] in load.files)
+    # One file of each archive, so that the spoils of one check hit different archives.
+    a, b, c, d, e, f, g, *_ = {file["zip_id"]: file for file in files}.values()
+    r, s, t, *_ = arena.sql("SELECT download_id FROM download_info WHERE path IS NOT NULL AND status = 2 LIMIT 3")
+
+    def file(row: Row, **values: object) -> Spoil:
+        return partial(_changed, arena, "file_upload_info", "file_id", row["file_id"], **values)
+
+    def folder(row: Row, **values: object) -> Spoil:
+        return partial(_changed, arena, "folder_info", "folder_id", row["folder_id"], **values)
+
+    def archive(row: Row, **values: object) -> Spoil:
+        return partial(_changed, arena, "zip_ipfs_info", "zip_id", row["zip_id"], **values)
+
+    def request(row: Row, **values: object) -> Spoil:
+        return partial(_changed, arena, "download_info", "download_id", row["download_id"], **values)
+
+    other_cid = arena.sql("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", (f["zip_id"],))[0]["cid"]
+    bought = partial(_changed, arena, "order_info", "zip_id", a["zip_id"], status=3)
     return [
-        Case("uploads", "its row does not say what was sent", partial(of_file, sha256="0" * 64)),
-        Case("uploads", "is in no archive", partial(of_file, zip_id=None)),
-        Case("uploads", "the upload is missing", partial(of_file, path=_NOWHERE)),
-        Case("packing", "status 1", partial(of_folder, status=1)),
-        Case("packing", "name it", partial(of_folder, files=10_000)),
-        Case("packing", "its files are not in its archive", partial(of_folder, zip_id=None)),
-        Case("packing", "0 archives", partial(of_archive, folder_id=1 << 40)),
-        Case("contents", "has other bytes", partial(of_file, sha256="0" * 64)),
-        Case("contents", "has other bytes", partial(of_archive, iv="0" * 32)),
-        Case("contents", "the network does not give", partial(of_archive, size=1)),
-        Case("contents", "the local archive does not give", partial(of_archive, path=_NOWHERE)),
-        Case("contents", "has no CID", partial(of_archive, cid=None)),
-        Case("contents", "stands for 2 archives", partial(of_archive, cid=other["cid"])),
-        Case("purchases", "0 in our rows", partial(_changed, arena, "order_info", archive, key="zip_id", status=3)),
-        Case("purchases", "in our rows", partial(of_archive, terms_wanted=2)),
-        Case("purchases", "until 1", partial(of_archive, expired_on=1)),
-        Case("purchases", "status 4", partial(of_archive, status=4)),
-        Case("states", f"pack {folder} is leased", partial(of_folder, pack_token="0" * 32)),
-        Case("states", f"drop {archive} has failed", partial(of_archive, drop_failed_at=_NOW)),
-        Case("states", f"prove {archive} has failed", partial(of_archive, prove_failed_at=_NOW)),
-        Case("states", f"fetch {request['download_id']} has failed", partial(of_request, fetch_failed_at=_NOW)),
-        Case("states", "nobody will pack it", partial(of_folder, status=1, pack_due=None)),
-        Case("states", "nobody will pin it", partial(of_archive, cid=None, pin_due=None)),
-        Case("states", "nobody watches its order", partial(of_archive, order_due=None)),
-        Case("states", "nobody will prove them", partial(of_archive, replicated_at=None, prove_due=None)),
-        Case("states", "nobody will drop it", partial(of_archive, path=_NOWHERE, drop_due=None)),
-        Case("states", "nobody will expire it", partial(of_request, expire_due=None)),
-        Case("states", "nobody will fetch it", partial(of_request, status=0, fetch_due=None)),
-        Case("states", "nobody will remove its extraction", partial(of_request, status=3, expire_due=None)),
-        Case("disk", "is in a row and not on the disk", partial(of_request, path=_NOWHERE)),
-        Case("disk", "is on the disk and in no row", partial(of_request, path=None)),
+        Case("uploads", {
+            f"file {known['file_id']}: its row does not say what was sent": file(known, sha256="0" * 64),
+            f"file {g['file_id']} is in no archive": file(g, zip_id=None),
+            f"file {f['file_id']}: the upload is missing": file(f, path=_NOWHERE),
+        }),
+        Case("packing", {
+            f"folder {a['folder_id']}: status 1": folder(a, status=1),
+            f"folder {b['folder_id']} says 10000 files": folder(b, files=10_000),
+            f"folder {c['folder_id']}: its files are not in its archive": folder(c, zip_id=None),
+            f"folder {d['folder_id']}: status 2, 0 archives": archive(d, folder_id=1 << 40),
+        }),
+        Case("contents", {
+            f"file {a['file_id']}: the network has other bytes": file(a, sha256="0" * 64),
+            f"file {b['file_id']}: the network has other bytes": archive(b, iv="0" * 32),
+            f"archive {c['zip_id']}: the network does not give": archive(c, size=1),
+            f"archive {d['zip_id']}: the local archive does not give": archive(d, path=_NOWHERE),
+            f"archive {e['zip_id']} has no CID": archive(e, cid=None),
+            f"CID {other_cid} stands for 2 archives": archive(g, cid=other_cid),
+        }),
+        Case("purchases", {
+            f"archive {a['zip_id']}: 1 orders in the blocks, 0 in our rows": bought,
+            f"archive {b['zip_id']}: 1 orders in the blocks, 1 in our rows": archive(b, terms_wanted=2),
+            f"archive {c['zip_id']}: status 3, until 1": archive(c, expired_on=1),
+            f"archive {d['zip_id']}: status 4": archive(d, status=4),
+        }),
+        Case("states", {
+            f"pack {a['folder_id']} is leased": folder(a, pack_token="0" * 32),
+            f"drop {a['zip_id']} has failed": archive(a, drop_failed_at=_NOW),
+            f"prove {b['zip_id']} has failed": archive(b, prove_failed_at=_NOW),
+            f"fetch {r['download_id']} has failed": request(r, fetch_failed_at=_NOW),
+            f"folder {b['folder_id']} is closed and nobody will pack it": folder(b, status=1, pack_due=None),
+            f"archive {c['zip_id']}: no CID, and nobody will pin it": archive(c, cid=None, pin_due=None),
+            f"archive {d['zip_id']}: nobody watches its order": archive(d, order_due=None),
+            f"archive {e['zip_id']}: enough replicas, and nobody": archive(e, replicated_at=None, prove_due=None),
+            f"archive {f['zip_id']}: replicated, and nobody": archive(f, path=_NOWHERE, drop_due=None),
+            f"request {r['download_id']}: status 2, and nobody will expire it": request(r, expire_due=None),
+            f"request {s['download_id']}: status 0, and nobody will fetch it": request(s, status=0, fetch_due=None),
+            f"request {t['download_id']}: failed, and nobody": request(t, status=3, expire_due=None),
+        }),
+        Case("disk", {"is in a row and not on the disk": request(r, path=_NOWHERE)}),
+        Case("disk", {"is on the disk and in no row": request(r, path=None)}),
         *_failed_requests(arena, load),
-    ]
+    ]  # fmt: skip
 
 
 def _failed_requests(arena: Arena, load: Load) -> list[Case]:
@@ -130,17 +154,16 @@ def _failed_requests(arena: Arena, load: Load) -> list[Case]:
         if set(met) == {"takes"}:
             row = arena.sql("SELECT download_id FROM download_info WHERE cb_url = %s", (asked.url,))[0]
             spoil = partial(
-                _changed, arena, "download_info", row["download_id"],
+                _changed, arena, "download_info", "download_id", row["download_id"],
                 status=3, callback_reason="the client answers 500", callback_failed_at=_NOW,
             )  # fmt: skip
-            return [Case("callbacks", "its receiver is not to blame", spoil)]
+            return [Case("callbacks", {"its receiver is not to blame": spoil})]
     return []
 
 
 @contextmanager
-def _changed(arena: Arena, table: str, row_id: int, *, key: str | None = None, **values: object) -> Iterator[None]:
+def _changed(arena: Arena, table: str, key: str, row_id: int, **values: object) -> Iterator[None]:
     """Change some columns of a row for a while."""
-    key = key or {"file_upload_info": "file_id"}.get(table) or KEYS[table]
     columns = ", ".join(f"`{name}`" for name in values)
     (before,) = arena.sql(f"SELECT {columns} FROM {table} WHERE {key} = %s", (row_id,))  # noqa: S608 - names in this file
     _write(arena, table, key, row_id, values)
@@ -165,17 +188,21 @@ def _clients(load: Load) -> list[Case]:
     path, receiver = called.path, load.receiver
     nobody = File(1 << 40, 1, "0" * 64)
     return [
-        Case("uploads", "was acknowledged and has no row", partial(_put, load.files, nobody.file_id, nobody)),
-        Case("uploads", "was given out twice", partial(_put, load.__dict__, "doubled", [file.file_id])),
-        Case("callbacks", "has no row", partial(_put, load.__dict__, "requests", [Request(file, "http://x/none")])),
-        Case("callbacks", "never called back", partial(_put, receiver.taken, path, [])),
-        Case("callbacks", "was for another file", partial(_put, receiver.taken, path, [(-1, "")])),
-        Case("callbacks", "the links gave", partial(_put, load.followed, path, ["no answer"])),
-        Case("callbacks", "a link gave other bytes", partial(_put, load.followed, path, ["0" * 64])),
-        Case("activity", "0 uploads", partial(_put, load.__dict__, "files", {})),
-        Case("activity", "0 requests that were called back", partial(_put, load.__dict__, "requests", [])),
-        Case("activity", "took nothing", partial(_put, load.answered, load.doors[0], 0)),
-    ]
+        Case("uploads", {
+            "was acknowledged and has no row": partial(_put, load.files, nobody.file_id, nobody),
+            f"file {file.file_id} was given out twice": partial(_put, load.__dict__, "doubled", [file.file_id]),
+        }),
+        Case("callbacks", {"has no row": partial(_put, load.__dict__, "requests", [Request(file, "http://x/none")])}),
+        Case("callbacks", {"never called back": partial(_put, receiver.taken, path, [])}),
+        Case("callbacks", {"was for another file": partial(_put, receiver.taken, path, [(-1, "")])}),
+        Case("callbacks", {"the links gave": partial(_put, load.followed, path, ["no answer"])}),
+        Case("callbacks", {"a link gave other bytes": partial(_put, load.followed, path, ["0" * 64])}),
+        Case("activity", {
+            "0 uploads": partial(_put, load.__dict__, "files", {}),
+            "0 requests that were called back": partial(_put, load.__dict__, "requests", []),
+            "took nothing": partial(_put, load.answered, load.doors[0], 0),
+        }),
+    ]  # fmt: skip
 
 
 @contextmanager
@@ -200,9 +227,9 @@ def _servers(arena: Arena, findings: Findings) -> list[Case]:
         entry: Any = redis.xadd("file.received", {"spoilt": "yes"})
     unheard = partial(_put, findings.letters, ("file.received", entry.decode()), "an entry that nobody has read")
     return [
-        Case("disk", "is on the disk and in no row", partial(_stray, arena)),
-        Case("letters", "not among the dead letters", unheard),
-        Case("streams", "unread", partial(_unread, arena, entry)),
+        Case("disk", {"is on the disk and in no row": partial(_stray, arena)}),
+        Case("letters", {"not among the dead letters": unheard}),
+        Case("streams", {"unread": partial(_unread, arena, entry)}),
     ]
 
 
