@@ -93,8 +93,8 @@ async def pack_again(zip_id: Annotated[int, typer.Argument(help="the archive's i
         closed = await repair.pack_again(db, zip_id)
     await _ring([closed])
     say(
-        f"archive {zip_id} was given up; folder {closed.folder_id} is due to be packed again,"
-        f" from {files} uploads that are all whole"
+        f"archive {zip_id} was given up; folder {closed.folder_id} is due to be packed again:"
+        f" {files} uploads, all whole"
     )
 
 
