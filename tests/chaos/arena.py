@@ -15,7 +15,7 @@ from typing import Any
 from xmlrpc.client import Fault
 
 import pymysql
-from chaos.mounts import mount
+from chaos.mounts import mount, unmount
 from chaos.wiring import THIRDS, Wiring, arrange, bend, clock
 from redis import Redis as RedisClient
 from rich.console import Console
@@ -74,8 +74,9 @@ class Arena:
     @contextmanager
     def open(cls, root: Path, console: Console) -> Iterator["Arena"]:
         """Start everything below `root`, which must be new; stop it at the end."""
-        mount(root / "vault", VAULT_BYTES)
-        mount(root / "mariadb", DATABASE_BYTES)
+        disks = {root / "vault": VAULT_BYTES, root / "mariadb": DATABASE_BYTES}
+        for disk, size in disks.items():
+            mount(disk, size)
         settings, wiring = arrange(root)
         stack = Stack(settings, console, lambda _: wiring.plan)
         try:
@@ -83,6 +84,8 @@ class Arena:
             yield cls(settings, wiring, stack.supervisor)
         finally:
             stack.down()
+            for disk in disks:
+                unmount(disk)
 
     # --- processes -------------------------------------------------------------------------------------------------
 

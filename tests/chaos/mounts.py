@@ -36,3 +36,8 @@ def mount(path: Path, size: int) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert not done.returncode, f"no file system could be mounted at {path}: {done.stderr.strip()}"
+
+
+def unmount(path: Path) -> None:
+    """Unmount it, so that the directory can be removed; what still uses it keeps it until then."""
+    subprocess.run(["umount", "--lazy", str(path)], capture_output=True, check=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from chaos.crowd import upload
 from chaos.syscalls import TRACED, Call, lost, parse, removed_early
-from chaos.test_graceful import upload
 from servers_process import Running
 from servers_services import Service, Services
 

@@ -1,18 +1,15 @@
 """Stopping, rolling restarts, and schemas that move on, with services as an operator runs them."""
 
 import asyncio
-import hashlib
-import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 
 import aiohttp
 import pytest
+from chaos.crowd import Crowd, left_by_itself, restart
 from servers_devnet import Devnet
 from servers_services import Service, Services
 
@@ -29,16 +26,6 @@ ROOT = Path(__file__).parents[2]
 async def db(database_url: str) -> AsyncIterator[Database]:
     async with Database.open(database_url) as database:
         yield database
-
-
-async def upload(http: aiohttp.ClientSession, url: str, content: bytes) -> int:
-    form = aiohttp.FormData()
-    form.add_field("filename", "a.mp4")
-    form.add_field("file", BytesIO(content), filename="a.mp4")
-    form.add_field("sha256", hashlib.sha256(content).hexdigest())
-    async with http.post(f"{url}/api/open/upload", data=form) as response:
-        assert response.status == 200, await response.text()
-        return int((await response.json())["result"]["fileID"])
 
 
 async def test_an_upload_in_hand_outlives_sigterm_and_no_new_one_is_taken(services: Services) -> None:
@@ -66,12 +53,6 @@ async def test_an_upload_in_hand_outlives_sigterm_and_no_new_one_is_taken(servic
         closed.set()
         assert await sending == 200
     await left_by_itself(ingest)
-
-
-async def left_by_itself(service: Service) -> None:
-    """Wait for the service's end, which was no end by force: that comes 5 s after notice and drain, with code 1."""
-    code, _ = await service.ended(60)
-    assert code == 0, service.log.read_text()
 
 
 async def _status(http: aiohttp.ClientSession, url: str, form: aiohttp.FormData) -> int:
@@ -163,35 +144,6 @@ async def _until(db: Database, sql: str) -> None:
             await asyncio.sleep(0.05)
 
 
-class Crowd:
-    """Clients that upload small files and ask where they stand, one request after another."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.results: Counter[str] = Counter()
-        self.file_ids: list[int] = []
-        self.over = asyncio.Event()
-
-    async def client(self) -> None:
-        async with aiohttp.ClientSession() as http:
-            while not self.over.is_set():
-                try:
-                    file_id = await upload(http, self._url, os.urandom(20_000))
-                    self.file_ids.append(file_id)
-                    async with http.get(f"{self._url}/api/open/file/{file_id}") as response:
-                        assert response.status == 200
-                    self.results["good"] += 1
-                except (aiohttp.ClientError, AssertionError) as error:
-                    self.results[f"{type(error).__name__} {error}"] += 1
-
-    async def went_on(self) -> None:
-        """Wait until some more requests have been answered."""
-        until = self.results.total() + 5
-        async with asyncio.timeout(20):
-            while self.results.total() < until:
-                await asyncio.sleep(0.02)
-
-
 async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_request(
     services: Services, db: Database
 ) -> None:
@@ -216,7 +168,7 @@ async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_reque
                 group.create_task(crowd.client())
             for _ in range(2):
                 for ingest in ingests:
-                    await _restart(ingest)
+                    await restart(ingest)
                     await _served(ingest, f"http://{HOST}:{port}")
             crowd.over.set()
     finally:
@@ -240,12 +192,6 @@ async def _served(ingest: Service, balancer: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def _restart(service: Service) -> None:
-    service.terminate()
-    await left_by_itself(service)
-    await service.start()
-
-
 @pytest.mark.parametrize("devnet_server", [{"block_seconds": 0.1}], indirect=True)
 async def test_the_other_services_restart_under_load(services: Services, db: Database, devnet: Devnet) -> None:
     ingest = services("ingest", folder_age_seconds=2)
@@ -258,8 +204,8 @@ async def test_the_other_services_restart_under_load(services: Services, db: Dat
         for _ in range(2):
             group.create_task(crowd.client())
         for service in others:  # one by one, as an operator does it, and then all of them at once
-            await _restart(service)
-        await asyncio.gather(*(_restart(service) for service in others))
+            await restart(service)
+        await asyncio.gather(*(restart(service) for service in others))
         crowd.over.set()
     assert set(crowd.results) == {"good"}, crowd.results
     async with asyncio.timeout(60):
@@ -294,7 +240,7 @@ async def test_a_schema_that_only_grew_serves_old_services(
         await crowd.went_on()
         crowd.over.set()
     assert set(crowd.results) == {"good"}, crowd.results
-    await _restart(ingest)
+    await restart(ingest)
     assert await db.fetch_one("SELECT camera FROM file_upload_info LIMIT 1") == {"camera": None}
 
 

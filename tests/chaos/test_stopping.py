@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from chaos.test_graceful import left_by_itself
+from chaos.crowd import left_by_itself
 from pydantic import SecretStr
 from servers_faults import Proxied
 from servers_services import Service, Services

@@ -32,7 +32,7 @@ class Admission:
         self._margin_bytes = margin_bytes
         self._at_once = at_once
         self._count = 0
-        """Uploads under way; each takes up to about 1 MB of memory."""
+        """Uploads under way; each takes 1 to 2 MB of memory at its most."""
         self._under_way: dict[Incoming, int] = {}
         """Bytes that each of those admitted may come to."""
         self._deciding = asyncio.Lock()
