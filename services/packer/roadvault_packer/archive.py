@@ -9,7 +9,6 @@ import io
 import os
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -20,6 +19,7 @@ import py7zr
 from roadvault_common.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError
 from roadvault_common.vault import create, write_all
+from roadvault_packer.helper import Helper
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -34,6 +34,8 @@ _PIECE_BYTES = 1 << 18
 """What is read at a time: small enough for a processor's cache, long enough to be worth a word to a helper."""
 _HELPED_BYTES = 1 << 16
 """A shorter piece is hashed sooner than a helper could be told to."""
+_IN_HAND = 8
+"""Pieces that a helper may be behind; with one, threads sleep and wake at each piece, which took an eighth longer."""
 
 Progress = Callable[[int], None]
 
@@ -68,16 +70,15 @@ def pack(
         FileExistsError: `target` exists already.
     """
     offsets: dict[int, int] = {}
-    # Three helpers, each with one thing in hand: a piece is hashed while the one before it is written, and the disk
-    # takes what was written before, all while the next piece is read and encrypted.
-    with create(target) as file, ThreadPoolExecutor(3, thread_name_prefix="pack") as helpers:
-        writer = _EncryptedWriter(file, key, helpers)
+    # Hashing, writing and the disk's taking what was written go on side by side, while the next piece is read.
+    with create(target) as file, Helper(_IN_HAND) as hashing, Helper(_IN_HAND) as writing, Helper(1) as flushing:
+        writer = _EncryptedWriter(file, key, writing, flushing)
         with py7zr.SevenZipFile(
             cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}], blocksize=_PIECE_BYTES
         ) as container:
             for member in members:
                 offsets[member.file_id] = writer.tell()
-                _write_member(container, member, root, progress, helpers)
+                _write_member(container, member, root, progress, hashing)
             manifest = _manifest(folder_id, members, offsets)
             container.writef(io.BytesIO(manifest), MANIFEST)
         writer.finish()
@@ -91,13 +92,13 @@ def member_name(file_id: int, file_name: str) -> str:
 
 
 def _write_member(
-    container: py7zr.SevenZipFile, member: Member, root: Path, progress: Progress, helpers: Executor
+    container: py7zr.SevenZipFile, member: Member, root: Path, progress: Progress, hashing: Helper
 ) -> None:
     if member.path is None:
         raise IntegrityError(f"file {member.file_id}: the upload was dropped before its folder was packed")
     try:
         with (root / member.path).open("rb", buffering=0) as source:
-            reader = _CheckedReader(source, progress, helpers)
+            reader = _CheckedReader(source, progress, hashing)
             container.writef(cast("IO[bytes]", reader), member_name(member.file_id, member.file_name))
             reader.check(member)
     except FileNotFoundError as error:
@@ -123,12 +124,11 @@ def _manifest(folder_id: int, members: Sequence[Member], offsets: dict[int, int]
 class _CheckedReader(io.BufferedIOBase):
     """Reads a file for py7zr, which first measures it by seeking, and has a helper hash what passes."""
 
-    def __init__(self, source: io.FileIO, progress: Progress, helpers: Executor) -> None:
+    def __init__(self, source: io.FileIO, progress: Progress, hashing: Helper) -> None:
         self._source = source
         self._progress = progress
-        self._helpers = helpers
+        self._hashing = hashing
         self._hash = hashlib.sha256()
-        self._hashing: Future[None] | None = None
         self._length = 0
 
     def readable(self) -> bool:
@@ -145,20 +145,14 @@ class _CheckedReader(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         data = self._source.read(-1 if size is None else size) or b""
-        self._hashed()
         if len(data) < _HELPED_BYTES:
+            self._hashing.wait()
             self._hash.update(data)
         else:
-            self._hashing = self._helpers.submit(self._hash.update, data)
+            self._hashing.add(self._hash.update, data)
         self._length += len(data)
         self._progress(len(data))
         return data
-
-    def _hashed(self) -> None:
-        """Wait until all that was read so far is hashed."""
-        if self._hashing is not None:
-            self._hashing.result()
-            self._hashing = None
 
     def check(self, member: Member) -> None:
         """Raise IntegrityError unless what passed is the file that the row names."""
@@ -166,7 +160,7 @@ class _CheckedReader(io.BufferedIOBase):
             raise IntegrityError(
                 f"file {member.file_id}: {member.path} has {self._length} bytes, its row says {member.size}"
             )
-        self._hashed()
+        self._hashing.wait()
         if self._hash.hexdigest() != member.sha256:
             raise IntegrityError(f"file {member.file_id}: {member.path} does not have the SHA-256 of its row")
 
@@ -177,12 +171,11 @@ class _EncryptedWriter(io.RawIOBase):
     The signature header is held back and encrypted once, when it is final: the key stream is used once for each byte.
     """
 
-    def __init__(self, file: io.FileIO, key: ArchiveKey, helpers: Executor) -> None:
+    def __init__(self, file: io.FileIO, key: ArchiveKey, writing: Helper, flushing: Helper) -> None:
         self._file = file
         self._key = key
-        self._helpers = helpers
-        self._writing: Future[None] | None = None
-        self._flushing: Future[None] | None = None
+        self._writing = writing
+        self._flushing = flushing
         self._unflushed = 0
         self._stream = key.stream(_SIGNATURE_HEADER_BYTES)
         self._head = bytearray(_SIGNATURE_HEADER_BYTES)
@@ -209,40 +202,31 @@ class _EncryptedWriter(io.RawIOBase):
         if end <= _SIGNATURE_HEADER_BYTES:
             self._head[self._position : end] = data
         elif self._position == max(self.length, _SIGNATURE_HEADER_BYTES):
-            self._write(self._stream.update(data))
+            self._append(bytes(data))
         else:
             raise io.UnsupportedOperation(f"a write at {self._position} in an archive of {self.length} bytes")
         self._position = end
         self.length = max(self.length, end)
         return len(data)
 
-    def _write(self, data: bytes) -> None:
-        self._written()
+    def _append(self, data: bytes) -> None:
         if len(data) < _HELPED_BYTES:
-            write_all(self._file, data)
+            self._writing.wait()
+            self._encrypt(data)
         else:
-            self._writing = self._helpers.submit(write_all, self._file, data)
+            self._writing.add(self._encrypt, data)
         self._unflushed += len(data)
         if self._unflushed >= _FLUSH_BYTES:
-            self._flush_more()
+            # The disk takes what is written so far, so that the sync at the end has little left to do.
+            self._flushing.add(os.fdatasync, self._file.fileno())
+            self._unflushed = 0
 
-    def _written(self) -> None:
-        """Wait until all that was encrypted so far is written."""
-        if self._writing is not None:
-            self._writing.result()
-            self._writing = None
-
-    def _flush_more(self) -> None:
-        """Have the disk take what is written so far, so that the sync at the end has little left to do."""
-        if self._flushing is not None:
-            self._flushing.result()
-        self._flushing = self._helpers.submit(os.fdatasync, self._file.fileno())
-        self._unflushed = 0
+    def _encrypt(self, data: bytes) -> None:
+        write_all(self._file, self._stream.update(data))
 
     def finish(self) -> None:
         """Write the head; the archive is complete after this."""
-        self._written()
-        if self._flushing is not None:
-            self._flushing.result()
+        self._writing.wait()
+        self._flushing.wait()
         self._file.seek(0)
         write_all(self._file, self._key.stream().update(bytes(self._head)))
