@@ -33,14 +33,14 @@ SLOW_DISK = """
 import os, time
 from roadvault_common import vault
 
-real = vault.NewFile.write
+real = vault.NewFile.append
 
-def write(file, data):
+def append(file, data):
     while os.path.exists(os.environ["HELD"]):
         time.sleep(0.05)
     real(file, data)
 
-vault.NewFile.write = write
+vault.NewFile.append = append
 """
 """A disk that stands still while a file is there: then every upload holds as much as it ever does."""
 

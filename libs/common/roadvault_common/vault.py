@@ -170,6 +170,15 @@ class NewFile:
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> None:
+        """Append `data` and hash it.
+
+        Raises:
+            DiskFull: There is no room for it.
+        """
+        self.append(data)
+        self.hash(data)
+
+    def append(self, data: bytes) -> None:
         """Append `data`; the file is created at the first call.
 
         Raises:
@@ -179,8 +188,17 @@ class NewFile:
             if self._file is None:
                 self._file = self._path.open("xb", buffering=0)
             write_all(self._file, data)
-        self._hash.update(data)
         self.size += len(data)
+
+    def hash(self, data: bytes) -> None:
+        """Hash what was appended or is going to be, perhaps in another thread."""
+        self._hash.update(data)
+
+    def flush(self) -> None:
+        """Have the disk take what was appended so far, while more may be."""
+        if self._file is not None:
+            with disk_errors(self._path):
+                os.fdatasync(self._file.fileno())
 
     def finish(self) -> None:
         """Make the file and its name durable."""

@@ -13,6 +13,7 @@ from roadvault_common.links import Links
 from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
+from roadvault_ingest.memory import keep_freed
 from roadvault_ingest.pages import page_routes
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.service import Ingest
@@ -44,6 +45,7 @@ async def serve() -> None:
 
 def main() -> None:
     """Start the process (console script `roadvault-ingest`)."""
+    keep_freed()
     app.main(serve)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import unicodedata
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,10 +14,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from roadvault_common.vault import RECEIVED, NewFile, Vault
 from roadvault_ingest.form import Form
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
+from roadvault_ingest.sink import Sink
 
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18
+"""What is handed to the threads that write and hash; less of it is written at the end, on the same way as the sync."""
 _NAME_BYTES = 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -42,10 +44,11 @@ class Incoming(NewFile):
 
 
 async def receive(
-    body: StreamReader, boundary: str, incoming: Incoming, largest: int, stall_seconds: float
+    body: StreamReader, boundary: str, incoming: Incoming, largest: int, stall_seconds: float, share: Callable[[], int]
 ) -> Received:
     """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
 
+    `share` says how many bytes may wait in memory right now for a thread that writes or hashes.
     Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
 
     Raises:
@@ -53,7 +56,7 @@ async def receive(
         DiskFull: There is no room for the file.
     """
     form = Form(boundary, largest)
-    rest = await _stream(body, form, incoming, stall_seconds)
+    rest = await _stream(body, form, Sink(incoming, share), stall_seconds)
     if not form.size:
         raise Problem("the form has no file, or the file is empty")
     name = checked_name(form.fields.get("filename") or form.fields["file"])
@@ -67,9 +70,8 @@ async def receive(
     return Received(name, incoming.relative, incoming.size, sha256)
 
 
-async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seconds: float) -> list[bytes]:
+async def _stream(body: StreamReader, form: Form, sink: Sink, stall_seconds: float) -> list[bytes]:
     """Write the file as it comes in; return what is left to be written."""
-    writing: asyncio.Future[None] | None = None
     pieces: list[bytes] = []
     length = 0
     try:
@@ -78,25 +80,17 @@ async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seco
             pieces += found
             length += sum(map(len, found))
             if length >= CHUNK_BYTES:
-                # These are written and hashed while the next ones come in.
-                if writing is not None:
-                    await writing
-                writing = asyncio.ensure_future(asyncio.to_thread(_write, incoming, pieces))
+                await sink.add(pieces)
                 pieces, length = [], 0
         form.feed(b"")
-        return pieces
     finally:
-        if writing is not None:
-            await asyncio.shield(writing)
-
-
-def _write(incoming: Incoming, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        incoming.write(piece)
+        await asyncio.shield(sink.finish())
+    return pieces
 
 
 def _finish(incoming: Incoming, pieces: list[bytes]) -> None:
-    _write(incoming, pieces)
+    for piece in pieces:
+        incoming.write(piece)
     incoming.finish()
 
 

@@ -57,6 +57,10 @@ class Ingest:
             raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
         return content_length
 
+    def share(self) -> int:
+        """Return how many bytes an upload may have waiting in memory, right now."""
+        return self._admission.share()
+
     async def upload(self, content_length: int | None, receive: Callable[[Incoming], Awaitable[Received]]) -> int:
         """Take an upload and return its file id; file and row are durable by then.
 
