@@ -56,7 +56,7 @@ async def receive(
         DiskFull: There is no room for the file.
     """
     form = Form(boundary, largest)
-    rest = await _stream(body, form, Sink(incoming, share), stall_seconds)
+    rest = await _stream(body, form, stall_seconds, lambda: Sink(incoming, share))
     if not form.size:
         raise Problem("the form has no file, or the file is empty")
     name = checked_name(form.fields.get("filename") or form.fields["file"])
@@ -70,21 +70,24 @@ async def receive(
     return Received(name, incoming.relative, incoming.size, sha256)
 
 
-async def _stream(body: StreamReader, form: Form, sink: Sink, stall_seconds: float) -> list[bytes]:
-    """Write the file as it comes in; return what is left to be written."""
+async def _stream(body: StreamReader, form: Form, stall_seconds: float, new_sink: Callable[[], Sink]) -> list[bytes]:
+    """Write the file as it comes in; return what is left to be written: all of it if it is short."""
+    sink: Sink | None = None
     pieces: list[bytes] = []
     length = 0
     try:
-        while data := await timely(body.readany(), stall_seconds):
+        while not body.at_eof() and (data := await timely(body.readany(), stall_seconds)):
             found = form.feed(data)
             pieces += found
             length += sum(map(len, found))
             if length >= CHUNK_BYTES:
+                sink = sink or new_sink()
                 await sink.add(pieces)
                 pieces, length = [], 0
         form.feed(b"")
     finally:
-        await asyncio.shield(sink.finish())
+        if sink is not None:
+            await asyncio.shield(sink.finish())
     return pieces
 
 
