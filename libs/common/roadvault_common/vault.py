@@ -158,7 +158,7 @@ class NewFile:
     """A file on its way to disk under a name that nobody else uses, hashed as it passes. Its methods block."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._file: FileIO | None = None
         self._hash = hashlib.sha256()
         self.size = 0
@@ -184,9 +184,9 @@ class NewFile:
         Raises:
             DiskFull: There is no room for it.
         """
-        with disk_errors(self._path):
+        with disk_errors(self.path):
             if self._file is None:
-                self._file = self._path.open("xb", buffering=0)
+                self._file = self.path.open("xb", buffering=0)
             write_all(self._file, data)
         self.size += len(data)
 
@@ -197,22 +197,27 @@ class NewFile:
     def flush(self) -> None:
         """Have the disk take what was appended so far, while more may be."""
         if self._file is not None:
-            with disk_errors(self._path):
+            with disk_errors(self.path):
                 os.fdatasync(self._file.fileno())
+
+    def sync(self) -> None:
+        """Make the file durable, and close it; its name is not durable yet."""
+        with disk_errors(self.path):
+            file = self._file or self.path.open("xb", buffering=0)
+            with file:
+                _sync(file, self.path)
 
     def finish(self) -> None:
         """Make the file and its name durable."""
-        with disk_errors(self._path):
-            file = self._file or self._path.open("xb", buffering=0)
-            with file:
-                _sync(file, self._path)
-            sync_directory(self._path.parent)
+        self.sync()
+        with disk_errors(self.path):
+            sync_directory(self.path.parent)
 
     def discard(self) -> None:
         """Leave nothing behind."""
         if self._file is not None:
             self._file.close()
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
 
 @contextmanager

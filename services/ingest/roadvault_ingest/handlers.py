@@ -44,7 +44,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         largest, stall = ingest.settings.largest_upload, ingest.settings.upload_stall_seconds
 
         async def take(incoming: Incoming) -> Received:
-            return await receive(request.content, boundary, incoming, largest, stall, ingest.share)
+            return await receive(request.content, boundary, incoming, largest, stall, ingest.disk)
 
         return answer({"fileID": await ingest.upload(request.content_length, take)})
 

@@ -12,9 +12,9 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from roadvault_common.vault import RECEIVED, NewFile, Vault
+from roadvault_ingest.disk import Disk, Sink
 from roadvault_ingest.form import Form
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
-from roadvault_ingest.sink import Sink
 
 T = TypeVar("T")
 
@@ -44,11 +44,10 @@ class Incoming(NewFile):
 
 
 async def receive(
-    body: StreamReader, boundary: str, incoming: Incoming, largest: int, stall_seconds: float, share: Callable[[], int]
+    body: StreamReader, boundary: str, incoming: Incoming, largest: int, stall_seconds: float, disk: Disk
 ) -> Received:
     """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
 
-    `share` says how many bytes may wait in memory right now for a thread that writes or hashes.
     Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
 
     Raises:
@@ -56,11 +55,11 @@ async def receive(
         DiskFull: There is no room for the file.
     """
     form = Form(boundary, largest)
-    rest = await _stream(body, form, stall_seconds, lambda: Sink(incoming, share))
+    rest = await _stream(body, form, stall_seconds, lambda: disk.sink(incoming))
     if not form.size:
         raise Problem("the form has no file, or the file is empty")
     name = checked_name(form.fields.get("filename") or form.fields["file"])
-    await asyncio.to_thread(_finish, incoming, rest)
+    await disk.finish(incoming, rest)
     sha256 = incoming.sha256
     expected = form.fields.get("sha256", "").strip().lower()
     if expected and not _SHA256.fullmatch(expected):
@@ -89,12 +88,6 @@ async def _stream(body: StreamReader, form: Form, stall_seconds: float, new_sink
         if sink is not None:
             await asyncio.shield(sink.finish())
     return pieces
-
-
-def _finish(incoming: Incoming, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        incoming.write(piece)
-    incoming.finish()
 
 
 def checked_name(name: str) -> str:

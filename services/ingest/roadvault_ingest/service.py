@@ -16,6 +16,7 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.vault import RECEIVED, Vault
 from roadvault_ingest.admission import Admission
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.disk import Disk
 from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.receive import Incoming, Received
 from roadvault_ingest.recorder import Recorder
@@ -42,6 +43,7 @@ class Ingest:
         self._bytes = STAGE_BYTES.labels("receive")
         self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
         self._admission = Admission(self._store, vault, settings.disk_margin_bytes, settings.uploads_at_once)
+        self.disk = Disk(self._admission.share)
 
     def check_length(self, content_length: int | None) -> int:
         """Return the bytes an upload may bring; one without a length counts as the largest.
@@ -56,10 +58,6 @@ class Ingest:
         if content_length > largest + (1 << 16):
             raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
         return content_length
-
-    def share(self) -> int:
-        """Return how many bytes an upload may have waiting in memory, right now."""
-        return self._admission.share()
 
     async def upload(self, content_length: int | None, receive: Callable[[Incoming], Awaitable[Received]]) -> int:
         """Take an upload and return its file id; file and row are durable by then.
