@@ -271,10 +271,7 @@ class OrdererStore:
         )
         return (row["cid"], row["dag_size"]) if row else None
 
-    async def renewals_until(self, height: int, most: int = 10_000) -> int:
-        """Return how many orders end at or before a height, counting no further than `most`."""
-        row = await self._db.fetch_one(
-            "SELECT COUNT(*) AS n FROM (SELECT 1 FROM zip_ipfs_info WHERE expired_on <= %s LIMIT %s) AS some",
-            (height, most),
-        )
+    async def renewals_until(self, height: int) -> int:
+        """Return how many orders end at or before a height (blocks)."""
+        row = await self._db.fetch_one("SELECT COUNT(*) AS n FROM zip_ipfs_info WHERE expired_on <= %s", (height,))
         return int(row["n"]) if row else 0

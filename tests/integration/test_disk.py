@@ -1,0 +1,73 @@
+"""How ingest takes uploads to disk: short ones together, long ones by several threads."""
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from roadvault_common.vault import Vault
+from roadvault_ingest.disk import Disk
+from roadvault_ingest.receive import Incoming
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    made = Vault(tmp_path / "data")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk(lambda: 1 << 20)
+
+
+async def test_short_files_that_end_together_are_all_whole(vault: Vault, disk: Disk) -> None:
+    files = {Incoming(vault): [os.urandom(number), os.urandom(700)] for number in range(1, 101)}
+    async with asyncio.TaskGroup() as group:
+        for file, pieces in files.items():
+            group.create_task(disk.finish(file, pieces))
+    for file, pieces in files.items():
+        assert file.path.read_bytes() == b"".join(pieces)
+        assert file.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+async def test_a_file_that_fails_takes_no_other_with_it(vault: Vault, disk: Disk) -> None:
+    files = [Incoming(vault) for _ in range(9)]
+    files[4].path.touch()  # a name that is taken
+    results = await asyncio.gather(*(disk.finish(file, [b"content"]) for file in files), return_exceptions=True)
+    assert [type(result) for result in results] == [*[type(None)] * 4, FileExistsError, *[type(None)] * 4]
+    assert all(file.path.read_bytes() == b"content" for file in files if file is not files[4])
+
+
+async def test_a_file_that_nobody_waits_for_is_not_begun(vault: Vault, disk: Disk) -> None:
+    files = [Incoming(vault) for _ in range(3)]
+    tasks = [asyncio.create_task(disk.finish(file, [b"content"])) for file in files]
+    await asyncio.sleep(0)  # all have asked, and no thread has begun
+    tasks[1].cancel()
+    await asyncio.gather(tasks[0], tasks[2])
+    assert [file.path.exists() for file in files] == [True, False, True]
+
+
+async def test_a_long_file_is_written_and_hashed_in_order(vault: Vault, disk: Disk) -> None:
+    file, pieces = Incoming(vault), [os.urandom(300_000 + number) for number in range(250)]
+    sink = disk.sink(file)
+    for piece in pieces:
+        await sink.add([piece[:1000], piece[1000:]])
+    await sink.finish()
+    await disk.finish(file, [b"the rest"])
+    content = b"".join(pieces) + b"the rest"
+    assert file.path.read_bytes() == content
+    assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+async def test_a_thread_that_fails_is_heard_and_the_others_are_waited_for(vault: Vault, disk: Disk) -> None:
+    file = Incoming(vault)
+    file.path.touch()
+    sink = disk.sink(file)
+    await sink.add([bytes(300_000)])
+    with pytest.raises(FileExistsError):
+        await sink.finish()
+    await asyncio.to_thread(file.discard)
