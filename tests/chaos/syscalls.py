@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-TRACED = "openat,mkdir,write,pwrite64,fsync,fdatasync,sendto,sendmsg,recvfrom,unlink"
+TRACED = "openat,mkdir,read,write,writev,pwrite64,fsync,fdatasync,sendto,sendmsg,recvfrom,unlink"
+RECEIVES = ("recvfrom", "read")
+"""What asyncio, and what uvloop reads a socket with."""
 _LINE = re.compile(r"^(?P<pid>\d+) +(?P<rest>.*)$")
 _WHOLE = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+.*)$")
 _BEGINS = re.compile(r"^(?P<name>\w+)\((?P<arguments>.*) <unfinished \.\.\.>$")
@@ -102,11 +104,11 @@ def _commit_after(calls: Sequence[Call], statement: Call) -> Call | None:
 
 def _answer_to(calls: Sequence[Call], commit: Call) -> Call | None:
     return _first(
-        calls, lambda call: call.name == "recvfrom" and call.target == commit.target and call.end > commit.begin
+        calls, lambda call: call.name in RECEIVES and call.target == commit.target and call.end > commit.begin
     )
 
 
-_SENDS = ("sendto", "sendmsg", "write")
+_SENDS = ("sendto", "sendmsg", "write", "writev")
 _SYNCS = ("fsync", "fdatasync")
 
 
