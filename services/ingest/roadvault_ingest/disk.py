@@ -23,7 +23,8 @@ class Disk:
     def __init__(self, share: Callable[[], int]) -> None:
         self._share = share
         self._short: list[_Short] = []
-        self._threads = set[asyncio.Task[None]]()
+        self._tasks = set[asyncio.Task[None]]()
+        self._threads = 0
 
     def sink(self, file: NewFile) -> "Sink":
         """Return where a long upload goes as it comes in."""
@@ -40,13 +41,21 @@ class Disk:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._short.append((file, rest, done))
-        if len(self._threads) < _THREADS:
+        if self._threads < _THREADS:
+            # Counted here and where its loop ends, not when the task is done: what comes between would wait for ever.
+            self._threads += 1
             task = asyncio.create_task(self._finish_short())
-            self._threads.add(task)
-            task.add_done_callback(self._threads.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         await done
 
     async def _finish_short(self) -> None:
+        try:
+            await self._finish_all_short()
+        finally:
+            self._threads -= 1
+
+    async def _finish_all_short(self) -> None:
         while self._short:
             taken, self._short = self._short[:_TOGETHER], self._short[_TOGETHER:]
             batch = [one for one in taken if not one[2].cancelled()]  # who waited for it removes the file
