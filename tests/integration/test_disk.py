@@ -51,6 +51,15 @@ async def test_a_file_that_nobody_waits_for_is_not_begun(vault: Vault, disk: Dis
     assert [file.path.exists() for file in files] == [True, False, True]
 
 
+async def test_a_short_file_that_comes_as_the_last_thread_ends_is_not_forgotten(
+    vault: Vault, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadvault_ingest.disk._THREADS", 1)
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            await disk.finish(Incoming(vault), [b"content"])
+
+
 async def test_a_long_file_is_written_and_hashed_in_order(vault: Vault, disk: Disk) -> None:
     file, pieces = Incoming(vault), [os.urandom(300_000 + number) for number in range(250)]
     sink = disk.sink(file)

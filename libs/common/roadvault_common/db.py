@@ -173,7 +173,7 @@ class Database:
                 if not _lost(error):
                     await tx.connection.rollback()
                 raise
-            except Exception:
+            except Exception:  # of the caller's work, whatever it is: the connection goes back to the pool
                 await tx.connection.rollback()
                 raise
             try:

@@ -9,8 +9,6 @@ from roadvault_common.vault import NewFile, disk_errors, sync_directory
 
 _FLUSH_BYTES = 64 << 20
 """So little is left for the sync at the end that the client waits for."""
-
-
 _TOGETHER, _THREADS = 32, 2
 """Short files that a thread takes at a time, and such threads: more of them keep each other from Python's lock."""
 
@@ -23,8 +21,7 @@ class Disk:
     def __init__(self, share: Callable[[], int]) -> None:
         self._share = share
         self._short: list[_Short] = []
-        self._tasks = set[asyncio.Task[None]]()
-        self._threads = 0
+        self._finishing = set[asyncio.Task[None]]()
 
     def sink(self, file: NewFile) -> "Sink":
         """Return where a long upload goes as it comes in."""
@@ -41,37 +38,34 @@ class Disk:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._short.append((file, rest, done))
-        if self._threads < _THREADS:
-            # Counted here and where its loop ends, not when the task is done: what comes between would wait for ever.
-            self._threads += 1
-            task = asyncio.create_task(self._finish_short())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if len(self._finishing) < _THREADS:
+            self._finishing.add(asyncio.create_task(self._finish_short()))
         await done
 
     async def _finish_short(self) -> None:
         try:
-            await self._finish_all_short()
+            while self._short:
+                await self._finish_some()
         finally:
-            self._threads -= 1
+            # Not in a callback, which comes later: a file that came before it would wait for ever.
+            self._finishing -= {asyncio.current_task()}
 
-    async def _finish_all_short(self) -> None:
-        while self._short:
-            taken, self._short = self._short[:_TOGETHER], self._short[_TOGETHER:]
-            batch = [one for one in taken if not one[2].cancelled()]  # who waited for it removes the file
-            try:
-                errors = await asyncio.to_thread(_finish_together, [(file, rest) for file, rest, _ in batch])
-            except BaseException:  # the process ends
-                for _, _, done in batch:
-                    done.cancel()
-                raise
-            for (_, _, done), error in zip(batch, errors, strict=True):
-                if done.cancelled():
-                    continue
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
+    async def _finish_some(self) -> None:
+        taken, self._short = self._short[:_TOGETHER], self._short[_TOGETHER:]
+        batch = [one for one in taken if not one[2].cancelled()]  # who waited for it removes the file
+        try:
+            errors = await asyncio.to_thread(_finish_together, [(file, rest) for file, rest, _ in batch])
+        except BaseException:  # the process ends
+            for _, _, done in batch:
+                done.cancel()
+            raise
+        for (_, _, done), error in zip(batch, errors, strict=True):
+            if done.cancelled():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
 
 
 def _finish(file: NewFile, rest: Sequence[bytes]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import unicodedata
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -55,7 +55,7 @@ async def receive(
         DiskFull: There is no room for the file.
     """
     form = Form(boundary, largest)
-    rest = await _stream(body, form, stall_seconds, lambda: disk.sink(incoming))
+    rest = await _stream(body, form, incoming, stall_seconds, disk)
     if not form.size:
         raise Problem("the form has no file, or the file is empty")
     name = checked_name(form.fields.get("filename") or form.fields["file"])
@@ -69,7 +69,7 @@ async def receive(
     return Received(name, incoming.relative, incoming.size, sha256)
 
 
-async def _stream(body: StreamReader, form: Form, stall_seconds: float, new_sink: Callable[[], Sink]) -> list[bytes]:
+async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seconds: float, disk: Disk) -> list[bytes]:
     """Write the file as it comes in; return what is left to be written: all of it if it is short."""
     sink: Sink | None = None
     pieces: list[bytes] = []
@@ -80,7 +80,7 @@ async def _stream(body: StreamReader, form: Form, stall_seconds: float, new_sink
             pieces += found
             length += sum(map(len, found))
             if length >= CHUNK_BYTES:
-                sink = sink or new_sink()
+                sink = sink or disk.sink(incoming)
                 await sink.add(pieces)
                 pieces, length = [], 0
         form.feed(b"")

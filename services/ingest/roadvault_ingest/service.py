@@ -92,7 +92,7 @@ class Ingest:
         except DatabaseUnavailable as error:
             await asyncio.to_thread(incoming.discard)
             raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5) from error
-        except Exception:
+        except Exception:  # whatever it is, there is no row: the file must not stay without one
             await asyncio.to_thread(incoming.discard)
             raise
         # Cut short by the end of the process, the file stays: a COMMIT may be under way. The sweep takes it if not.
