@@ -18,4 +18,5 @@ pytest_plugins = [
     "servers_services",
     "servers_faults",
     "servers_operator",
+    "servers_retriever",
 ]

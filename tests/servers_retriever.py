@@ -1,0 +1,117 @@
+"""A retriever, and an archive on the network's node, for tests of bringing files back."""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from roadvault_common.bus import Bus
+from roadvault_common.crypto import ArchiveKey, MasterKeys
+from roadvault_common.db import Database, Row
+from roadvault_common.gateway import Gateway
+from roadvault_common.ipfs import Ipfs
+from roadvault_common.outcome import Done
+from roadvault_common.vault import Vault
+from roadvault_packer.archive import Member, pack
+from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.service import Retriever
+from roadvault_stack.kubo import Kubo
+
+SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "20 MB": 20_000_000, "40 MB": 40_000_000}
+
+
+@dataclass
+class Bench:
+    """A retriever, and an archive that is on the network's node only."""
+
+    db: Database
+    vault: Vault
+    retriever: Retriever
+    contents: dict[str, bytes]
+    file_ids: dict[str, int]
+
+    async def request(self, name: str) -> int:
+        return await self.db.transact(
+            lambda tx: tx.insert(
+                "INSERT INTO download_info (file_id, cb_url, open_key, fetch_due)"
+                " VALUES (%s, 'http://c/', UUID(), UTC_TIMESTAMP(6))",
+                (self.file_ids[name],),
+            )
+        )
+
+    async def row(self, download_id: int) -> Row:
+        row = await self.db.fetch_one(
+            "SELECT download.*, file.status AS mirror FROM download_info AS download"
+            " JOIN file_upload_info AS file USING (file_id) WHERE download_id = %s",
+            (download_id,),
+        )
+        assert row is not None
+        return row
+
+    async def fetched(self, name: str) -> tuple[str, bytes]:
+        """Fetch a file; return the source's name and the bytes."""
+        download_id = await self.request(name)
+        assert await self.retriever.fetching.work(download_id) == Done()
+        row = await self.row(download_id)
+        assert (row["status"], row["mirror"], row["callback_due"] is not None) == (1, 6, True)
+        return row["source"], (self.vault.root / row["path"]).read_bytes()
+
+    def downloads(self) -> list[Path]:
+        return list((self.vault.root / "downloads").rglob("*"))
+
+
+@pytest.fixture
+async def bench(
+    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
+) -> AsyncIterator[Bench]:
+    secret = SecretStr(Fernet.generate_key().decode())
+    values = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": secret}
+    settings = RetrieverSettings.model_validate({**values, "disk_margin_bytes": 0})
+    vault, keys = Vault(data_dir), MasterKeys(secret)
+    vault.prepare()
+    async with (
+        Database.open(database_url) as db,
+        Bus.open(SecretStr(redis_url), "retriever") as bus,
+        Gateway.open(kubo.gateway_url, 20) as gateway,
+        Ipfs.open(network_kubo.rpc_url, 60) as network,
+    ):
+        contents = {name: os.urandom(size) for name, size in SIZES.items()}
+        file_ids = await _archive(db, vault, network, keys, contents)
+        retriever = Retriever(settings, db, bus, vault, keys, gateway)
+        yield Bench(db, vault, retriever, contents, file_ids)
+
+
+async def _archive(
+    db: Database, vault: Vault, network: Ipfs, keys: MasterKeys, contents: dict[str, bytes]
+) -> dict[str, int]:
+    """Pack the contents, put the archive on the network's node, and write the rows of it."""
+    members = []
+    for number, content in enumerate(contents.values(), 1):
+        path = f"received/00/{number:032}"
+        (vault.root / path).write_bytes(content)
+        members.append(Member(number, f"{number}.mp4", len(content), hashlib.sha256(content).hexdigest(), path))
+    key, target = ArchiveKey.new(), vault.root / "archives/a"
+    packed = pack(1, members, vault.root, target, key, lambda _: None)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield target.read_bytes()
+
+    cid = (await network.add(stream(), None)).cid
+    async with db.transaction() as tx:
+        zip_id = await tx.insert(
+            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, iv, size, files, cid)"
+            " VALUES (1, 'a', 'archives/a', %s, %s, %s, %s, %s)",
+            (keys.wrap(key.key), key.iv.hex(), packed.size, len(members), cid),
+        )
+        for member in members:
+            await tx.execute(
+                "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, path, folder_id, zip_id,"
+                " zip_offset, status) VALUES (%s, %s, 'mp4', %s, %s, %s, 1, %s, %s, 1)",
+                (*astuple(member), zip_id, packed.offsets[member.file_id]),
+            )
+    return dict(zip(contents, packed.offsets, strict=True))
