@@ -27,9 +27,9 @@ def main() -> None:
         "upload-4": lambda directory: uploads.large(directory, 4, large, runs),
         "upload-small": lambda directory: uploads.small(directory, 300 if quick else 3000, runs),
         "retrieval": lambda directory: retrieval.measure(
-            directory, 400_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
+            directory, 300_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
-        "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
+        "events": lambda directory: latency.measure(directory, 100 if quick else 2000, runs),
         "bookkeeping": lambda directory: bookkeeping.measure(directory, 2_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, runs),

@@ -24,6 +24,7 @@ from roadvault_stack.redis_server import Redis as RedisServer
 
 SMALL_BYTES, SMALL_AT_ONCE = 100_000, 32
 _START_SECONDS = 20
+_STOP_SECONDS = 10
 _NGINX = """\
 daemon off;
 {user}
@@ -58,7 +59,11 @@ def process(command: list[str], port: int, environment: dict[str, str] | None = 
         yield
     finally:
         running.terminate()
-        running.wait()
+        try:
+            running.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # started where SIGTERM is ignored, it ignores it too
+            running.kill()
+            running.wait()
 
 
 @contextmanager

@@ -7,21 +7,26 @@ is swept after hours by the service that writes there.
 import asyncio
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from io import FileIO
+from itertools import count
 from pathlib import Path
 
 from roadvault_common.errors import DiskFull, SettingsError, TransientError
+from roadvault_common.placement import spread
 
 RECEIVED = "received"
 ARCHIVES = "archives"
 DOWNLOADS = "downloads"
 FANOUT = 256
 """Directories below `received/`, so that none of them grows large."""
+_NEIGHBOURS = 64
+"""Uploads that follow each other into one of these: those that end together need their directory synced but once."""
 
 _SWEEP_BATCH = 500
 """Paths looked up in one query."""
@@ -39,6 +44,7 @@ class Vault:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._unnamed: dict[str, tuple[_Mark, float]] = {}
+        self._uploads = count()
 
     def prepare(self) -> None:
         """Make the directories, and check that they are one file system that can be written.
@@ -50,6 +56,7 @@ class Vault:
             self.root.mkdir(parents=True, exist_ok=True)
             for name in (RECEIVED, ARCHIVES, DOWNLOADS):
                 (self.root / name).mkdir(exist_ok=True)
+            spread(self.root / RECEIVED)
             for number in range(FANOUT):
                 (self.root / RECEIVED / f"{number:02x}").mkdir(exist_ok=True)
             # Also where another process made them just now: what it has not synced yet is not to be relied on.
@@ -71,6 +78,11 @@ class Vault:
         if not path.is_relative_to(self.root):
             raise SettingsError(f"{relative!r} points outside the data directory")
         return path
+
+    def new_upload(self) -> str:
+        """Return the relative path of an upload to come; its name is random and nobody else's."""
+        directory = next(self._uploads) // _NEIGHBOURS % FANOUT
+        return f"{RECEIVED}/{directory:02x}/{secrets.token_hex(16)}"
 
     async def ping(self) -> None:
         """Raise DiskFull if the file system can't be read; one that hangs answers nothing, which the caller times."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 import unicodedata
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TypeVar
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from roadvault_common.vault import RECEIVED, NewFile, Vault
+from roadvault_common.vault import NewFile, Vault
 from roadvault_ingest.disk import Disk, Sink
 from roadvault_ingest.form import Form
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
@@ -38,8 +37,7 @@ class Incoming(NewFile):
     """One upload on its way to disk, under a random name; `relative` is its path below the data directory."""
 
     def __init__(self, vault: Vault) -> None:
-        token = secrets.token_hex(16)
-        self.relative = f"{RECEIVED}/{token[:2]}/{token}"
+        self.relative = vault.new_upload()
         super().__init__(vault.root / self.relative)
 
 
