@@ -1,7 +1,8 @@
 """Reads a byte range of a CID through a Kubo node's gateway, moving little more than the range over the network.
 
 A plain ranged GET is fastest for long ranges, but reads far ahead: for 1 MB some 10 MB cross the network. Short ranges
-are asked for as a CAR with `entity-bytes`, which holds just the blocks that the range touches.
+are asked for as a CAR with `entity-bytes`, which holds just the blocks that the range touches; and so is the last block
+of a long range, since the gateway reads ahead into just that block while it gives the rest.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -53,7 +54,7 @@ class Gateway:
         """
         if size == 0:
             return
-        pieces = self._from_car(cid, offset, size) if size <= CAR_MOST_BYTES else self._ranged(cid, offset, size)
+        pieces = self._from_car(cid, offset, size) if size <= CAR_MOST_BYTES else self._long(cid, offset, size)
         left = size
         try:
             async with aclosing(pieces):
@@ -82,6 +83,16 @@ class Gateway:
             raise IpfsAway(f"the gateway does not answer: {brief(error)}") from error
         if self._node is not None:
             await self._node.check()
+
+    async def _long(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:
+        in_last_block = (offset + size - 1) % CHUNK_BYTES + 1
+        for part in (
+            self._ranged(cid, offset, size - in_last_block),
+            self._from_car(cid, offset + size - in_last_block, in_last_block),
+        ):
+            async with aclosing(part):
+                async for piece in part:
+                    yield piece
 
     async def _ranged(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:
         headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
