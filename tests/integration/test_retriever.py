@@ -60,8 +60,9 @@ async def test_no_more_than_the_files_own_blocks_cross_the_network(bench: Bench,
     assert await bench.fetched(name) == ("ipfs", bench.contents[name])
     moved = await _received(kubo) - before
     assert moved >= SIZES[name]
-    if SIZES[name] <= CAR_MOST_BYTES:
-        assert moved <= SIZES[name] + (2 << 20) + INNER_BYTES
+    # A block of a long file can come twice: once because it was read ahead, once because its end was asked for.
+    twice = 0 if SIZES[name] <= CAR_MOST_BYTES else 1 << 20
+    assert moved <= SIZES[name] + (2 << 20) + twice + INNER_BYTES
 
 
 async def test_a_damaged_copy_is_passed_over(bench: Bench) -> None:
