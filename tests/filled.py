@@ -44,6 +44,10 @@ SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {s
     {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND, {came}
 FROM seq_{first}_to_{last}
 """
+_RENEWALS = """
+INSERT INTO renewal_info (day, archives)
+SELECT expired_on DIV %s, COUNT(*) FROM zip_ipfs_info GROUP BY expired_on DIV %s
+"""
 _ORDERS = """
 INSERT INTO order_info
     (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth, era_death,
@@ -115,12 +119,13 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     }  # fmt: skip
     for statement in (_FOLDERS, _ARCHIVES, _ORDERS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
+    await db.execute(_RENEWALS, (BLOCKS_A_DAY, BLOCKS_A_DAY))
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
     await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
-    for table in ("folder_info", "file_upload_info", "zip_ipfs_info", "order_info", "download_info"):
+    for table in ("folder_info", "file_upload_info", "zip_ipfs_info", "order_info", "renewal_info", "download_info"):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled
 

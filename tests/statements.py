@@ -16,6 +16,7 @@ from roadvault_common import repair
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_common.migrate import check_schema
+from roadvault_crust_orderer import renewals
 from roadvault_crust_orderer.proof_store import ProofStore
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_ingest.pages_store import PagesStore
@@ -80,8 +81,8 @@ def sweeps() -> list[Statement]:
         ),
         *group(
             "sweep: renewals to come",
-            in_two_weeks=lambda db: OrdererStore(db).renewals_until(HEIGHT + 14 * BLOCKS_A_DAY),
-            in_a_month=lambda db: OrdererStore(db).renewals_until(HEIGHT + 30 * BLOCKS_A_DAY),
+            in_two_weeks=lambda db: renewals.until(db, HEIGHT + 14 * BLOCKS_A_DAY),
+            in_a_month=lambda db: renewals.until(db, HEIGHT + 30 * BLOCKS_A_DAY),
         ),
     ]
 

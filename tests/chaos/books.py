@@ -15,6 +15,8 @@ from chaos.contents import Contents, Row, compare
 from chaos.load import Load, Request
 from chaos.throws import Findings
 
+from roadvault_crust_orderer.renewals import BLOCKS_A_DAY
+
 _SHA256_LENGTH = 64
 _MANY = 4
 """One request for so many faults has to have been called back, and be read from the network, at the least."""
@@ -116,6 +118,10 @@ class Books:
                 wrong.append(f"archive {zip_id}: its order ended at block {expires}, and it is {chain.head} now")
             if (archive["status"], archive["expired_on"]) != (_LIVE, expires):
                 wrong.append(f"archive {zip_id}: status {archive['status']}, until {archive['expired_on']}")
+        ends = Counter(row["expired_on"] // BLOCKS_A_DAY for row in self.archives.values() if row["expired_on"])
+        counted = {row["day"]: row["archives"] for row in self._arena.sql("SELECT day, archives FROM renewal_info")}
+        if counted != ends:
+            wrong.append(f"by day of their end, {counted} orders are counted, and there are {dict(ends)}")
         return wrong
 
     # --- nothing stuck -------------------------------------------------------------------------------------------

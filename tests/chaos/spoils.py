@@ -101,6 +101,8 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
 
     other_cid = arena.sql("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", (f["zip_id"],))[0]["cid"]
     bought = partial(_changed, arena, "order_info", "zip_id", a["zip_id"], status=3)
+    (day,) = arena.sql("SELECT MIN(day) AS day FROM renewal_info")
+    counted = partial(_changed, arena, "renewal_info", "day", day["day"], archives=1 << 40)
     return [
         Case("uploads", {
             f"file {known['file_id']}: its row does not say what was sent": file(known, sha256="0" * 64),
@@ -126,6 +128,7 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
             f"archive {b['zip_id']}: 1 orders in the blocks, 1 in our rows": archive(b, terms_wanted=2),
             f"archive {c['zip_id']}: status 3, until 1": archive(c, expired_on=1),
             f"archive {d['zip_id']}: status 4": archive(d, status=4),
+            f": {1 << 40}": counted,
         }),
         Case("states", {
             f"pack {a['folder_id']} is leased": folder(a, pack_token="0" * 32),

@@ -8,6 +8,7 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.lease import PROVE, RESTORE, Lease
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.repair import note_failed
+from roadvault_crust_orderer import renewals
 from roadvault_crust_orderer.market import FileInfo, Included, Signed
 
 NOT_ORDERED, ORDERED, LIVE, EXPIRED = 0, 1, 3, 4
@@ -217,6 +218,8 @@ class OrdererStore:
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done(again_after=again))
+            row = await tx.fetch_one("SELECT expired_on FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
+            await renewals.note(tx, row["expired_on"] if row else None, info.expires)
             await tx.execute(
                 "UPDATE zip_ipfs_info SET status = %s, replicas = %s, calculated_at = %s, expired_on = %s,"
                 " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"
@@ -270,8 +273,3 @@ class OrdererStore:
             "SELECT cid, dag_size FROM zip_ipfs_info WHERE dag_size IS NOT NULL ORDER BY zip_id DESC LIMIT 1"
         )
         return (row["cid"], row["dag_size"]) if row else None
-
-    async def renewals_until(self, height: int) -> int:
-        """Return how many orders end at or before a height (blocks)."""
-        row = await self._db.fetch_one("SELECT COUNT(*) AS n FROM zip_ipfs_info WHERE expired_on <= %s", (height,))
-        return int(row["n"]) if row else 0
