@@ -21,7 +21,7 @@ def main() -> None:
     runs = 3 if quick else RUNS
     large = 200_000_000 if quick else 1_000_000_000
     measures: dict[str, Callable[[Path], Measure | list[Measure]]] = {
-        "pack": lambda directory: pack.measure(directory, 500_000_000 if quick else 5_000_000_000, runs),
+        "pack": lambda directory: pack.measure(directory, 2_000_000_000 if quick else 5_000_000_000, 1 if quick else runs),
         "written": lambda directory: written.measure(directory, 100_000_000 if quick else 1_000_000_000, runs),
         "upload-1": lambda directory: uploads.large(directory, 1, large, runs),
         "upload-4": lambda directory: uploads.large(directory, 4, large, runs),
@@ -29,7 +29,7 @@ def main() -> None:
         "retrieval": lambda directory: retrieval.measure(
             directory, 300_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
-        "events": lambda directory: latency.measure(directory, 100 if quick else 2000, runs),
+        "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
         "bookkeeping": lambda directory: bookkeeping.measure(directory, 2_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, runs),

@@ -31,7 +31,7 @@ from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, pick_free
 from roadvault_stack.redis_server import Redis as RedisServer
 
-SIZES, QUICK_SIZES = (10**3, 10**5, 10**7), (10**3, 10**4, 10**5)
+SIZES, QUICK_SIZES = (10**3, 10**5, 10**7), (10**3, 10**5)
 _CALLS = 20
 _MOST = 2
 
