@@ -1,17 +1,22 @@
 """The database: transactions, and errors in our own words, on a real server."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from threading import Thread
 
 import asyncmy
 import pytest
+import uvloop
 from servers_process import Running
 
 from roadvault_common.db import Database, Transaction, duplicate_key
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
 from roadvault_common.migrate import migrate
 from roadvault_stack.mariadb import MariaDB
+from roadvault_stack.ports import HOST
 
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
 
@@ -103,6 +108,26 @@ async def test_a_server_that_restarts_is_found_again(db: Database, mariadb: Runn
     await asyncio.to_thread(mariadb.start)
     await db.ping()
     assert await db.execute(OPEN_FOLDER, ("a",)) == 1
+
+
+def test_a_server_that_hangs_up_at_once_is_away() -> None:
+    """As a proxy does whose database is gone; in the event loop of the services, where the driver finds no socket."""
+
+    def hang_up(server: socket.socket) -> None:
+        with suppress(OSError):  # until it is shut down
+            while True:
+                server.accept()[0].close()
+
+    async def ask(port: int) -> None:
+        async with Database.open(f"mysql://a:b@{HOST}:{port}/c") as db:
+            for _ in range(20):
+                with pytest.raises(DatabaseUnavailable, match="can't be reached"):
+                    await db.ping()
+
+    with socket.create_server((HOST, 0)) as server:
+        Thread(target=hang_up, args=(server,), daemon=True).start()
+        uvloop.run(ask(server.getsockname()[1]))
+        server.shutdown(socket.SHUT_RDWR)
 
 
 async def test_a_lost_answer_to_commit_is_told_apart(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 # MariaDB and MySQL name the isolation level's variable differently; each runs only its own comment.
 _LOCK_SECONDS = 20
 """A statement waits this long for another's lock; short of the read timeout, so that it is told apart from it."""
-_READ_SECONDS = 60
+_READ_SECONDS = 30
 """A server that says nothing for this long is taken for gone: the connection may be half open."""
 _SESSION = (
     "SET SESSION time_zone = '+00:00', sql_mode = 'TRADITIONAL'"
@@ -139,7 +139,8 @@ class Database:
         before = _cancellations()
         try:
             connection = await self._pool.acquire()
-        except (DriverError, OSError, EOFError) as error:
+        except (DriverError, OSError, EOFError, RuntimeError) as error:
+            # RuntimeError: the server hung up at once, so that uvloop's transport has no socket left for the driver.
             raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
         clean = False
         try:
