@@ -20,8 +20,9 @@ def main() -> None:
     quick = arguments.quick
     runs = 3 if quick else RUNS
     large = 200_000_000 if quick else 1_000_000_000
+    pack_bytes, pack_runs = (2_000_000_000, 1) if quick else (5_000_000_000, runs)
     measures: dict[str, Callable[[Path], Measure | list[Measure]]] = {
-        "pack": lambda directory: pack.measure(directory, 2_000_000_000 if quick else 5_000_000_000, 1 if quick else runs),
+        "pack": lambda directory: pack.measure(directory, pack_bytes, pack_runs),
         "written": lambda directory: written.measure(directory, 100_000_000 if quick else 1_000_000_000, runs),
         "upload-1": lambda directory: uploads.large(directory, 1, large, runs),
         "upload-4": lambda directory: uploads.large(directory, 4, large, runs),
