@@ -94,7 +94,9 @@ class Stored:
     def curl(self, target: Path, *arguments: str) -> None:
         """Fetch from our node's gateway."""
         gateway = self.system.environment()["ROADVAULT_IPFS_GATEWAY_URL"]
-        command = [find("curl"), "-sS", "-f", "-o", str(target), *arguments, f"{gateway}/ipfs/{self.cid}"]
+        # Now and then Kubo waits for a block in vain, for 30 s, and breaks off: who uses it that way has to try again.
+        again = ["--retry", "3", "--retry-delay", "1", "--retry-all-errors"]
+        command = [find("curl"), "-sS", "-f", "-o", str(target), *again, *arguments, f"{gateway}/ipfs/{self.cid}"]
         subprocess.run(command, check=True)
 
 
