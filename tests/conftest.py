@@ -2,9 +2,6 @@
 
 import os
 
-import pytest
-import uvloop
-
 from roadvault_stack.ports import FREE_PORTS
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
@@ -23,9 +20,3 @@ pytest_plugins = [
     "servers_operator",
     "servers_retriever",
 ]
-
-
-@pytest.fixture(scope="session")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """Run tests on the services' event loop: libraries meet in it what they don't meet in asyncio's."""
-    return uvloop.EventLoopPolicy()

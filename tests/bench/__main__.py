@@ -31,7 +31,7 @@ def main() -> None:
             directory, 200_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
         "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
-        "bookkeeping": lambda directory: bookkeeping.measure(directory, 2_000 if quick else 20_000, runs),
+        "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, fewer),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, fewer),
     }
