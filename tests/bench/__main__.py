@@ -18,11 +18,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of measures")
     arguments = parser.parse_args()
     quick = arguments.quick
-    runs, fewer = (3, 2) if quick else (RUNS, RUNS)
+    runs, fewer = (2, 1) if quick else (RUNS, RUNS)
     large = 200_000_000 if quick else 1_000_000_000
-    pack_bytes, pack_runs = (2_000_000_000, 1) if quick else (5_000_000_000, runs)
+    pack_bytes = 2_000_000_000 if quick else 5_000_000_000
     measures: dict[str, Callable[[Path], Measure | list[Measure]]] = {
-        "pack": lambda directory: pack.measure(directory, pack_bytes, pack_runs),
+        "pack": lambda directory: pack.measure(directory, pack_bytes, fewer),
         "written": lambda directory: written.measure(directory, 100_000_000 if quick else 1_000_000_000, fewer),
         "upload-1": lambda directory: uploads.large(directory, 1, large, runs),
         "upload-4": lambda directory: uploads.large(directory, 4, large // 2 if quick else large, runs),
@@ -31,7 +31,7 @@ def main() -> None:
             directory, 200_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
         "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
-        "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, fewer),
+        "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, fewer),
     }
