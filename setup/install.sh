@@ -81,6 +81,7 @@ missing_packages() {
 
 missing_test_packages() {
     have strace || echo strace
+    have lsattr || echo e2fsprogs
     have faketime || echo faketime
     have haproxy || echo haproxy
     have toxiproxy-server || [ -x "$TOXIPROXY" ] || have go || echo golang-go
