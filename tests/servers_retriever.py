@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from download_rows import download_row
 from pydantic import SecretStr
 
 from roadvault_common.bus import Bus
@@ -45,13 +46,7 @@ class Bench:
         )
 
     async def row(self, download_id: int) -> Row:
-        row = await self.db.fetch_one(
-            "SELECT download.*, file.status AS mirror FROM download_info AS download"
-            " JOIN file_upload_info AS file USING (file_id) WHERE download_id = %s",
-            (download_id,),
-        )
-        assert row is not None
-        return row
+        return await download_row(self.db, download_id)
 
     async def fetched(self, name: str) -> tuple[str, bytes]:
         """Fetch a file; return the source's name and the bytes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from download_rows import download_row
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
@@ -48,13 +49,7 @@ class Desk:
         )
 
     async def row(self, download_id: int) -> Row:
-        row = await self.db.fetch_one(
-            "SELECT download.*, file.status AS mirror FROM download_info AS download"
-            " JOIN file_upload_info AS file USING (file_id) WHERE download_id = %s",
-            (download_id,),
-        )
-        assert row is not None
-        return row
+        return await download_row(self.db, download_id)
 
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
