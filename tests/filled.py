@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from roadvault_common.db import Database, Transaction
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Stage
+from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 HANDFUL = 10
 """Rows that are due, and rows that have failed, in each stage; one more is at work."""
@@ -13,7 +14,6 @@ MEMBERS = 2
 ACCOUNT = "5" + "F" * 47
 HEIGHT = 10_000_000
 """The chain's height now."""
-BLOCKS_A_DAY = 14_400
 _TERMS, _TERM_DAYS = 10, 182
 _FILE_BYTES = 10_000_000
 _FILES_AT_ONCE, _ARCHIVES_AT_ONCE = 50_000, 2000

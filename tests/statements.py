@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from filled import ACCOUNT, BLOCKS_A_DAY, HEIGHT, Filled
+from filled import ACCOUNT, HEIGHT, Filled
 
 from roadvault_common import lease as leases
 from roadvault_common import repair
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_common.migrate import check_schema
-from roadvault_crust_orderer import renewals
+from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.proof_store import ProofStore
+from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.store import IngestStore
@@ -81,8 +82,8 @@ def sweeps() -> list[Statement]:
         ),
         *group(
             "sweep: renewals to come",
-            in_two_weeks=lambda db: renewals.until(db, HEIGHT + 14 * BLOCKS_A_DAY),
-            in_a_month=lambda db: renewals.until(db, HEIGHT + 30 * BLOCKS_A_DAY),
+            in_two_weeks=lambda db: renewals_store.until(db, HEIGHT + 14 * BLOCKS_A_DAY),
+            in_a_month=lambda db: renewals_store.until(db, HEIGHT + 30 * BLOCKS_A_DAY),
         ),
     ]
 

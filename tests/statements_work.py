@@ -14,7 +14,7 @@ from roadvault_common import lease as leases
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_crust_orderer import renewals
+from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.market import FileInfo, Signed
 from roadvault_crust_orderer.proof_store import ProofStore
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
@@ -131,7 +131,7 @@ async def _order(filled: Filled, db: Database) -> None:
     await store.note_expired(filled.archives // 2)
     await store.call_back(lease, archive)
     await store.close_watched(lease, FileInfo(1, 1, 100, 60), 50, 300, replicated=True, again=60)
-    await db.transact(lambda tx: renewals.note(tx, 100, 100_000))
+    await db.transact(lambda tx: renewals_store.note(tx, 100, 100_000))
 
 
 async def _refuse(filled: Filled, db: Database) -> None:

@@ -15,7 +15,7 @@ from chaos.contents import Contents, Row, compare
 from chaos.load import Load, Request
 from chaos.throws import Findings
 
-from roadvault_crust_orderer.renewals import BLOCKS_A_DAY
+from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 _SHA256_LENGTH = 64
 _MANY = 4

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from servers_devnet import FINALITY_LAG
 from servers_orderer import Desk, OpenDesk
 
-from roadvault_crust_orderer import renewals
+from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.node import ERA_BLOCKS
 from roadvault_crust_orderer.service import BALANCE, PRICE, RUNWAY, UNKNOWN
 
@@ -46,7 +46,7 @@ async def renewal_to_come(desk: Desk) -> None:
         " WHERE zip_id = %s",
         (zip_id,),
     )
-    await desk.db.transact(lambda tx: renewals.note(tx, None, 100_000))
+    await desk.db.transact(lambda tx: renewals_store.note(tx, None, 100_000))
 
 
 async def test_what_is_not_known_yet_alarms_nobody(desk: Desk) -> None:

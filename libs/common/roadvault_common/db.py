@@ -1,6 +1,7 @@
 """The database: a pool of connections, short transactions, and errors in our own words.
 
-Every session is READ COMMITTED, strict, and in UTC. SQL stands in each service's `store.py` and in `lease.py`.
+Every session is READ COMMITTED, strict, and in UTC. SQL stands in each service's `store.py` and `*_store.py`, and in
+`lease.py`.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
-from roadvault_crust_orderer import renewals
+from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.market import FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
@@ -247,7 +247,7 @@ class Orderer:
             await self._store.spent(0),
             _planck(settings.crust_daily_limit_cru),
             _planck(settings.crust_most_per_gib_cru),
-            await renewals.until(self._db, soon) * offer.total,
+            await renewals_store.until(self._db, soon) * offer.total,
         )
 
     async def sample(self) -> None:
@@ -260,8 +260,8 @@ class Orderer:
             offer = await self._market.offer(*latest)
             _show(offer)
             month = (await self._market.head()).height + self._policy.blocks(30)
-            to_renew = await renewals.until(self._db, month)
-            days = runway_days(offer.balance, await self._store.spent(7), to_renew, offer.total)
+            renewals = await renewals_store.until(self._db, month)
+            days = runway_days(offer.balance, await self._store.spent(7), renewals, offer.total)
             RUNWAY.set(float("inf") if days is None else days)
         except RoadVaultError as error:
             log.warning("money can't be looked at", error=brief(error))

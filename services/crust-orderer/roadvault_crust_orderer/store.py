@@ -8,7 +8,7 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.lease import PROVE, RESTORE, Lease
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.repair import note_failed
-from roadvault_crust_orderer import renewals
+from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.market import FileInfo, Included, Signed
 
 NOT_ORDERED, ORDERED, LIVE, EXPIRED = 0, 1, 3, 4
@@ -219,7 +219,7 @@ class OrdererStore:
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done(again_after=again))
             row = await tx.fetch_one("SELECT expired_on FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
-            await renewals.note(tx, row["expired_on"] if row else None, info.expires)
+            await renewals_store.note(tx, row["expired_on"] if row else None, info.expires)
             await tx.execute(
                 "UPDATE zip_ipfs_info SET status = %s, replicas = %s, calculated_at = %s, expired_on = %s,"
                 " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"

@@ -3,7 +3,7 @@
 from roadvault_common.db import Database, Transaction
 
 BLOCKS_A_DAY = 14_400
-"""Of blocks that come every 6 s."""
+"""Of blocks that come every 6 s; a chain with other blocks has other days here, which only round the count up."""
 
 
 async def note(tx: Transaction, before: int | None, after: int | None) -> None:
