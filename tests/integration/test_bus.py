@@ -58,6 +58,20 @@ async def test_events_are_heard_and_acknowledged(bus: Bus, redis: Redis) -> None
     assert (await redis.xpending("folder.sealed", "pinner"))["pending"] == 0
 
 
+async def test_a_task_that_is_cancelled_while_it_sends_events_stops(bus: Bus) -> None:
+    async def send() -> None:
+        for number in range(1000):
+            await bus.emit(FolderSealed(zip_id=number))
+
+    for turns in range(60):
+        sending = asyncio.create_task(send())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+
 async def test_what_does_not_parse_goes_to_the_dead_letters(bus: Bus, redis: Redis) -> None:
     await redis.xadd("folder.sealed", {"event": '{"zip_id": "many"}'})
     await redis.xadd("folder.sealed", {"other": "field"})

@@ -18,6 +18,7 @@ from roadvault_common.migrate import migrate
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 
+_FAILS_LATE = "BEGIN NOT ATOMIC DO SLEEP(0.05); SIGNAL SQLSTATE '45000'; END"
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
 
 
@@ -61,10 +62,11 @@ async def test_a_cancelled_statement_leaves_no_broken_connection_behind(db: Data
     assert await count(db) == 0
 
 
-async def test_a_cancellation_that_meets_the_answer_is_not_lost(db: Database) -> None:
+@pytest.mark.parametrize("sql", ["SELECT SLEEP(0.05)", _FAILS_LATE], ids=["answer", "error"])
+async def test_a_cancellation_that_meets_what_comes_back_is_not_lost(db: Database, sql: str) -> None:
     await db.ping()
     for _ in range(3):
-        reading = asyncio.create_task(db.fetch_one("SELECT SLEEP(0.05)"))
+        reading = asyncio.create_task(db.fetch_one(sql))
         await asyncio.sleep(0.01)
         asyncio.get_running_loop().call_later(0.1, reading.cancel)
         time.sleep(0.2)  # noqa: ASYNC251 - the answer and the cancellation are both there when the loop goes on

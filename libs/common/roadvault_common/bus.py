@@ -22,6 +22,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from roadvault_common import metrics
+from roadvault_common.cancellation import heeding
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
 from roadvault_common.events import DEAD_LETTERS, Event
 
@@ -48,6 +49,13 @@ _RECLAIMS = 4
 _BATCH = 16
 
 
+class _Redis(Redis):
+    """A client whose every command heeds that its task was told to stop."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        return await heeding(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+
+
 class Bus:
     """Sends events, and hears those of one consumer group. Use `Bus.open`."""
 
@@ -68,7 +76,7 @@ class Bus:
             url.get_secret_value(), max_connections=_CONNECTIONS, timeout=10,
             socket_timeout=10, socket_connect_timeout=3, health_check_interval=30,
         )  # fmt: skip
-        redis = Redis.from_pool(pool)
+        redis = _Redis.from_pool(pool)
         try:
             yield cls(redis, group, reclaim_seconds)
         finally:

@@ -16,6 +16,7 @@ from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from pydantic import SecretStr
 
+from roadvault_common.cancellation import cancellations, heeding, stop_if_cancelled
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
 
 Row = dict[str, Any]
@@ -58,29 +59,6 @@ def _away(error: BaseException) -> bool:
     return _lost(error) or _number(error) in _UNABLE
 
 
-def _cancellations() -> int:
-    """Count how often the current task was told to stop."""
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
-
-
-def _stop_if_cancelled(before: int) -> None:
-    """Raise the cancellation that came since `before` was counted.
-
-    The driver waits with asyncio.wait_for, which before Python 3.12 swallows a cancellation that comes together with
-    the answer (CPython gh-86296): a worker told to stop would go on.
-    """
-    if _cancellations() > before:
-        raise asyncio.CancelledError
-
-
-async def _call(answer: Awaitable[T]) -> T:
-    before = _cancellations()
-    result = await answer
-    _stop_if_cancelled(before)
-    return result
-
-
 class Transaction:
     """One connection, for as long as a transaction or a single statement lasts."""
 
@@ -90,19 +68,19 @@ class Transaction:
     async def execute(self, sql: str, args: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it changed."""
         async with self.connection.cursor() as cursor:
-            await _call(cursor.execute(sql, args))
+            await heeding(cursor.execute(sql, args))
             return int(cursor.rowcount)
 
     async def insert(self, sql: str, args: Sequence[object] = ()) -> int:
         """Run an INSERT and return the row's new id."""
         async with self.connection.cursor() as cursor:
-            await _call(cursor.execute(sql, args))
+            await heeding(cursor.execute(sql, args))
             return int(cursor.lastrowid)
 
     async def fetch_all(self, sql: str, args: Sequence[object] = ()) -> list[Row]:
         """Run a SELECT and return its rows by column name."""
         async with self.connection.cursor(DictCursor) as cursor:
-            await _call(cursor.execute(sql, args))
+            await heeding(cursor.execute(sql, args))
             return list(await cursor.fetchall())
 
     async def fetch_one(self, sql: str, args: Sequence[object] = ()) -> Row | None:
@@ -137,15 +115,16 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Transaction]:
-        before = _cancellations()
+        before = cancellations()
         try:
             connection = await self._pool.acquire()
         except (DriverError, OSError, EOFError, RuntimeError) as error:
+            stop_if_cancelled(before)
             # RuntimeError: the server hung up at once, so that uvloop's transport has no socket left for the driver.
             raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
         clean = False
         try:
-            _stop_if_cancelled(before)
+            stop_if_cancelled(before)
             yield Transaction(connection)
             clean = True
         except (DriverError, OSError, EOFError) as error:
@@ -168,7 +147,7 @@ class Database:
             DatabaseUnavailable: It was lost before; nothing took place.
         """
         async with self._connection() as tx:
-            await _call(tx.connection.begin())
+            await heeding(tx.connection.begin())
             try:
                 yield tx
             except DriverError as error:
@@ -179,7 +158,7 @@ class Database:
                 await tx.connection.rollback()
                 raise
             try:
-                await _call(tx.connection.commit())
+                await heeding(tx.connection.commit())
             except (DriverError, OSError, EOFError) as error:
                 tx.connection.close()
                 raise CommitUnknown(f"the answer to COMMIT was lost: {error}") from error
