@@ -90,6 +90,7 @@ class Running(Generic[S]):
         """Have it stand still for a while: connections come about, and nothing comes over them."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # until then its other threads may still answer
         try:
             yield
         finally:
