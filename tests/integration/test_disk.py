@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from roadvault_common.vault import Vault
-from roadvault_ingest.disk import Disk
+from roadvault_ingest.disk import _LONG_THREADS, Disk
 from roadvault_ingest.receive import Incoming
 
 
@@ -70,6 +71,51 @@ async def test_a_long_file_is_written_and_hashed_in_order(vault: Vault, disk: Di
     content = b"".join(pieces) + b"the rest"
     assert file.path.read_bytes() == content
     assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+async def test_long_files_at_once_share_the_threads_which_end_with_them(vault: Vault, disk: Disk) -> None:
+    async def write(number: int) -> None:
+        file, pieces = Incoming(vault), [os.urandom(300_000 + number) for _ in range(20)]
+        sink = disk.sink(file)
+        for piece in pieces:
+            await sink.add([piece])
+        await sink.finish()
+        assert 0 < len(ours()) <= _LONG_THREADS
+        await disk.finish(file, [])
+        assert file.path.read_bytes() == b"".join(pieces)
+        assert file.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+    def ours() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "uploads"]
+
+    await asyncio.gather(*map(write, range(12)))
+    for thread in ours():
+        await asyncio.to_thread(thread.join, 20)
+    assert ours() == []
+    await write(12)
+
+
+async def test_more_than_its_share_of_a_file_waits_for_the_threads(vault: Vault) -> None:
+    class Slow(Incoming):
+        go_on = threading.Semaphore(0)
+
+        def append(self, data: bytes) -> None:
+            assert self.go_on.acquire(timeout=20)
+            super().append(data)
+
+    file = Slow(vault)
+    sink = Disk(lambda: 500_000).sink(file)
+    await sink.add([bytes(300_000)])
+    adding = asyncio.create_task(sink.add([bytes(300_000)]))
+    await asyncio.wait({adding}, timeout=0.1)
+    assert not adding.done()
+    file.go_on.release()  # 300,000 bytes are left, more than half of the share
+    await asyncio.wait({adding}, timeout=0.1)
+    assert not adding.done()
+    file.go_on.release()
+    await adding
+    await sink.finish()
+    await asyncio.to_thread(file.discard)
 
 
 async def test_a_thread_that_fails_is_heard_and_the_others_are_waited_for(vault: Vault, disk: Disk) -> None:

@@ -1,9 +1,11 @@
-"""How uploads get to disk: a long one by three threads while it comes in, short ones many at a time in one thread."""
+"""How uploads get to disk: long ones by a few threads while they come in, short ones many at a time in one thread."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 from roadvault_common.vault import NewFile, disk_errors, sync_directory
 
@@ -11,8 +13,12 @@ _FLUSH_BYTES = 64 << 20
 """So little is left for the sync at the end that the client waits for."""
 _TOGETHER, _THREADS = 32, 2
 """Short files that a thread takes at a time, and such threads: more of them keep each other from Python's lock."""
+_LONG_THREADS = 4
+"""Threads that write and hash long uploads, however many of these there are."""
 
 _Short = tuple[NewFile, Sequence[bytes], asyncio.Future[None]]
+_Jobs = SimpleQueue[Callable[[], None] | None]
+"""None ends the thread that takes them."""
 
 
 class Disk:
@@ -20,12 +26,13 @@ class Disk:
 
     def __init__(self, share: Callable[[], int]) -> None:
         self._share = share
+        self._threads = Threads(_LONG_THREADS)
         self._short: list[_Short] = []
         self._finishing = set[asyncio.Task[None]]()
 
     def sink(self, file: NewFile) -> "Sink":
         """Return where a long upload goes as it comes in."""
-        return Sink(file, self._share)
+        return Sink(file, self._share, self._threads)
 
     async def finish(self, file: NewFile, rest: Sequence[bytes]) -> None:
         """Write what is left of an upload, all of it if it is short, and make file and name durable.
@@ -100,13 +107,50 @@ def _finish_together(batch: Sequence[tuple[NewFile, Sequence[bytes]]]) -> list[E
     return errors
 
 
+class Threads:
+    """Threads that do, each in order, what long uploads give them; there are none while there are no such uploads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._queues: list[_Jobs] = []
+        self._turn = self._users = 0
+
+    def begin(self) -> None:
+        """Keep the threads until `end`."""
+        self._users += 1
+
+    def end(self) -> None:
+        """Let the threads end if nobody else needs them."""
+        self._users -= 1
+        if not self._users:
+            for queue in self._queues:
+                queue.put(None)
+            self._queues = []
+
+    def queue(self) -> _Jobs:
+        """Return where the next of the threads takes its jobs, each thread in turn."""
+        self._turn = (self._turn + 1) % self._most
+        while len(self._queues) <= self._turn:
+            queue = _Jobs()
+            Thread(target=_do_all, args=(queue,), name="uploads", daemon=True).start()
+            self._queues.append(queue)
+        return self._queues[self._turn]
+
+
+def _do_all(jobs: _Jobs) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+
+
 class Sink:
     """One long upload's way to disk."""
 
-    def __init__(self, file: NewFile, share: Callable[[], int]) -> None:
+    def __init__(self, file: NewFile, share: Callable[[], int], threads: Threads) -> None:
         self._file = file
         self._share = share
-        self._lanes = (Lane(file.append), Lane(file.hash))
+        self._lanes = (Lane(file.append, threads.queue()), Lane(file.hash, threads.queue()))
+        self._threads = threads
+        threads.begin()
         self._flushed = 0
         self._flushing: asyncio.Future[None] | None = None
 
@@ -128,40 +172,56 @@ class Sink:
         """Wait until no thread has the file in hand; raise what went wrong in one of them."""
         ends = [lane.finish() for lane in self._lanes]
         results = await asyncio.gather(*ends, *filter(None, [self._flushing]), return_exceptions=True)
+        self._threads.end()
         for error in results:
             if error is not None:
                 raise error
 
 
 class Lane:
-    """Does one thing to each piece, in order, in a thread that it has for as long as there are any."""
+    """Does one thing to each piece of an upload, in order, in a thread that it shares with other uploads."""
 
-    def __init__(self, work: Callable[[bytes], None]) -> None:
+    def __init__(self, work: Callable[[bytes], None], queue: _Jobs) -> None:
         self._work = work
-        self._waiting = deque[bytes]()
+        self._queue = queue
+        self._loop = asyncio.get_running_loop()
         self._added = self._done = 0
-        self._running: asyncio.Future[None] | None = None
+        self._wanted = -1
+        """Bytes left at which somebody waits to go on; -1 if nobody does."""
+        self._reached = asyncio.Event()
+        self._error: BaseException | None = None
 
     async def add(self, pieces: Sequence[bytes], most: int) -> None:
-        """Add pieces; wait until all is done if more than `most` bytes are not."""
-        self._waiting += pieces
-        self._added += sum(map(len, pieces))
-        if self._running is not None and (self._running.done() or self._added - self._done > most):
-            await self._running
-            self._running = None
-        if self._running is None and self._waiting:
-            self._running = asyncio.ensure_future(asyncio.to_thread(self._run))
-
-    def _run(self) -> None:
-        while self._waiting:
-            piece = self._waiting.popleft()
-            self._work(piece)
-            self._done += len(piece)
+        """Add pieces; if more than `most` bytes are not done then, wait until half of that are."""
+        for piece in pieces:
+            self._added += len(piece)
+            self._queue.put(partial(self._do, piece))
+        if self._added - self._done > most:
+            await self._until(most // 2)
+        if self._error is not None:
+            raise self._error
 
     async def finish(self) -> None:
         """Wait until all is done."""
-        if self._running is not None:
-            await self._running
-        # A piece may have come as the thread had just found that there were no more.
-        if self._waiting:
-            await asyncio.to_thread(self._run)
+        await self._until(0)
+        if self._error is not None:
+            raise self._error
+
+    async def _until(self, left: int) -> None:
+        # Said before it is looked at: the thread looks after it has counted, so one of the two sees the other.
+        self._wanted = left
+        while self._added - self._done > left:
+            self._reached.clear()
+            if self._added - self._done > left:
+                await self._reached.wait()
+        self._wanted = -1
+
+    def _do(self, piece: bytes) -> None:
+        try:
+            if self._error is None:
+                self._work(piece)
+        except BaseException as error:  # noqa: BLE001 - it is for the one who waits
+            self._error = error
+        self._done += len(piece)
+        if self._added - self._done <= self._wanted:
+            self._loop.call_soon_threadsafe(self._reached.set)
