@@ -11,7 +11,7 @@ from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
 
 from roadvault_common.crypto import ArchiveKey
-from roadvault_common.vault import sync_directory
+from roadvault_common.new_file import sync_directory
 from roadvault_packer.archive import Member, pack
 
 FILE_BYTES = 100_000_000

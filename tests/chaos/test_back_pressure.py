@@ -31,16 +31,16 @@ Measured were up to 370 MB and, when all of them go on at once, 515 MB; with pie
 
 SLOW_DISK = """
 import os, time
-from roadvault_common import vault
+from roadvault_common import new_file
 
-real = vault.NewFile.append
+real = new_file.NewFile.append
 
 def append(file, data):
     while os.path.exists(os.environ["HELD"]):
         time.sleep(0.05)
     real(file, data)
 
-vault.NewFile.append = append
+new_file.NewFile.append = append
 """
 """A disk that stands still while a file is there: then every upload holds as much as it ever does."""
 

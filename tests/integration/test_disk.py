@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roadvault_common.vault import Vault
-from roadvault_ingest.disk import _LONG_THREADS, Disk
+from roadvault_ingest.disk import _DIRECT, _LONG_THREADS, Disk
 from roadvault_ingest.receive import Incoming
 
 
@@ -20,9 +20,9 @@ def vault(tmp_path: Path) -> Vault:
     return made
 
 
-@pytest.fixture
-def disk() -> Disk:
-    return Disk(lambda: 1 << 20)
+@pytest.fixture(params=[True, False], ids=["direct", "cached"])
+def disk(request: pytest.FixtureRequest) -> Disk:
+    return Disk(lambda: 1 << 20, direct=request.param)
 
 
 async def test_short_files_that_end_together_are_all_whole(vault: Vault, disk: Disk) -> None:
@@ -79,8 +79,8 @@ async def test_long_files_at_once_share_the_threads_which_end_with_them(vault: V
         sink = disk.sink(file)
         for piece in pieces:
             await sink.add([piece])
-        await sink.finish()
         assert 0 < len(ours()) <= _LONG_THREADS
+        await sink.finish()
         await disk.finish(file, [])
         assert file.path.read_bytes() == b"".join(pieces)
         assert file.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
@@ -104,7 +104,7 @@ async def test_more_than_its_share_of_a_file_waits_for_the_threads(vault: Vault)
             super().append(data)
 
     file = Slow(vault)
-    sink = Disk(lambda: 500_000).sink(file)
+    sink = Disk(lambda: 500_000, direct=False).sink(file)
     await sink.add([bytes(300_000)])
     adding = asyncio.create_task(sink.add([bytes(300_000)]))
     await asyncio.wait({adding}, timeout=0.1)
@@ -116,6 +116,25 @@ async def test_more_than_its_share_of_a_file_waits_for_the_threads(vault: Vault)
     await adding
     await sink.finish()
     await asyncio.to_thread(file.discard)
+
+
+async def test_the_first_long_files_of_a_time_go_past_the_page_cache(vault: Vault) -> None:
+    disk = Disk(lambda: 1 << 20, direct=True)
+
+    async def write(number: int) -> bool:
+        file, content = Incoming(vault), os.urandom(3_000_000 + number)
+        sink = disk.sink(file)
+        await sink.add([content])
+        direct = file._direct is not None and file._direct._bypasses()
+        await together.wait()
+        await sink.finish()
+        await disk.finish(file, [b"the rest"])
+        assert file.path.read_bytes() == content + b"the rest"
+        return direct
+
+    for _ in range(2):  # the buffers come back
+        together = asyncio.Barrier(_DIRECT + 4)
+        assert sum(await asyncio.gather(*map(write, range(_DIRECT + 4)))) == _DIRECT
 
 
 async def test_a_thread_that_fails_is_heard_and_the_others_are_waited_for(vault: Vault, disk: Disk) -> None:

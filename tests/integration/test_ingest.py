@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from servers_ingest import Door, Open, multipart
 
-from roadvault_common import vault as vault_module
+from roadvault_common import new_file
 from roadvault_ingest.receive import Received
 from roadvault_ingest.store import IngestStore, Limits, Placed
 
@@ -209,7 +209,7 @@ class Clock:
 
 async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(vault_module, "time", clock)
+    monkeypatch.setattr("roadvault_common.vault.time", clock)
     _, body = await door.upload(b"kept")
     stray = door.vault.root / "received/ab" / ("ab" * 16)
     stray.write_bytes(b"cut short by a crash")
@@ -233,7 +233,7 @@ async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door, monke
 async def test_a_disk_that_fills_up_on_the_way_is_507_and_leaves_nothing(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, written = vault_module.write_all, 0
+    real, written = new_file.write_all, 0
 
     def fills_up(file: FileIO, data: bytes | memoryview) -> None:
         nonlocal written
@@ -242,7 +242,7 @@ async def test_a_disk_that_fills_up_on_the_way_is_507_and_leaves_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         real(file, data)
 
-    monkeypatch.setattr(vault_module, "write_all", fills_up)
+    monkeypatch.setattr(new_file, "write_all", fills_up)
     status, body = await door.upload(b"x" * 900_000)
     assert (status, body["code"]) == (507, 507)
     assert written > 300_000

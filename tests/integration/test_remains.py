@@ -9,8 +9,9 @@ from servers_operator import Console
 from roadvault_common import lease as leases
 from roadvault_common.errors import TransientError
 from roadvault_common.lease import PACK
+from roadvault_common.new_file import create
 from roadvault_common.outcome import Done, Retry
-from roadvault_common.vault import Vault, create
+from roadvault_common.vault import Vault
 from roadvault_packer.archive import Member
 
 

@@ -12,12 +12,12 @@ from servers_process import Running
 from servers_retriever import SIZES, Bench
 
 from roadvault_common import lease as leases
-from roadvault_common import vault as vault_module
 from roadvault_common.gateway import CAR_MOST_BYTES, Gateway
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.lease import FETCH
+from roadvault_common.new_file import NewFile
 from roadvault_common.outcome import Failed, Retry
-from roadvault_common.vault import NewFile, Vault
+from roadvault_common.vault import Vault
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 
@@ -93,7 +93,7 @@ async def test_a_target_that_can_not_be_written_is_not_taken_for_a_bad_source(
     def breaks(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(vault_module, "write_all", breaks)
+    monkeypatch.setattr("roadvault_common.new_file.write_all", breaks)
     outcome = await bench.retriever.fetching.work(await bench.request("1 MB"))
     assert isinstance(outcome, Retry)
     assert "Input/output error" in outcome.reason

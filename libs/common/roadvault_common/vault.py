@@ -5,19 +5,17 @@ is swept after hours by the service that writes there.
 """
 
 import asyncio
-import hashlib
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from errno import EDQUOT, ENOSPC
-from io import FileIO
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from roadvault_common.errors import DiskFull, SettingsError, TransientError
+from roadvault_common.errors import DiskFull, SettingsError
+from roadvault_common.new_file import sync_directory
 from roadvault_common.placement import spread
 
 RECEIVED = "received"
@@ -164,122 +162,3 @@ class Vault:
                 with suppress(FileNotFoundError):
                     state = path.stat()
                     yield str(path.relative_to(self.root)), (state.st_ino, state.st_mtime_ns, state.st_size)
-
-
-class NewFile:
-    """A file on its way to disk under a name that nobody else uses, hashed as it passes. Its methods block."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: FileIO | None = None
-        self._hash = hashlib.sha256()
-        self.size = 0
-        """Bytes written so far."""
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the bytes so far, in hex."""
-        return self._hash.hexdigest()
-
-    def write(self, data: bytes) -> None:
-        """Append `data` and hash it.
-
-        Raises:
-            DiskFull: There is no room for it.
-        """
-        self.append(data)
-        self.hash(data)
-
-    def append(self, data: bytes) -> None:
-        """Append `data`; the file is created at the first call.
-
-        Raises:
-            DiskFull: There is no room for it.
-        """
-        with disk_errors(self.path):
-            if self._file is None:
-                self._file = self.path.open("xb", buffering=0)
-            write_all(self._file, data)
-        self.size += len(data)
-
-    def hash(self, data: bytes) -> None:
-        """Hash what was appended or is going to be, perhaps in another thread."""
-        self._hash.update(data)
-
-    def flush(self) -> None:
-        """Have the disk take what was appended so far, while more may be."""
-        if self._file is not None:
-            with disk_errors(self.path):
-                os.fdatasync(self._file.fileno())
-
-    def sync(self) -> None:
-        """Make the file durable, and close it; its name is not durable yet."""
-        with disk_errors(self.path):
-            file = self._file or self.path.open("xb", buffering=0)
-            with file:
-                _sync(file, self.path)
-
-    def finish(self) -> None:
-        """Make the file and its name durable."""
-        self.sync()
-        with disk_errors(self.path):
-            sync_directory(self.path.parent)
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._file is not None:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
-
-
-@contextmanager
-def create(path: Path) -> Iterator[FileIO]:
-    """Create a file that must not exist yet; durable when the block ends well, gone when it does not.
-
-    Raises:
-        DiskFull: There was no room.
-        TransientError: Somebody has removed it meanwhile.
-    """
-    try:
-        with disk_errors(path), path.open("xb", buffering=0) as file:
-            yield file
-            _sync(file, path)
-        sync_directory(path.parent)
-    except BaseException as error:
-        if not isinstance(error, FileExistsError):
-            path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Raise DiskFull for what the operating system says when there is no room."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {ENOSPC, EDQUOT}:
-            raise DiskFull(f"no room on the disk for {path.name}") from error
-        raise
-
-
-def _sync(file: FileIO, path: Path) -> None:
-    os.fsync(file.fileno())
-    if os.fstat(file.fileno()).st_nlink == 0:
-        # This process stood still: a sweep of unnamed files took it, or a successor that has the row now.
-        raise TransientError(f"{path.name} was removed while it was written")
-
-
-def write_all(file: FileIO, data: bytes | memoryview) -> None:
-    """Write all of `data`; an unbuffered file may take only a part at a time."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

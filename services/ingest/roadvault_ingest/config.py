@@ -33,6 +33,11 @@ class IngestSettings(VaultSettings, LinkSettings):
     uploads_at_once: int = Field(
         256, ge=1, title="Uploads at once", description="uploads under way; more are told to try again (503)"
     )
+    direct_uploads: bool = Field(
+        default=True,
+        title="Direct uploads",
+        description="long uploads go to disk past the page cache; for file systems that are slow at that, false",
+    )
     upload_stall_seconds: float = Field(
         60,
         gt=0,

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from mmap import mmap
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from roadvault_common.vault import NewFile, disk_errors, sync_directory
+from roadvault_common.new_file import BUFFER_BYTES, NewFile, disk_errors, sync_directory
 
 _FLUSH_BYTES = 64 << 20
 """So little is left for the sync at the end that the client waits for."""
@@ -15,6 +16,9 @@ _TOGETHER, _THREADS = 32, 2
 """Short files that a thread takes at a time, and such threads: more of them keep each other from Python's lock."""
 _LONG_THREADS = 4
 """Threads that write and hash long uploads, however many of these there are."""
+_DIRECT = 8
+"""Long uploads that go past the page cache at a time, each with a buffer; the page cache gathers better what more of
+them write a little at a time."""
 
 _Short = tuple[NewFile, Sequence[bytes], asyncio.Future[None]]
 _Jobs = SimpleQueue[Callable[[], None] | None]
@@ -22,17 +26,22 @@ _Jobs = SimpleQueue[Callable[[], None] | None]
 
 
 class Disk:
-    """Makes uploads durable. `share` says how many bytes of one may wait in memory for a thread, right now."""
+    """Makes uploads durable.
 
-    def __init__(self, share: Callable[[], int]) -> None:
+    `share` says how many bytes of one may wait in memory for a thread, right now; with `direct` the first few long ones
+    that come at a time go past the page cache.
+    """
+
+    def __init__(self, share: Callable[[], int], *, direct: bool) -> None:
         self._share = share
         self._threads = Threads(_LONG_THREADS)
+        self._buffers = [mmap(-1, BUFFER_BYTES) for _ in range(_DIRECT if direct else 0)]
         self._short: list[_Short] = []
         self._finishing = set[asyncio.Task[None]]()
 
     def sink(self, file: NewFile) -> "Sink":
         """Return where a long upload goes as it comes in."""
-        return Sink(file, self._share, self._threads)
+        return Sink(file, self._share, self._threads, self._buffers)
 
     async def finish(self, file: NewFile, rest: Sequence[bytes]) -> None:
         """Write what is left of an upload, all of it if it is short, and make file and name durable.
@@ -143,10 +152,14 @@ def _do_all(jobs: _Jobs) -> None:
 
 
 class Sink:
-    """One long upload's way to disk."""
+    """One long upload's way to disk; past the page cache if one of `buffers` is free, which it takes meanwhile."""
 
-    def __init__(self, file: NewFile, share: Callable[[], int], threads: Threads) -> None:
+    def __init__(self, file: NewFile, share: Callable[[], int], threads: Threads, buffers: list[mmap]) -> None:
         self._file = file
+        self._buffers = buffers
+        self._buffer = buffers.pop() if buffers else None
+        if self._buffer is not None:
+            file.bypass_cache(self._buffer)
         self._share = share
         self._lanes = (Lane(file.append, threads.queue()), Lane(file.hash, threads.queue()))
         self._threads = threads
@@ -173,6 +186,9 @@ class Sink:
         ends = [lane.finish() for lane in self._lanes]
         results = await asyncio.gather(*ends, *filter(None, [self._flushing]), return_exceptions=True)
         self._threads.end()
+        if self._buffer is not None:
+            results += await asyncio.gather(asyncio.to_thread(self._file.settle), return_exceptions=True)
+            self._buffers.append(self._buffer)
         for error in results:
             if error is not None:
                 raise error

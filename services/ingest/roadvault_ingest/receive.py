@@ -10,7 +10,8 @@ from typing import TypeVar
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from roadvault_common.vault import NewFile, Vault
+from roadvault_common.new_file import NewFile
+from roadvault_common.vault import Vault
 from roadvault_ingest.disk import Disk, Sink
 from roadvault_ingest.form import Form
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash

@@ -43,7 +43,7 @@ class Ingest:
         self._bytes = STAGE_BYTES.labels("receive")
         self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
         self._admission = Admission(self._store, vault, settings.disk_margin_bytes, settings.uploads_at_once)
-        self.disk = Disk(self._admission.share)
+        self.disk = Disk(self._admission.share, direct=settings.direct_uploads)
 
     def check_length(self, content_length: int | None) -> int:
         """Return the bytes an upload may bring; one without a length counts as the largest.

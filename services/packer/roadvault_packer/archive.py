@@ -18,7 +18,7 @@ import py7zr
 
 from roadvault_common.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError
-from roadvault_common.vault import create, write_all
+from roadvault_common.new_file import create, write_all
 from roadvault_packer.helper import Helper
 
 MANIFEST = "manifest.json"

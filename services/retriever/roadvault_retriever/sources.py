@@ -8,7 +8,7 @@ from pathlib import Path
 from roadvault_common.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError, RoadVaultError, TransientError
 from roadvault_common.lease import Lease
-from roadvault_common.vault import NewFile
+from roadvault_common.new_file import NewFile
 from roadvault_retriever.store import Wanted
 
 _READ_BYTES = 1 << 20
