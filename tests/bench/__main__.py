@@ -22,7 +22,8 @@ def main() -> None:
     large = 200_000_000 if quick else 1_000_000_000
     pack_bytes = 2_000_000_000 if quick else 5_000_000_000
     measures: dict[str, Callable[[Path], Measure | list[Measure]]] = {
-        "pack": lambda directory: pack.measure(directory, pack_bytes, fewer),
+        "pack": lambda directory: pack.measure(directory, pack_bytes, fewer, warm=True),
+        "pack-cold": lambda directory: pack.measure(directory, pack_bytes // (4 if quick else 1), fewer, warm=False),
         "written": lambda directory: written.measure(directory, 100_000_000 if quick else 1_000_000_000, fewer),
         "upload-1": lambda directory: uploads.large(directory, 1, large, runs),
         "upload-4": lambda directory: uploads.large(directory, 4, large // 2 if quick else large, runs),

@@ -18,12 +18,12 @@ FILE_BYTES = 100_000_000
 PASSWORD = "benchmark"
 
 
-def measure(directory: Path, total_bytes: int, runs: int) -> Measure:
-    """Pack `total_bytes` of random files, warm from the page cache; figures are MB of input for each second."""
+def measure(directory: Path, total_bytes: int, runs: int, *, warm: bool) -> Measure:
+    """Pack `total_bytes` of random files, from the page cache or from disk; figures are MB of input for each second."""
     source = directory / "source"
     members = _members(source, total_bytes)
     result = Measure(
-        f"pack + encrypt {total_bytes / 1e9:.0f} GB to durable disk, warm",
+        f"pack + encrypt {total_bytes / 1e9:.0f} GB to durable disk, {'warm' if warm else 'cold'}",
         "MB/s",
         more_is_better=True,
         targets=[Target("7z -mx0 -p", 2.0), Target("restic backup", 1.3), Target("copy + fsync", 0.5)],
@@ -36,6 +36,8 @@ def measure(directory: Path, total_bytes: int, runs: int) -> Measure:
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
             os.sync()  # what earlier runs left to be written is not this run's
+            for path in source.iterdir():
+                (_read if warm else _forget)(path)
             with timed() as seconds:
                 work()
             figure = amount / 1e6 / seconds()
@@ -66,6 +68,17 @@ def _members(source: Path, total_bytes: int) -> list[Member]:
         digest = hashlib.sha256(content).hexdigest()
         members.append(Member(number, f"{number}.mp4", FILE_BYTES, digest, f"{number}"))
     return members
+
+
+def _read(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def _forget(path: Path) -> None:
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _pack(members: list[Member], source: Path, out: Path) -> None:
