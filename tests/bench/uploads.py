@@ -22,6 +22,8 @@ from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, accepts, pick_free
 from roadvault_stack.redis_server import Redis as RedisServer
 
+HASHED = "tusd + fsync + SHA-256"
+"""What tusd comes to if it does as much as RoadVault, which answers with the hash known and recorded."""
 SMALL_BYTES, SMALL_AT_ONCE = 100_000, 32
 _START_SECONDS = 20
 _STOP_SECONDS = 10
@@ -116,19 +118,26 @@ def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
         stack.enter_context(process(nginx, nginx_port))
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
 
+        to_tusd = [
+            "-X",
+            "POST",
+            "-H",
+            "Tus-Resumable: 1.0.0",
+            "-H",
+            f"Upload-Length: {size}",
+            "-H",
+            "Content-Type: application/offset+octet-stream",
+            "-T",
+            str(source),
+            f"http://{HOST}:{tusd_port}/files",
+        ]
         contenders = {
             OURS: _by_curl(pool, at_once, size,
                 lambda _: ["-F", "filename=a.mp4", "-F", f"file=@{source}", f"{url}/api/open/upload"],
                 data_dir / "received", fsync=False,
             ),
-            "tusd + fsync": _by_curl(pool, at_once, size,
-                lambda _: [
-                    "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", f"Upload-Length: {size}",
-                    "-H", "Content-Type: application/offset+octet-stream", "-T", str(source),
-                    f"http://{HOST}:{tusd_port}/files",
-                ],
-                tusd_dir, fsync=True,
-            ),
+            "tusd + fsync": _by_curl(pool, at_once, size, lambda _: to_tusd, tusd_dir, fsync=True),
+            HASHED: _by_curl(pool, at_once, size, lambda _: to_tusd, tusd_dir, fsync=True, sha256=True),
             "nginx PUT + fsync": _by_curl(pool, at_once, size,
                 lambda number: ["-T", str(source), f"http://{HOST}:{nginx_port}/{number}"],
                 nginx_dir / "files", fsync=True,
@@ -142,21 +151,31 @@ def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
 
 
 def _by_curl(
-    pool: Executor, at_once: int, size: int, arguments: Callable[[int], list[str]], written: Path, *, fsync: bool
+    pool: Executor,
+    at_once: int,
+    size: int,
+    arguments: Callable[[int], list[str]],
+    written: Path,
+    *,
+    fsync: bool,
+    sha256: bool = False,
 ) -> Callable[[], float]:
-    """Return a run of parallel curls; with `fsync` what the server wrote is synced for it."""
+    """Return a run of parallel curls; with `fsync` and `sha256` what the server wrote is synced and hashed for it."""
 
     def files() -> list[Path]:
         return [path for path in written.rglob("*") if path.is_file()]
 
+    def together(commands: list[list[str]]) -> None:
+        for done in pool.map(lambda each: subprocess.run(each, stdout=subprocess.DEVNULL, check=False), commands):
+            done.check_returncode()
+
     def run() -> float:
         os.sync()
         with timed() as seconds:
-            commands = [[find("curl"), "-sS", "-f", "-o", "/dev/null", *arguments(n)] for n in range(at_once)]
-            for done in pool.map(lambda command: subprocess.run(command, check=False), commands):
-                done.check_returncode()
+            together([[find("curl"), "-sS", "-f", "-o", "/dev/null", *arguments(n)] for n in range(at_once)])
             for path in files() if fsync else []:
                 sync(path)
+            together([[find("openssl"), "dgst", "-sha256", str(path)] for path in files() if sha256])
         figure = at_once * size / 1e6 / seconds()
         for path in files():
             path.unlink()
