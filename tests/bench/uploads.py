@@ -119,18 +119,10 @@ def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
 
         to_tusd = [
-            "-X",
-            "POST",
-            "-H",
-            "Tus-Resumable: 1.0.0",
-            "-H",
-            f"Upload-Length: {size}",
-            "-H",
-            "Content-Type: application/offset+octet-stream",
-            "-T",
-            str(source),
+            "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", f"Upload-Length: {size}",
+            "-H", "Content-Type: application/offset+octet-stream", "-T", str(source),
             f"http://{HOST}:{tusd_port}/files",
-        ]
+        ]  # fmt: skip
         contenders = {
             OURS: _by_curl(pool, at_once, size,
                 lambda _: ["-F", "filename=a.mp4", "-F", f"file=@{source}", f"{url}/api/open/upload"],

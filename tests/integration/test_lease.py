@@ -1,20 +1,20 @@
 """Leases and stages on a real database: who may work on a row, and how each attempt ends."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 
 import pytest
+from lease_rows import let_time_pass, new_folder, row, worker
 from pydantic import SecretStr
 
 from roadvault_common import lease as leases
 from roadvault_common.bus import Bus
-from roadvault_common.db import Database, Row
-from roadvault_common.errors import DiskFull, IpfsAway, LeaseLost, PermanentError, TransientError
+from roadvault_common.db import Database
+from roadvault_common.errors import LeaseLost, PermanentError, TransientError
 from roadvault_common.events import FolderSealed
 from roadvault_common.lease import PACK, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.stage import Do, Worker
+from roadvault_common.stage import Worker
 
 
 @pytest.fixture
@@ -32,29 +32,6 @@ async def bus(redis_url: str) -> AsyncIterator[Bus]:
 @pytest.fixture
 async def folder(db: Database) -> int:
     return await new_folder(db)
-
-
-async def new_folder(db: Database) -> int:
-    return await db.transact(
-        lambda tx: tx.insert(
-            "INSERT INTO folder_info (status, close_at, pack_due) VALUES (1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"
-        )
-    )
-
-
-async def row(db: Database, folder_id: int) -> Row:
-    found = await db.fetch_one("SELECT * FROM folder_info WHERE folder_id = %s", (folder_id,))
-    assert found is not None
-    return found
-
-
-async def let_time_pass(db: Database, folder_id: int) -> None:
-    """End the row's lease or backoff now."""
-    await db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6) WHERE folder_id = %s", (folder_id,))
-
-
-def worker(db: Database, bus: Bus, do: Do, lease_seconds: float = 60) -> Worker:
-    return Worker(PACK, do, db, bus, lease_seconds=lease_seconds, concurrency=2)
 
 
 async def test_only_one_of_many_claims(db: Database, folder: int) -> None:
@@ -224,100 +201,3 @@ async def test_the_sweep_works_off_what_is_due_in_order(db: Database, bus: Bus) 
     assert seen[0] in folders[:2]  # two at once
     assert sorted(seen) == sorted([*folders, folders[0]])
     assert await leases.seconds_to_next(db, PACK) is None
-
-
-async def test_work_that_hangs_ends_in_an_outcome_within_its_lease(db: Database, bus: Bus, folder: int) -> None:
-    stopped = threading.Event()
-
-    async def do(lease: Lease) -> Outcome:
-        lease.progress()
-        try:
-            await asyncio.to_thread(stopped.wait, 30)  # as a read from a dead disk would
-        finally:
-            stopped.set()
-        return Done()
-
-    async with asyncio.timeout(10):
-        outcome = await worker(db, bus, do, lease_seconds=1).work(folder)
-    assert outcome == Retry("no progress for 1 s")
-    state = await row(db, folder)
-    assert (state["pack_token"], state["pack_attempts"], state["pack_reason"]) == (None, 1, "no progress for 1 s")
-
-
-async def test_work_whose_clean_up_hangs_too_ends_in_an_outcome_while_the_row_is_ours(
-    db: Database, bus: Bus, folder: int
-) -> None:
-    recovered, successors = threading.Event(), list[Lease | None]()
-
-    async def do(_: Lease) -> Outcome:
-        try:
-            await asyncio.to_thread(recovered.wait, 30)
-        finally:
-            successors.append(await leases.claim(db, PACK, folder, 60))
-            await asyncio.shield(asyncio.to_thread(recovered.wait, 30))  # the same disk
-        return Done()
-
-    try:
-        async with asyncio.timeout(20):
-            outcome = await worker(db, bus, do, lease_seconds=1).work(folder)
-    finally:
-        recovered.set()
-    assert (outcome, successors) == (Retry("no progress for 1 s"), [None])
-    assert (await row(db, folder))["pack_token"] is None
-
-
-async def test_a_shutdown_of_work_that_hangs_hands_the_row_back(db: Database, bus: Bus, folder: int) -> None:
-    told = asyncio.Semaphore(0)
-
-    async def do(_: Lease) -> Outcome:
-        while True:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                told.release()
-                if task.cancelling() == 3:  # twice because it hangs, once because the service stops
-                    raise
-
-    task = asyncio.create_task(worker(db, bus, do, lease_seconds=1).work(folder))
-    async with asyncio.timeout(20):
-        await told.acquire()
-        await told.acquire()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert (await row(db, folder))["pack_attempts"] == 0
-    assert await leases.due_rows(db, PACK, 10) == [folder]
-
-
-@pytest.mark.parametrize("error", [TransientError("no answer"), ZeroDivisionError("a bug")], ids=repr)
-async def test_an_attempt_counts_unless_its_server_is_in_trouble(
-    db: Database, bus: Bus, folder: int, error: Exception
-) -> None:
-    trouble = True
-
-    async def do(_: Lease) -> Outcome:
-        raise error
-
-    async def well() -> None:
-        if trouble:
-            raise IpfsAway("Kubo can't store a block")
-
-    tried = Worker(PACK, do, db, bus, lease_seconds=60, concurrency=2, well=well)
-    for attempts in (0, 0, 1, 2):
-        trouble = attempts == 0
-        await let_time_pass(db, folder)
-        await tried.work(folder)
-        assert (await row(db, folder))["pack_attempts"] == attempts
-
-
-async def test_an_outage_counts_against_no_row(db: Database, bus: Bus, folder: int) -> None:
-    async def do(_: Lease) -> Outcome:
-        raise DiskFull("no room")
-
-    for _ in range(2 * PACK.max_attempts):
-        await let_time_pass(db, folder)
-        outcome = await worker(db, bus, do).work(folder)
-        assert isinstance(outcome, Retry)
-        assert 5 <= (outcome.after or 0) <= 15
-    state = await row(db, folder)
-    assert (state["pack_attempts"], state["pack_failed_at"], state["pack_reason"]) == (0, None, "no room")
