@@ -226,8 +226,8 @@ def keypair(seed: SecretStr) -> Keypair:
             return Keypair.create_from_seed(text, ss58_format=SS58_PREFIX)
         return Keypair.create_from_uri(text, ss58_format=SS58_PREFIX)
     except (ValueError, AttributeError, NotImplementedError):
-        # In turn: a phrase or hex that is none; a text that is no URI, whose match (None) it uses; a password after ///.
-        # All of them are the text's fault, which is all that these calls get. The client's message may quote the phrase.
+        # In turn: a phrase or hex that is none; a text that is no URI, whose match (None) it uses; a password after
+        # ///. All are the text's fault, which is all that these calls get. The client's message may quote the phrase.
         raise SettingsError("the Crust account's seed is neither a phrase, a hex seed nor a //Derivation") from None
 
 
