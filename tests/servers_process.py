@@ -30,6 +30,8 @@ class Running(Generic[S]):
     def __init__(self, server: S) -> None:
         self.server = server
         self._process: subprocess.Popen[bytes] | None = None
+        self.more: list[str] = []
+        """Arguments besides those of the server's own command, from the next start on."""
 
     @property
     def log(self) -> Path:
@@ -42,7 +44,7 @@ class Running(Generic[S]):
             return
         self.server.prepare()
         # Tied to this process: a test run that is killed outright leaves no server behind.
-        command = programs.tied_to_parent(self.server.command(), "KILL")
+        command = programs.tied_to_parent([*self.server.command(), *self.more], "KILL")
         self._process = _SPAWNER.submit(self._spawn, command).result()
         self._wait_until_it_answers(self._process)
 

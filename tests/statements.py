@@ -12,10 +12,10 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, Filled
 
 from roadvault_common import lease as leases
-from roadvault_common import repair
+from roadvault_common import master_keys, repair
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
-from roadvault_common.migrate import check_schema
+from roadvault_common.migrate import check_schema, check_server
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.proof_store import ProofStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
@@ -140,7 +140,12 @@ def status(filled: Filled) -> list[Statement]:
             archives_to_verify=lambda db: operator.archives_after(db, archive, 50),
             uploads_to_verify=lambda db: operator.uploads_after(db, "", 50),
         ),
-        *group("status: health", ping=lambda db: db.ping(), schema=check_schema),
+        *group(
+            "status: master keys",
+            uses=master_keys.uses,
+            page=lambda db: master_keys.page(db, None, archive),
+        ),
+        *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from filled import Filled
 from statements import Statement, each_stage, group
 
-from roadvault_common import folders, repair
+from roadvault_common import folders, master_keys, repair
 from roadvault_common import lease as leases
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
@@ -44,6 +44,9 @@ def work(filled: Filled) -> list[Statement]:
             "repair",
             pin_again=lambda db: repair.pin_again(db, filled.failed(DROP)[2]),
             pack_again=lambda db: repair.pack_again(db, filled.failed(PIN)[2]),
+        ),
+        *group(
+            "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
@@ -105,7 +108,7 @@ async def _pack(filled: Filled, db: Database) -> None:
     store, lease = PackerStore(db), await _claim(db, PACK, filled.due(PACK)[1])
     await store.named_under(lease, ["archives/x"])
     offsets = {member.file_id: 32 for member in await store.files(lease.row_id)}
-    assert await store.seal(lease, Sealed("archives/x", "x", "k", "i", Packed(100, offsets)))
+    assert await store.seal(lease, Sealed("archives/x", "x", "k", "m", "i", Packed(100, offsets)))
 
 
 async def _pin(filled: Filled, db: Database) -> None:

@@ -3,20 +3,24 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
 import asyncmy
+import pymysql
 import pytest
 import uvloop
+from pymysql.cursors import Cursor
 from servers_process import Running
 
-from roadvault_common.db import Database, Transaction, duplicate_key
+from roadvault_common.db import Database, Transaction, duplicate_key, parse_url
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
-from roadvault_common.migrate import migrate
+from roadvault_common.migrate import check_server, migrate
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import HOST
+from roadvault_stack.ports import HOST, pick_free
 
 _FAILS_LATE = "BEGIN NOT ATOMIC DO SLEEP(0.05); SIGNAL SQLSTATE '45000'; END"
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
@@ -154,3 +158,73 @@ async def test_a_bad_url_is_named_and_not_shown(url: str) -> None:
         async with Database.open(url):
             pass
     assert url not in str(caught.value)
+
+
+@pytest.fixture
+def admin(mariadb: Running[MariaDB]) -> Iterator[Cursor]:
+    """The server's administrator; what a test sets globally is set back."""
+    arguments = parse_url(mariadb.server.admin_url("mysql"))
+    with pymysql.connect(**arguments) as connection, connection.cursor() as cursor:
+        yield cursor
+        cursor.execute("SET GLOBAL read_only = 0")
+        cursor.execute("SET GLOBAL default_storage_engine = InnoDB")
+
+
+async def test_a_read_only_server_is_away_and_says_why(db: Database, admin: Cursor, database_url: str) -> None:
+    await db.ping()
+    admin.execute("SET GLOBAL read_only = 1")
+    with pytest.raises(DatabaseUnavailable, match="read-only"):
+        await db.ping()
+    with pytest.raises(SettingsError, match="read-only"):
+        await asyncio.to_thread(migrate, database_url)
+    async with Database.open(database_url, read_only=True) as reader:
+        await reader.ping()  # to who never writes it is nothing
+
+
+async def test_a_server_whose_binary_log_can_not_record_our_writes_is_named(servers_dir: Path) -> None:
+    server = Running(MariaDB(servers_dir / "mariadb-statement", pick_free(1)[0], "test-password", durable=False))
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        url = server.server.url()
+        await asyncio.to_thread(migrate, url)
+        server.stop()
+        server.more = ["--log-bin=binlog", "--binlog-format=STATEMENT"]
+        server.start()
+        async with Database.open(url) as db:
+            with pytest.raises(DatabaseUnavailable, match="binlog_format to ROW or MIXED"):
+                await check_server(db)
+        with pytest.raises(SettingsError, match="binlog_format is STATEMENT"):
+            await asyncio.to_thread(migrate, url)
+
+
+async def test_a_user_who_may_not_write_is_named(admin: Cursor, database_url: str) -> None:
+    name, port = urlsplit(database_url).path.lstrip("/"), urlsplit(database_url).port
+    admin.execute("CREATE OR REPLACE USER 'reader'@'127.0.0.1' IDENTIFIED BY 'reader'")
+    admin.execute(f"GRANT SELECT ON `{name}`.* TO 'reader'@'127.0.0.1'")
+    async with Database.open(f"mysql://reader:reader@{HOST}:{port}/{name}", size=1) as reader:
+        with pytest.raises(DatabaseUnavailable, match=r"takes no writes.*UPDATE command denied"):
+            await reader.ping()
+    admin.execute("DROP USER 'reader'@'127.0.0.1'")
+
+
+async def test_tables_without_transactions_are_refused(db: Database, admin: Cursor, database_url: str) -> None:
+    await check_server(db)
+    await db.execute("ALTER TABLE renewal_info ENGINE = MyISAM")
+    with pytest.raises(SettingsError, match="renewal_info"):
+        await check_server(db)
+    admin.execute("SET GLOBAL default_storage_engine = Aria")
+    with pytest.raises(SettingsError, match="default_storage_engine is Aria"):
+        await asyncio.to_thread(migrate, database_url)
+
+
+async def test_a_server_that_takes_no_long_statements_is_refused(admin: Cursor, database_url: str) -> None:
+    admin.execute("SELECT @@global.max_allowed_packet")
+    (before,) = admin.fetchone() or (0,)
+    admin.execute("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        async with Database.open(database_url) as db:
+            with pytest.raises(SettingsError, match="max_allowed_packet is 1048576"):
+                await check_server(db)
+    finally:
+        admin.execute(f"SET GLOBAL max_allowed_packet = {before}")

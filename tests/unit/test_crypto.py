@@ -7,7 +7,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from roadvault_common.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import IntegrityError, SettingsError
+from roadvault_common.errors import IntegrityError, MasterKeyMissing, SettingsError
 
 
 @pytest.mark.parametrize("offset", [0, 1, 15, 16, 17, 4095, 1 << 20, (1 << 20) + 7])
@@ -38,8 +38,35 @@ def test_master_keys_rotate() -> None:
     key = ArchiveKey.new()
     wrapped = MasterKeys(SecretStr(old)).wrap(key.key)
     assert MasterKeys(SecretStr(f"{new}, {old}")).unwrap(wrapped, key.iv.hex()) == key
-    with pytest.raises(IntegrityError, match="MASTER_KEYS"):
-        MasterKeys(SecretStr(new)).unwrap(wrapped, key.iv.hex())
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_missing_master_key_is_no_rot_and_is_named(noted: bool) -> None:  # noqa: FBT001
+    old, new = (MasterKeys(SecretStr(Fernet.generate_key().decode())) for _ in range(2))
+    key = ArchiveKey.new()
+    wrapped = old.wrap(key.key)
+    with pytest.raises(MasterKeyMissing, match=old.ids[0] if noted else "not noted") as caught:
+        new.unwrap(wrapped, key.iv.hex(), old.ids[0] if noted else None)
+    assert new.ids[0] in str(caught.value)
+
+
+def test_a_damaged_key_is_rot_and_no_missing_master_key() -> None:
+    keys, key = MasterKeys(SecretStr(Fernet.generate_key().decode())), ArchiveKey.new()
+    wrapped = keys.wrap(key.key)
+    flipped = wrapped[:40] + ("A" if wrapped[40] != "A" else "B") + wrapped[41:]
+    for damaged, noted in ((flipped, keys.ids[0]), (wrapped[:50], None), ("", "another key"), ("§", None)):
+        with pytest.raises(IntegrityError, match="damaged"):
+            keys.unwrap(damaged, key.iv.hex(), noted)
+
+
+def test_an_id_tells_keys_apart_and_nothing_of_them() -> None:
+    one, other = (Fernet.generate_key().decode() for _ in range(2))
+    keys = MasterKeys(SecretStr(f"{one}, {other}"))
+    assert len(set(keys.ids)) == 2
+    assert keys.ids == MasterKeys(SecretStr(f"{one},{other}")).ids
+    assert all(name not in one + other for name in keys.ids)
+    assert keys.wrapped_by(MasterKeys(SecretStr(other)).wrap(b"k" * 32)) == keys.ids[1]
+    assert keys.wrapped_by("no token") is None
 
 
 def test_a_bad_master_key_is_named_and_not_shown() -> None:

@@ -23,7 +23,7 @@ from roadvault_common.db import Database
 from roadvault_common.errors import RoadVaultError, SettingsError, TransientError, brief
 from roadvault_common.events import Event
 from roadvault_common.health import Check, RequestHandler, health_routes, only_once
-from roadvault_common.migrate import check_schema
+from roadvault_common.migrate import check_schema, check_server
 
 log = structlog.get_logger()
 
@@ -248,10 +248,11 @@ async def _open(
 
 
 async def _look_at_schema(db: Database, known: asyncio.Event) -> None:
-    """Set `known` once the database was seen to have a schema that this code knows."""
+    """Set `known` once the database was seen to have a schema that this code knows, and to take what it writes."""
     while not known.is_set():
         try:
             await check_schema(db)
+            await check_server(db)
             known.set()
         except TransientError as error:
             log.warning("waiting for the database", error=brief(error))

@@ -1,6 +1,9 @@
 """Keys and ciphers. AES-256-CTR for archives, Fernet (AES-128-CBC with HMAC-SHA-256) to wrap their keys."""
 
+import binascii
+import hashlib
 import os
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -9,12 +12,16 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from pydantic import SecretStr
 
-from roadvault_common.errors import IntegrityError, SettingsError
+from roadvault_common.errors import IntegrityError, MasterKeyMissing, SettingsError
 
 KEY_BYTES = 32
 IV_BYTES = 16
 _BLOCK = 16
 """AES's block in bytes (FIPS 197): CTR counts one up for each."""
+KEY_ID_LENGTH = 16
+"""Characters of a master key's id."""
+_TOKEN_BYTES = 57
+"""Of a Fernet token, besides its ciphertext: version 1, time 8, IV 16, HMAC 32."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +45,63 @@ class ArchiveKey:
 
 
 class MasterKeys:
-    """Wraps archive keys for the database. The first master key wraps; each of them unwraps."""
+    """Wraps archive keys for the database. The first master key wraps; each of them unwraps.
+
+    `ids` names them, in the order of the setting, without telling anything of them.
+    """
 
     def __init__(self, keys: SecretStr) -> None:
+        texts = [key.strip() for key in keys.get_secret_value().split(",")]
         try:
-            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.get_secret_value().split(",")])
+            named = {_name(text): Fernet(text) for text in texts}
         except ValueError as error:
             raise SettingsError("ROADVAULT_MASTER_KEYS: each must be 32 bytes in URL-safe base64") from error
+        self.ids = tuple(named)
+        self._fernet = MultiFernet(list(named.values()))
+        self._named = named
 
     def wrap(self, key: bytes) -> str:
-        """Return `key` encrypted, as ASCII text of about 140 characters."""
+        """Return `key` encrypted under the first master key, as ASCII text of about 140 characters."""
         return self._fernet.encrypt(key).decode()
 
-    def unwrap(self, wrapped: str, iv: str) -> ArchiveKey:
-        """Return the archive's key from the row's `key` and `iv` columns.
+    def unwrap(self, wrapped: str, iv: str, master_key: str | None = None) -> ArchiveKey:
+        """Return the archive's key from the row's `key`, `iv` and `master_key` columns.
 
         Raises:
-            IntegrityError: None of the master keys wrapped it.
+            MasterKeyMissing: The master key that wrapped it is not among ours: once it is added, all is well.
+            IntegrityError: The column is damaged.
         """
         try:
             return ArchiveKey(self._fernet.decrypt(wrapped), bytes.fromhex(iv))
-        except InvalidToken as error:
-            raise IntegrityError(
-                "none of the ROADVAULT_MASTER_KEYS unwraps this archive's key; add the key it was packed with"
+        except (InvalidToken, ValueError) as error:  # ValueError: it is not even ASCII
+            if master_key in self.ids or not _is_token(wrapped):
+                raise IntegrityError("the archive's key, as its row has it, is damaged; restore the row") from error
+            raise MasterKeyMissing(
+                f"the archive's key is wrapped by the master key {master_key or '(not noted which)'}, and"
+                f" ROADVAULT_MASTER_KEYS has {', '.join(self.ids)}: add that key to it; `roadvault master-keys` tells"
+                " which archives need which"
             ) from error
+
+    def wrapped_by(self, wrapped: str) -> str | None:
+        """Return the id of the master key that wrapped a key; None if it is none of ours."""
+        for name, fernet in self._named.items():
+            try:
+                fernet.decrypt(wrapped)
+            except (InvalidToken, ValueError):
+                continue
+            return name
+        return None
+
+
+def _name(key: str) -> str:
+    """Return a master key's id: 64 bits of its SHA-256, which tell nothing of 256 random bits."""
+    return hashlib.sha256(b"roadvault master key " + key.encode()).hexdigest()[:KEY_ID_LENGTH]
+
+
+def _is_token(wrapped: str) -> bool:
+    """Tell whether a text has the form of a Fernet token: version, time, IV, whole blocks, HMAC (its specification)."""
+    try:
+        token = urlsafe_b64decode(wrapped)
+    except (binascii.Error, ValueError):
+        return False
+    return token[:1] == b"\x80" and len(token) > _TOKEN_BYTES and (len(token) - _TOKEN_BYTES) % _BLOCK == 0

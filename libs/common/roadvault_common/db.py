@@ -34,11 +34,29 @@ _SESSION = (
 )
 _LOST = frozenset({1053, 1077, 1079, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
 """Error numbers of a server that is away, going down, or dropped the connection (MariaDB's error list)."""
-_UNABLE = frozenset({3, 28, 1021, 1026, 1030, 1037, 1040, 1041, 1114, 1180, 1203, 1205, 1290, 1836, 3032})
-"""Error numbers of a server without room, memory or connections left, read-only, or that waited too long for a lock."""
+_REFUSES_WRITES = {
+    1290: "the server is read-only (read_only): is it a replica?",
+    1665: "its binary log can't record what RoadVault writes: set binlog_format to ROW or MIXED",
+    1792: "its transactions are read-only (tx_read_only)",
+    1836: "the server is read-only (innodb_force_recovery)",
+}
+"""Error numbers of a server that is set up so that it takes no writes of ours, and what to do."""
+_UNABLE = frozenset({3, 28, 1021, 1026, 1030, 1037, 1040, 1041, 1114, 1180, 1203, 1205, 3032, *_REFUSES_WRITES})
+"""Error numbers of a server without room, memory or connections left, that takes no writes, or that waited too long for
+a lock."""
 _DEADLOCK = 1213
 """The server rolled back, the same transaction may simply be run again."""
 _DEADLOCK_TRIES = 8
+
+
+WRITES_NOTHING = "UPDATE folder_info SET files = files WHERE folder_id = 0"
+"""Changes no row, and is refused like any other write by a server that takes none."""
+
+
+def explained(error: BaseException) -> str:
+    """Return what a server says, and before it what to do if it is set up so that it takes no writes of ours."""
+    advice = _REFUSES_WRITES.get(_number(error))
+    return f"{advice} ({error})" if advice else str(error)
 
 
 def duplicate_key(error: BaseException) -> bool:
@@ -92,13 +110,16 @@ class Transaction:
 class Database:
     """A pool of connections. Use `Database.open`."""
 
-    def __init__(self, pool: Any) -> None:  # noqa: ANN401 - the driver has no types
+    def __init__(self, pool: Any, *, read_only: bool = False) -> None:  # noqa: ANN401 - the driver has no types
         self._pool = pool
+        self._read_only = read_only
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: SecretStr | str, size: int = 10) -> AsyncIterator["Database"]:
+    async def open(cls, url: SecretStr | str, size: int = 10, *, read_only: bool = False) -> AsyncIterator["Database"]:
         """Open a pool of at most `size` connections; none is made before the first use.
+
+        `read_only` is for a service that never writes: whether the server takes writes is nothing to it.
 
         Raises:
             SettingsError: The URL is not mysql://user:password@host:port/name.
@@ -108,7 +129,7 @@ class Database:
             read_timeout=_READ_SECONDS, **parse_url(url)
         )  # fmt: skip
         try:
-            yield cls(pool)
+            yield cls(pool, read_only=read_only)
         finally:
             pool.terminate()
             await pool.wait_closed()
@@ -131,7 +152,7 @@ class Database:
             if not _away(error):
                 clean = True
                 raise
-            raise DatabaseUnavailable(f"the database can't do this now: {error}") from error
+            raise DatabaseUnavailable(f"the database can't do this now: {explained(error)}") from error
         finally:
             # A statement that was cut short leaves its answer in the pipe: such a connection is not used again.
             if not clean:
@@ -201,8 +222,14 @@ class Database:
         return rows[0] if rows else None
 
     async def ping(self) -> None:
-        """Raise DatabaseUnavailable unless the database answers."""
+        """Raise DatabaseUnavailable unless the database answers, and takes what is written to it."""
         await self.fetch_one("SELECT 1")
+        if self._read_only:
+            return
+        try:
+            await self.execute(WRITES_NOTHING)
+        except DriverError as error:  # no tables yet, or no right to write
+            raise DatabaseUnavailable(f"the database takes no writes: {error}") from error
 
 
 def parse_url(url: SecretStr | str) -> dict[str, Any]:

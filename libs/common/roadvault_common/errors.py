@@ -8,6 +8,7 @@
     │   │   ├── RedisUnavailable
     │   │   ├── ChainUnavailable      the node is away, not synced, or dropped the connection
     │   │   ├── DiskFull
+    │   │   ├── MasterKeyMissing      the settings lack the master key that wrapped an archive's key
     │   │   └── IpfsAway              Kubo can't be reached, or works for nobody; also an IpfsUnavailable
     │   └── IpfsUnavailable       Kubo answers 5xx, or a read stalls: perhaps because of this one archive
     ├── PermanentError            another try changes nothing; a person has to look
@@ -61,6 +62,10 @@ class ChainUnavailable(Outage):
 
 class DiskFull(Outage):
     """The data directory has no room for what is to be written."""
+
+
+class MasterKeyMissing(Outage):
+    """The settings lack the master key that wrapped an archive's key: nothing is wrong with the archive."""
 
 
 class IntegrityError(PermanentError):

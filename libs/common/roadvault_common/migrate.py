@@ -7,10 +7,12 @@ takes away has `_contract_` in its name, and is applied once no service needs it
 import warnings
 from pathlib import Path
 
-from roadvault_common.db import Database, parse_url
+from roadvault_common.db import Database, explained, parse_url
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 
 _CONTRACT = "_contract_"
+PACKET_BYTES = 4 << 20
+"""The longest statement names the members of an archive, 20 000 of some 40 bytes; longer folders are allowed."""
 
 
 def schema_dir() -> Path:
@@ -39,16 +41,40 @@ async def check_schema(db: Database) -> None:
         raise SettingsError(f"the database has the migration {contracted[0]}, which is newer: upgrade this service")
 
 
+async def check_server(db: Database) -> None:
+    """See that the server lets the services do what they do: transactions on every table, long statements, writes.
+
+    Raises:
+        SettingsError: It does not, and will not before somebody changes it.
+        DatabaseUnavailable: It takes no writes now, or can't be asked.
+    """
+    tables = await db.fetch_all(
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()"
+        " AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'"
+    )
+    if tables:
+        names = ", ".join(sorted(row["name"] for row in tables))
+        raise SettingsError(
+            f"these tables know no transactions: {names}; ALTER TABLE … ENGINE = InnoDB, then start again"
+        )
+    row = await db.fetch_one("SELECT @@max_allowed_packet AS bytes")
+    if row is not None and row["bytes"] < PACKET_BYTES:
+        raise SettingsError(
+            f"the database's max_allowed_packet is {row['bytes']} bytes: set it to at least {PACKET_BYTES}"
+        )
+    await db.ping()
+
+
 def migrate(url: str) -> list[str]:
     """Bring the database at `url` (mysql://…) up to date; return the ids of the migrations applied.
 
     Blocks; several callers at once are safe, they wait for each other's lock.
 
     Raises:
-        DatabaseUnavailable: The database can't be reached.
-        SettingsError: The URL is not one of a database.
+        DatabaseUnavailable: The database can't be reached, or refuses.
+        SettingsError: The URL is not one of a database, or the server is not set up for what RoadVault does.
     """
-    parse_url(url)  # yoyo's own error would show a piece of the password
+    arguments = parse_url(url)  # yoyo's own error would show a piece of the password
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # yoyo uses parts of setuptools and sqlparse that warn
         import pymysql  # noqa: PLC0415 - only this function needs the blocking driver
@@ -58,7 +84,23 @@ def migrate(url: str) -> list[str]:
             backend = get_backend(url)
         except pymysql.err.OperationalError as error:
             raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
-        with backend, backend.lock():
-            waiting = backend.to_apply(read_migrations(str(schema_dir())))
-            backend.apply_migrations(waiting)
+        try:
+            with pymysql.connect(**arguments) as connection, connection.cursor() as cursor:
+                cursor.execute("SHOW VARIABLES")
+                _refuse_server(dict(cursor.fetchall()))
+            with backend, backend.lock():
+                waiting = backend.to_apply(read_migrations(str(schema_dir())))
+                backend.apply_migrations(waiting)
+        except pymysql.err.MySQLError as error:
+            raise DatabaseUnavailable(f"the database can't be migrated: {explained(error)}") from error
         return [migration.id for migration in waiting]
+
+
+def _refuse_server(variables: dict[str, str]) -> None:
+    """Raise SettingsError for a server on which the tables could be made, but not worked with."""
+    if variables["log_bin"] == "ON" and variables["binlog_format"] == "STATEMENT":
+        raise SettingsError("the database's binlog_format is STATEMENT, which can't record what RoadVault writes: ROW")
+    if variables["read_only"] == "ON":
+        raise SettingsError("the database is read-only (read_only): is it a replica?")
+    if (engine := variables["default_storage_engine"]) != "InnoDB":
+        raise SettingsError(f"the database's default_storage_engine is {engine}, which knows no transactions: InnoDB")

@@ -20,6 +20,8 @@ app.command()(letters.dead_letters)
 app.command()(verify.verify)
 app.command()(keys.migrate)
 app.command()(keys.archive_key)
+app.command()(keys.master_keys)
+app.command()(keys.rewrap)
 app.command()(keys.new_master_key)
 
 

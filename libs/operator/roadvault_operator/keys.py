@@ -1,11 +1,13 @@
-"""`roadvault migrate`, `archive-key` and `new-master-key`."""
+"""`roadvault migrate`, `archive-key`, `master-keys`, `rewrap` and `new-master-key`."""
 
 import asyncio
 from typing import Annotated
 
 import typer
 from cryptography.fernet import Fernet
+from rich.progress import Progress
 
+from roadvault_common import master_keys as needed
 from roadvault_common import migrate as migrations
 from roadvault_common.config import KeySettings
 from roadvault_common.crypto import MasterKeys
@@ -13,7 +15,7 @@ from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import blocking, say
+from roadvault_operator.shell import blocking, console, say, show
 
 
 @blocking
@@ -31,11 +33,43 @@ async def archive_key(zip_id: Annotated[int, typer.Argument(help="the archive's 
         row = await store.sealed_key(db, zip_id)
     if row is None:
         raise PermanentError(f"there is no archive {zip_id}")
-    key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"])
+    key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"], row["master_key"])
     name, source = row["zip_name"], f"ipfs get {row['cid']} -o" if row["cid"] else "# the local copy of"
     say(f"{source} {name}")
     say(f"openssl enc -d -aes-256-ctr -K {key.key.hex()} -iv {key.iv.hex()} -in {name} -out {zip_id}.7z")
     say(f"7z x {zip_id}.7z")
+
+
+@blocking
+async def master_keys() -> None:
+    """List the master keys that archives need, by their ids, and whether ROADVAULT_MASTER_KEYS has them."""
+    keys = MasterKeys(KeySettings().master_keys)
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        uses = {use.master_key: use for use in await needed.uses(db)}
+    rows: list[tuple[object, ...]] = []
+    for name in dict.fromkeys([*keys.ids, *uses]):
+        use, place = uses.get(name), "first: wraps" if name == keys.ids[0] else "yes" if name in keys.ids else "MISSING"
+        rows.append((name or "not noted yet", place if name else None, *((use.first, use.last) if use else ())))
+    show("Master keys", ("id", "in the settings", "first archive", "last archive"), rows)
+
+
+@blocking
+async def rewrap() -> None:
+    """Wrap the keys of all archives under the first of ROADVAULT_MASTER_KEYS, so that the others can be retired."""
+    keys = MasterKeys(KeySettings().master_keys)
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        old = [use for use in await needed.uses(db) if use.master_key != keys.ids[0]]
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task("rewrapping", total=sum(use.last - use.first + 1 for use in old))
+            failed = await needed.rewrap(db, keys, lambda ids: bars.advance(bar, ids))
+        still = {use.master_key for use in await needed.uses(db)}
+    for name in keys.ids[1:]:
+        used = "still wraps keys: run this again once no service has it first" if name in still else "wraps nothing"
+        say(f"master key {name} {used}")
+    if failed:
+        shown = ", ".join(map(str, failed[:20])) + (" …" if len(failed) > 20 else "")  # noqa: PLR2004 - enough to begin
+        raise PermanentError(f"{len(failed)} archives have a key that none of the master keys unwraps: {shown}")
+    say(f"all archives are wrapped by {keys.ids[0]}; a copy of the database from before still opens with the old keys")
 
 
 def new_master_key() -> None:

@@ -70,14 +70,17 @@ async def kept_archives(db: Database) -> list[int]:
 
 
 async def sealed_key(db: Database, zip_id: int) -> Row | None:
-    """Return an archive's `zip_name`, wrapped `key`, `iv` and `cid`."""
-    return await db.fetch_one("SELECT zip_name, `key`, iv, cid FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+    """Return an archive's `zip_name`, wrapped `key`, its `master_key`, `iv` and `cid`."""
+    return await db.fetch_one(
+        "SELECT zip_name, `key`, master_key, iv, cid FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+    )
 
 
 async def archives_after(db: Database, zip_id: int, limit: int = _AT_ONCE) -> list[Row]:
     """Return archives behind an id, as it takes to read them."""
     return await db.fetch_all(
-        "SELECT zip_id, path, `key`, iv, size, cid FROM zip_ipfs_info WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
+        "SELECT zip_id, path, `key`, master_key, iv, size, cid FROM zip_ipfs_info WHERE zip_id > %s"
+        " ORDER BY zip_id LIMIT %s",
         (zip_id, limit),
     )
 

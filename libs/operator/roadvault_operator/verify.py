@@ -53,7 +53,7 @@ class Verifier:
         name = f"archive {archive['zip_id']}"
         try:
             pieces = self._pieces(archive)
-            cipher = keys.unwrap(archive["key"], archive["iv"]).stream()
+            cipher = keys.unwrap(archive["key"], archive["iv"], archive["master_key"]).stream()
         except PermanentError as error:
             self._report(f"{name}: {brief(error)}")
             self.checked += 1

@@ -5,7 +5,7 @@ from functools import partial
 
 import structlog
 
-from roadvault_common import app, log, metrics
+from roadvault_common import app, log, master_keys, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
@@ -33,7 +33,8 @@ async def serve() -> None:
         market = await stack.enter_async_context(_market(settings))
         structlog.get_logger().info("orders are paid for by", account=market.account, market=settings.market)
         gateway = await _proof_gateway(stack, settings)
-        prover = Prover(settings, db, bus, MasterKeys(settings.master_keys), gateway)
+        keys = MasterKeys(settings.master_keys)
+        prover = Prover(settings, db, bus, keys, gateway)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge)
         handlers = app.bind(HANDLERS, orderer)
         samples = [metrics.rows(db, [ORDER, PROVE]), bus.lag(handlers), orderer.sample]
@@ -43,7 +44,7 @@ async def serve() -> None:
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {"market": market.ping})
+        await app.run(settings, db, jobs, {"market": market.ping, "master keys": master_keys.check(db, keys)})
 
 
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:

@@ -55,7 +55,7 @@ class Prover:
             reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
             return Retry(reason, after=_NO_GATEWAY_SECONDS, counts=False)
         archive = await self._store.archive(lease.row_id)
-        key = self._keys.unwrap(archive.key, archive.iv)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
         members = await self._store.members(lease.row_id)
         if not members:
             return Failed(

@@ -15,6 +15,7 @@ class Sealed:
 
     cid: str
     key: str
+    master_key: str | None
     iv: str
 
 
@@ -40,7 +41,9 @@ class ProofStore:
         Raises:
             PermanentError: There is no such archive on IPFS.
         """
-        row = await self._db.fetch_one("SELECT cid, `key`, iv FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+        row = await self._db.fetch_one(
+            "SELECT cid, `key`, master_key, iv FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+        )
         if row is None or row["cid"] is None:
             raise PermanentError(f"archive {zip_id} has no CID to prove")
         return Sealed(**row)

@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, metrics
+from roadvault_common import app, log, master_keys, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
@@ -23,16 +23,18 @@ async def serve() -> None:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "packer", settings.event_reclaim_seconds))
-        packer = Packer(settings, db, bus, vault, MasterKeys(settings.master_keys))
+        keys = MasterKeys(settings.master_keys)
+        packer = Packer(settings, db, bus, vault, keys)
         handlers = app.bind(HANDLERS, packer)
         samples = [metrics.rows(db, [PACK]), metrics.disk(vault.root), bus.lag(handlers)]
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(packer.packing.sweep, seconds=settings.sweep_seconds),
             partial(app.repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(app.repeat, packer.note_master_keys, seconds=3600),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {"disk": vault.ping})
+        await app.run(settings, db, jobs, {"disk": vault.ping, "master keys": master_keys.check(db, keys)})
 
 
 def main() -> None:

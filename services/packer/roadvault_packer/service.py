@@ -5,6 +5,7 @@ from functools import partial
 
 import structlog
 
+from roadvault_common import master_keys
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import ArchiveKey, MasterKeys
 from roadvault_common.db import Database
@@ -30,6 +31,7 @@ class Packer:
         self._bus = bus
         self._vault = vault
         self._keys = keys
+        self._db = db
         self._store = PackerStore(db)
         self.packing = Worker(
             PACK,
@@ -55,7 +57,7 @@ class Packer:
         packed: Packed = await asyncio.to_thread(
             pack, lease.row_id, members, self._vault.root, target, key, lease.progress
         )
-        sealed = Sealed(path, name, self._keys.wrap(key.key), key.iv.hex(), packed)
+        sealed = Sealed(path, name, self._keys.wrap(key.key), self._keys.ids[0], key.iv.hex(), packed)
         try:
             zip_id = await self._store.seal(lease, sealed)
         except LeaseLost:
@@ -65,6 +67,10 @@ class Packer:
         log.info("folder sealed", zip_id=zip_id, files=len(members), bytes=packed.size)
         await self._bus.emit(FolderSealed(zip_id=zip_id))
         return Done()
+
+    async def note_master_keys(self) -> None:
+        """Note which master key wraps the keys of archives from before that was noted."""
+        await master_keys.note(self._db, self._keys)
 
     async def sweep_orphans(self) -> None:
         """Remove archives that no row names: attempts that were cut short."""

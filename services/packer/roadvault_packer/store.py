@@ -19,6 +19,8 @@ class Sealed:
     path: str
     name: str
     wrapped_key: str
+    master_key: str
+    """Id of the master key that wraps it."""
     iv: str
     packed: Packed
 
@@ -69,11 +71,11 @@ class PackerStore:
         return await self._db.transact(write)
 
     async def _insert_archive(self, tx: Transaction, folder_id: int, sealed: Sealed) -> int:
-        packed = sealed.packed
+        packed, key = sealed.packed, (sealed.wrapped_key, sealed.master_key, sealed.iv)
         return await tx.insert(
-            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, iv, size, files, pin_due)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (folder_id, sealed.name, sealed.path, sealed.wrapped_key, sealed.iv, packed.size, len(packed.offsets)),
+            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, master_key, iv, size, files, pin_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (folder_id, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
         )
 
     async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:

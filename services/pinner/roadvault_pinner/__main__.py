@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, metrics
+from roadvault_common import app, log, master_keys, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
@@ -25,7 +25,8 @@ async def serve() -> None:
         db = await stack.enter_async_context(Database.open(settings.database_url))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "pinner", settings.event_reclaim_seconds))
         ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
-        pinner = Pinner(settings, db, bus, vault, MasterKeys(settings.master_keys), ipfs)
+        keys = MasterKeys(settings.master_keys)
+        pinner = Pinner(settings, db, bus, vault, keys, ipfs)
         handlers = app.bind(HANDLERS, pinner)
         samples = [metrics.rows(db, [PIN, DROP, RESTORE]), metrics.disk(vault.root), bus.lag(handlers)]
         jobs: list[app.Job] = [
@@ -35,7 +36,8 @@ async def serve() -> None:
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {"ipfs": ipfs.ping, "disk": vault.ping})
+        checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
+        await app.run(settings, db, jobs, checks)
 
 
 def main() -> None:

@@ -65,7 +65,8 @@ class Pinner:
         """Send the archive to Kubo, every member checked on the way; return its CID."""
         path = self._vault.path(archive.path or "")
         members = await self._store.members(archive.zip_id)
-        stream = VerifiedStream(path, archive.size, self._keys.unwrap(archive.key, archive.iv), members, lease.progress)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
+        stream = VerifiedStream(path, archive.size, key, members, lease.progress)
         try:
             added = await self._ipfs.add(stream, path if self._settings.ipfs_filestore else None)
         except IpfsUnavailable:

@@ -18,6 +18,7 @@ class Archive:
     zip_id: int
     path: str | None
     key: str
+    master_key: str | None
     iv: str
     size: int
     files: int
@@ -40,7 +41,7 @@ class PinnerStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, path, `key`, iv, size, files, cid, replicated_at, uploads_dropped_at,"
+            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, replicated_at, uploads_dropped_at,"
             " restored_at"
             " FROM zip_ipfs_info WHERE zip_id = %s",
             (zip_id,),

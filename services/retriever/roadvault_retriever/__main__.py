@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, metrics
+from roadvault_common import app, log, master_keys, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
@@ -29,7 +29,8 @@ async def serve() -> None:
         gateway = await stack.enter_async_context(
             Gateway.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds, node=ipfs)
         )
-        retriever = Retriever(settings, db, bus, vault, MasterKeys(settings.master_keys), gateway)
+        keys = MasterKeys(settings.master_keys)
+        retriever = Retriever(settings, db, bus, vault, keys, gateway)
         handlers = app.bind(HANDLERS, retriever)
         samples = [metrics.rows(db, [FETCH, EXPIRE]), metrics.disk(vault.root), bus.lag(handlers)]
         jobs: list[app.Job] = [
@@ -40,7 +41,8 @@ async def serve() -> None:
             partial(app.repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {"ipfs": ipfs.ping, "disk": vault.ping})
+        checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
+        await app.run(settings, db, jobs, checks)
 
 
 def main() -> None:

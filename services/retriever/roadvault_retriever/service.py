@@ -124,7 +124,7 @@ class Retriever:
             yield "received", from_disk(self._vault.path(wanted.path), 0, wanted.size), None
         if wanted.key is None or wanted.iv is None or wanted.zip_offset is None:
             return
-        key = self._keys.unwrap(wanted.key, wanted.iv)
+        key = self._keys.unwrap(wanted.key, wanted.iv, wanted.master_key)
         if wanted.zip_path is not None:
             yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
         if wanted.cid is not None:

@@ -28,6 +28,7 @@ class Wanted:
     zip_offset: int | None
     zip_path: str | None
     key: str | None
+    master_key: str | None
     iv: str | None
     cid: str | None
 
@@ -58,7 +59,7 @@ class RetrieverStore:
         """
         row = await self._db.fetch_one(
             "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"
-            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.iv, zip.cid"
+            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE download.download_id = %s",
             (download_id,),
