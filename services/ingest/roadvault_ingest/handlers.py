@@ -9,11 +9,9 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
-import orjson
 import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from multipart import parse_options_header
 from prometheus_client import Counter
 
 from roadvault_common.app import route_of
@@ -21,17 +19,16 @@ from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.links import BadLink, Links
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.vault import Vault
-from roadvault_ingest.problems import NotMultipart, Problem, TooLarge, answer, refusal
-from roadvault_ingest.receive import Incoming, Received, form_fields, receive, timely
+from roadvault_ingest.fields import file_id, request_fields
+from roadvault_ingest.form import Form, content_type
+from roadvault_ingest.names import shown
+from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer, refusal
+from roadvault_ingest.receive import Incoming, Received, receive
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe
 
 log = structlog.get_logger()
 
-_REQUEST_BYTES = 16_384
-"""Longest body of a download request."""
-_ID_DIGITS = 19
-"""Of the highest id that the database has; Python itself refuses to read thousands of digits."""
 _SHOWN_TYPES = ("video/", "image/", "audio/")
 """Media types that a link names to the browser; all else is a plain download."""
 
@@ -40,21 +37,23 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
     """Return the routes of the API."""
 
     async def upload(request: web.Request) -> web.Response:
-        boundary = _boundary(request)
-        largest, stall = ingest.settings.largest_upload, ingest.settings.upload_stall_seconds
+        form = _form(request, ingest.settings.largest_upload)
 
         async def take(incoming: Incoming) -> Received:
-            return await receive(request.content, boundary, incoming, largest, stall, ingest.disk)
+            return await receive(request.content, form, incoming, ingest.settings.upload_stall_seconds, ingest.disk)
 
-        return answer({"fileID": await ingest.upload(request.content_length, take)})
+        response = answer({"fileID": await ingest.upload(request.content_length, take)})
+        if not request.content.is_eof():
+            response.force_close()  # the length promises more than the form: where a next request begins is not known
+        return response
 
     async def download(request: web.Request) -> web.Response:
-        fields = await _fields(request, ingest.settings.upload_stall_seconds)
-        await ingest.request_download(_file_id(fields.get("fileID")), str(fields.get("cbUrl", "")))
+        fields = await request_fields(request, ingest.settings.upload_stall_seconds)
+        await ingest.request_download(fields.file_id(), fields.text("cbUrl"))
         return answer("ok")
 
     async def file(request: web.Request) -> web.Response:
-        row, requests = await ingest.file(_file_id(request.match_info["file_id"]))
+        row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
 
     async def expect(request: web.Request) -> None:
@@ -122,7 +121,7 @@ async def answer_problems(
         return await handler(request)
     except Problem as problem:
         response = refusal(problem.status, brief(problem), problem.retry_after)
-        if not request.content.is_eof():
+        if not request.content.is_eof() or isinstance(problem, NoLength):
             response.force_close()  # the rest of the body may never come: no other request can follow it
         return response
     except DiskFull:
@@ -133,7 +132,7 @@ async def answer_problems(
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
             raise
-        return refusal(error.status, error.reason)
+        return _refused(request, error)
     except ConnectionError:
         log.info("client hung up", route=route_of(request))
         raise
@@ -142,42 +141,28 @@ async def answer_problems(
         return refusal(500, "internal error; it has been logged")
 
 
-def _boundary(request: web.Request) -> str:
+def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Return what aiohttp refuses in the API's shape."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = refusal(error.status, f"{shown(error.method)} is not taken here; use {allowed}")
+        response.headers["Allow"] = allowed
+    else:
+        response = refusal(error.status, error.reason)
+    if not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def _form(request: web.Request, largest: int) -> Form:
     # aiohttp's own `content_type` takes a third of a small upload's time, as each client's boundary is another.
-    kind, options = parse_options_header(request.headers.get("Content-Type", ""))
+    kind, options = content_type(request.headers.get("Content-Type", ""))
     if kind != "multipart/form-data":
-        raise NotMultipart("send the file as multipart/form-data, with the parts file and filename")
-    return str(options.get("boundary", ""))
-
-
-async def _fields(request: web.Request, stall_seconds: float) -> dict[str, object]:
-    """Return the fields of a JSON object or a form."""
-    if request.content_type != "application/json":
-        return {**await form_fields(request, stall_seconds)}
-    try:
-        fields = orjson.loads(await _body(request, stall_seconds))
-    except orjson.JSONDecodeError:
-        raise Problem("the body is not JSON") from None
-    if not isinstance(fields, dict):
-        raise Problem("the body must be a JSON object with fileID and cbUrl")
-    return fields
-
-
-async def _body(request: web.Request, stall_seconds: float) -> bytes:
-    """Return a short body, which may come in several pieces."""
-    body = b""
-    while piece := await timely(request.content.readany(), stall_seconds):
-        body += piece
-        if len(body) > _REQUEST_BYTES:
-            raise TooLarge(f"the body is longer than {_REQUEST_BYTES} bytes")
-    return body
-
-
-def _file_id(value: object) -> int:
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not text.isascii() or not text.isdigit() or len(text) > _ID_DIGITS or not 0 < int(text) < 1 << 63:
-        raise Problem("fileID must be a positive number")
-    return int(text)
+        called = f"it came as {shown(kind)}" if kind else "it came without a Content-Type"
+        raise NotMultipart(f"send the file as multipart/form-data, with the parts file and filename; {called}")
+    if not request.body_exists and request.content_length is None:
+        raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
+    return Form(options.get("boundary", ""), largest, request.content_length)
 
 
 def _download_headers(name: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader
 
 from roadvault_common.db import Row
 from roadvault_common.lease import STAGES
+from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.problems import NotFound, Problem
-from roadvault_ingest.receive import form_fields
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.texts import LANGUAGES
 
@@ -84,8 +84,8 @@ class Pages:
         """Ask for a file from its page."""
         _refuse_other_sites(request)
         file_id = int(request.match_info["file_id"])
-        form = await form_fields(request, self._ingest.settings.upload_stall_seconds)
-        await self._ingest.request_download(file_id, form.get("cbUrl", ""))
+        fields = await request_fields(request, self._ingest.settings.upload_stall_seconds)
+        await self._ingest.request_download(file_id, fields.text("cbUrl"))
         raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
 
     async def archives(self, request: web.Request) -> web.Response:
@@ -98,9 +98,9 @@ class Pages:
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """Give a failed row a new start."""
         _refuse_other_sites(request)
-        form = await form_fields(request, self._ingest.settings.upload_stall_seconds)
-        stage = next((stage for stage in STAGES if stage.name == form.get("stage")), None)
-        row_id = form.get("id", "")
+        fields = await request_fields(request, self._ingest.settings.upload_stall_seconds)
+        stage = next((stage for stage in STAGES if stage.name == fields.text("stage")), None)
+        row_id = fields.text("id")
         if stage is None or not row_id.isascii() or not row_id.isdigit():
             raise Problem("stage and id must name a failed row")
         revived = await self._store.retry(stage, int(row_id[:18]))

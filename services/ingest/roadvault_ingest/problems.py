@@ -35,6 +35,12 @@ class NotMultipart(Problem):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class NoLength(Problem):
+    """Where the body ends is not said; what follows on the connection may be a body or a request."""
+
+    status = HTTPStatus.LENGTH_REQUIRED
+
+
 class WrongHash(Problem):
     """The bytes that arrived are not those the client meant."""
 

@@ -2,25 +2,24 @@
 
 import asyncio
 import re
-import unicodedata
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from aiohttp.http_exceptions import HttpProcessingError
 
 from roadvault_common.new_file import NewFile
 from roadvault_common.vault import Vault
 from roadvault_ingest.disk import Disk, Sink
 from roadvault_ingest.form import Form
+from roadvault_ingest.names import checked_name
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
 
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18
 """What is handed to the threads that write and hash; less of it is written at the end, on the same way as the sync."""
-_NAME_BYTES = 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -42,9 +41,7 @@ class Incoming(NewFile):
         super().__init__(vault.root / self.relative)
 
 
-async def receive(
-    body: StreamReader, boundary: str, incoming: Incoming, largest: int, stall_seconds: float, disk: Disk
-) -> Received:
+async def receive(body: StreamReader, form: Form, incoming: Incoming, stall_seconds: float, disk: Disk) -> Received:
     """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
 
     Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
@@ -53,11 +50,10 @@ async def receive(
         Problem: The body is not what it should be. The caller discards `incoming`.
         DiskFull: There is no room for the file.
     """
-    form = Form(boundary, largest)
     rest = await _stream(body, form, incoming, stall_seconds, disk)
     if not form.size:
-        raise Problem("the form has no file, or the file is empty")
-    name = checked_name(form.fields.get("filename") or form.fields["file"])
+        raise form.missing_file()
+    name = checked_name(form.filename)
     await disk.finish(incoming, rest)
     sha256 = incoming.sha256
     expected = form.fields.get("sha256", "").strip().lower()
@@ -74,7 +70,7 @@ async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seco
     pieces: list[bytes] = []
     length = 0
     try:
-        while not body.at_eof() and (data := await timely(body.readany(), stall_seconds)):
+        while not (form.over or body.at_eof()) and (data := await timely(body.readany(), stall_seconds)):
             found = form.feed(data)
             pieces += found
             length += sum(map(len, found))
@@ -82,38 +78,11 @@ async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seco
                 sink = sink or disk.sink(incoming)
                 await sink.add(pieces)
                 pieces, length = [], 0
-        form.feed(b"")
+        pieces += form.feed(b"")
     finally:
         if sink is not None:
             await asyncio.shield(sink.finish())
     return pieces
-
-
-def checked_name(name: str) -> str:
-    """Return a file name that is a plain name: no path, no control characters, at most 255 bytes.
-
-    Raises:
-        Problem: It is not.
-    """
-    if not name.strip():
-        raise Problem("filename is missing")
-    if "/" in name or "\\" in name or name in {".", ".."}:
-        raise Problem("filename must be a plain name, without a path")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name):
-        raise Problem("filename must not contain control characters")
-    if len(name.encode()) > _NAME_BYTES:
-        raise Problem(f"filename must not be longer than {_NAME_BYTES} bytes")
-    return name
-
-
-async def form_fields(request: web.Request, stall_seconds: float) -> dict[str, str]:
-    """Return the text fields of a form, which aiohttp takes up to 1 MiB long.
-
-    Raises:
-        Problem: It can't be read.
-    """
-    form = await timely(request.post(), stall_seconds)
-    return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
 async def timely(awaitable: Awaitable[T], seconds: float) -> T:
