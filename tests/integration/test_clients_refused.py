@@ -54,6 +54,7 @@ REFUSED = [
     Refused("a name that is a path's end", named('filename="D:\\"'), ("filename is missing",)),
     Refused("a line break by percent", named('filename="a%0Ab.mp4"'), ("control characters",)),
     Refused("a control character in a word", named('filename="=?utf-8?Q?a=00b?="'), ("control characters",)),
+    Refused("a header of semicolons", named('filename="' + ";" * 3000 + '"'), ("too many parameters",)),
     Refused("256 bytes", form(field("中" * 84 + ".mp4"), FILE), ("255",)),
     Refused(
         "PHP, axios: file[]",

@@ -107,7 +107,9 @@ class Form:
             if over:
                 self._parser.close()
         except MultipartError as error:
-            raise Problem(f"the multipart body is malformed, perhaps in its line breaks, or ends early: {error}") from None
+            raise Problem(
+                f"the multipart body is malformed, perhaps in its line breaks, or ends early: {error}"
+            ) from None
         if self._rest > _REST_BYTES:
             raise self._too_long()
         return pieces

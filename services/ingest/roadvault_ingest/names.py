@@ -10,6 +10,8 @@ from urllib.parse import unquote_to_bytes
 from roadvault_ingest.problems import Problem
 
 _NAME_BYTES = 255
+_SEMICOLONS = 300
+"""In a part's header: more than the longest name has. The time to read it grows with their number times its length."""
 _SHOWN = 40
 """Characters of a client's word that a message repeats."""
 _CODECS = {
@@ -59,6 +61,8 @@ def name_in_header(disposition: str, charset: str | None) -> str:
     Raises:
         Problem: The name is neither UTF-8 nor in the declared charset.
     """
+    if disposition.count(";") > _SEMICOLONS:
+        raise Problem("the header of the file's own part has too many parameters")
     name = _extended_name(disposition)
     if name is None:
         text = decoded("the filename in the file's own part", disposition.encode("latin-1"), charset)
