@@ -112,6 +112,9 @@ REFUSED = [
     ),
     Refused("another boundary", form(FILE), ("-- and the boundary",), "multipart/form-data; boundary=y"),
     Refused(
+        "and much behind it", form(field("x" * 99_999)), ("-- and the boundary",), "multipart/form-data; boundary=y"
+    ),
+    Refused(
         "blanks behind a later boundary alone",
         form(FILE).replace(b"--X-b0undary--", b"--X-b0undary \r\n" + field("x") + b"\r\n--X-b0undary--"),
         ("after boundary",),

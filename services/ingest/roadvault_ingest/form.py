@@ -22,6 +22,7 @@ _PADDING_BYTES = 64
 """Blanks behind a boundary."""
 _AS_IT_IS = ("", "binary", "8bit", "7bit")
 """Content-Transfer-Encodings that change nothing."""
+_NO_BOUNDARY = "the body has no line that is -- and the boundary that the Content-Type names"
 _PARAMETER = re.compile(r';\s*(boundary|charset)\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
 
 
@@ -127,6 +128,8 @@ class Form:
     def _too_long(self) -> Problem:
         if "file" in self._parts:
             return Problem(f"the form has more than {_REST_BYTES} bytes besides the file")
+        if self._opening is not None:
+            return Problem(f"{_NO_BOUNDARY}, after {self._rest} bytes")
         return Problem(
             f"more than {_REST_BYTES} bytes came, and no file: send it in a part named file; the parts that came are "
             + self.came()
@@ -138,9 +141,7 @@ class Form:
         behind = body.find(self._mark) + len(self._mark)
         found = behind >= len(self._mark)
         if not data and not found:
-            raise Problem(
-                "the body has no line that is -- and the boundary of the Content-Type" if body else "the body is empty"
-            )
+            raise Problem(_NO_BOUNDARY if body else "the body is empty")
         self._opening = None if found and behind < len(body) else body
         if self._opening is not None:
             return b""
