@@ -92,6 +92,40 @@ NAMES = [
         form(field(CJK, 'Content-Type: text/plain; charset="ISO-8859-1"'), FILE),
         CJK,
     ),
+    Taken(
+        "Delphi's Indy: a field in quoted-printable",
+        form(
+            field(
+                "=E6=B5=8B=\r\n.mp4",
+                "Content-Type: text/plain; charset=utf-8",
+                "Content-Transfer-Encoding: quoted-printable",
+            ),
+            FILE,
+        ),
+        "测.mp4",
+    ),
+    Taken(
+        "libraries for mail: in base64",
+        form(field("5rWL\r\nLm1wNA==", "Content-Transfer-Encoding: base64"), FILE),
+        "测.mp4",
+    ),
+    Taken(
+        "Retrofit: as JSON",
+        form(field('"a \\"b\\".mp4"', "Content-Type: application/json; charset=UTF-8"), FILE),
+        'a "b".mp4',
+    ),
+    Taken("JSON that is none", form(field("c.mp4", "Content-Type: application/json"), FILE), "c.mp4"),
+    Taken("JSON that is no text", form(field("17", "Content-Type: application/json"), FILE), "17"),
+    Taken(
+        "Unity: a Q word, headers in another order",
+        form(
+            part("form-data; name=file", DATA).replace(
+                b"Content-Disposition: form-data",
+                b'Content-Type: video/mp4\r\nContent-disposition: form-data; filename="=?utf-8?Q?=E6=B5=8B.mp4?="',
+            )
+        ),
+        "测.mp4",
+    ),
     Taken("curl -F filename=<name.txt", form(field("a.mp4\r\n"), FILE)),
     Taken("the same from Notepad", form(field("\ufeffc.mp4\r\n"), FILE), "c.mp4"),
     Taken("twice the same field", form(field("c.mp4"), field("c.mp4"), FILE), "c.mp4"),

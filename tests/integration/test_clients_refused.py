@@ -83,12 +83,17 @@ REFUSED = [
     Refused(
         "base64",
         form(part('form-data; name="file"; filename="a"', b"AAAA", "Content-Transfer-Encoding: base64")),
-        ("'file'", "'base64'", "as they are"),
+        ("the file", "'base64'", "as they are"),
     ),
     Refused(
-        "quoted-printable",
-        form(FILE, field("=41", "content-transfer-encoding: Quoted-Printable")),
-        ("'filename'", "'quoted-printable'"),
+        "a field in a broken base64",
+        form(FILE, field("A", "content-transfer-encoding: Base64")),
+        ("'filename'", "'base64'"),
+    ),
+    Refused(
+        "a field in an encoding of no standard",
+        form(FILE, field("A", "Content-Transfer-Encoding: x-uuencode")),
+        ("'filename'", "'x-uuencode'"),
     ),
     Refused(
         "LF",

@@ -70,7 +70,7 @@ async def test_without_a_filename_the_files_own_part_names_it(door: Door, form: 
     assert (status, (await door.file(body["result"]["fileID"]))["result"]["filename"]) == (200, "gate 7.mp4")
 
 
-@pytest.mark.parametrize("own", ["", '; filename=""', '; filename="../a"', '; filename="a\x07"'])
+@pytest.mark.parametrize("own", ["", '; filename=""', '; filename="a/.."', '; filename="a\x07"'])
 async def test_nor_with_one_that_its_part_does_not_give_or_that_is_bad(door: Door, own: str) -> None:
     status, body = await door.send(multipart((f"name=file{own}", b"frames")))
     assert (status, "filename" in body["message"]) == (400, True)

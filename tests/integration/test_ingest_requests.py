@@ -47,7 +47,7 @@ async def test_a_download_request_is_recorded_and_joined(door: Door, *, as_json:
         ({"fileID": 1, "cbUrl": "http://a b/"}, 400, "http"),
         ({"fileID": 1, "cbUrl": "http://user:secret@client/"}, 400, "password"),
         ({"fileID": 1, "cbUrl": "http://client/" + "a" * 3000}, 400, "2048"),
-        ({"fileID": 1}, 400, "http"),
+        ({"fileID": 1}, 400, "cbUrl is missing"),
         (["not", "an", "object"], 400, "object"),
     ],
 )

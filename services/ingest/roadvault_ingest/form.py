@@ -1,8 +1,11 @@
 """Reads a multipart form piece by piece, in constant memory, whatever the order of its parts."""
 
 import re
-from collections.abc import Iterable
+from binascii import a2b_base64, a2b_qp
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
+import orjson
 from multipart import _COMPLETE, MultipartError, MultipartSegment, PushMultipartParser
 
 from roadvault_ingest.names import decoded, name_in_header, shown
@@ -21,7 +24,13 @@ _REST_BYTES = 1 << 16
 _PADDING_BYTES = 64
 """Blanks behind a boundary."""
 _AS_IT_IS = ("", "binary", "8bit", "7bit")
-"""Content-Transfer-Encodings that change nothing."""
+"""Content-Transfer-Encodings that change nothing; the file comes in one of them."""
+_ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    **dict.fromkeys(_AS_IT_IS, bytes),
+    "base64": a2b_base64,
+    "quoted-printable": a2b_qp,
+}
+"""How text fields may come: Delphi's Indy and libraries for mail encode them."""
 _NO_BOUNDARY = "the body has no line that is -- and the boundary that the Content-Type names"
 _PARAMETER = re.compile(r';\s*(boundary|charset)\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
 
@@ -60,7 +69,7 @@ class Form:
         self._parts: list[str] = []
         """Names of the parts so far, a character for each byte."""
         self._part = ""
-        self._charset: str | None = None
+        self._segment: MultipartSegment | None = None
         self._text = b""
         self._disposition = ""
         self._rest = 0
@@ -172,24 +181,20 @@ class Form:
         if self._part == "file":
             if "file" in self._parts:
                 raise Problem("the form has more than one file; send one in each request")
+            if _encoding(part) not in _AS_IT_IS:
+                raise Problem(f"the file is sent in {shown(_encoding(part))}; send its bytes as they are")
             self._disposition = part.header("Content-Disposition", "")
+        self._segment = part
         self._parts.append(self._part)
         if len(self._parts) > _PARTS:
             raise Problem(f"the form has more than {_PARTS} parts; send file, filename and, if you like, sha256")
         if (part.content_type or "").startswith("multipart/"):
             raise Problem("a part of the form is itself multipart")
-        if self._part == "file" or self._part in self._fields:
-            encoding = part.header("Content-Transfer-Encoding", "").strip().lower()
-            if encoding not in _AS_IT_IS:
-                raise Problem(f"the part {self._part!r} is sent in {shown(encoding)}; send its bytes as they are")
-            self._charset = part.charset or self.fields.get(_CHARSET)
 
     def _end(self) -> None:
-        if self._part not in self._fields:
+        if self._segment is None or self._part not in self._fields:
             return
-        text = decoded(f"the field {self._part!r}", self._text, self._charset)
-        # Text editors and shells leave a byte order mark and a line break.
-        text = text.removeprefix("\ufeff").rstrip("\r\n")
+        text = _text(self._segment, self._text, self.fields.get(_CHARSET))
         if self.fields.setdefault(self._part, text) != text:
             raise Problem(f"the form has the field {self._part!r} twice, and not with the same value")
 
@@ -198,6 +203,26 @@ class Form:
         self._rest -= length
         if self.size > self._largest:
             raise TooLarge(f"the file is longer than {self._largest} bytes, the largest that is taken")
+
+
+def _encoding(part: MultipartSegment) -> str:
+    return str(part.header("Content-Transfer-Encoding", "")).strip().lower()
+
+
+def _text(part: MultipartSegment, content: bytes, charset: str | None) -> str:
+    """Return a text field's value; `charset` is the one that the form declares."""
+    what = f"the field {part.name!r}"
+    try:
+        content = _ENCODINGS[_encoding(part)](content)
+    except (KeyError, ValueError):
+        raise Problem(f"{what} can't be read in {shown(_encoding(part))}; send it as it is") from None
+    # Text editors and shells leave a byte order mark and a line break.
+    text = decoded(what, content, part.charset or charset).removeprefix("\ufeff").rstrip("\r\n")
+    if part.content_type == "application/json":  # Retrofit with a converter quotes a text so
+        with suppress(orjson.JSONDecodeError):
+            value = orjson.loads(text)
+            return value if isinstance(value, str) else text
+    return text
 
 
 class Unpadded:
