@@ -131,6 +131,19 @@ async def test_a_form_that_is_over_is_answered_at_once_whatever_its_length_promi
         assert b"\r\nconnection: close\r\n" in head.lower()  # the next request would begin in this one's body
 
 
+async def test_such_a_client_may_read_until_the_connection_ends_or_send_the_rest(door: Door) -> None:
+    body = form(FILE)
+    async with door.connection() as (reader, writer), asyncio.timeout(9):  # aiohttp waits 10 s for the rest
+        writer.write(
+            b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (TYPE.encode(), len(body) + 2, body)
+        )
+        answer = await reader.read()
+        writer.write(b"\r\n")
+        await writer.drain()
+    assert b'"code": 0' in answer
+
+
 async def test_a_form_that_is_over_long_before_its_length_is_not_taken(open_door: Open) -> None:
     async with open_door(upload_stall_seconds=0.3) as door:
         body = form(FILE)

@@ -44,7 +44,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
         response = answer({"fileID": await ingest.upload(request.content_length, take)})
         if not request.content.is_eof():
-            response.force_close()  # the length promises more than the form: where a next request begins is not known
+            await _answer_and_end(request, response)
         return response
 
     async def download(request: web.Request) -> web.Response:
@@ -152,6 +152,18 @@ def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
     if not request.content.is_eof():
         response.force_close()
     return response
+
+
+async def _answer_and_end(request: web.Request, response: web.Response) -> None:
+    """Answer a client that promised more than the form that it sent: where its next request begins is not known.
+
+    Some read until the connection ends, so this side of it ends at once; aiohttp waits a while for what was promised.
+    """
+    response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    if request.transport is not None and request.transport.can_write_eof():
+        request.transport.write_eof()
 
 
 def _form(request: web.Request, largest: int) -> Form:
