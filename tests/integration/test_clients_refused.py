@@ -55,6 +55,8 @@ REFUSED = [
     Refused("a line break by percent", named('filename="a%0Ab.mp4"'), ("control characters",)),
     Refused("a control character in a word", named('filename="=?utf-8?Q?a=00b?="'), ("control characters",)),
     Refused("a header of semicolons", named('filename="' + ";" * 3000 + '"'), ("too many parameters",)),
+    Refused("a name in pieces and whole", named("filename*=utf-8''a; filename*0*=utf-8''b"), ("can't be read",)),
+    Refused("a word over two lines", named('filename="=?utf-8?Q?a\nb?="'), ("control characters",)),
     Refused("256 bytes", form(field("中" * 84 + ".mp4"), FILE), ("255",)),
     Refused(
         "PHP, axios: file[]",

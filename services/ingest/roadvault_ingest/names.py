@@ -75,7 +75,10 @@ def _filenames(disposition: str) -> list[str | tuple[str | None, str | None, str
     """Return the values of `filename`, and of `filename*` as (charset, language, a character for each byte)."""
     message = Message()
     message["Content-Disposition"] = disposition
-    parameters = message.get_params([], "Content-Disposition")
+    try:
+        parameters = message.get_params([], "Content-Disposition")
+    except (TypeError, ValueError):  # what it does with `filename*` beside `filename*0`
+        raise Problem("the header of the file's own part can't be read") from None
     return [value for name, value in parameters if name.lower() == "filename"]
 
 
@@ -94,7 +97,9 @@ def _from_words(name: str) -> str | None:
         return None
     try:
         words = decode_header(name)
-        return "".join(decoded("filename", bytes(word), charset) for word, charset in words)
+        if any(isinstance(word, str) for word, _ in words):  # it has its own idea of what a word is
+            return None
+        return "".join(decoded("filename", word, charset) for word, charset in words)
     except (HeaderParseError, ValueError, Problem):
         return None
 
