@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     url: str = URL
 
 
-WHOLE = ("fileID must be a positive whole number", "not '")
+WHOLE = ("fileID must be a positive whole number, not ",)
 CHINESE = "http://client/回调?名=值"
 TAKEN = [
     *(
@@ -91,9 +91,10 @@ TAKEN = [
         url=CHINESE,
     ),
     Asked("the same field twice, alike", as_form() + b"&fileID=1", FORM),
-    Asked("axios with FormData", form(field("1", name="fileID"), field(URL, name="cbUrl"), field("x", name="y")), TYPE),
+    Asked("axios with FormData", form(field("1", name="fileID"), field(URL, name="cbUrl"), field("x", name="file")), TYPE),
     Asked("blanks in a multipart form", form(field(" 1\r\n", name="fileID"), field(f" {URL}\r\n", name="cbUrl")), TYPE),
     Asked("Spring, axios params: fields in the query", b"", None, "?" + as_form().decode()),
+    Asked("UTF-8 in the query", b"", None, f"?fileID=1&cbUrl={quote(CHINESE, safe='')}", CHINESE),
     Asked("the same with a type", b"", JSON, "?" + as_form(" 1 ").decode()),
 ]
 
@@ -165,6 +166,8 @@ REFUSED = [
     Refused("JSON in GBK that says nothing of it", as_json(url=CHINESE).decode().encode("gbk"), ("not UTF-8",)),
     Refused("JSON in UTF-16", as_json().decode().encode("utf-16"), ("not UTF-8",)),
     Refused("JSON in an unknown charset", as_json(), ("'x-none'", "UTF-8"), "application/json; charset=x-none"),
+    Refused("a deep number", b'{"fileID": ' + b"[" * 1000 + b"]" * 1000 + b"}", WHOLE),
+    Refused("a deep URL", b'{"fileID": 1, "cbUrl": ' + b"[" * 1000 + b"]" * 1000 + b"}", ("cbUrl must be a text",)),
     Refused("deep JSON", b'{"a":' * 3000, ("not JSON",)),
     Refused("a list", b"[1, 2]", ("JSON object",), None),
     Refused("JSON in JSON", json.dumps(as_json().decode()).encode(), ("JSON object",)),
@@ -177,6 +180,9 @@ REFUSED = [
     Refused("a charset that is not known", as_form(), ("'x-none'", "UTF-8"), f"{FORM}; charset=x-none"),
     Refused("two numbers", as_form() + b"&fileID=2", ("'fileID' came twice",), FORM),
     Refused("two in the query", b"", ("'fileID' came twice",), None, "?fileID=1&fileID=2&cbUrl=http://c/"),
+    Refused("half a character in JSON", b'{"fileID": 1, "cbUrl": "http://c/\\ud800"}', ("not JSON",)),
+    Refused("bytes in the query", b"", ("not UTF-8",), None, "?fileID=1&cbUrl=http://c/%FF"),
+    Refused("GBK in the query", b"", ("not UTF-8",), None, "?fileID=1&cbUrl=http://c/%BB%D8"),
     Refused("many fields", as_form() + b"&a=b" * 50, ("more than 32 fields",), FORM),
     Refused("nothing", b"", ("fileID is missing", "query", "none"), None),
     Refused("blanks", b" \r\n", ("fileID is missing", "query", "none")),

@@ -1,6 +1,6 @@
 """Reads the short requests: JSON, a form or a query, whatever type the client's library says that it is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -40,7 +40,7 @@ class Fields(NamedTuple):
         """
         value = self._value(name)
         if not isinstance(value, str):
-            raise Problem(f"{name} must be a text, not {shown(value)}")
+            raise Problem(f"{name} must be a text, not {_told(value)}")
         return value.strip()
 
     def file_id(self) -> int:
@@ -72,11 +72,12 @@ async def request_fields(request: web.Request, stall_seconds: float) -> Fields:
     called = f"its Content-Type is {shown(kind)}" if kind else "it has no Content-Type"
     start = body.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
-        return Fields(_once(request.query.items()), "a query, since the body is empty")
+        query = request.rel_url.raw_query_string.encode("utf-8", "surrogateescape")
+        return Fields(_form(query, None), "a query, since the body is empty")
     if start[:1] in b"{[" or kind.endswith("json"):
         return Fields(_json(start, options.get("charset"), called), "JSON")
     if kind == "multipart/form-data":
-        form = Form(options.get("boundary", ""), 0, len(body), _NAMES)
+        form = Form(options.get("boundary", ""), len(body), len(body), _NAMES)
         form.feed(body)
         form.feed(b"")
         return Fields(form.fields, f"a multipart form with the parts {form.came()}")
@@ -97,8 +98,13 @@ def file_id(value: object) -> int:
     digits, _, zeros = text.partition(".")
     whole = digits.isascii() and digits.isdigit() and not zeros.strip("0")
     if not whole or len(digits) > _ID_DIGITS or not 0 < int(digits) < 1 << 63:
-        raise Problem(f"fileID must be a positive whole number, not {shown(value)}")
+        raise Problem(f"fileID must be a positive whole number, not {_told(value)}")
     return int(digits)
+
+
+def _told(value: object) -> str:
+    # Python can't write out what is nested as deep as JSON may be.
+    return shown(value) if isinstance(value, str | int | float) else "a list or an object"
 
 
 def _json(body: bytes, charset: str | None, called: str) -> dict[str, object]:
@@ -117,20 +123,15 @@ def _form(body: bytes, charset: str | None) -> dict[str, str]:
         pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_FIELDS)
     except ValueError:
         raise Problem(f"the form has more than {_FIELDS} fields") from None
-    return _once((_read(name, charset), _read(value, charset)) for name, value in pairs)
+    fields: dict[str, str] = {}
+    for name, value in ((_read(name, charset), _read(value, charset)) for name, value in pairs):
+        if fields.setdefault(name, value) != value:  # which of two is meant nobody can tell
+            raise Problem(f"the field {shown(name)} came twice, and not with the same value")
+    return fields
 
 
 def _read(text: str, charset: str | None) -> str:
-    return decoded("the form", text.encode("latin-1"), charset)
-
-
-def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return fields by name; which of two that differ is meant nobody can tell."""
-    fields: dict[str, str] = {}
-    for name, value in pairs:
-        if fields.setdefault(name, value) != value:
-            raise Problem(f"the field {shown(name)} came twice, and not with the same value")
-    return fields
+    return decoded("a field", text.encode("latin-1"), charset)
 
 
 async def _body(request: web.Request, stall_seconds: float) -> bytes:
