@@ -91,7 +91,9 @@ TAKEN = [
         url=CHINESE,
     ),
     Asked("the same field twice, alike", as_form() + b"&fileID=1", FORM),
-    Asked("axios with FormData", form(field("1", name="fileID"), field(URL, name="cbUrl"), field("x", name="file")), TYPE),
+    Asked(
+        "axios with FormData", form(field("1", name="fileID"), field(URL, name="cbUrl"), field("x", name="file")), TYPE
+    ),
     Asked("blanks in a multipart form", form(field(" 1\r\n", name="fileID"), field(f" {URL}\r\n", name="cbUrl")), TYPE),
     Asked("Spring, axios params: fields in the query", b"", None, "?" + as_form().decode()),
     Asked("UTF-8 in the query", b"", None, f"?fileID=1&cbUrl={quote(CHINESE, safe='')}", CHINESE),
