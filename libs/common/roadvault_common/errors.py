@@ -19,6 +19,8 @@
 Adapters raise them where the fault arises; `roadvault_common.stage` turns them into outcomes.
 """
 
+from roadvault_common.plain import plain
+
 
 class RoadVaultError(Exception):
     """Root of the tree."""
@@ -81,7 +83,7 @@ class LeaseLost(RoadVaultError):
 
 
 def brief(error: BaseException, limit: int = 400) -> str:
-    """Return the error in one line of at most `limit` characters, for a row's reason or a log line."""
-    text = " ".join(str(error).split()) or "no further detail"
+    """Return the error in one plain line of at most `limit` characters, for a row's reason or a log line."""
+    text = plain(" ".join(str(error).split())) or "no further detail"
     line = text if isinstance(error, RoadVaultError) else f"{type(error).__name__}: {text}"
     return line if len(line) <= limit else line[: limit - 1] + "…"

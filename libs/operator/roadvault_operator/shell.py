@@ -12,6 +12,7 @@ from rich.text import Text
 
 from roadvault_common.errors import SettingsError
 from roadvault_common.lease import STAGES, Stage
+from roadvault_common.plain import plain
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,8 +56,8 @@ def stage_named(name: str) -> Stage:
 
 
 def say(text: str) -> None:
-    """Print a line as it is."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Print a line: its brackets are no markup, and what a terminal would obey is not in it."""
+    console.print(plain(text), markup=False, soft_wrap=True)
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -67,6 +68,6 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        # As text: a reason with brackets in it is not markup.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        # As text: a reason with brackets in it is not markup. Reasons, names and letters hold what others said.
+        table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     console.print(table)
