@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from roadvault_common import app
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
+from roadvault_common.guards import own_sites_only
 from roadvault_common.links import Links
 from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
@@ -130,9 +131,10 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
             aiohttp.ClientSession() as http,
         ):
             ingest = Ingest(settings, db, bus, vault)
+            intranet = [own_sites_only(settings.host_names), answer_problems]
             public = link_routes(ingest, Links(settings.link_secret), vault)
             async with (
-                app.site(api_routes(ingest), "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as url,
+                app.site(api_routes(ingest), "127.0.0.1", 0, intranet, drain_seconds=0.1) as url,
                 app.site(public, "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as public_url,
             ):
                 yield Door(url, public_url, http, db, vault, ingest)

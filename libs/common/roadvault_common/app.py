@@ -22,6 +22,7 @@ from roadvault_common.config import Settings, explain
 from roadvault_common.db import Database
 from roadvault_common.errors import RoadVaultError, SettingsError, TransientError, brief
 from roadvault_common.events import Event
+from roadvault_common.guards import answerable, own_sites_only, refuse_compressed
 from roadvault_common.health import Check, RequestHandler, health_routes, only_once
 from roadvault_common.migrate import check_schema, check_server
 
@@ -111,10 +112,11 @@ async def run(
         settings.http_port,
     )
     inner = [*middlewares, only_once(known)]
+    intranet = [own_sites_only(settings.host_names), *inner]
     async with AsyncExitStack() as stack:
         sites = [
-            await stack.enter_async_context(_open(*door, inner, settings.drain_seconds, closing))
-            for door in (own, public)
+            await stack.enter_async_context(_open(*door, outer, settings.drain_seconds, closing))
+            for door, outer in ((own, intranet), (public, inner))
             if door is not None
         ]
         stop = asyncio.create_task(closing.wait())
@@ -227,13 +229,20 @@ async def _open(
             response.headers["Connection"] = "close"
             response.force_close()
 
-    app = web.Application(middlewares=[count, *middlewares])
+    app = web.Application(middlewares=[count, refuse_compressed, *middlewares])
     app.add_routes(routes)
     app.on_response_prepare.append(last_answer)
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=_CUT_SECONDS, read_bufsize=_READ_BYTES
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=_CUT_SECONDS,
+        read_bufsize=_READ_BYTES,
+        auto_decompress=False,
     )
     await runner.setup()
+    if runner.server is not None:
+        runner.server.request_factory = answerable(runner.server.request_factory)
     listener = web.TCPSite(runner, host, port)
     try:
         try:

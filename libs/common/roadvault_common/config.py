@@ -3,6 +3,7 @@
 Each setting is read from the environment variable `ROADVAULT_<NAME>`; `architecture/settings.md` lists them all.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
 PREFIX = "ROADVAULT_"
+_HOST_NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
 
 
 def explain(error: ValidationError) -> str:
@@ -58,6 +60,12 @@ class Settings(DatabaseSettings):
         "127.0.0.1", title="Service address", description="address of /metrics, /healthz and /readyz"
     )
     http_port: int = Field(0, ge=0, le=65535, title="Service port", description="port of the same; 0 picks a free one")
+    hosts: str = Field(
+        "",
+        title="Our names",
+        description="names with a dot under which the intranet's listeners are called, separated by commas;"
+        " *.example.org stands for all that end so. Addresses and names without a dot are always right",
+    )
     sweep_seconds: float = Field(
         30, gt=0, title="Sweep interval", description="seconds between two looks for rows that are due"
     )
@@ -87,6 +95,23 @@ class Settings(DatabaseSettings):
     event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
 
     _check_redis_url = field_validator("redis_url")(check_redis_url)
+
+    @field_validator("hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: str) -> str:
+        for name in _names(hosts):
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError("must be names such as vault.example.org or *.example.org, without scheme and port")
+        return hosts
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """Our names besides addresses and names without a dot."""
+        return frozenset(_names(self.hosts))
+
+
+def _names(hosts: str) -> list[str]:
+    return [name.strip().lower().removesuffix(".") for name in hosts.split(",") if name.strip()]
 
 
 class VaultSettings(Settings):

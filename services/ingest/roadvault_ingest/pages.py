@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from roadvault_common.db import Row
 from roadvault_common.lease import STAGES
+from roadvault_common.plain import plain
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.problems import NotFound, Problem
@@ -17,6 +18,7 @@ from roadvault_ingest.service import Ingest
 from roadvault_ingest.texts import LANGUAGES
 
 _HERE = Path(__file__).parent
+_STATIC = frozenset(path.name for path in (_HERE / "static").iterdir())
 _COOKIE = "lang"
 _YEAR_SECONDS = 365 * 86_400
 _HEADERS = {
@@ -26,7 +28,6 @@ _HEADERS = {
 }
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 _THOUSAND = 1000
-_TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F], "\N{REPLACEMENT CHARACTER}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,7 +42,7 @@ def page_routes(ingest: Ingest, store: PagesStore) -> list[web.AbstractRouteDef]
         web.post("/file/{file_id:[0-9]{1,18}}/ask", pages.ask),
         web.get("/zip", pages.archives),
         web.post("/retry", pages.retry),
-        web.static("/static", _HERE / "static"),
+        web.get("/static/{name}", pages.static),
     ]
 
 
@@ -51,8 +52,10 @@ class Pages:
     def __init__(self, ingest: Ingest, store: PagesStore) -> None:
         self._ingest = ingest
         self._store = store
-        self._templates = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True)
-        self._templates.filters |= {"size": size, "moment": moment, "file_state": state, "plain": plain}
+        self._templates = Environment(
+            loader=FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True, finalize=_shown
+        )
+        self._templates.filters |= {"size": size, "moment": moment, "file_state": state}
 
     async def home(self, request: web.Request) -> web.Response:
         """Show what needs attention, the work in hand, and a form to upload a test file."""
@@ -82,7 +85,6 @@ class Pages:
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Ask for a file from its page."""
-        _refuse_other_sites(request)
         file_id = int(request.match_info["file_id"])
         fields = await request_fields(request, self._ingest.settings.upload_stall_seconds)
         await self._ingest.request_download(file_id, fields.text("cbUrl"))
@@ -97,7 +99,6 @@ class Pages:
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """Give a failed row a new start."""
-        _refuse_other_sites(request)
         fields = await request_fields(request, self._ingest.settings.upload_stall_seconds)
         stage = next((stage for stage in STAGES if stage.name == fields.text("stage")), None)
         row_id = fields.text("id")
@@ -105,6 +106,13 @@ class Pages:
             raise Problem("stage and id must name a failed row")
         revived = await self._store.retry(stage, int(row_id[:18]))
         raise web.HTTPSeeOther("/?notice=" + ("retry_done" if revived else "retry_gone"))
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        """Send a script, a style or an icon."""
+        name = request.match_info["name"]
+        if name not in _STATIC:
+            raise web.HTTPNotFound
+        return web.FileResponse(_HERE / "static" / name)
 
     def _render(self, request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401
         language = _language(request)
@@ -127,9 +135,9 @@ def size(count: int) -> str:
     return f"{count} {_UNITS[0]}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
 
 
-def plain(name: str) -> str:
-    """Return a name without the characters that turn the direction of text: they make an .exe look like a .jpg."""
-    return name.translate(_TURNING)
+def _shown(value: object) -> object:
+    """Make what a template shows plain: characters that turn the direction of text make an .exe look like a .jpg."""
+    return plain(value) if type(value) is str else value
 
 
 def moment(value: datetime) -> str:
@@ -157,12 +165,3 @@ def _language(request: web.Request) -> str:
 def _number(request: web.Request, name: str) -> int | None:
     text = request.query.get(name, "")
     return int(text[:18]) if text.isascii() and text.isdigit() else None
-
-
-def _refuse_other_sites(request: web.Request) -> None:
-    """Take a form only from our own pages: browsers say where a request comes from."""
-    site = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin", "")
-    ours = site in {"same-origin", "none"} if site is not None else origin.partition("://")[2] == request.host
-    if not ours:
-        raise Problem("this form must be sent from RoadVault's own pages")

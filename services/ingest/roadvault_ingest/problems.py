@@ -48,7 +48,7 @@ class WrongHash(Problem):
 
 
 class TooSlow(Problem):
-    """The client sent nothing for too long."""
+    """The client sent nothing for too long, or too little."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
 
@@ -60,7 +60,7 @@ class NoRoom(Problem):
 
 
 class Unavailable(Problem):
-    """The database is away."""
+    """The database is away, or others are to have their turn."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -68,10 +68,3 @@ class Unavailable(Problem):
 def answer(result: object) -> web.Response:
     """Return a success in the API's shape; users' documents name both `code` and `status`."""
     return web.json_response({"code": 0, "status": 0, "result": result})
-
-
-def refusal(status: int, message: str, retry_after: int | None = None) -> web.Response:
-    """Return an error in the same shape; its code is the HTTP status."""
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    body = {"code": status, "status": status, "message": message, "result": None}
-    return web.json_response(body, status=status, headers=headers)
