@@ -108,7 +108,7 @@ def files(service: Service) -> int:
 async def test_a_crowd_of_uploads_and_downloads_needs_bounded_memory(
     services: Services, db: Database, tmp_path: Path
 ) -> None:
-    ingest = services("ingest", folder_bytes=100_000_000)
+    ingest = services("ingest", folder_bytes=100_000_000, uploads_per_peer=CROWD)
     held = tmp_path / "held"
     (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
     ingest.environment |= {"PYTHONPATH": str(tmp_path), "HELD": str(held)}

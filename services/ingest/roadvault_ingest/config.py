@@ -33,6 +33,13 @@ class IngestSettings(VaultSettings, LinkSettings):
     uploads_at_once: int = Field(
         256, ge=1, title="Uploads at once", description="uploads under way; more are told to try again (503)"
     )
+    uploads_per_peer: int = Field(
+        64,
+        ge=1,
+        title="Uploads of a client",
+        description="uploads under way from one address; more are told to try again (503). All clients behind a proxy"
+        " have its address: then as many as uploads at once",
+    )
     direct_uploads: bool = Field(
         default=True,
         title="Direct uploads",
@@ -43,6 +50,12 @@ class IngestSettings(VaultSettings, LinkSettings):
         gt=0,
         title="Slow client",
         description="seconds without a byte after which an upload is given up, and that a download may be late",
+    )
+    upload_bytes_per_second: float = Field(
+        10_000,
+        gt=0,
+        title="Slow upload",
+        description="bytes a second that an upload has to bring on the average, besides one such time; or is given up",
     )
     download_bytes_per_second: float = Field(
         100_000,

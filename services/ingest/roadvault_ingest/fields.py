@@ -7,10 +7,11 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import web
 
+from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.form import Form, content_type
 from roadvault_ingest.names import decoded, shown
 from roadvault_ingest.problems import Problem, TooLarge
-from roadvault_ingest.receive import timely
+from roadvault_ingest.receive import Body
 
 _REQUEST_BYTES = 16_384
 """Longest body of a short request."""
@@ -59,7 +60,7 @@ class Fields(NamedTuple):
         return value
 
 
-async def request_fields(request: web.Request, stall_seconds: float) -> Fields:
+async def request_fields(request: web.Request, settings: IngestSettings) -> Fields:
     """Return the fields of a JSON object or a form, or if the body is empty those of the query.
 
     What the body is its first character tells: libraries call JSON text/plain or a form, or call it nothing.
@@ -67,7 +68,7 @@ async def request_fields(request: web.Request, stall_seconds: float) -> Fields:
     Raises:
         Problem: It can't be read.
     """
-    body = await _body(request, stall_seconds)
+    body = await _read_all(Body(request.content, settings))
     kind, options = content_type(request.headers.get("Content-Type", ""))
     called = f"its Content-Type is {shown(kind)}" if kind else "it has no Content-Type"
     start = body.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -134,10 +135,10 @@ def _read(text: str, charset: str | None) -> str:
     return decoded("a field", text.encode("latin-1"), charset)
 
 
-async def _body(request: web.Request, stall_seconds: float) -> bytes:
+async def _read_all(incoming: Body) -> bytes:
     """Return a short body, which may come in several pieces."""
     body = b""
-    while piece := await timely(request.content.readany(), stall_seconds):
+    while piece := await incoming.read():
         body += piece
         if len(body) > _REQUEST_BYTES:
             raise TooLarge(f"the body is longer than {_REQUEST_BYTES} bytes")

@@ -16,14 +16,15 @@ from prometheus_client import Counter
 
 from roadvault_common.app import route_of
 from roadvault_common.errors import DiskFull, TransientError, brief
+from roadvault_common.guards import refusal
 from roadvault_common.links import BadLink, Links
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.vault import Vault
 from roadvault_ingest.fields import file_id, request_fields
 from roadvault_ingest.form import Form, content_type
 from roadvault_ingest.names import shown
-from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer, refusal
-from roadvault_ingest.receive import Incoming, Received, receive
+from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
+from roadvault_ingest.receive import Body, Incoming, Received, Room, receive
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe
 
@@ -38,17 +39,18 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
     async def upload(request: web.Request) -> web.Response:
         form = _form(request, ingest.settings.largest_upload)
+        body = Body(request.content, ingest.settings)
 
-        async def take(incoming: Incoming) -> Received:
-            return await receive(request.content, form, incoming, ingest.settings.upload_stall_seconds, ingest.disk)
+        async def take(incoming: Incoming, room: Room) -> Received:
+            return await receive(body, form, incoming, ingest.disk, room)
 
-        response = answer({"fileID": await ingest.upload(request.content_length, take)})
+        response = answer({"fileID": await ingest.upload(request.content_length, request.remote or "", take)})
         if not request.content.is_eof():
             await _answer_and_end(request, response)
         return response
 
     async def download(request: web.Request) -> web.Response:
-        fields = await request_fields(request, ingest.settings.upload_stall_seconds)
+        fields = await request_fields(request, ingest.settings)
         await ingest.request_download(fields.file_id(), fields.text("cbUrl"))
         return answer("ok")
 
@@ -133,8 +135,7 @@ async def answer_problems(
         if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
             raise
         return _refused(request, error)
-    except ConnectionError:
-        log.info("client hung up", route=route_of(request))
+    except ConnectionError:  # the client hung up; aiohttp says so
         raise
     except Exception:  # a defect of ours: the client gets the API's shape for it, the log gets the trace
         log.exception("request failed", route=route_of(request))

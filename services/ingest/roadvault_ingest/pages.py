@@ -86,7 +86,7 @@ class Pages:
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Ask for a file from its page."""
         file_id = int(request.match_info["file_id"])
-        fields = await request_fields(request, self._ingest.settings.upload_stall_seconds)
+        fields = await request_fields(request, self._ingest.settings)
         await self._ingest.request_download(file_id, fields.text("cbUrl"))
         raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
 
@@ -99,7 +99,7 @@ class Pages:
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """Give a failed row a new start."""
-        fields = await request_fields(request, self._ingest.settings.upload_stall_seconds)
+        fields = await request_fields(request, self._ingest.settings)
         stage = next((stage for stage in STAGES if stage.name == fields.text("stage")), None)
         row_id = fields.text("id")
         if stage is None or not row_id.isascii() or not row_id.isdigit():

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,12 +12,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from roadvault_common.new_file import NewFile
 from roadvault_common.vault import Vault
+from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.disk import Disk, Sink
 from roadvault_ingest.form import Form
 from roadvault_ingest.names import checked_name
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
 
 T = TypeVar("T")
+
+Room = Callable[[int], Awaitable[None]]
+"""Sees to it that an upload of that many bytes has room on the disk; raises NoRoom if it has not."""
 
 CHUNK_BYTES = 1 << 18
 """What is handed to the threads that write and hash; less of it is written at the end, on the same way as the sync."""
@@ -41,7 +46,42 @@ class Incoming(NewFile):
         super().__init__(vault.root / self.relative)
 
 
-async def receive(body: StreamReader, form: Form, incoming: Incoming, stall_seconds: float, disk: Disk) -> Received:
+class Body:
+    """A request's body as it comes in, from a client that is not too slow.
+
+    It may let us wait for `upload_stall_seconds` at a time, and in all for so long and what its bytes take at
+    `upload_bytes_per_second`: so one stall is forgiven, a trickle is not. What we ourselves let it wait does not count.
+    """
+
+    def __init__(self, content: StreamReader, settings: IngestSettings) -> None:
+        self._content = content
+        self._stall_seconds = settings.upload_stall_seconds
+        self._bytes_per_second = settings.upload_bytes_per_second
+        self._came, self._waited = 0, 0.0
+
+    async def read(self) -> bytes:
+        """Return what has come since; nothing at the end.
+
+        Raises:
+            TooSlow: The client is.
+            Problem: The body can't be read.
+        """
+        if self._content.at_eof():
+            return b""
+        left = self._stall_seconds + self._came / self._bytes_per_second - self._waited
+        started = time.monotonic()
+        try:
+            data = await timely(self._content.readany(), min(left, self._stall_seconds))
+        except TooSlow:
+            if left >= self._stall_seconds:
+                raise
+            raise TooSlow(f"the body came at less than {self._bytes_per_second:.0f} bytes a second") from None
+        self._waited += time.monotonic() - started
+        self._came += len(data)
+        return data
+
+
+async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> Received:
     """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
 
     Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
@@ -50,7 +90,7 @@ async def receive(body: StreamReader, form: Form, incoming: Incoming, stall_seco
         Problem: The body is not what it should be. The caller discards `incoming`.
         DiskFull: There is no room for the file.
     """
-    rest = await _stream(body, form, incoming, stall_seconds, disk)
+    rest = await _stream(body, form, incoming, disk, room)
     if not form.size:
         raise form.missing_file()
     name = checked_name(form.filename)
@@ -64,21 +104,23 @@ async def receive(body: StreamReader, form: Form, incoming: Incoming, stall_seco
     return Received(name, incoming.relative, incoming.size, sha256)
 
 
-async def _stream(body: StreamReader, form: Form, incoming: Incoming, stall_seconds: float, disk: Disk) -> list[bytes]:
+async def _stream(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> list[bytes]:
     """Write the file as it comes in; return what is left to be written: all of it if it is short."""
     sink: Sink | None = None
     pieces: list[bytes] = []
     length = 0
     try:
-        while not (form.over or body.at_eof()) and (data := await timely(body.readany(), stall_seconds)):
+        while not form.over and (data := await body.read()):
             found = form.feed(data)
             pieces += found
             length += sum(map(len, found))
             if length >= CHUNK_BYTES:
+                await room(form.size)
                 sink = sink or disk.sink(incoming)
                 await sink.add(pieces)
                 pieces, length = [], 0
         pieces += form.feed(b"")
+        await room(form.size)
     finally:
         if sink is not None:
             await asyncio.shield(sink.finish())

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 
 import structlog
@@ -18,7 +19,7 @@ from roadvault_ingest.admission import Admission
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.disk import Disk
 from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
-from roadvault_ingest.receive import Incoming, Received
+from roadvault_ingest.receive import Incoming, Received, Room
 from roadvault_ingest.recorder import Recorder
 from roadvault_ingest.store import IngestStore, Limits, Placed
 
@@ -29,6 +30,9 @@ _COMMIT_LOOKS = 5
 _LOOK_SECONDS = 1.0
 """Between two of these looks."""
 _URL_LENGTH = 2048
+
+Receive = Callable[[Incoming, Room], Awaitable[Received]]
+"""Takes an upload's body to disk, asking for room as it grows."""
 
 
 class Ingest:
@@ -42,36 +46,39 @@ class Ingest:
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._bytes = STAGE_BYTES.labels("receive")
         self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
-        self._admission = Admission(self._store, vault, settings.disk_margin_bytes, settings.uploads_at_once)
+        self._admission = Admission(
+            self._store,
+            vault,
+            settings.disk_margin_bytes,
+            at_once=settings.uploads_at_once,
+            per_peer=settings.uploads_per_peer,
+        )
         self.disk = Disk(self._admission.share, direct=settings.direct_uploads)
 
-    def check_length(self, content_length: int | None) -> int:
-        """Return the bytes an upload may bring; one without a length counts as the largest.
+    def check_length(self, content_length: int | None) -> None:
+        """Look whether an upload may be as long as it says.
 
         Raises:
             TooLarge: Its length alone says that it can't be taken.
         """
         largest = self.settings.largest_upload
-        if content_length is None:
-            return largest
         # The form around the file is small; whether the file itself fits is seen when it passes.
-        if content_length > largest + (1 << 16):
+        if content_length is not None and content_length > largest + (1 << 16):
             raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
-        return content_length
 
-    async def upload(self, content_length: int | None, receive: Callable[[Incoming], Awaitable[Received]]) -> int:
-        """Take an upload and return its file id; file and row are durable by then.
+    async def upload(self, content_length: int | None, peer: str, receive: Receive) -> int:
+        """Take an upload from an address and return its file id; file and row are durable by then.
 
         `receive` fills the `Incoming` it is given. On any error nothing is left on disk or in the database.
 
         Raises:
             Problem: The upload is refused.
         """
-        length = self.check_length(content_length)
+        self.check_length(content_length)
         incoming = Incoming(self._vault)
-        async with self._admission.admit(incoming, length):
+        async with self._admission.admit(incoming, content_length, peer):
             try:
-                received = await receive(incoming)
+                received = await receive(incoming, partial(self._admission.grow, incoming))
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
