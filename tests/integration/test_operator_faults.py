@@ -48,6 +48,21 @@ async def test_a_reason_with_brackets_is_shown_as_it_is(console: Console) -> Non
         assert "[/tmp/a] is [bold] missing" in await console.says(command)
 
 
+async def test_nothing_that_others_said_steers_the_terminal(console: Console) -> None:
+    await console.file()
+    folder_id = await console.file()
+    hostile = "[red]\x1b]0;owned\x07\x9b31m\u202e\u061c"
+    await repair.give_up(console.db, PACK, folder_id, hostile)
+    await console.bus.dead_letter(hostile, hostile, row=folder_id, body=hostile)
+    for command in ("failed", "dead-letters", "status"):
+        out = await console.says(command)
+        assert out.replace("\n", "").isprintable()
+        assert command == "status" or "[red]\ufffd]0;owned\ufffd\ufffd31m\ufffd\ufffd" in out
+    for argument in (f"--stage={hostile}", f"--limit={hostile}"):
+        _, out, errors = await console.run("failed", argument)
+        assert (out + errors).replace("\n", "").isprintable()
+
+
 async def test_dead_letters_that_say_too_little_are_refused(console: Console) -> None:
     assert "no dead letter" in await console.refuses("dead-letters", "--discard", "nonsense")
     redis = console.bus._redis

@@ -44,6 +44,11 @@ asyncio.run(loop())
 thread = threading.Thread(target=fail, args=(ValueError("in a thread\\x1b[31m"),))
 thread.start()
 thread.join()
+class Falls:
+    def __del__(self):
+        raise ValueError("on the way out\\x1b[31m")
+
+Falls()
 raise ValueError("in the end\\x1b[31m")
 """
 SAID = [
@@ -54,6 +59,7 @@ SAID = [
     ("UserWarning: a warning", "warning"),
     ("Exception in callback fail(ValueError", "error"),
     ("Exception in callback fail(ConnectionRes", "error"),
+    ("uncaught", "critical"),
     ("uncaught", "critical"),
     ("uncaught", "critical"),
 ]
@@ -77,7 +83,7 @@ def test_each_event_is_one_line_of_json() -> None:
         assert event in line["event"]
         assert (line["service"], line["level"]) == ("packer", level)
     defects = [line for line in lines if "exception" in line]
-    assert [line["exception"].splitlines()[0] for line in defects] == ["Traceback (most recent call last):"] * 3
+    assert [line["exception"].splitlines()[0] for line in defects] == ["Traceback (most recent call last):"] * 4
     assert lines[0]["name"] == "a\x1b]0;owned\x07\u061cb"  # nothing is lost: it is escaped
     assert "hush" not in text
 
@@ -88,7 +94,7 @@ def test_the_console_gets_nothing_that_steers_it() -> None:
     lines = text.splitlines()
     for event, level in SAID:
         assert any(event in line and level in line for line in lines), text
-    assert text.count("Traceback") == 3  # of what may be defects of ours
+    assert text.count("Traceback") == 4  # of what may be defects of ours
     assert "hush" not in text
 
 

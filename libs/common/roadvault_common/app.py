@@ -285,13 +285,17 @@ def _leave_by_force_after(seconds: float) -> None:
 
 
 def main(serve: Callable[[], Awaitable[None]]) -> None:
-    """Run a service's `serve()` as the process; a RoadVaultError ends it with one line and exit code 1."""
+    """Run a service's `serve()` as the process; a RoadVaultError ends it with one line of the log and exit code 1."""
     try:
         uvloop.run(_as_coroutine(serve))
     except ValidationError as error:
         sys.exit(f"SettingsError: {explain(error)}")
     except RoadVaultError as error:
-        sys.exit(f"{type(error).__name__}: {brief(error)}")
+        reason = f"{type(error).__name__}: {brief(error)}"
+        if not structlog.is_configured():
+            sys.exit(reason)
+        log.critical("the service ends", reason=reason)
+        sys.exit(1)
 
 
 async def _as_coroutine(serve: Callable[[], Awaitable[None]]) -> None:

@@ -55,6 +55,7 @@ def configure(service: str, settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
+    sys.unraisablehook = lambda end: _uncaught(end.exc_type, end.exc_value, end.exc_traceback)
     threading.excepthook = lambda end: _uncaught(end.exc_type, end.exc_value, end.exc_traceback)
 
 

@@ -14,6 +14,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from roadvault_common.plain import plain_lines
 from roadvault_stack import plan, settings
 from roadvault_stack.environment import SERVICES
 from roadvault_stack.errors import StackError
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
             case _:
                 _env(stack, arguments.service)
     except StackError as error:
-        sys.exit(f"roadvault-stack: {error}")
+        sys.exit(plain_lines(f"roadvault-stack: {error}"))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

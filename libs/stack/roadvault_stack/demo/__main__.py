@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 from rich.console import Console
 
+from roadvault_common.plain import plain_lines
 from roadvault_stack import plan, settings
 from roadvault_stack.demo.errors import DemoError
 from roadvault_stack.demo.run import Demo
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         _run(arguments, console)
     except (DemoError, StackError, aiohttp.ClientError, OSError) as error:
-        sys.exit(f"demo: {str(error) or type(error).__name__}")
+        sys.exit(plain_lines(f"demo: {str(error) or type(error).__name__}"))
     except KeyboardInterrupt:
         sys.exit(130)
 
