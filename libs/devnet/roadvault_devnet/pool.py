@@ -119,4 +119,4 @@ class Pool:
 
 def _fits(sent: Extrinsic, read: Read) -> bool:
     account = accounts.read(read, sent.signer)
-    return sent.nonce == account.nonce and sent.fee <= account.free
+    return sent.nonce == account.nonce and validity.is_payable(sent, account)

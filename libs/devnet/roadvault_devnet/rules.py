@@ -32,6 +32,9 @@ FEE_BASE = 1_000_000_000
 FEE_PER_BYTE = 1_000_000
 """Transaction fee in planck: of the order of Crust's own, a few milli-CRU for an order."""
 
+EXISTENTIAL_DEPOSIT = 100_000_000
+"""Planck that an account has to keep: Crust's own value (Balances.ExistentialDeposit)."""
+
 GENESIS_FILE_BASE_FEE = 1_200_000_000
 GENESIS_FILE_BYTE_FEE = 60_000
 GENESIS_FILE_KEYS_COUNT_FEE = 240_000

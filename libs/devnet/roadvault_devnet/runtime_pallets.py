@@ -68,7 +68,7 @@ def _balances() -> Pallet:
             Event("BalanceSet", ("AccountId", "Balance", "Balance")),
             Event("Deposit", ("AccountId", "Balance")),
         ),
-        constants=(Constant("ExistentialDeposit", "T::Balance", _ZERO_U128),),
+        constants=(Constant("ExistentialDeposit", "T::Balance", scale.u128(rules.EXISTENTIAL_DEPOSIT)),),
         errors=("VestingBalance", "LiquidityRestrictions", "Overflow", "InsufficientBalance"),
     )
 

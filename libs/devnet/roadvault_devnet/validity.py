@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from roadvault_devnet import accounts, rules
+from roadvault_devnet.accounts import Account
 from roadvault_devnet.errors import invalid_transaction
 from roadvault_devnet.extrinsic import Extrinsic
 from roadvault_devnet.state import Read
@@ -43,8 +44,13 @@ def check(sent: Extrinsic, moment: Moment) -> None:
     account = accounts.read(moment.read, sent.signer)
     if sent.nonce < account.nonce:
         raise invalid_transaction(STALE)
-    if sent.fee > account.free:
+    if not is_payable(sent, account):
         raise invalid_transaction(PAYMENT)
+
+
+def is_payable(sent: Extrinsic, account: Account) -> bool:
+    """Tell whether an account can pay an extrinsic's fee and live on: the deposit has to stay."""
+    return account.free - sent.fee >= rules.EXISTENTIAL_DEPOSIT
 
 
 def _check_signature(sent: Extrinsic, moment: Moment) -> None:
