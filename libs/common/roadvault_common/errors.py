@@ -19,7 +19,10 @@
 Adapters raise them where the fault arises; `roadvault_common.stage` turns them into outcomes.
 """
 
+from aiohttp import ClientPayloadError, ClientResponseError
+
 from roadvault_common.plain import plain
+from roadvault_common.urls import shortened
 
 
 class RoadVaultError(Exception):
@@ -83,7 +86,19 @@ class LeaseLost(RoadVaultError):
 
 
 def brief(error: BaseException, limit: int = 400) -> str:
-    """Return the error in one plain line of at most `limit` characters, for a row's reason or a log line."""
+    """Return the error in one plain line of at most `limit` characters, for a row's reason or a log line.
+
+    Libraries quote URLs, in which keys may be: only their hosts are left of them. Nor is an answer quoted that was no
+    HTTP.
+    """
     text = plain(" ".join(str(error).split())) or "no further detail"
-    line = text if isinstance(error, RoadVaultError) else f"{type(error).__name__}: {text}"
+    line = text if isinstance(error, RoadVaultError) else f"{type(error).__name__}: {_words(error, text)}"
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _words(error: BaseException, text: str) -> str:
+    if isinstance(error, ClientResponseError):
+        return f"HTTP {error.status}"
+    if isinstance(error, ClientPayloadError):
+        return "the answer broke off, or is no HTTP"
+    return shortened(text)

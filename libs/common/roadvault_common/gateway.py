@@ -14,6 +14,7 @@ import aiohttp
 from roadvault_common.car import RAW, read_blocks
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
 from roadvault_common.ipfs import CHUNK_BYTES, UNREACHABLE, Ipfs
+from roadvault_common.urls import without_secrets
 
 CAR_MOST_BYTES = 32 << 20
 """Ranges up to this length are read as a CAR. Measured between two nodes on one machine: a ranged GET moves up to 8 MB
@@ -132,4 +133,5 @@ class Gateway:
 async def _expect(response: aiohttp.ClientResponse, status: int, cid: str) -> None:
     if response.status != status:
         text = (await response.content.read(300)).decode(errors="replace").strip()
-        raise IpfsUnavailable(f"the gateway answers {response.status} for {cid}: {text}")
+        base = str(response.url).partition("/ipfs/")[0]
+        raise IpfsUnavailable(f"the gateway answers {response.status} for {cid}: {without_secrets(text, base)}")
