@@ -7,6 +7,9 @@ a worker that dies or hangs stops doing so, and the row is due again by itself. 
 
 import random
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -83,6 +86,30 @@ class Lease:
         if self.lost or self.stalled:
             raise LeaseLost(f"{self.stage.name} {self.row_id}: the lease has passed to another worker")
         self.done += amount
+
+
+_held: ContextVar[Lease | None] = ContextVar("lease", default=None)
+
+
+@contextmanager
+def under(lease: Lease) -> Iterator[None]:
+    """Let what is done here, and in tasks begun here, be done under a lease."""
+    token = _held.set(lease)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def note_progress() -> None:
+    """Note progress of the lease under which this is done, if there is one: a server has answered.
+
+    Raises:
+        LeaseLost: As `Lease.progress` does.
+    """
+    lease = _held.get()
+    if lease is not None:
+        lease.progress()
 
 
 async def due_rows(db: Database, stage: Stage, limit: int) -> list[int]:

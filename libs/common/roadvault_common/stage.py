@@ -97,7 +97,8 @@ class Worker:
         written = False
         try:
             async with asyncio.timeout(self.stage.deadline):
-                outcome = await self._do(lease)
+                with leases.under(lease):
+                    outcome = await self._do(lease)
             written = lease.closed
         except asyncio.CancelledError:
             if not await self._cancelled(lease):
