@@ -12,6 +12,7 @@ _EACH = 2 * HANDFUL + 1
 MEMBERS = 2
 """Files of each folder and archive that is in hand."""
 ACCOUNT = "5" + "F" * 47
+MARKET = "0x"
 HEIGHT = 10_000_000
 """The chain's height now."""
 _TERMS, _TERM_DAYS = 10, 182
@@ -45,15 +46,16 @@ SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {s
 FROM seq_{first}_to_{last}
 """
 _RENEWALS = """
-INSERT INTO renewal_info (day, archives)
-SELECT expired_on DIV %s, COUNT(*) FROM zip_ipfs_info GROUP BY expired_on DIV %s
+INSERT INTO renewal_info (day, archives, mebibytes)
+SELECT expired_on DIV %s, COUNT(*), SUM(CEIL(dag_size / 1048576)) FROM zip_ipfs_info GROUP BY expired_on DIV %s
 """
 _ORDERS = """
 INSERT INTO order_info
-    (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth, era_death,
+    (zip_id, term, account, market, in_flight, status, cid, declared_size, nonce, era_birth, era_death,
     extrinsic_hash, extrinsic, price, block, settled_at, create_time)
-SELECT zip.seq, term.seq, '{account}', NULL, 1, CONCAT('bafybei', SHA2(zip.seq, 224)), {each} * {size} + 300000,
-    zip.seq * {terms} + term.seq, 1, 65, CONCAT('0x', SHA2(CONCAT(zip.seq, '-', term.seq), 256)), REPEAT('ab', 150),
+SELECT zip.seq, term.seq, '{account}', '{market}', NULL, 1, CONCAT('bafybei', SHA2(zip.seq, 224)),
+    {each} * {size} + 300000, zip.seq * {terms} + term.seq, 1, 65,
+    CONCAT('0x', SHA2(CONCAT(zip.seq, '-', term.seq), 256)), REPEAT('ab', 150),
     2000000000 + MOD(zip.seq, 1000), 2, {now},
     {now} - INTERVAL ({terms} - term.seq) * {days} + MOD(zip.seq * 37, {days}) DAY
         - INTERVAL MOD(zip.seq * 7919, 86400) SECOND
@@ -115,7 +117,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     archives, downloads = max(2, files // files_each), max(1, files // files_asked)
     values = {
         "now": _NOW, "files": files, "each": -(-files // archives), "size": _FILE_BYTES, "account": ACCOUNT,
-        "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
+        "market": MARKET, "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
     }  # fmt: skip
     for statement in (_FOLDERS, _ARCHIVES, _ORDERS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)

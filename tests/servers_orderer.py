@@ -80,7 +80,9 @@ def open_desk(database_url: str, redis_url: str, devnet: Devnet) -> OpenDesk:
         async with (
             Database.open(database_url) as db,
             Bus.open(SecretStr(redis_url), "crust-orderer") as bus,
-            Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds) as chain,
+            Chain.open(
+                settings.crust_url, settings.seed(), settings.crust_timeout_seconds, 0, settings.lease_seconds * 3 / 4
+            ) as chain,
         ):
             yield Desk(db, devnet, chain, Orderer(settings, db, bus, chain, lambda: None))
 

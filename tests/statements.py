@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from filled import ACCOUNT, HEIGHT, Filled
+from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common import lease as leases
 from roadvault_common import master_keys, repair
@@ -79,6 +79,7 @@ def sweeps() -> list[Statement]:
             spent_today=lambda db: OrdererStore(db).spent(0),
             spent_in_a_week=lambda db: OrdererStore(db).spent(7),
             latest=lambda db: OrdererStore(db).latest(),
+            last_block=lambda db: OrdererStore(db).last_block(MARKET),
         ),
         *group(
             "sweep: renewals to come",
@@ -159,7 +160,7 @@ async def _archives(state: int, db: Database) -> object:
 
 def of_a_row(filled: Filled) -> list[Statement]:
     """Return what a worker asks about the row that it works on."""
-    archive, market = filled.archives // 2, "0x"
+    archive, market = filled.archives // 2, MARKET
     return group(
         "what a worker reads of its row",
         packer_folder=lambda db: PackerStore(db).folder(filled.due(PACK)[0]),

@@ -134,7 +134,7 @@ async def _order(filled: Filled, db: Database) -> None:
     await store.note_expired(filled.archives // 2)
     await store.call_back(lease, archive)
     await store.close_watched(lease, FileInfo(1, 1, 100, 60), 50, 300, replicated=True, again=60)
-    await db.transact(lambda tx: renewals_store.note(tx, 100, 100_000))
+    await db.transact(lambda tx: renewals_store.note(tx, 100, 100_000, 5_000_000))
 
 
 async def _refuse(filled: Filled, db: Database) -> None:

@@ -15,6 +15,7 @@ from chaos.contents import Contents, Row, compare
 from chaos.load import Load, Request
 from chaos.throws import Findings
 
+from roadvault_crust_orderer.market import mebibytes
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 _SHA256_LENGTH = 64
@@ -118,10 +119,19 @@ class Books:
                 wrong.append(f"archive {zip_id}: its order ended at block {expires}, and it is {chain.head} now")
             if (archive["status"], archive["expired_on"]) != (_LIVE, expires):
                 wrong.append(f"archive {zip_id}: status {archive['status']}, until {archive['expired_on']}")
-        ends = Counter(row["expired_on"] // BLOCKS_A_DAY for row in self.archives.values() if row["expired_on"])
-        counted = {row["day"]: row["archives"] for row in self._arena.sql("SELECT day, archives FROM renewal_info")}
+        ends: Counter[int] = Counter()
+        sizes: Counter[int] = Counter()
+        for row in self.archives.values():
+            if row["expired_on"]:
+                day = row["expired_on"] // BLOCKS_A_DAY
+                ends[day] += 1
+                sizes[day] += mebibytes(row["dag_size"])
+        summary = self._arena.sql("SELECT day, archives, mebibytes FROM renewal_info")
+        counted = {row["day"]: row["archives"] for row in summary}
         if counted != ends:
             wrong.append(f"by day of their end, {counted} orders are counted, and there are {dict(ends)}")
+        if (measured := {row["day"]: row["mebibytes"] for row in summary}) != sizes:
+            wrong.append(f"by day of their end, {measured} MiB are counted, and there are {dict(sizes)}")
         return wrong
 
     # --- nothing stuck -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 from servers_devnet import FINALITY_LAG
-from servers_orderer import Desk, OpenDesk
+from servers_orderer import CID, Desk, OpenDesk
 
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.node import ERA_BLOCKS
@@ -46,7 +46,7 @@ async def renewal_to_come(desk: Desk) -> None:
         " WHERE zip_id = %s",
         (zip_id,),
     )
-    await desk.db.transact(lambda tx: renewals_store.note(tx, None, 100_000))
+    await desk.db.transact(lambda tx: renewals_store.note(tx, None, 100_000, FIVE_GB))
 
 
 async def test_what_is_not_known_yet_alarms_nobody(desk: Desk) -> None:
@@ -90,8 +90,7 @@ async def test_what_a_refused_order_costs_is_spent(desk: Desk) -> None:
     await desk.orderer.sample()
     cost = before - await desk.chain.balance()
     assert cost > 0
-    # The quoted fee is that of an immortal extrinsic, which is a byte shorter than ours.
-    assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=0.01)
+    assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=1e-9)
 
 
 async def test_what_was_bought_is_spent_and_what_was_never_included_is_not(desk: Desk) -> None:
@@ -105,4 +104,20 @@ async def test_what_was_bought_is_spent_and_what_was_never_included_is_not(desk:
     await desk.orderer.sample()
     assert [purchase["status"] for purchase in await desk.purchases()] == [3, 1]
     cost = before - await desk.chain.balance()
-    assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=0.001)
+    assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=1e-9)
+
+
+@pytest.mark.parametrize(("size", "renewed"), [(1, FIVE_GB), (FIVE_GB, 1)])
+async def test_reserve_and_runway_go_by_the_sizes_of_what_is_to_be_renewed(desk: Desk, size: int, renewed: int) -> None:
+    """Whatever archive is at hand, what is kept is what its renewals would be quoted at."""
+    day = (await desk.chain.head()).height // renewals_store.BLOCKS_A_DAY + 5
+    for _ in range(3):
+        ends = day * renewals_store.BLOCKS_A_DAY
+        await desk.db.transact(lambda tx: renewals_store.note(tx, None, ends, renewed))  # noqa: B023
+    zip_id = await desk.archive(size=size)
+    offer = await desk.chain.offer(CID.format(0), size)
+    cost = 3 * (await desk.chain.offer(CID.format(0), renewed)).total
+    assert (await desk.orderer._purse(offer, await desk.chain.head())).reserve == cost
+    await desk.db.execute("UPDATE zip_ipfs_info SET order_due = NULL WHERE zip_id = %s", (zip_id,))
+    await desk.orderer.sample()
+    assert seen("roadvault_crust_runway_days") == pytest.approx(offer.balance / (cost / 30))

@@ -52,7 +52,7 @@ async def test_a_node_that_has_lost_touch_is_passed_over(open_desk: OpenDesk, de
             zip_id = await desk.archive()
             await desk.attend(zip_id)
             assert (len(stuck.state()["pool"]), devnet.state()["pool"]) == (1, [])
-            heads = desk.chain._node.endpoints.heads
+            heads = desk.chain._account.node.endpoints.heads
             heads[stuck.url] = (0, heads[stuck.url][1] - STUCK_SECONDS)
             await desk.bought(zip_id)
         stuck.turn(peerless=True)

@@ -128,6 +128,20 @@ def test_decisions(need: Need, purse: Purse, decision: type[Decision]) -> None:
     assert isinstance(decide(need, 10, purse, POLICY), decision)
 
 
+@pytest.mark.parametrize("size", [1, 2 << 20, GIB - 1, GIB])
+def test_a_small_archive_may_cost_as_much_as_a_gib(size: int) -> None:
+    """A part of the price is the same for any size: for each byte it is dear, and yet it is little."""
+    purse = Purse(1000, most_per_gib=10)
+    assert isinstance(decide(Need(size), 10, purse, POLICY), Buy)
+    assert decide(Need(size, 7 * DAY), 10, purse, POLICY) == Buy()  # a renewal is over no limit
+    assert isinstance(decide(Need(size), 11, purse, POLICY), Wait)
+
+
+def test_a_large_archive_is_limited_by_its_size() -> None:
+    assert isinstance(decide(Need(5 * GIB), 50, Purse(1000, most_per_gib=10), POLICY), Buy)
+    assert isinstance(decide(Need(5 * GIB), 55, Purse(1000, most_per_gib=10), POLICY), Wait)
+
+
 @pytest.mark.parametrize(
     ("need", "purse"),
     [(SOON, Purse(100, 95, daily_limit=100)), (URGENT, Purse(100, most_per_gib=9))],
@@ -139,9 +153,9 @@ def test_a_renewal_passes_a_limit_loudly(need: Need, purse: Purse) -> None:
 
 
 def test_runway() -> None:
-    assert runway_days(100, 0, 0, 5) is None
-    assert runway_days(100, 70, 0, 5) == 10
-    assert runway_days(100, 7, 60, 5) == 10
+    assert runway_days(100, 0, 0) is None
+    assert runway_days(100, 70, 0) == 10
+    assert runway_days(100, 7, 300) == 10
 
 
 @pytest.mark.parametrize("seed", [1, 2])

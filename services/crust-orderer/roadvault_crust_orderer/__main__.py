@@ -10,8 +10,9 @@ from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.gateway import Gateway
+from roadvault_common.health import Check
 from roadvault_common.lease import ORDER, PROVE
-from roadvault_crust_orderer import w3auth
+from roadvault_crust_orderer import readiness, w3auth
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
@@ -19,6 +20,10 @@ from roadvault_crust_orderer.market import Market
 from roadvault_crust_orderer.pinning import PinningMarket
 from roadvault_crust_orderer.proof import Prover
 from roadvault_crust_orderer.service import PLANCK, Orderer
+from roadvault_crust_orderer.store import OrdererStore
+
+_PART_OF_LEASE = 3 / 4
+"""What one call may take of the lease under which it is made: after the call there is progress, or an outage."""
 
 
 async def serve() -> None:
@@ -44,13 +49,18 @@ async def serve() -> None:
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {"market": market.ping, "master keys": master_keys.check(db, keys)})
+        checks: dict[str, Check] = {
+            "market": partial(readiness.check, market, OrdererStore(db)),
+            "master keys": master_keys.check(db, keys),
+        }
+        await app.run(settings, db, jobs, checks)
 
 
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:
     seconds = settings.crust_timeout_seconds
     if settings.market == "chain":
-        return Chain.open(settings.crust_url, settings.seed(), seconds, int(settings.crust_tip_cru * PLANCK))
+        tip, call_seconds = int(settings.crust_tip_cru * PLANCK), settings.lease_seconds * _PART_OF_LEASE
+        return Chain.open(settings.crust_url, settings.seed(), seconds, tip, call_seconds)
     origins = [origin.strip() for origin in settings.pinning_origins.split(",") if origin.strip()]
     bearer = settings.pinning_token or w3auth.token(settings.seed())
     return PinningMarket.open(settings.pinning_url or "", bearer, origins, seconds)

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from roadvault_common.config import KeySettings, Settings
 from roadvault_common.errors import SettingsError
+from roadvault_common.urls import has_host
 from roadvault_crust_orderer.planner import RenewalPolicy
 
 
@@ -51,7 +52,8 @@ class OrdererSettings(Settings, KeySettings):
         None,
         gt=0,
         title="Re-order",
-        description="days after which an archive that is still under the threshold is ordered once more; default never",
+        description="days after its first order at which an archive that is still under the threshold is ordered once"
+        " more: one time, and not if it was renewed meanwhile; default never",
     )
     crust_tip_cru: float = Field(0, ge=0, title="Tip", description="CRU added to each order, for faster replication")
     crust_check_seconds: float = Field(
@@ -83,7 +85,11 @@ class OrdererSettings(Settings, KeySettings):
         None, gt=0, title="Daily limit", description="CRU spent in a day (UTC) at most; renewals pass it, loudly"
     )
     crust_most_per_gib_cru: float | None = Field(
-        None, gt=0, title="Highest price", description="CRU for each GiB and term at most; over it the orderer waits"
+        None,
+        gt=0,
+        title="Highest price",
+        description="CRU for each GiB and term at most; over it the orderer waits. An archive"
+        " of less than 1 GiB may cost as much as one of 1 GiB",
     )
     crust_reserve_days: float = Field(
         14, ge=0, title="Reserve", description="days whose renewals the balance must cover before new orders are placed"
@@ -111,6 +117,14 @@ class OrdererSettings(Settings, KeySettings):
     proof_members: int = Field(
         3, ge=1, title="Proof members", description="files of an archive that are fetched and checked, picked at random"
     )
+
+    @field_validator("crust_url", "pinning_url", "proof_gateway_url")
+    @classmethod
+    def _has_hosts(cls, value: str | None) -> str | None:
+        for url in (value or "").split(","):
+            if url.strip() and not has_host(url.strip()):
+                raise ValueError("must be scheme://host or scheme://host:port, and what is special in a URL as %XX")
+        return value
 
     @model_validator(mode="after")
     def _one_account(self) -> "OrdererSettings":

@@ -1,20 +1,26 @@
-"""The nodes of one chain, of which one is asked at a time. The connection blocks, and is used from one thread only."""
+"""The nodes of one chain, of which one is asked at a time. The connection blocks, and is used from one thread only.
+
+A provider's key may be in a node's URL, and libraries quote URLs in their errors: what is shown of a node is made here.
+"""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from traceback import extract_tb
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import structlog
 from substrateinterface import SubstrateInterface
 from substrateinterface.exceptions import SubstrateRequestException
-from websocket import WebSocketException
+from websocket import WebSocketBadStatusException, WebSocketException
 
-from roadvault_common.errors import ChainUnavailable, brief
+from roadvault_common.errors import ChainUnavailable, RoadVaultError, brief
+from roadvault_common.urls import host_of, without_secrets
 
 log = structlog.get_logger()
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings quote the path
 
 SS58_PREFIX = 66
 """Crust's address type (its `system_properties`)."""
@@ -39,14 +45,21 @@ class CannotTell(ChainUnavailable):
 class Endpoints:
     """One or several nodes (`urls`, separated by commas), which stand in for each other."""
 
-    def __init__(self, urls: str, timeout_seconds: float) -> None:
+    def __init__(self, urls: str, timeout_seconds: float, all_seconds: float) -> None:
+        """Let a node be silent for `timeout_seconds`; asking all of them in turn takes no more than `all_seconds`."""
         self._urls = [url.strip() for url in urls.split(",") if url.strip()]
-        self._timeout = timeout_seconds
+        self._timeout = min(timeout_seconds, all_seconds / max(len(self._urls), 1))
         self._turn = 0
         self._genesis: str | None = None
         self._connected: SubstrateInterface | None = None
         self.heads: dict[str, tuple[int, float]] = {}
         """By URL, the node's latest finalized height, and when it was first seen (monotonic, seconds)."""
+
+    def anew(self) -> "Endpoints":
+        """Return the same nodes without a connection, for another thread; the next node has its turn."""
+        other = Endpoints(",".join(self._urls), self._timeout, self._timeout * len(self._urls))
+        other._turn, other._genesis, other.heads = self._turn + 1, self._genesis, dict(self.heads)
+        return other
 
     def ask(self, work: Callable[[], T]) -> T:
         """Do `work`, which talks to `substrate`, at one node; after a failure all of it at the next.
@@ -60,17 +73,24 @@ class Endpoints:
             except ChainUnavailable as error:
                 failures.append(error)
             except SubstrateRequestException as error:
-                failures.append(ChainUnavailable(f"the Crust node answers with an error: {brief(error)}"))
+                failures.append(
+                    ChainUnavailable(f"the Crust node answers with an error: {self._host}: {self.told(error)}")
+                )
             except UNREACHABLE as error:
-                failures.append(ChainUnavailable(f"the Crust node can't be reached: {brief(error)}"))
-            except Exception as error:
-                # The client has no error of its own for an answer that it can't read.
-                log.exception("the Crust node's answer can't be read")
-                failures.append(ChainUnavailable(f"the Crust node's answer can't be read: {brief(error)}"))
+                failures.append(ChainUnavailable(f"the Crust node can't be reached: {self._host}: {_trouble(error)}"))
+            except Exception as error:  # noqa: BLE001 - the client has no error of its own for what it can't read
+                words, place = self.told(error), extract_tb(error.__traceback__)[-1]
+                # Without the traceback, which ends with the error's own words.
+                log.error("the Crust node's answer can't be read", error=words, at=f"{place.filename}:{place.lineno}")  # noqa: TRY400
+                failures.append(ChainUnavailable(f"the Crust node's answer can't be read: {self._host}: {words}"))
             self._turn_to_next()
         # That a node can't tell is an answer; to wait for one that is away may be to wait for ever.
         told = [failure for failure in failures if isinstance(failure, CannotTell)]
         raise told[0] if told else ChainUnavailable("; ".join(map(str, failures)) or "there is no Crust node to ask")
+
+    def told(self, error: Exception) -> str:
+        """Return an error of the client or of the node whose turn it is in one line, without what is secret of URLs."""
+        return brief(RoadVaultError(f"{type(error).__name__}: {without_secrets(str(error), self._url)}"))
 
     @property
     def substrate(self) -> SubstrateInterface:
@@ -83,6 +103,10 @@ class Endpoints:
     @property
     def _url(self) -> str:
         return self._urls[self._turn % len(self._urls)]
+
+    @property
+    def _host(self) -> str:
+        return host_of(self._url)
 
     def _connect(self, url: str) -> SubstrateInterface:
         connected = SubstrateInterface(
@@ -103,7 +127,7 @@ class Endpoints:
         """See that another endpoint is a node of the same chain: what was bought there would not count here."""
         genesis = substrate.rpc_request("chain_getBlockHash", [0])["result"]
         if genesis is None or genesis != (self._genesis or genesis):
-            node = urlsplit(url).netloc.rpartition("@")[2]  # no more of the URL: a provider's key may be in it
+            node = host_of(url)
             log.error("a node is passed over: it is of another chain than the others", node=node, genesis=genesis)
             raise ChainUnavailable(f"ROADVAULT_CRUST_URL: {node} is a node of another chain than the others")
         self._genesis = str(genesis)
@@ -138,3 +162,15 @@ class Endpoints:
                 connected.close()
             except (OSError, WebSocketException):
                 return  # it was broken already
+
+
+def _trouble(error: Exception) -> str:
+    """Name what is wrong with a connection, without the words of libraries, which quote the URL."""
+    name, cause = type(error).__name__, error.__context__
+    if isinstance(error, WebSocketBadStatusException):
+        return f"{name}: HTTP {error.status_code}"
+    words = error.strerror if isinstance(error, OSError) and isinstance(error.errno, int) else None
+    while words is None and cause is not None:
+        words = cause.strerror if isinstance(cause, OSError) and isinstance(cause.errno, int) else None
+        cause = cause.__context__
+    return f"{name}: {words}" if words else name

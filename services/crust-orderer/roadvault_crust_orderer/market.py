@@ -6,6 +6,7 @@ Heights are blocks (of 6 s), amounts planck (1 CRU = 10^12 planck), sizes bytes.
 from dataclasses import dataclass
 from typing import Protocol
 
+MIB = 1 << 20
 FILE_DURATION = 2_592_000
 """Blocks that an order lasts, 180 days of 6 s, where a market does not tell."""
 
@@ -21,28 +22,59 @@ class Head:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What the market knows of a CID. `expires` is None until the first replica."""
+    """What the market knows of a CID. `expires` is None until the first replica.
+
+    `calculated` is the block of the latest order or reward calculation: it moves, and nothing is decided by it.
+    """
 
     size: int
-    ordered: int
+    calculated: int
     expires: int | None
     replicas: int
 
 
+def mebibytes(size: int) -> int:
+    """Return a size in MiB, rounded up: so markets charge for it."""
+    return -(-size // MIB)
+
+
+@dataclass(frozen=True)
+class Renewals:
+    """Orders that have to be renewed: how many, and their sizes together, in MiB that are rounded up for each."""
+
+    archives: int
+    mebibytes: int
+
+
 @dataclass(frozen=True)
 class Offer:
-    """What an order of some size would cost now, and whether it can be placed."""
+    """What an order of some size would cost now, and whether it can be placed.
 
-    price: int
+    `flat` is the part of the price that is the same for any size, with the tip; `per_mebibyte` is asked for each MiB.
+    `balance` is what the account can spend, `largest` the size that an archive must stay under.
+    """
+
+    flat: int
+    per_mebibyte: int
+    mebibytes: int
     fee: int
     balance: int
     market_open: bool
     largest: int
 
     @property
+    def price(self) -> int:
+        """What the market takes, planck."""
+        return self.flat + self.per_mebibyte * self.mebibytes
+
+    @property
     def total(self) -> int:
         """Price and transaction fee together, planck."""
         return self.price + self.fee
+
+    def cost(self, renewals: Renewals) -> int:
+        """Return what renewals would cost at these prices, planck."""
+        return renewals.archives * (self.flat + self.fee) + renewals.mebibytes * self.per_mebibyte
 
 
 @dataclass(frozen=True)
@@ -80,8 +112,8 @@ class Market(Protocol):
     async def identity(self) -> str:
         """Return what tells this market from all others; a purchase is settled only where it was made."""
 
-    async def ping(self) -> None:
-        """Return if the market can be reached and is up to date."""
+    async def ping(self) -> tuple[str, int]:
+        """Return the market's identity and height if it can be reached and is up to date, within a few seconds."""
 
     async def head(self) -> Head:
         """Return the finalized head."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from copy import copy
 from functools import wraps
 from hashlib import blake2b
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from substrateinterface import Keypair, SubstrateInterface
 from substrateinterface.exceptions import StorageFunctionNotFound, SubstrateRequestException
 
-from roadvault_common.errors import ChainUnavailable, SettingsError, brief
+from roadvault_common.errors import ChainUnavailable, SettingsError
 from roadvault_crust_orderer.endpoints import SS58_PREFIX, UNREACHABLE, CannotTell, Endpoints
 from roadvault_crust_orderer.market import FILE_DURATION
 from roadvault_crust_orderer.results import NoResultEvent, error_of
@@ -21,7 +22,6 @@ log = structlog.get_logger()
 ERA_BLOCKS = 64
 """How long a signed order stays valid: 6.4 minutes at 6 s, enough for a busy pool, short enough to be sure soon."""
 _HEX_SEED = re.compile(r"(0x)?[0-9a-fA-F]{64}")
-_MIB = 1 << 20
 _DEFAULT_LARGEST = 8 << 30
 """MaximumFileSize of the current market pallet, for a runtime that does not tell it as a constant."""
 _POOL_ERRORS = range(1010, 1020)
@@ -58,6 +58,12 @@ class Node:
         self._keypair = keypair(seed)
         self.account: str = self._keypair.ss58_address
 
+    def over(self, endpoints: Endpoints) -> "Node":
+        """Return the same account at the same chain, over connections of its own, for another thread."""
+        other = copy(self)
+        other.endpoints = endpoints
+        return other
+
     @property
     def _substrate(self) -> SubstrateInterface:
         return self.endpoints.substrate
@@ -68,10 +74,16 @@ class Node:
         return self.endpoints.genesis()
 
     @_reaching_node
+    def pulse(self) -> tuple[str, int]:
+        """Return the chain's genesis hash and the finalized height, with no more questions than it takes."""
+        height, _ = self._finalized()
+        return self.endpoints.genesis(), height
+
+    @_reaching_node
     def finalized_head(self) -> tuple[int, str, int]:
         """Return the finalized head's height and hash, and how many blocks an order lasts there."""
         height, block_hash = self._finalized()
-        return height, block_hash, self._constant("FileDuration", FILE_DURATION, block_hash)
+        return height, block_hash, self._constant("Market", "FileDuration", FILE_DURATION, block_hash)
 
     def _finalized(self) -> tuple[int, str]:
         """Return height and hash of the finalized head of a node that follows its chain."""
@@ -85,8 +97,8 @@ class Node:
         self.endpoints.see_head(height)
         return height, block_hash
 
-    def _constant(self, name: str, default: int, block_hash: str | None = None) -> int:
-        constant = self._substrate.get_constant("Market", name, block_hash=block_hash)
+    def _constant(self, pallet: str, name: str, default: int, block_hash: str | None = None) -> int:
+        constant = self._substrate.get_constant(pallet, name, block_hash=block_hash)
         return default if constant is None else int(constant.value)
 
     @_reaching_node
@@ -100,11 +112,10 @@ class Node:
         return value
 
     @_reaching_node
-    def price(self, size: int) -> int:
-        """Return the market's price for `size` bytes, with our tip; it moves with every order."""
-        per_mebibyte, mebibytes = self._price_item("FileByteFee"), -(-size // _MIB)
+    def prices(self) -> tuple[int, int]:
+        """Return what the market takes for any order, with our tip, and for each MiB; both move with every order."""
         for_keys = self._price_item("FileKeysCountFee", 0)  # older runtimes do not ask for it
-        return self._price_item("FileBaseFee") + per_mebibyte * mebibytes + for_keys + self._tip
+        return self._price_item("FileBaseFee") + for_keys + self._tip, self._price_item("FileByteFee")
 
     def _price_item(self, name: str, default: int | None = None) -> int:
         try:
@@ -117,16 +128,26 @@ class Node:
 
     @_reaching_node
     def fee(self, cid: str, size: int) -> int:
-        """Return the transaction fee of an order."""
-        info = self._substrate.get_payment_info(self._call(cid, size), self._keypair)
-        return int(info["partialFee"])
+        """Return the transaction fee of an order: of its very bytes, since the chain takes a part for each.
+
+        The chain's fee multiplier moves with every block, on Crust by some 755 planck.
+        """
+        birth, _ = self._finalized()
+        extrinsic = self._signed(cid, size, self._nonce(), birth)
+        length = self._substrate.runtime_config.create_scale_object("u32")
+        length.encode(len(extrinsic.data))
+        info = self._substrate.runtime_call("TransactionPaymentApi", "query_info", [extrinsic, length])
+        return int(info.value["partialFee"])
 
     @_reaching_node
     def balance(self) -> int:
-        """Return the account's free balance that is not frozen."""
+        """Return what the account can spend: free, not frozen, and not the deposit without which it ends.
+
+        A node refuses an extrinsic that would leave less than that (code 1010).
+        """
         data = self._substrate.query("System", "Account", [self.account]).value["data"]
         frozen = max(int(data.get(name, 0)) for name in ("misc_frozen", "fee_frozen", "frozen"))
-        return max(int(data["free"]) - frozen, 0)
+        return max(int(data["free"]) - frozen - self._constant("Balances", "ExistentialDeposit", 0), 0)
 
     @_reaching_node
     def market_open(self) -> bool:
@@ -139,7 +160,7 @@ class Node:
     @_reaching_node
     def largest_file(self) -> int:
         """Return the size that a file must stay under."""
-        return self._constant("MaximumFileSize", _DEFAULT_LARGEST)
+        return self._constant("Market", "MaximumFileSize", _DEFAULT_LARGEST)
 
     def _call(self, cid: str, size: int) -> Any:  # noqa: ANN401 - the client has no types
         given = {"cid": cid, "reported_file_size": size, "tips": self._tip, "_memo": "", "memo": ""}
@@ -151,12 +172,16 @@ class Node:
     def sign(self, cid: str, size: int) -> tuple[int, int, int, str, str]:
         """Sign an order; return its nonce, first and end block of its era, hash and bytes (hex)."""
         birth, _ = self._finalized()
-        nonce = int(self._substrate.rpc_request("system_accountNextIndex", [self.account])["result"])
-        extrinsic = self._substrate.create_signed_extrinsic(
-            self._call(cid, size), self._keypair, era={"period": ERA_BLOCKS, "current": birth}, nonce=nonce
-        )
-        signed = str(extrinsic.data)
+        nonce = self._nonce()
+        signed = str(self._signed(cid, size, nonce, birth).data)
         return nonce, birth, birth + ERA_BLOCKS, _hash(signed), signed
+
+    def _nonce(self) -> int:
+        return int(self._substrate.rpc_request("system_accountNextIndex", [self.account])["result"])
+
+    def _signed(self, cid: str, size: int, nonce: int, birth: int) -> Any:  # noqa: ANN401 - the client has no types
+        era = {"period": ERA_BLOCKS, "current": birth}
+        return self._substrate.create_signed_extrinsic(self._call(cid, size), self._keypair, era=era, nonce=nonce)
 
     @_reaching_node
     def submit(self, extrinsic: str) -> str | None:
@@ -168,7 +193,7 @@ class Node:
             if code in _IN_POOL:
                 return None
             if code in _POOL_ERRORS:
-                return brief(error)
+                return self.endpoints.told(error)
             raise
         return None
 
@@ -214,7 +239,8 @@ class Node:
             raise
         except Exception as error:
             # A single event of a type that it does not know makes all of the block's unreadable.
-            log.error("events can't be decoded", block=height, error=brief(error))  # noqa: TRY400 - that says it all
+            told = self.endpoints.told(error)
+            log.error("events can't be decoded", block=height, error=told)  # noqa: TRY400 - that says it all
             raise CannotTell(height, "EventsUnreadable") from error
 
 

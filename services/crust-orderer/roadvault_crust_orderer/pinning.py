@@ -22,7 +22,9 @@ import structlog
 from pydantic import BaseModel, BeforeValidator, SecretStr, ValidationError
 from yarl import URL
 
+from roadvault_common import lease as leases
 from roadvault_common.errors import ChainUnavailable, brief
+from roadvault_common.urls import without_secrets
 from roadvault_crust_orderer.market import FileInfo, Head, Included, Offer, Signed
 
 log = structlog.get_logger()
@@ -104,9 +106,10 @@ class PinningMarket:
     A refused token is an outage, since one wrong setting must not fail every archive.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, name: str, origins: list[str]) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, origins: list[str]) -> None:
         self._session = session
-        self._name = name
+        self._url = url
+        self._name = URL(url).host or "pinning service"
         self._origins = origins
         self._refusals: dict[str, str] = {}
         """By mark, why the service refused a purchase for good. Lost with the process: then it is asked once more."""
@@ -120,7 +123,7 @@ class PinningMarket:
         headers = {"Authorization": f"Bearer {bearer.get_secret_value()}"}
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with aiohttp.ClientSession(url.rstrip("/") + "/", headers=headers, timeout=timeout) as session:
-            yield cls(session, URL(url).host or "pinning service", origins)
+            yield cls(session, url, origins)
 
     @property
     def account(self) -> str:
@@ -131,9 +134,10 @@ class PinningMarket:
         """Return the service's host."""
         return self._name
 
-    async def ping(self) -> None:
-        """Raise ChainUnavailable unless the service answers to our token."""
+    async def ping(self) -> tuple[str, int]:
+        """Return the service's host and the present as a height; ChainUnavailable unless it answers to our token."""
         await self._pins(_NOBODYS_CID)
+        return self._name, (await self.head()).height
 
     async def head(self) -> Head:
         """Return the present as a height."""
@@ -146,7 +150,7 @@ class PinningMarket:
 
     async def offer(self, cid: str, size: int) -> Offer:  # noqa: ARG002 - a service has no price list
         """Return an offer without a price: the service's bill is its own affair."""
-        return Offer(price=0, fee=0, balance=_PLENTY, market_open=True, largest=_LARGEST)
+        return Offer(0, 0, 0, fee=0, balance=_PLENTY, market_open=True, largest=_LARGEST)
 
     async def balance(self) -> int:
         """Return 0: the API does not tell."""
@@ -167,7 +171,7 @@ class PinningMarket:
         status, answer = await self._call("POST", {}, extrinsic)
         if status in _OK:
             return None
-        self._refusals[mark] = _reason(status, answer)
+        self._refusals[mark] = self._reason(status, answer)
         return self._refusals[mark]
 
     async def find(self, extrinsic_hash: str, first: int, last: int) -> Included | None:
@@ -188,7 +192,7 @@ class PinningMarket:
         """List a CID's pins in any state, newest first."""
         status, answer = await self._call("GET", {"cid": cid, "status": _ALL, "limit": "10"}, None)
         if status not in _OK:
-            raise ChainUnavailable(f"the pinning service: {_reason(status, answer)}")
+            raise ChainUnavailable(f"the pinning service: {self._reason(status, answer)}")
         try:
             return _Results.model_validate_json(answer).results
         except ValidationError as error:
@@ -206,7 +210,8 @@ class PinningMarket:
                 status, answer = response.status, await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ChainUnavailable(f"the pinning service can't be reached: {brief(error)}") from error
-        reason = _reason(status, answer)
+        leases.note_progress()
+        reason = self._reason(status, answer)
         if status == _UNAUTHORIZED or (status == _FORBIDDEN and _NO_MONEY not in reason):
             log.error("the pinning service refuses the token", status=status)
             # Its own words stay out of this: they may quote the token.
@@ -214,6 +219,13 @@ class PinningMarket:
         if status not in _OK and (status in _TROUBLE or status not in _REFUSED):
             raise ChainUnavailable(f"the pinning service: {reason}")
         return status, answer
+
+    def _reason(self, status: int, answer: bytes) -> str:
+        try:
+            error = json.loads(answer)["error"]
+            return without_secrets(f"{status} {error['reason']}: {error.get('details', '')}", self._url)[:300]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return f"HTTP {status}"
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -223,11 +235,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if len(answer) > _ANSWER_BYTES:
             raise ChainUnavailable(f"the pinning service's answer is longer than {_ANSWER_BYTES} bytes")
     return bytes(answer)
-
-
-def _reason(status: int, answer: bytes) -> str:
-    try:
-        error = json.loads(answer)["error"]
-        return f"{status} {error['reason']}: {error.get('details', '')}"[:300]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"HTTP {status}"

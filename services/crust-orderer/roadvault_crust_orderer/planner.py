@@ -67,6 +67,7 @@ class Purse:
     spent_today: int = 0
     daily_limit: int | None = None
     most_per_gib: int | None = None
+    """Of an order of less than 1 GiB, for the whole of it."""
     reserve: int = 0
     """What the renewals of the coming days will cost; new orders leave it alone."""
 
@@ -119,7 +120,8 @@ def decide(need: Need, total: int, purse: Purse, policy: RenewalPolicy) -> Decis
         if need.kind is Kind.NEW:
             return Stop(f"{reason}, then retry")
         return Wait(f"{reason}: the archive's term is running out" if need.renewal else reason)
-    per_gib = total * _GIB // max(need.size, 1)
+    # Most of a small order's price is the same for any size: it would be over every limit, and never bought.
+    per_gib = total * _GIB // max(need.size, _GIB)
     if purse.most_per_gib is not None and per_gib > purse.most_per_gib:
         reason = f"{_cru(per_gib)} for each GiB is over the limit of {_cru(purse.most_per_gib)}"
         return Buy(f"{reason}, but the term is running out") if urgent else Wait(reason)
@@ -131,12 +133,12 @@ def decide(need: Need, total: int, purse: Purse, policy: RenewalPolicy) -> Decis
     return Buy()
 
 
-def runway_days(balance: int, spent_in_7_days: int, renewals_in_30_days: int, price: int) -> float | None:
+def runway_days(balance: int, spent_in_7_days: int, renewals_in_30_days: int) -> float | None:
     """Return for how many days the balance lasts, at the greater of the last week's and the next month's spending.
 
-    None when there is no spending to go by.
+    All in planck. None when there is no spending to go by.
     """
-    daily = max(spent_in_7_days / 7, renewals_in_30_days * price / 30)
+    daily = max(spent_in_7_days / 7, renewals_in_30_days / 30)
     return None if daily == 0 else balance / daily
 
 

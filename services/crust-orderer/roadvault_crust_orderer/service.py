@@ -4,6 +4,7 @@ A purchase is recorded before it is sent, and settled (`settling.py`) before any
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from prometheus_client import Gauge, Histogram
@@ -14,7 +15,7 @@ from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer import readiness, renewals_store
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.market import FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
@@ -69,6 +70,7 @@ class Orderer:
             bus,
             lease_seconds=settings.lease_seconds,
             concurrency=1,
+            well=partial(readiness.check, market, self._store),
         )
 
     async def _attend(self, lease: Lease) -> Outcome:
@@ -176,11 +178,13 @@ class Orderer:
         return renewal_block(archive.zip_id, info.expires, info.expires - head.term, self._policy) - head.height
 
     def _overdue(self, archive: Archive, info: FileInfo, head: Head) -> bool:
-        """Tell whether the re-order policy wants another order for an archive that stays under the threshold."""
+        """Tell whether the re-order policy wants a second order, which is the last, for one under the threshold."""
         days = self._settings.crust_reorder_days
         if days is None or archive.replicated or info.replicas > self._settings.replica_threshold:
             return False
-        return archive.bought_at is not None and head.height - archive.bought_at >= self._policy.blocks(days)
+        if archive.bought_at is None or archive.bought_before is not None:
+            return False
+        return head.height - archive.bought_at >= self._policy.blocks(days)
 
     async def _watch(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Outcome:
         settings = self._settings
@@ -213,7 +217,7 @@ class Orderer:
         purchase = await self._store.record(lease, archive, signed, offer.total, market, offer.fee)
         if purchase is None:
             return self._settler.wait(_ANOTHER)
-        refusal = await self._market.submit(purchase.extrinsic)
+        refusal = await self._settler.send(purchase)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
         return self._settler.not_final(refusal)
 
@@ -247,7 +251,7 @@ class Orderer:
             await self._store.spent(0),
             _planck(settings.crust_daily_limit_cru),
             _planck(settings.crust_most_per_gib_cru),
-            await renewals_store.until(self._db, soon) * offer.total,
+            offer.cost(await renewals_store.until(self._db, soon)),
         )
 
     async def sample(self) -> None:
@@ -260,8 +264,8 @@ class Orderer:
             offer = await self._market.offer(*latest)
             _show(offer)
             month = (await self._market.head()).height + self._policy.blocks(30)
-            renewals = await renewals_store.until(self._db, month)
-            days = runway_days(offer.balance, await self._store.spent(7), renewals, offer.total)
+            renewals = offer.cost(await renewals_store.until(self._db, month))
+            days = runway_days(offer.balance, await self._store.spent(7), renewals)
             RUNWAY.set(float("inf") if days is None else days)
         except RoadVaultError as error:
             log.warning("money can't be looked at", error=brief(error))

@@ -3,6 +3,8 @@
 Until the head has passed its era the same bytes are sent again, never a second purchase.
 """
 
+from collections import Counter
+
 import structlog
 
 from roadvault_common.bus import Bus
@@ -13,6 +15,9 @@ from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, OrdererStore,
 
 log = structlog.get_logger()
 
+_ERAS_AT_ONCE = 2
+"""Eras in a row that may end with the node not taking an order; then its archive rests, and the attempt counts."""
+_REST_SECONDS = 300
 MARKET_CLOSED = "PlaceOrderNotAvailable"
 NO_MONEY = frozenset({"InsufficientCurrency", "InsufficientBalance", "Token.NoFunds"})
 _SEND_CRU = "the account can't pay for the order; send CRU to it, then retry"
@@ -44,6 +49,10 @@ class Settler:
         self._poll_seconds = poll_seconds
         self._searched: dict[int, int] = {}
         """By order id, the finalized height up to which its extrinsic is known not to be there."""
+        self._refused: dict[int, str] = {}
+        """By order id, why the node did not take its bytes the last time that they were sent."""
+        self._eras_refused: Counter[int] = Counter()
+        """By archive, how many eras in a row ended with the node not taking the order."""
 
     async def settle(self, purchase: Purchase) -> Outcome | None:
         """Find out what became of a purchase; None once that is known, and written down, else what to wait for.
@@ -55,18 +64,41 @@ class Settler:
         head = await self._market.head()
         included = await self._look(purchase, head)
         if (included is None or not included.known) and head.height < purchase.era_death:
-            return self.not_final(await self._market.submit(purchase.extrinsic))
+            return self.not_final(await self.send(purchase))
         self._searched.pop(purchase.order_id, None)
         if included is None:
-            log.warning("order never included; its era is over", order_id=purchase.order_id)
-            await self._store.settle_void(purchase, NEVER_INCLUDED, "its era ended without it", None)
-        elif included.error is not None:
+            return await self._never_included(purchase)
+        if included.error is not None:
             log.error("order refused", order_id=purchase.order_id, error=included.error, block=included.block)
             await self._store.settle_void(purchase, REFUSED, included.error, included)
         elif await self._store.settle_bought(purchase, included.block):
             log.info("order placed", order_id=purchase.order_id, zip_id=purchase.zip_id, block=included.block)
             await self._bus.emit(OrderPlaced(zip_id=purchase.zip_id, order_id=purchase.order_id))
         return None
+
+    async def send(self, purchase: Purchase) -> str | None:
+        """Send a purchase that is recorded, or send it again; return why the node does not take it, or None."""
+        refusal = await self._market.submit(purchase.extrinsic)
+        if refusal is None:
+            self._refused.pop(purchase.order_id, None)
+        else:
+            self._refused[purchase.order_id] = refusal
+        return refusal
+
+    async def _never_included(self, purchase: Purchase) -> Retry | None:
+        """Settle a purchase whose era is over; where a node takes no order of the archive, others get their turn."""
+        refusal = self._refused.pop(purchase.order_id, None)
+        log.warning("order never included; its era is over", order_id=purchase.order_id, refusal=refusal)
+        reason = "its era ended without it" + (f"; the node said: {refusal}" if refusal else "")
+        await self._store.settle_void(purchase, NEVER_INCLUDED, reason, None)
+        eras = self._eras_refused[purchase.zip_id] = self._eras_refused[purchase.zip_id] + 1 if refusal else 0
+        if eras < _ERAS_AT_ONCE:
+            return None
+        return Retry(
+            f"the node has taken no order of this archive for {eras} eras: {refusal}; see that the account has money,"
+            " and that no other program uses it",
+            after=_REST_SECONDS,
+        )
 
     def not_final(self, refusal: str | None) -> Retry:
         """Return the outcome of having sent an order: a node refuses what it has in a block already, too."""

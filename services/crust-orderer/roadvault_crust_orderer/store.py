@@ -218,13 +218,16 @@ class OrdererStore:
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done(again_after=again))
-            row = await tx.fetch_one("SELECT expired_on FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
-            await renewals_store.note(tx, row["expired_on"] if row else None, info.expires)
+            row = await tx.fetch_one(
+                "SELECT expired_on, dag_size FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,)
+            )
+            if row is not None:
+                await renewals_store.note(tx, row["expired_on"], info.expires, row["dag_size"])
             await tx.execute(
                 "UPDATE zip_ipfs_info SET status = %s, replicas = %s, calculated_at = %s, expired_on = %s,"
                 " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"
                 " WHERE zip_id = %s",
-                (status, info.replicas, info.ordered, info.expires, seconds_left, lease.row_id),
+                (status, info.replicas, info.calculated, info.expires, seconds_left, lease.row_id),
             )
             if replicated and await tx.execute(
                 "UPDATE zip_ipfs_info SET enough_at = UTC_TIMESTAMP(6) WHERE zip_id = %s AND enough_at IS NULL",
@@ -266,6 +269,11 @@ class OrdererStore:
             (days,),
         )
         return int(row["spent"]) if row else 0
+
+    async def last_block(self, market: str) -> int | None:
+        """Return the highest block in which an order of ours is known to be at a market, or None."""
+        row = await self._db.fetch_one("SELECT MAX(block) AS block FROM order_info WHERE market = %s", (market,))
+        return row["block"] if row else None
 
     async def latest(self) -> tuple[str, int] | None:
         """Return CID and size (bytes) of the archive that came to IPFS last, or None."""

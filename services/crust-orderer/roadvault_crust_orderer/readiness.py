@@ -1,0 +1,20 @@
+"""Whether the market can be worked with, for `/readyz`."""
+
+from roadvault_common.errors import ChainUnavailable
+from roadvault_crust_orderer.market import Market
+from roadvault_crust_orderer.store import OrdererStore
+
+
+async def check(market: Market, store: OrdererStore) -> None:
+    """See that the market answers, and that it has the past in which our orders were placed.
+
+    Raises:
+        ChainUnavailable: Not so; until it is, nothing is bought for the archives in question.
+    """
+    identity, height = await market.ping()
+    ordered = await store.last_block(identity)
+    if ordered is not None and height < ordered:
+        raise ChainUnavailable(
+            f"the finalized head {height} is before block {ordered}, in which an order is: the node lags behind, or"
+            " its chain has lost its past"
+        )
