@@ -1,10 +1,11 @@
 """Five years of renewals on the planner's own code, with a virtual clock: `make bench-renewal`.
 
-Archives come in weekly bursts; replicas are first reported hours to days after an order. One extrinsic is in flight at
-a time and takes 24 s. The orderer or its node is away for up to four days at a time, the market closes for up to two,
-prices jump over the operator's limit for up to six, the account runs dry until somebody sends money some hours later,
-and a daily limit holds. Some orders are never included, some are refused in their block; what asks a person waits for
-one, who comes within a day.
+Archives of 2 MiB to 5 GB come in weekly bursts; a part of the price is the same for any size. Replicas are first
+reported hours to days after an order. One extrinsic is in flight at a time and takes 24 s. The orderer or its node is
+away for up to four days at a time; nodes hang for up to a day, so that each call takes all of its time and comes to
+nothing; the market closes for up to two; prices jump over the operator's limit for up to six; the account runs dry
+until somebody sends money some hours later; and a daily limit holds. Some orders are never included, some are refused
+in their block; what asks a person waits for one, who comes within a day.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 
+from roadvault_crust_orderer.market import MIB, Offer, Renewals, mebibytes
 from roadvault_crust_orderer.planner import Buy, Need, Purse, RenewalPolicy, Stop, Wait, decide, renewal_block
 
 BLOCK_SECONDS = 6
@@ -25,11 +27,17 @@ IN_FLIGHT = 4
 """Blocks until an order is final: the next one waits that long."""
 ERA = 64
 """Blocks after which an order that is in none of them is known never to be included."""
-SIZE = 5_000_000_000
-PRICE = 1_486_380_000
-FEE = 1_250_000_000
-"""Planck: what 5 GB cost on a new devnet, and the transaction's fee, which a refused order costs, too."""
-COST = PRICE + FEE
+CALL = 15
+"""Blocks, 90 s, after which a call of nodes that hang is given up; then the archive waits for two more."""
+SMALLEST, LARGEST = 2 * MIB, 5_000_000_000
+"""Bytes; half of the archives are under 100 MB."""
+FLAT, PER_MIB, FEE = 1_200_240_000, 600_000, 1_250_000_000
+"""Planck: the parts of a price, as on a new devnet but dearer for each MiB, and the transaction's fee, which a refused
+order costs, too."""
+DEAR = 6
+"""By so much prices jump."""
+MOST_PER_GIB = (FLAT + PER_MIB * 1024 + FEE) * 3 // 2
+"""The operator's limit: half as much again as 1 GiB costs."""
 RESERVE_DAYS = 14
 NEVER_INCLUDED, MARKET_CLOSED, REFUSED = 0.01, 0.005, 0.005
 """How often an order is never included, meets a market that has just closed, or is refused so that a person is asked.
@@ -50,6 +58,7 @@ class Result:
     lost_days: float = 0
     spent: int = 0
     loud: int = 0
+    hung: int = 0
     never_included: int = 0
     refused: int = 0
     asked: int = 0
@@ -75,6 +84,7 @@ class Archive:
 
     number: int
     came: int
+    size: int
     expires: int | None = None
     bought_at: int | None = None
 
@@ -107,21 +117,26 @@ class World:
         self.policy = RenewalPolicy(block_seconds=BLOCK_SECONDS)
         self.result = Result()
         self.busy_until = 0
-        self.balance = 400 * COST
+        sizes = [int(SMALLEST * (LARGEST / SMALLEST) ** self.dice.random()) for _ in range(archives)]
+        usual = offer(sum(sizes) // archives, 0).total
+        self.balance = 400 * usual
+        self.low, self.top_up = 40 * usual, 800 * usual
         self.top_up_at: int | None = None
         self.spent: Counter[int] = Counter()
         self.ending: Counter[int] = Counter()
         """By day, how many terms end then."""
+        self.ending_mebibytes: Counter[int] = Counter()
         daily = archives / (years * 365)
-        self.daily_limit = int((daily + archives / 180) * 1.5 * COST) + 20 * COST
+        self.daily_limit = int((daily + archives / 180) * 1.5 * usual) + 20 * usual
         self.away = Spells(self.dice, self.end, every_days=40, longest_days=4)
+        self.hanging = Spells(self.dice, self.end, every_days=30, longest_days=1)
         self.closed = Spells(self.dice, self.end, every_days=90, longest_days=2)
         self.dear = Spells(self.dice, self.end, every_days=60, longest_days=6)
         self.queue: list[tuple[int, int, Archive]] = []
-        for number in range(archives):
+        for number, size in enumerate(sizes):
             week = int(number / archives * self.end / (7 * DAY))
             came = week * 7 * DAY + self.dice.randrange(DAY)
-            self.push(came, Archive(number, came))
+            self.push(came, Archive(number, came, size))
 
     def push(self, height: int, archive: Archive) -> None:
         heapq.heappush(self.queue, (height, archive.number, archive))
@@ -131,17 +146,17 @@ class World:
         self.spent[height // DAY] += planck
         self.result.spent += planck
 
-    def reserve(self, height: int, price: int) -> int:
-        """Return what the renewals of the coming days will cost."""
-        today = height // DAY
-        return sum(self.ending[day] for day in range(today, today + RESERVE_DAYS + 1)) * price
+    def renewals(self, height: int) -> Renewals:
+        """Return what has to be renewed in the coming days."""
+        days = range(height // DAY, height // DAY + RESERVE_DAYS + 1)
+        return Renewals(sum(self.ending[day] for day in days), sum(self.ending_mebibytes[day] for day in days))
 
     def earn(self, height: int) -> None:
         """Let money arrive: somebody sends some a few hours after the account fell low, late as that is."""
-        if self.balance < 40 * COST and self.top_up_at is None:
+        if self.balance < self.low and self.top_up_at is None:
             self.top_up_at = height + int(self.dice.uniform(2, 30) * HOUR)
         if self.top_up_at is not None and height >= self.top_up_at:
-            self.balance += 800 * COST + 3 * self.reserve(height, COST)
+            self.balance += self.top_up + 3 * offer(0, self.balance).cost(self.renewals(height))
             self.top_up_at = None
 
     def person(self, height: int) -> int:
@@ -152,8 +167,15 @@ class World:
     def end_term(self, archive: Archive, expires: int) -> None:
         if archive.expires is not None:
             self.ending[archive.expires // DAY] -= 1
+            self.ending_mebibytes[archive.expires // DAY] -= mebibytes(archive.size)
         archive.expires = expires
         self.ending[expires // DAY] += 1
+        self.ending_mebibytes[expires // DAY] += mebibytes(archive.size)
+
+
+def offer(size: int, balance: int, dearer: int = 1) -> Offer:
+    """Return what the market asks for an archive."""
+    return Offer(FLAT * dearer, PER_MIB * dearer, mebibytes(size), FEE, balance, market_open=True, largest=1 << 33)
 
 
 def simulate(archives: int, years: float, seed: int) -> Result:
@@ -174,19 +196,17 @@ def _attend(world: World, height: int, archive: Archive) -> int:
     if later is not None:
         return later
     left = None if archive.expires is None else max(archive.expires - height, 0)
-    price = PRICE * 3 if world.dear.end_of(height) is not None else PRICE
-    total = price + FEE
-    most_per_gib = COST * 3 // 2 * (1 << 30) // SIZE
+    asked = offer(archive.size, world.balance, DEAR if world.dear.end_of(height) is not None else 1)
     today = world.spent[height // DAY]
-    purse = Purse(world.balance, today, world.daily_limit, most_per_gib, world.reserve(height, total))
-    match decide(Need(SIZE, left), total, purse, world.policy):
+    purse = Purse(world.balance, today, world.daily_limit, MOST_PER_GIB, asked.cost(world.renewals(height)))
+    match decide(Need(archive.size, left), asked.total, purse, world.policy):
         case Stop():
             return world.person(height)
         case Wait():
             return height + HOUR
         case Buy(warning):
             world.result.loud += warning is not None
-            return _order(world, height, archive, price)
+            return _order(world, height, archive, asked.price)
 
 
 def _not_now(world: World, height: int, archive: Archive) -> int | None:
@@ -198,9 +218,13 @@ def _not_now(world: World, height: int, archive: Archive) -> int | None:
         due = renewal_block(archive.number, archive.expires, archive.bought_at, world.policy)
         if height < due:
             return due
-    if world.closed.end_of(height) is not None:
-        return height + 50
-    return world.busy_until if height < world.busy_until else None
+    if height < world.busy_until:
+        return world.busy_until
+    if world.hanging.end_of(height) is not None:
+        world.result.hung += 1
+        world.busy_until = height + CALL
+        return world.busy_until + 2
+    return height + 50 if world.closed.end_of(height) is not None else None
 
 
 def _order(world: World, height: int, archive: Archive, price: int) -> int:
@@ -255,8 +279,9 @@ def main() -> None:
             f"  renewals: at least {result.least_left:.1f} days before the end, at most {result.busiest_hour} in an"
             f" hour, {result.loud} over a limit; new orders waited {result.longest_wait:.1f} days at most,"
             f" {result.unbought} for ever\n"
-            f"  troubles: {result.never_included} orders never included, {result.refused} refused in their block,"
-            f" {result.asked} times a person was asked; {result.spent / 10**12:.0f} CRU spent\n"
+            f"  troubles: {result.hung} calls that hung, {result.never_included} orders never included,"
+            f" {result.refused} refused in their block, {result.asked} times a person was asked;"
+            f" {result.spent / 10**12:.0f} CRU spent\n"
         )
     sys.exit(1 if missed else 0)
 
