@@ -14,6 +14,7 @@ from roadvault_common.config import explain
 from roadvault_common.db import Database
 from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.gateway import Gateway
+from roadvault_common.ipfs import Ipfs
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.pinning import PinningMarket
@@ -81,17 +82,22 @@ async def test_a_nodes_url_is_not_quoted(name: str, capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_a_pinning_services_and_a_gateways_url_are_not_quoted(
+async def test_urls_of_pinning_service_gateway_and_kubo_are_not_quoted(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with answering(ANSWERS[name]) as port:
         url = secret_url("http", port).partition("?")[0].replace(f"{USER}:{KEY}@", "")
-        async with PinningMarket.open(url, SecretStr(USER), [], 5) as pinning, Gateway.open(url, 5) as gateway:
+        async with (
+            PinningMarket.open(url, SecretStr(USER), [], 5) as pinning,
+            Gateway.open(url, 5) as gateway,
+            Ipfs.open(url, 5) as kubo,
+        ):
             asked = [
                 pinning.ping(),
                 pinning.submit('{"name": "a.b"}'),
                 anext(gateway.read("bafy", 0, 5)),
                 gateway.check(),
+                kubo.ping(),
             ]
             results = await asyncio.gather(*asked, return_exceptions=True)
         failed = [error for error in results if isinstance(error, BaseException)]

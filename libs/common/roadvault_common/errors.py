@@ -19,7 +19,7 @@
 Adapters raise them where the fault arises; `roadvault_common.stage` turns them into outcomes.
 """
 
-from aiohttp import ClientPayloadError, ClientResponseError
+from aiohttp import ClientPayloadError, ClientResponseError, InvalidURL
 
 from roadvault_common.plain import plain
 from roadvault_common.urls import shortened
@@ -99,6 +99,8 @@ def brief(error: BaseException, limit: int = 400) -> str:
 def _words(error: BaseException, text: str) -> str:
     if isinstance(error, ClientResponseError):
         return f"HTTP {error.status}"
+    if isinstance(error, InvalidURL):
+        return "there is no host in it"
     if isinstance(error, ClientPayloadError):
         return "the answer broke off, or is no HTTP"
     return shortened(text)

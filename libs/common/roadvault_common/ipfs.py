@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
+from roadvault_common.urls import without_secrets
 
 CHUNK_BYTES = 1 << 20
 """Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
@@ -152,7 +153,9 @@ class Ipfs:
             ) as response:
                 answer = await response.read()
                 if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
-                    raise IpfsUnavailable(f"Kubo's {command}: {_message(answer, response.status)}")
+                    base = str(response.url).partition("/api/v0/")[0]
+                    message = without_secrets(_message(answer, response.status), base)
+                    raise IpfsUnavailable(f"Kubo's {command}: {message}")
                 return answer
         except UNREACHABLE as error:
             raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
