@@ -8,9 +8,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from roadvault_common.config import PREFIX, Settings
+from roadvault_common.config import PREFIX, ServiceSettings, Settings
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_devnet.config import DevnetSettings
+from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
 from roadvault_notifier.config import NotifierSettings
 from roadvault_operator.config import OperatorSettings
@@ -22,6 +23,7 @@ from roadvault_stack.settings import StackSettings
 PAGE = Path(__file__).parents[1] / "architecture" / "settings.md"
 _SERVICES: dict[str, type[BaseSettings]] = {
     "ingest": IngestSettings,
+    "door": DoorSettings,
     "packer": PackerSettings,
     "pinner": PinnerSettings,
     "crust-orderer": OrdererSettings,
@@ -43,7 +45,9 @@ it true. *Required* means that the service does not start without it; *secret* t
 
 def render() -> str:
     """Return the page."""
-    parts = [_HEAD, "## Every service\n", _table(Settings, set())]
+    every = set(ServiceSettings.model_fields)
+    parts = [_HEAD, "## Every service\n", _table(ServiceSettings, set())]
+    parts += ["## Every service but the door\n", _table(Settings, every)]
     common = set(Settings.model_fields)
     for name, settings in _SERVICES.items():
         parts += [f"## {name[0].upper()}{name[1:]}\n", _table(settings, common)]

@@ -13,6 +13,7 @@ if _WORKER:
 pytest_plugins = [
     "servers_session",
     "servers_devnet",
+    "servers_door",
     "servers_ingest",
     "servers_orderer",
     "servers_services",

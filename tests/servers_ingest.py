@@ -14,17 +14,14 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from roadvault_common import app
+from roadvault_common import listener
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
 from roadvault_common.guards import own_sites_only
-from roadvault_common.links import Links
 from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
+from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.service import Ingest
-
-SECRET = "a secret for signing links"
 
 
 @dataclass
@@ -32,7 +29,6 @@ class Door:
     """A running ingest, as a client sees it, and what lies behind it."""
 
     url: str
-    public_url: str
     http: aiohttp.ClientSession
     db: Database
     vault: Vault
@@ -117,7 +113,6 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
             "database_url": SecretStr(database_url),
             "redis_url": SecretStr(redis_url),
             "data_dir": data_dir,
-            "link_secret": SecretStr(SECRET),
             "folder_bytes": 1_000_000,
             "disk_margin_bytes": 0,
             "ingest_worker": secrets.token_hex(4),
@@ -132,12 +127,8 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
         ):
             ingest = Ingest(settings, db, bus, vault)
             intranet = [own_sites_only(settings.host_names), answer_problems]
-            public = link_routes(ingest, Links(settings.link_secret), vault)
-            async with (
-                app.site(api_routes(ingest), "127.0.0.1", 0, intranet, drain_seconds=0.1) as url,
-                app.site(public, "127.0.0.1", 0, [answer_problems], drain_seconds=0.1) as public_url,
-            ):
-                yield Door(url, public_url, http, db, vault, ingest)
+            async with listener.site(api_routes(ingest), "127.0.0.1", 0, intranet, drain_seconds=0.1) as url:
+                yield Door(url, http, db, vault, ingest)
 
     return opened
 

@@ -20,6 +20,7 @@ from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.proof_store import ProofStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
+from roadvault_door.store import DoorStore
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.store import IngestStore
 from roadvault_notifier.store import NotifierStore
@@ -125,7 +126,7 @@ def status(filled: Filled) -> list[Statement]:
             "status: one file",
             file=lambda db: IngestStore(db).file(middle),
             requests=lambda db: IngestStore(db).requests(1 + 97 % filled.files),
-            extraction=lambda db: IngestStore(db).extraction(filled.due(EXPIRE)[2]),
+            door_extraction=lambda db: DoorStore(db).extraction(filled.due(EXPIRE)[2]),
         ),
         *group(
             "status: roadvault status",

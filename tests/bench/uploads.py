@@ -71,7 +71,7 @@ def process(command: list[str], port: int, environment: dict[str, str] | None = 
 @contextmanager
 def ingest(directory: Path) -> Iterator[tuple[str, Path, str]]:
     """Run a real ingest on a durable MariaDB; give its URL, its data directory and the database's URL."""
-    port, public_port, database_port, redis_port = pick_free(4)
+    port, database_port, redis_port = pick_free(3)
     database = Running(MariaDB(directory / "mariadb", database_port, "bench-password"))
     data_dir = directory / "ingest"
     data_dir.mkdir()
@@ -84,9 +84,7 @@ def ingest(directory: Path) -> Iterator[tuple[str, Path, str]]:
             "ROADVAULT_DATABASE_URL": database.server.url(),
             "ROADVAULT_REDIS_URL": f"redis://{HOST}:{redis_port}/0",
             "ROADVAULT_DATA_DIR": str(data_dir),
-            "ROADVAULT_LINK_SECRET": "a secret for signing links",
             "ROADVAULT_HTTP_PORT": str(port),
-            "ROADVAULT_PUBLIC_PORT": str(public_port),
         }
         stack.enter_context(process([str(Path(sys.executable).with_name("roadvault-ingest"))], port, environment))
         yield f"http://{HOST}:{port}", data_dir, database.server.url()

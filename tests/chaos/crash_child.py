@@ -18,7 +18,7 @@ import aiohttp
 import redis as blocking_redis
 from chaos.points import install
 
-from roadvault_common import app, bus
+from roadvault_common import bus, listener
 from roadvault_common import lease as leases
 from roadvault_common.bus import Bus
 from roadvault_common.config import DatabaseSettings, Settings
@@ -69,7 +69,7 @@ async def ingest(servers: Servers) -> Ingest:
 
 async def upload(servers: Servers, _: int) -> None:
     routes = api_routes(await ingest(servers))
-    url = await servers.stack.enter_async_context(app.site(routes, "127.0.0.1", 0, [answer_problems], 0))
+    url = await servers.stack.enter_async_context(listener.site(routes, "127.0.0.1", 0, [answer_problems], 0))
     http = await servers.stack.enter_async_context(aiohttp.ClientSession())
     form = aiohttp.FormData()
     form.add_field("filename", "a.mp4")

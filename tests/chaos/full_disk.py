@@ -58,8 +58,8 @@ async def scenario(data_dir: Path, logs: Path) -> dict[str, object]:
     environment = {name: value for name, value in os.environ.items() if name.startswith("ROADVAULT_")}
 
     def service(name: str, **settings: object) -> Service:
-        ports = dict(zip(("http_port", "public_port"), pick_free(2), strict=True))
-        own = {f"ROADVAULT_{key.upper()}": str(value) for key, value in {**ports, **settings}.items()}
+        own = {f"ROADVAULT_{key.upper()}": str(value) for key, value in settings.items()}
+        own["ROADVAULT_HTTP_PORT"] = str(pick_free(1)[0])
         return Service(name, {**environment, **own}, logs / f"{name}.log")
 
     limits = {"folder_bytes": FOLDER_BYTES, "folder_age_seconds": 3, "disk_margin_bytes": MARGIN_BYTES}

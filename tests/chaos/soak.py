@@ -90,8 +90,8 @@ async def _main(root: Path, console: Console) -> list[str]:
         }
 
         def service(name: str, **settings: object) -> Service:
-            ports = dict(zip(("http_port", "public_port"), pick_free(2), strict=True))
-            own = {f"ROADVAULT_{key.upper()}": str(value) for key, value in {**ports, **settings}.items()}
+            own = {f"ROADVAULT_{key.upper()}": str(value) for key, value in settings.items()}
+            own["ROADVAULT_HTTP_PORT"] = str(pick_free(1)[0])
             made.append(Service(name, {**common, **own}, root / f"{name}.log"))
             return made[-1]
 

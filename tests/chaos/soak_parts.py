@@ -13,7 +13,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 from servers_services import Service
 
-from roadvault_common import app
+from roadvault_common import listener
 from roadvault_common.db import Database
 from roadvault_common.events import FileReceived
 
@@ -235,7 +235,7 @@ async def opened(database_url: str, redis_url: str, service: Callable[..., Servi
     async with (
         Database.open(database_url, size=4) as db,
         redis,
-        app.site([web.post("/{path:.*}", take)], "127.0.0.1", 0) as receiver,
+        listener.site([web.post("/{path:.*}", take)], "127.0.0.1", 0) as receiver,
     ):
         await asyncio.gather(*(one.start() for one in made.values()))
         yield Soak(db, redis, **made, receiver=receiver, called=called)

@@ -22,7 +22,7 @@ from chaos.points import POLLS, gaps
 from cryptography.fernet import Fernet
 from redis import Redis
 
-from roadvault_common import app
+from roadvault_common import listener
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, STAGES, Stage
 from roadvault_common.vault import Vault
@@ -101,7 +101,7 @@ async def scene(
     )  # fmt: skip
     async with (
         Database.open(database_url) as db,
-        app.site([web.post("/cb", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
+        listener.site([web.post("/cb", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
     ):
         with Redis.from_url(redis_url) as redis:
             yield Scene(db, redis, vault, network_kubo, nursery, url, calls)

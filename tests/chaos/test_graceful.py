@@ -250,10 +250,10 @@ async def test_a_service_refuses_a_schema_that_it_does_not_know(
     directory = newer_schema(tmp_path, "9999_contract_more", "ALTER TABLE download_info DROP COLUMN source;")
     monkeypatch.setattr(migrations, "schema_dir", lambda: directory)
     await asyncio.to_thread(migrations.migrate, database_url)
-    refusing = [services(name) for name in ("ingest", "packer", "pinner", "retriever", "notifier")]
+    refusing = [services(name) for name in ("ingest", "door", "packer", "pinner", "retriever", "notifier")]
     await asyncio.gather(*(service.launch() for service in refusing))
     for service in refusing:
-        assert (await service.ended(20))[0] == 1
+        assert (await service.ended(60))[0] == 1
         assert "9999_contract_more, which is newer: upgrade this service" in service.log.read_text()
     await db.execute("DELETE FROM _yoyo_migration WHERE migration_id LIKE '9999%%' OR migration_id LIKE '0004%%'")
     service = services("packer")

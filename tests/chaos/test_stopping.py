@@ -2,23 +2,20 @@
 
 import asyncio
 import hashlib
-import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from chaos.crowd import left_by_itself
-from pydantic import SecretStr
+from servers_door import extracted, token
 from servers_faults import Proxied
 from servers_services import Service, Services
 
 from roadvault_common.db import Database
-from roadvault_common.links import Links
 from roadvault_stack.ports import HOST
 
 LARGE = 64 << 20
@@ -71,47 +68,45 @@ async def status(url: str) -> int:
         return 0
 
 
-def public(ingest: Service) -> str:
-    return f"http://{HOST}:{ingest.environment['ROADVAULT_PUBLIC_PORT']}"
+def public(door: Service) -> str:
+    return f"http://{HOST}:{door.environment['ROADVAULT_PUBLIC_PORT']}"
 
 
 async def test_requests_are_taken_during_the_notice_and_each_answer_is_the_last(services: Services) -> None:
-    ingest = services("ingest", notice_seconds=5)
-    await ingest.start()
+    ingest, door = services("ingest", notice_seconds=5), services("door", notice_seconds=5)
+    await asyncio.gather(ingest.start(), door.start())
     async with aiohttp.ClientSession() as http:
-        ingest.terminate()
-        await _answers(ingest, 503)
+        for service in (ingest, door):
+            service.terminate()
+            await _answers(service, 503)
         for answer in [await upload(http, ingest.url) for _ in range(2)]:
             assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        async with http.get(f"{public(ingest)}/d/nonsense") as response:
+        async with http.get(f"{public(door)}/d/nonsense") as response:
             assert (response.status, response.headers["Connection"]) == (403, "close")
-    await left_by_itself(ingest)
+    for service in (ingest, door):
+        await left_by_itself(service)
 
 
-async def test_neither_door_opens_while_an_upload_in_hand_ends(services: Services) -> None:
+async def test_no_connection_is_taken_while_an_upload_in_hand_ends(services: Services) -> None:
     ingest = services("ingest")
     await ingest.start()
-    assert await status(f"{public(ingest)}/d/nonsense") == 403
     async with half_an_upload(ingest.url):
         ingest.terminate()
-        for url in (f"{ingest.url}/healthz", f"{public(ingest)}/d/nonsense"):
-            async with asyncio.timeout(20):
-                while await status(url) != 0:
-                    await asyncio.sleep(0.02)
+        await _taken_no_more(f"{ingest.url}/healthz")
         assert ingest.process is not None
         assert ingest.process.returncode is None
     await left_by_itself(ingest)
 
 
 async def test_a_connection_on_which_nobody_asks_keeps_nothing(services: Services) -> None:
-    ingest = services("ingest", drain_seconds=600)
-    await ingest.start()
+    door = services("door", drain_seconds=600)
+    await door.start()
     async with aiohttp.ClientSession() as http:
-        for url in (f"{ingest.url}/healthz", f"{public(ingest)}/d/nonsense"):
+        for url in (f"{door.url}/healthz", f"{public(door)}/d/nonsense"):
             async with http.get(url) as response:
                 await response.read()
-        ingest.terminate()
-        await left_by_itself(ingest)  # which waits for a tenth of the drain
+        door.terminate()
+        await left_by_itself(door)  # which waits for a tenth of the drain
 
 
 async def test_an_upload_that_stalls_does_not_outlast_the_drain(services: Services) -> None:
@@ -125,42 +120,21 @@ async def test_an_upload_that_stalls_does_not_outlast_the_drain(services: Servic
 async def test_a_download_that_stalls_has_the_drain_and_no_more(
     services: Services, db: Database, data_dir: Path
 ) -> None:
-    ingest = services("ingest", drain_seconds=3)
-    await ingest.start()
-    token = await _link(db, data_dir, SecretStr(ingest.environment["ROADVAULT_LINK_SECRET"]))
-    host, port = public(ingest).removeprefix("http://").split(":")
+    door = services("door", drain_seconds=3)
+    await door.start()
+    link = f"/d/{token(await extracted(db, data_dir, bytes(LARGE)))}"
+    host, port = public(door).removeprefix("http://").split(":")
     readers, writers = zip(*[await asyncio.open_connection(host, int(port), limit=1024) for _ in range(2)], strict=True)
     for reader, writer in zip(readers, writers, strict=True):
-        writer.write(f"GET /d/{token} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET {link} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b"200" in await reader.readline()
-    ingest.terminate()
-    async with asyncio.timeout(20):
-        while await status(f"{public(ingest)}/d/nonsense") != 0:
-            await asyncio.sleep(0.02)
+    door.terminate()
+    for url in (f"{door.url}/healthz", f"{public(door)}/d/nonsense"):
+        await _taken_no_more(url)
     assert len(await readers[0].read()) > LARGE  # whoever reads on gets all of it; the other one reads nothing
-    await left_by_itself(ingest)
+    await left_by_itself(door)
     for writer in writers:
         writer.close()
-
-
-async def _link(db: Database, data_dir: Path, secret: SecretStr) -> str:
-    path = f"downloads/{secrets.token_hex(8)}"
-    (data_dir / "downloads").mkdir(exist_ok=True)
-    with (data_dir / path).open("wb") as file:
-        file.truncate(LARGE)
-    file_id = await db.transact(
-        lambda tx: tx.insert(
-            "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
-            " VALUES ('a', '', %s, 'x', 'x', 1)",
-            (LARGE,),
-        )
-    )
-    download_id = await db.transact(
-        lambda tx: tx.insert(
-            "INSERT INTO download_info (file_id, cb_url, status, path) VALUES (%s, 'x', 1, %s)", (file_id, path)
-        )
-    )
-    return Links(secret).token(download_id, datetime.now(UTC) + timedelta(hours=1))
 
 
 async def test_a_folder_that_was_handed_back_is_packed_by_the_next(
@@ -276,6 +250,12 @@ async def _readyz(http: aiohttp.ClientSession, service: Service) -> dict[str, An
         assert response.status == 503
         body: dict[str, Any] = await response.json()
         return body
+
+
+async def _taken_no_more(url: str) -> None:
+    async with asyncio.timeout(20):
+        while await status(url) != 0:
+            await asyncio.sleep(0.02)
 
 
 async def _answers(service: Service, wanted: int) -> None:

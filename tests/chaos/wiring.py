@@ -18,7 +18,7 @@ ORPHAN_SECONDS = 60
 LINK_SECONDS = 60
 """Extractions hold their room for as long as their links live (and ten minutes more), however full the disk is."""
 STALL_SECONDS = 5
-"""After which IPFS, the proof's gateway, the chain and a client of ingest are given up when nothing comes."""
+"""After which IPFS, the proof's gateway, the chain and clients are given up when nothing comes."""
 
 THIRDS = "thirds"
 """The group of the third processes, which run for a while at a time."""
@@ -35,6 +35,7 @@ _SERVICE_SETTINGS = {
     "CALLBACK_TIMEOUT_SECONDS": 2,
     "LINK_TTL_SECONDS": LINK_SECONDS,
     "UPLOAD_STALL_SECONDS": STALL_SECONDS,
+    "DOWNLOAD_GRACE_SECONDS": STALL_SECONDS,
     "CRUST_TIMEOUT_SECONDS": STALL_SECONDS,
     "LOG_FORMAT": "json",
 }

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from servers_devnet import Devnet
 from servers_pinning import TOKEN, PinningService
 
-from roadvault_common import app
+from roadvault_common import listener
 from roadvault_common.errors import ChainUnavailable
 from roadvault_crust_orderer.chain import Chain
 from roadvault_crust_orderer.market import Market
@@ -36,7 +36,7 @@ class Stall:
 async def _pinning(service: PinningService, token: str = TOKEN, seconds: float = 5) -> AsyncIterator[PinningMarket]:
     origins = ["/ip4/198.51.100.1/tcp/4001"]
     async with (
-        app.site(service.routes(), "127.0.0.1", 0, drain_seconds=0.1) as url,
+        listener.site(service.routes(), "127.0.0.1", 0, drain_seconds=0.1) as url,
         PinningMarket.open(url, SecretStr(token), origins, seconds) as market,
     ):
         yield market

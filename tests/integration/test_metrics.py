@@ -10,6 +10,7 @@ from servers_services import Services
 
 STAGES = {
     "ingest": (),
+    "door": (),
     "packer": ("pack",),
     "pinner": ("pin", "drop", "restore"),
     "crust-orderer": ("order", "prove"),
@@ -18,6 +19,7 @@ STAGES = {
 }
 STREAMS = {
     "ingest": (),
+    "door": (),
     "packer": ("file.received",),
     "pinner": ("folder.sealed", "zip.replicated"),
     "crust-orderer": ("zip.pinned",),
@@ -25,9 +27,10 @@ STREAMS = {
     "notifier": ("file.extracted",),
 }
 OWN: dict[str, set[str]] = {
-    "ingest": {
-        "roadvault_stage_bytes_total stage=receive",
+    "ingest": {"roadvault_stage_bytes_total stage=receive"},
+    "door": {
         "roadvault_stage_bytes_total stage=serve",
+        *(f"roadvault_connections_cut_total why={why}" for why in ("header", "crowd", "full", "stalled")),
     },
     "packer": set(),
     "pinner": set(),

@@ -13,7 +13,7 @@ from download_rows import download_row
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
-from roadvault_common import app
+from roadvault_common import listener
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database, Row
 from roadvault_common.errors import SettingsError
@@ -81,7 +81,7 @@ def open_desk(database_url: str, redis_url: str) -> OpenDesk:
         async with (
             Database.open(database_url) as db,
             Bus.open(SecretStr(redis_url), "notifier") as bus,
-            app.site([web.post("/{any:.*}", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
+            listener.site([web.post("/{any:.*}", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
             Callbacks.open(
                 settings.callback_timeout_seconds,
                 settings.callback_secret,

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from roadvault_common import app
+from roadvault_common import listener
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
 from roadvault_common.guards import own_sites_only
@@ -47,7 +47,7 @@ class Office:
 
 @pytest.fixture
 async def office(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Office]:
-    values = {"database_url": database_url, "redis_url": redis_url, "data_dir": tmp_path, "link_secret": "x" * 20}
+    values = {"database_url": database_url, "redis_url": redis_url, "data_dir": tmp_path}
     settings = IngestSettings.model_validate(values)
     async with (
         Database.open(database_url) as db,
@@ -55,7 +55,9 @@ async def office(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIter
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
     ):
         routes = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), PagesStore(db))
-        async with app.site(routes, "127.0.0.1", 0, [own_sites_only(()), answer_problems], drain_seconds=0.1) as url:
+        async with listener.site(
+            routes, "127.0.0.1", 0, [own_sites_only(()), answer_problems], drain_seconds=0.1
+        ) as url:
             yield Office(url, http, db)
 
 

@@ -16,6 +16,7 @@ from roadvault_common.app import FORCE_SECONDS
 from roadvault_common.config import PREFIX, DatabaseSettings
 from roadvault_common.crypto import MasterKeys
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
 from roadvault_notifier.config import NotifierSettings
 from roadvault_packer.config import PackerSettings
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS: dict[str, type[BaseSettings]] = {
     "migrate": DatabaseSettings,
     "ingest": IngestSettings,
+    "door": DoorSettings,
     "packer": PackerSettings,
     "pinner": PinnerSettings,
     "crust-orderer": OrdererSettings,
@@ -160,16 +162,26 @@ def test_servers_are_healthy_and_tables_are_there_before_a_service_starts(compos
     for name in GRANTS:
         service = compose["services"][name]
         waits = {other: how["condition"] for other, how in service["depends_on"].items()}
-        assert waits["mariadb"] == waits["redis"] == "service_healthy"
+        assert waits["mariadb"] == "service_healthy"
+        assert name == "door" or waits["redis"] == "service_healthy"
         assert waits["migrate"] == "service_completed_successfully"
         assert service["healthcheck"]["test"]
         assert service["command"] == [f"roadvault-{name}"]
 
 
-def test_only_ingest_kubo_and_prometheus_have_ports(compose: dict[str, Any]) -> None:
+def test_only_ingest_the_door_kubo_and_prometheus_have_ports(compose: dict[str, Any]) -> None:
     ports = {name: service["ports"] for name, service in compose["services"].items() if service.get("ports")}
-    assert ports.keys() == {"ingest", "ipfs", "prometheus"}
-    assert ports["ingest"] == ["127.0.0.1:7001:7001", "0.0.0.0:7002:7002"]
+    assert ports.keys() == {"ingest", "door", "ipfs", "prometheus"}
+    assert ports["ingest"] == ["127.0.0.1:7001:7001"]
+    assert ports["door"] == ["0.0.0.0:7002:7002"]
+
+
+def test_the_door_writes_nothing_and_has_no_keys(compose: dict[str, Any]) -> None:
+    door = compose["services"]["door"]
+    assert door["read_only"]
+    assert [volume.rpartition(":")[2] for volume in door["volumes"]] == ["ro"]
+    given = _environment(compose, "door").keys()
+    assert not {f"{PREFIX}{name}" for name in ("MASTER_KEYS", "REDIS_URL", "CRUST_URL", "IPFS_RPC_URL")} & given
 
 
 def test_kubo_sees_archives_where_the_services_write_them(compose: dict[str, Any]) -> None:

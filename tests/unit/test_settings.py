@@ -6,6 +6,7 @@ from pydantic_settings import BaseSettings
 
 from roadvault_common.config import explain
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
 from roadvault_notifier.config import NotifierSettings
 from roadvault_operator.config import OperatorSettings
@@ -34,7 +35,6 @@ def test_ingest_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = IngestSettings()
     assert (settings.largest_upload, settings.http_port) == (1_000_000, 7001)
     assert "secret-password" not in repr(settings)
-    assert "enough characters" not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,6 @@ def test_ingest_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ROADVAULT_FOLDER_BYTES", str(9 << 30), "8 GiB"),
         ("ROADVAULT_UPLOAD_MAX_BYTES", str(6 << 30), "ROADVAULT_UPLOAD_MAX_BYTES"),
         ("ROADVAULT_FOLDER_FILES", "many", "ROADVAULT_FOLDER_FILES"),
-        ("ROADVAULT_LINK_SECRET", "short-one", "ROADVAULT_LINK_SECRET"),
     ],
 )
 def test_what_is_wrong_is_named_without_its_value(
@@ -54,8 +53,35 @@ def test_what_is_wrong_is_named_without_its_value(
         IngestSettings()
     text = explain(caught.value)
     assert message in text
-    assert "short-one" not in text
     assert "secret-password" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ROADVAULT_LINK_SECRET", "short-one", "at least 16"),
+        ("ROADVAULT_LINK_ORIGINS", "https://portal.example/page", "without a path"),
+        ("ROADVAULT_LINK_ORIGINS", "portal.example", "origins such as https://"),
+    ],
+)
+def test_what_is_wrong_at_the_door_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as caught:
+        DoorSettings()
+    text = explain(caught.value)
+    assert f"{name}: " in text
+    assert message in text
+    assert "short-one" not in text
+
+
+def test_the_door_needs_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROADVAULT_REDIS_URL")
+    monkeypatch.setenv("ROADVAULT_LINK_ORIGINS", "https://Portal.example, http://other.example:8080,")
+    settings = DoorSettings()
+    assert settings.origins == {"https://portal.example", "http://other.example:8080"}
+    assert "enough characters" not in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def holders(environments: Environments, name: str) -> set[str]:
 def test_secrets_go_only_where_they_are_needed(environments: Environments) -> None:
     assert holders(environments, "ROADVAULT_CRUST_SEED") == {"crust-orderer"}
     assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "crust-orderer", "retriever"}
-    assert holders(environments, "ROADVAULT_LINK_SECRET") == {"ingest", "notifier"}
+    assert holders(environments, "ROADVAULT_LINK_SECRET") == {"door", "notifier"}
     assert not any("MASTER" in name or "DATABASE" in name for name in environments.devnet())
 
 
@@ -40,7 +40,7 @@ def test_every_service_finds_its_servers_and_has_a_port_of_its_own(environments:
     for name in SERVICES:
         given = environments.service(name)
         assert given["ROADVAULT_DATABASE_URL"] == URLS["DATABASE_URL"]
-        assert given["ROADVAULT_REDIS_URL"] == URLS["REDIS_URL"]
+        assert given.get("ROADVAULT_REDIS_URL") == (None if name == "door" else URLS["REDIS_URL"])
 
 
 def test_settings_arrive(environments: Environments, tmp_path: Path) -> None:

@@ -4,11 +4,9 @@ import asyncio
 import faulthandler
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import NamedTuple
 
 import structlog
 import uvloop
@@ -16,14 +14,15 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
-from roadvault_common import metrics
 from roadvault_common.bus import Handler, HandlerTable
-from roadvault_common.config import Settings, explain
+from roadvault_common.config import ServiceSettings, explain
+from roadvault_common.connections import Limits
 from roadvault_common.db import Database
-from roadvault_common.errors import RoadVaultError, SettingsError, TransientError, brief
+from roadvault_common.errors import RoadVaultError, TransientError, brief
 from roadvault_common.events import Event
-from roadvault_common.guards import answerable, own_sites_only, refuse_compressed
-from roadvault_common.health import Check, RequestHandler, health_routes, only_once
+from roadvault_common.guards import own_sites_only
+from roadvault_common.health import Check, health_routes, only_once
+from roadvault_common.listener import Listener, open_site
 from roadvault_common.migrate import check_schema, check_server
 
 log = structlog.get_logger()
@@ -32,22 +31,9 @@ Job = Callable[[asyncio.Event], Awaitable[None]]
 """Runs until the event it is given is set, then finishes what it has in hand and returns."""
 
 _LOOK_SECONDS = 1.0
-_LOOK_AT_REQUESTS_SECONDS = 0.02
 _STDERR = 2
-_CUT_SECONDS = 0.5
-"""What a request gets, twice, once it has to end: aiohttp waits, cancels it, and waits again. 0 would mean for ever."""
-_READ_BYTES = 1 << 17
-"""Of a body, twice: then the client waits. Double what aiohttp takes: longer pieces, and fewer."""
 FORCE_SECONDS = 5.0
 """More than all else takes after the drain; then the process is ended by force."""
-
-
-class Door(NamedTuple):
-    """A listener of a service besides the one that serves its health."""
-
-    routes: Sequence[web.AbstractRouteDef]
-    host: str
-    port: int
 
 
 def bind(handlers: HandlerTable, service: object) -> dict[type[Event], Handler]:
@@ -75,15 +61,15 @@ async def pause(closing: asyncio.Event, seconds: float) -> None:
 
 
 async def run(
-    settings: Settings,
+    settings: ServiceSettings,
     db: Database,
     jobs: Sequence[Job],
     checks: Mapping[str, Check],
     routes: Sequence[web.AbstractRouteDef] = (),
     middlewares: Sequence[Middleware] = (),
-    public: Door | None = None,
+    public: Listener | None = None,
 ) -> None:
-    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and a door if it has one.
+    """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and `public` besides.
 
     No job begins and no request but those for its health is taken before the database was seen to have a schema that
     this code knows. On the signal no new work is begun and /readyz says so. Jobs in hand have `settings.drain_seconds`
@@ -106,18 +92,19 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, close)
-    own = Door(
+    own = Listener(
         [*health_routes({"database": db.ping, **checks}, closing, known), *routes],
         settings.http_host,
         settings.http_port,
+        Limits(settings.http_header_seconds, settings.http_idle_seconds, settings.http_connections),
     )
     inner = [*middlewares, only_once(known)]
     intranet = [own_sites_only(settings.host_names), *inner]
     async with AsyncExitStack() as stack:
         sites = [
-            await stack.enter_async_context(_open(*door, outer, settings.drain_seconds, closing))
-            for door, outer in ((own, intranet), (public, inner))
-            if door is not None
+            await stack.enter_async_context(open_site(listener, outer, settings.drain_seconds, closing))
+            for listener, outer in ((own, intranet), (public, inner))
+            if listener is not None
         ]
         stop = asyncio.create_task(closing.wait())
         await _unless_stopped(_look_at_schema(db, known), stop)
@@ -126,7 +113,7 @@ async def run(
         close()
         ending = asyncio.create_task(_end(tasks, settings.drain_seconds))
         # Whoever takes requests takes them for as long as it said; the others show their health while they drain.
-        await (asyncio.sleep(settings.notice_seconds) if routes else asyncio.wait({ending}))
+        await (asyncio.sleep(settings.notice_seconds) if routes or public else asyncio.wait({ending}))
         await asyncio.gather(*(site.drain() for site in sites))
         results = await ending
     for result in results:
@@ -144,116 +131,6 @@ async def _end(tasks: Sequence[asyncio.Future[None]], drain_seconds: float) -> l
     for task in tasks:
         task.cancel()
     return await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def site(
-    routes: Sequence[web.AbstractRouteDef],
-    host: str,
-    port: int,
-    middlewares: Sequence[Middleware] = (),
-    drain_seconds: float = 5,
-) -> AsyncIterator[str]:
-    """Serve `routes` and yield the base URL; at the end requests in hand have `drain_seconds` to finish.
-
-    Raises:
-        SettingsError: The address is in use or not ours.
-    """
-    async with _open(routes, host, port, middlewares, drain_seconds, asyncio.Event()) as opened:
-        yield opened.url
-        await opened.drain()
-
-
-def route_of(request: web.Request) -> str:
-    """Return the pattern of a request's route, such as /d/{token}: the path itself may be a secret, and has no end."""
-    resource = request.match_info.route.resource
-    return "none" if resource is None else resource.canonical
-
-
-class _Site:
-    """A listener and the requests that came through it."""
-
-    def __init__(
-        self, listener: web.TCPSite, runner: web.AppRunner, in_hand: set[int], drain_seconds: float, url: str
-    ) -> None:
-        self._listener = listener
-        self._runner = runner
-        self._in_hand = in_hand
-        self._drain_seconds = drain_seconds
-        self.url = url
-
-    async def drain(self) -> None:
-        """Take no more connections; wait until the requests in hand have ended, or their time is up."""
-        await self._listener.stop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._drain_seconds):
-                # aiohttp's own shutdown reads no more of the bodies on their way, so uploads end first; but it knows
-                # of answers that are still being sent after their handlers have returned.
-                while self._in_hand:  # noqa: ASYNC110 - a set, not an event: nothing is to be set for each request
-                    await asyncio.sleep(_LOOK_AT_REQUESTS_SECONDS)
-                if self._runner.server is not None and self._drain_seconds:
-                    self._runner.server.pre_shutdown()  # connections on which nobody asks anything end at once
-                    await self._runner.server.shutdown(self._drain_seconds)
-
-
-@asynccontextmanager
-async def _open(
-    routes: Sequence[web.AbstractRouteDef],
-    host: str,
-    port: int,
-    middlewares: Sequence[Middleware],
-    drain_seconds: float,
-    closing: asyncio.Event,
-) -> AsyncIterator[_Site]:
-    """Listen; once `closing` is set, each answer is the last one on its connection."""
-    in_hand: set[int] = set()
-
-    @web.middleware
-    async def count(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
-        in_hand.add(id(request))
-        started, status = time.monotonic(), "aborted"
-        try:
-            response = await handler(request)
-            status = str(response.status)
-        except web.HTTPException as error:
-            status = str(error.status)
-            raise
-        finally:
-            in_hand.discard(id(request))
-            metrics.HTTP_SECONDS.labels(route_of(request), status).observe(time.monotonic() - started)
-        return response
-
-    async def last_answer(_: web.Request, response: web.StreamResponse) -> None:
-        if closing.is_set():
-            # aiohttp has chosen the headers by now: alone, force_close() would close the connection without a word.
-            response.headers["Connection"] = "close"
-            response.force_close()
-
-    app = web.Application(middlewares=[count, refuse_compressed, *middlewares])
-    app.add_routes(routes)
-    app.on_response_prepare.append(last_answer)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        shutdown_timeout=_CUT_SECONDS,
-        read_bufsize=_READ_BYTES,
-        auto_decompress=False,
-    )
-    await runner.setup()
-    if runner.server is not None:
-        runner.server.request_factory = answerable(runner.server.request_factory)
-    listener = web.TCPSite(runner, host, port)
-    try:
-        try:
-            await listener.start()
-        except OSError as error:
-            raise SettingsError(f"{host}:{port} can't be listened on: {error.strerror}") from error
-        url = "http://{}:{}".format(*runner.addresses[0][:2])
-        log.info("listening", url=url)
-        yield _Site(listener, runner, in_hand, drain_seconds, url)
-    finally:
-        await runner.cleanup()
 
 
 async def _look_at_schema(db: Database, known: asyncio.Event) -> None:

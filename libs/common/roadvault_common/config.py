@@ -48,10 +48,9 @@ class DatabaseSettings(BaseSettings):
     )
 
 
-class Settings(DatabaseSettings):
+class ServiceSettings(DatabaseSettings):
     """What every service needs."""
 
-    redis_url: SecretStr = Field(title="Redis", description="redis://host:port/number of the event streams")
     log_format: Literal["json", "console"] = Field("json", title="Log format", description="json or console")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", title="Log level", description="debug, info, warning or error"
@@ -66,14 +65,17 @@ class Settings(DatabaseSettings):
         description="names with a dot under which the intranet's listeners are called, separated by commas;"
         " *.example.org stands for all that end so. Addresses and names without a dot are always right",
     )
-    sweep_seconds: float = Field(
-        30, gt=0, title="Sweep interval", description="seconds between two looks for rows that are due"
+    http_header_seconds: float = Field(
+        30, gt=0, title="Header", description="seconds in which a request's header has to arrive there"
     )
-    lease_seconds: float = Field(
-        120,
-        gt=0,
-        title="Lease",
-        description="seconds without progress after which another worker may take a row",
+    http_idle_seconds: float = Field(
+        75, gt=0, title="Idle", description="seconds after which a connection there on which nobody asks is closed"
+    )
+    http_connections: int = Field(
+        500,
+        ge=1,
+        title="Connections",
+        description="connections there at once; over it the oldest that waits for its client gives way",
     )
     drain_seconds: float = Field(
         30, ge=0, title="Drain", description="seconds that work in hand gets when the service is told to stop"
@@ -85,16 +87,6 @@ class Settings(DatabaseSettings):
         description="seconds that a service which is told to stop goes on taking requests while /readyz says no: more"
         " than a load balancer takes to see it",
     )
-    concurrency: int = Field(4, ge=1, title="Concurrency", description="rows worked on at once in each stage")
-    event_reclaim_seconds: float = Field(
-        60,
-        gt=0,
-        title="Reclaim",
-        description="seconds after which an event that another process took and did not finish is taken over",
-    )
-    event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
-
-    _check_redis_url = field_validator("redis_url")(check_redis_url)
 
     @field_validator("hosts")
     @classmethod
@@ -110,17 +102,48 @@ class Settings(DatabaseSettings):
         return frozenset(_names(self.hosts))
 
 
+class Settings(ServiceSettings):
+    """What a service needs that works on rows and hears of them by events: every one but the door."""
+
+    redis_url: SecretStr = Field(title="Redis", description="redis://host:port/number of the event streams")
+    sweep_seconds: float = Field(
+        30, gt=0, title="Sweep interval", description="seconds between two looks for rows that are due"
+    )
+    lease_seconds: float = Field(
+        120,
+        gt=0,
+        title="Lease",
+        description="seconds without progress after which another worker may take a row",
+    )
+    concurrency: int = Field(4, ge=1, title="Concurrency", description="rows worked on at once in each stage")
+    event_reclaim_seconds: float = Field(
+        60,
+        gt=0,
+        title="Reclaim",
+        description="seconds after which an event that another process took and did not finish is taken over",
+    )
+    event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
+
+    _check_redis_url = field_validator("redis_url")(check_redis_url)
+
+
 def _names(hosts: str) -> list[str]:
     return [name.strip().lower().removesuffix(".") for name in hosts.split(",") if name.strip()]
 
 
-class VaultSettings(Settings):
-    """For services that touch files on disk."""
+class DataSettings(BaseSettings):
+    """Where files are on disk."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     data_dir: Path = Field(
         title="Data directory",
         description="holds received/, archives/ and downloads/; one POSIX file system shared by the services",
     )
+
+
+class VaultSettings(Settings, DataSettings):
+    """For services that write files to disk."""
 
 
 class KeySettings(BaseSettings):

@@ -1,4 +1,4 @@
-"""Signed links: notifier makes them, ingest's public listener takes them, nobody else can."""
+"""Signed links: notifier makes them, the door takes them, nobody else can."""
 
 import math
 from datetime import UTC, datetime

@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from roadvault_common.config import Settings
+from roadvault_common.config import ServiceSettings
 from roadvault_common.errors import brief
 from roadvault_common.plain import plain, plain_lines
 
@@ -26,7 +26,7 @@ _QUOTED = re.compile("[:\n]")
 _TALKS_TO_CLIENTS = "aiohttp.server"
 
 
-def configure(service: str, settings: Settings) -> None:
+def configure(service: str, settings: ServiceSettings) -> None:
     """Set up the logs of the process; every line carries the name of the service."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
 
@@ -59,7 +59,7 @@ def configure(service: str, settings: Settings) -> None:
     threading.excepthook = lambda end: _uncaught(end.exc_type, end.exc_value, end.exc_traceback)
 
 
-def _renderers(settings: Settings) -> list[Processor]:
+def _renderers(settings: ServiceSettings) -> list[Processor]:
     if settings.log_format == "json":
         # All but ASCII is escaped: nothing in a line can steer a terminal, and nothing is lost.
         return [structlog.processors.JSONRenderer()]

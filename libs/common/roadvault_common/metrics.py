@@ -42,7 +42,16 @@ HTTP_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 
+CONNECTIONS_CUT = Counter(
+    "roadvault_connections_cut",
+    "Connections that were cut: header late or long, crowd (it waited, a new one came), full (it was new), stalled",
+    ["why"],
+)
+
 DISK_FREE = Gauge("roadvault_disk_free_bytes", "Free room on the data directory's file system", ["data_dir"])
+
+for _why in ("header", "crowd", "full", "stalled"):
+    CONNECTIONS_CUT.labels(_why)
 
 Sample = Callable[[], Awaitable[None]]
 

@@ -11,16 +11,16 @@ from roadvault_stack.settings import StackSettings
 
 _EVERY_SERVICE = (
     "DATABASE_URL",
-    "REDIS_URL",
     "LOG_FORMAT",
     "HTTP_HOST",
-    "SWEEP_SECONDS",
     "DRAIN_SECONDS",
 )
+_WORK = ("REDIS_URL", "SWEEP_SECONDS")
+"""For who works on rows and hears of them by events."""
 
 _FOLDERS = ("FOLDER_BYTES", "FOLDER_AGE_SECONDS")
-_LISTENER = ("PUBLIC_HOST", "PUBLIC_PORT")
 _CHAIN = (
+    *_WORK,
     "CRUST_URL",
     "CRUST_SEED",
     "CRUST_CHECK_SECONDS",
@@ -33,12 +33,13 @@ _CHAIN = (
 )
 
 GRANTS: dict[str, tuple[str, ...]] = {
-    "ingest": ("DATA_DIR", "LINK_SECRET", *_LISTENER, *_FOLDERS),
-    "packer": ("DATA_DIR", "MASTER_KEYS"),
-    "pinner": ("DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL"),
+    "ingest": (*_WORK, "DATA_DIR", *_FOLDERS),
+    "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT"),
+    "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
+    "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL"),
     "crust-orderer": _CHAIN,
-    "retriever": ("DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_GATEWAY_URL"),
-    "notifier": ("LINK_SECRET", "PUBLIC_URL", "CALLBACK_ALLOW_PRIVATE"),
+    "retriever": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_GATEWAY_URL"),
+    "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", "CALLBACK_ALLOW_PRIVATE"),
 }
 """What each service gets beyond what every service gets."""
 

@@ -32,6 +32,7 @@ class StackSettings(BaseSettings):
     crust_orderer_port: int = _port(7013, "crust-orderer's health and metrics")
     retriever_port: int = _port(7014, "retriever's health and metrics")
     notifier_port: int = _port(7015, "notifier's health and metrics")
+    door_port: int = _port(7016, "the door's health and metrics")
     mariadb_port: int = _port(7021, "MariaDB")
     redis_port: int = _port(7022, "Redis")
     ipfs_rpc_port: int = _port(7023, "our Kubo's RPC")

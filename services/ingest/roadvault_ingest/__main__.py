@@ -9,10 +9,9 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from roadvault_common import app, log, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
-from roadvault_common.links import Links
 from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems, api_routes, link_routes
+from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.memory import keep_freed
 from roadvault_ingest.pages import page_routes
 from roadvault_ingest.pages_store import PagesStore
@@ -32,15 +31,13 @@ async def serve() -> None:
         db = await stack.enter_async_context(Database.open(settings.database_url, size=32))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
-        links = Links(settings.link_secret)
-        public = app.Door(link_routes(ingest, links, vault), settings.public_host, settings.public_port)
         jobs: list[app.Job] = [
             partial(app.repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(app.repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
-        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems], public)
+        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems])
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ import socket
 from pydantic import Field, model_validator
 
 from roadvault_common.config import VaultSettings
-from roadvault_common.links import LinkSettings
 
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
@@ -13,12 +12,10 @@ CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
 
-class IngestSettings(VaultSettings, LinkSettings):
-    """Takes uploads and requests, serves the back-office and the signed links."""
+class IngestSettings(VaultSettings):
+    """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
-    public_host: str = Field("127.0.0.1", title="Public address", description="address that serves signed links")
-    public_port: int = Field(7002, ge=0, le=65535, title="Public port", description="port of the same")
     ingest_worker: str = Field(
         "", max_length=100, title="Worker", description="name of this process's open folder; default host:port"
     )
@@ -49,19 +46,13 @@ class IngestSettings(VaultSettings, LinkSettings):
         60,
         gt=0,
         title="Slow client",
-        description="seconds without a byte after which an upload is given up, and that a download may be late",
+        description="seconds without a byte after which an upload is given up",
     )
     upload_bytes_per_second: float = Field(
         10_000,
         gt=0,
         title="Slow upload",
         description="bytes a second that an upload has to bring on the average, besides one such time; or is given up",
-    )
-    download_bytes_per_second: float = Field(
-        100_000,
-        gt=0,
-        title="Slow download",
-        description="bytes a second that a link's client has to take on the average, or is cut off",
     )
     disk_margin_bytes: int = Field(
         1 << 30, ge=0, title="Disk margin", description="bytes that stay free besides what packing needs"
@@ -77,10 +68,6 @@ class IngestSettings(VaultSettings, LinkSettings):
     def largest_upload(self) -> int:
         """The longest file that is taken, in bytes."""
         return self.upload_max_bytes or self.folder_bytes
-
-    def download_seconds(self, size: int) -> float:
-        """Return the seconds that a client has for a download of `size` bytes."""
-        return self.upload_stall_seconds + size / self.download_bytes_per_second
 
     @property
     def worker(self) -> str:

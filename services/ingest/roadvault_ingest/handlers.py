@@ -1,25 +1,14 @@
-"""What comes in over HTTP: the API on the intranet's port, signed links on the public one."""
+"""What comes in over HTTP: the API."""
 
-import asyncio
-import mimetypes
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC
-from http import HTTPStatus
-from pathlib import Path
-from urllib.parse import quote
 
 import structlog
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from prometheus_client import Counter
 
-from roadvault_common.app import route_of
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.guards import refusal
-from roadvault_common.links import BadLink, Links
-from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.vault import Vault
+from roadvault_common.listener import route_of
 from roadvault_ingest.fields import file_id, request_fields
 from roadvault_ingest.form import Form, content_type
 from roadvault_ingest.names import shown
@@ -29,9 +18,6 @@ from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe
 
 log = structlog.get_logger()
-
-_SHOWN_TYPES = ("video/", "image/", "audio/")
-"""Media types that a link names to the browser; all else is a plain download."""
 
 
 def api_routes(ingest: Ingest) -> list[web.RouteDef]:
@@ -70,48 +56,6 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         web.post("/api/open/downFile", download),
         web.get("/api/open/file/{file_id}", file),
     ]
-
-
-def link_routes(ingest: Ingest, links: Links, vault: Vault) -> list[web.RouteDef]:
-    """Return the one route of the public listener."""
-    sent = STAGE_BYTES.labels("serve")
-
-    async def link(request: web.Request) -> web.StreamResponse:
-        try:
-            download_id, expires_at = links.read(request.match_info["token"])
-        except BadLink as error:
-            return web.Response(status=403, text=f"{error}\n")
-        row = await ingest.extraction(download_id)
-        if row is not None and row["now"].replace(tzinfo=UTC) >= expires_at:
-            return web.Response(status=403, text="this link has expired; ask for the file again\n")
-        if row is None or row["path"] is None:
-            return web.Response(status=404, text="this file is no longer here; ask for it again\n")
-        seconds = ingest.settings.download_seconds(row["size"])
-        return _TimelyFile(vault.path(row["path"]), seconds, _download_headers(row["file_name"]), sent)
-
-    return [web.get("/d/{token}", link)]
-
-
-class _TimelyFile(web.FileResponse):
-    """A file that is sent within its time; a slower client is cut off, so that it holds no file open for ever."""
-
-    def __init__(self, path: Path, seconds: float, headers: dict[str, str], sent: Counter) -> None:
-        super().__init__(path, headers=headers)
-        self._seconds = seconds
-        self._sent = sent
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        try:
-            async with asyncio.timeout(self._seconds):
-                writer = await super().prepare(request)
-        except TimeoutError:
-            log.info("a client was too slow", seconds=self._seconds)
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the client was too slow") from None
-        if request.method == "GET" and self.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            self._sent.inc(self.content_length or 0)
-        return writer
 
 
 @web.middleware
@@ -176,13 +120,3 @@ def _form(request: web.Request, largest: int) -> Form:
     if not request.body_exists and request.content_length is None:
         raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
     return Form(options.get("boundary", ""), largest, request.content_length)
-
-
-def _download_headers(name: str) -> dict[str, str]:
-    guessed = mimetypes.guess_type(name)[0] or ""
-    return {
-        "Content-Type": guessed if guessed.startswith(_SHOWN_TYPES) else "application/octet-stream",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-store",
-    }

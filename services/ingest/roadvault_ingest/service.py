@@ -154,10 +154,6 @@ class Ingest:
             raise NotFound(f"there is no file {file_id}")
         return row, await self._store.requests(file_id)
 
-    async def extraction(self, download_id: int) -> Row | None:
-        """Return `path` and `file_name` of an extracted file, or None."""
-        return await self._store.extraction(download_id)
-
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""
         for closed in await self._store.close_aged_folders():

@@ -215,14 +215,6 @@ class IngestStore:
             (file_id, limit),
         )
 
-    async def extraction(self, download_id: int) -> Row | None:
-        """Return `path`, `file_name` and `size` of a request's extracted file, and what time it is `now`."""
-        return await self._db.fetch_one(
-            "SELECT download.path, file.file_name, file.size, UTC_TIMESTAMP(6) AS now FROM download_info AS download"
-            " JOIN file_upload_info AS file USING (file_id) WHERE download.download_id = %s",
-            (download_id,),
-        )
-
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the upload of a file."""
         return await named_paths(self._db, "file_upload_info", paths)

@@ -9,9 +9,7 @@ from roadvault_common.links import LinkSettings
 class NotifierSettings(Settings, LinkSettings):
     """Makes signed links and calls clients back."""
 
-    public_url: str = Field(
-        title="Public URL", description="base of the links, as clients reach ingest's public listener"
-    )
+    public_url: str = Field(title="Public URL", description="base of the links, as clients reach the door")
     link_ttl_seconds: float = Field(
         86_400, gt=0, title="Link life", description="seconds that a link lives from each callback on"
     )

@@ -51,7 +51,7 @@ class NotifierStore:
         """Write down until when the link lives, before it is given away: the extraction is kept at least that long.
 
         It is not kept for less time than it was before: while nobody took the callback, a person may call it again.
-        Return that time (aware), by the database's clock, which is the one that ingest reads a link by.
+        Return that time (aware), by the database's clock, which is the one that the door reads a link by.
 
         Raises:
             LeaseLost: Another worker has the request; nothing was written.

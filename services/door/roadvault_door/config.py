@@ -1,0 +1,69 @@
+"""The door's settings."""
+
+import re
+
+from pydantic import Field, field_validator
+
+from roadvault_common.config import DataSettings, ServiceSettings
+from roadvault_common.links import LinkSettings
+
+_ORIGIN = re.compile(r"https?://[^/\s,]+")
+"""As browsers send it: a scheme, a host and, unless it is the scheme's own, a port; no path."""
+
+
+class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
+    """Serves signed links to the outside."""
+
+    public_host: str = Field("127.0.0.1", title="Public address", description="address that serves signed links")
+    public_port: int = Field(7002, ge=0, le=65535, title="Public port", description="port of the same")
+    public_header_seconds: float = Field(
+        10,
+        gt=0,
+        title="Public header",
+        description="seconds in which a request's header has to arrive",
+    )
+    public_idle_seconds: float = Field(
+        20, gt=0, title="Public idle", description="seconds after which a connection on which nobody asks is closed"
+    )
+    public_connections: int = Field(
+        400,
+        ge=1,
+        title="Public connections",
+        description="connections at once; over it the oldest that waits for its client gives way, or the new one is"
+        " answered 503",
+    )
+    public_peer_connections: int = Field(
+        100,
+        ge=0,
+        title="Connections of one address",
+        description="the same for each IPv4 address or IPv6 /64; 0 for no bound: behind a proxy, where all clients have"
+        " its address, and it has to bound them",
+    )
+    download_grace_seconds: float = Field(
+        60, gt=0, title="Grace", description="seconds that a download may be late against the next setting"
+    )
+    download_bytes_per_second: float = Field(
+        100_000,
+        gt=0,
+        title="Slow download",
+        description="bytes a second that a link's client has to take on the average, or is cut off",
+    )
+    link_origins: str = Field(
+        "",
+        title="Link origins",
+        description="origins such as https://portal.example whose pages may read links with scripts (CORS), separated"
+        " by commas; * for all; default: none",
+    )
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins whose pages may read links."""
+        return frozenset(part.strip().lower() for part in self.link_origins.split(",") if part.strip())
+
+    @field_validator("link_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for part in value.split(","):
+            if part.strip() not in {"", "*"} and not _ORIGIN.fullmatch(part.strip()):
+                raise ValueError("must be * or origins such as https://portal.example, without a path")
+        return value

@@ -1,0 +1,83 @@
+"""What comes in over HTTP from the outside: signed links."""
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from roadvault_common.errors import TransientError, brief
+from roadvault_common.health import RequestHandler
+from roadvault_common.listener import route_of
+from roadvault_door.config import DoorSettings
+from roadvault_door.sending import send
+from roadvault_door.service import Door, Refused
+
+log = structlog.get_logger()
+
+_ALWAYS = {
+    # A page that is nobody's file must not run in the name of this host, nor be told of a link's token by one.
+    "Content-Security-Policy": "sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, no-store",
+}
+_EXPOSED = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Last-Modified"
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since",
+    "Access-Control-Max-Age": "86400",
+}
+_RETRY_SECONDS = "5"
+
+
+def link_routes(settings: DoorSettings, door: Door) -> list[web.RouteDef]:
+    """Return the routes of the public listener."""
+
+    async def link(request: web.Request) -> web.StreamResponse:
+        found = await door.find(request.match_info["token"])
+        headers = _headers(request, settings.origins)
+        return await send(request, found, headers, settings.download_bytes_per_second, settings.download_grace_seconds)
+
+    async def preflight(request: web.Request) -> web.Response:
+        return web.Response(status=204, headers={**_headers(request, settings.origins), **_PREFLIGHT})
+
+    routes = [web.get("/d/{token}", link)]
+    return [*routes, web.options("/d/{token}", preflight)] if settings.origins else routes
+
+
+def _headers(request: web.Request, origins: frozenset[str]) -> dict[str, str]:
+    """Return what every answer carries, and what lets the scripts of allowed origins read it."""
+    if not origins:
+        return _ALWAYS
+    origin, headers = request.headers.get("Origin", ""), {**_ALWAYS, "Vary": "Origin"}
+    if origin.lower() in origins or "*" in origins:
+        headers |= {"Access-Control-Allow-Origin": "*" if "*" in origins else origin}
+        headers |= {"Access-Control-Expose-Headers": _EXPOSED}
+    return headers
+
+
+def answer_plainly(settings: DoorSettings) -> Middleware:
+    """Make a middleware that turns what handlers raise into a line of plain text."""
+
+    def refusal(request: web.Request, status: int, text: str, more: dict[str, str] | None = None) -> web.Response:
+        headers = {**_headers(request, settings.origins), **(more or {})}
+        return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+    @web.middleware
+    async def answer(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return refusal(request, refused.status, str(refused))
+        except TransientError as error:
+            log.warning("request failed", route=route_of(request), error=brief(error))
+            return refusal(request, 503, "not possible right now; try again", {"Retry-After": _RETRY_SECONDS})
+        except web.HTTPException as error:
+            more = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return refusal(request, error.status, error.reason, more)
+        except ConnectionError:
+            raise
+        except Exception:  # a defect of ours: the client is told that it is one, the log gets the trace
+            log.exception("request failed", route=route_of(request))
+            return refusal(request, 500, "internal error; it has been logged")
+
+    return answer

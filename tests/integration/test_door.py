@@ -1,0 +1,297 @@
+"""The door as a process of its own: what it needs and what it can't do, and strangers who want to hold it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pymysql
+import pytest
+from chaos.crowd import left_by_itself, upload
+from prometheus_client import REGISTRY
+from servers_door import LinkDoor, OpenLinks, extracted, token
+from servers_faults import Proxied
+from servers_process import Running
+from servers_services import Service, Services
+
+from roadvault_common.connections import peer_of
+from roadvault_common.db import Database
+from roadvault_stack.mariadb import MariaDB
+from roadvault_stack.ports import HOST
+
+GRANTS = Path(__file__).parents[2] / "services" / "door" / "README.md"
+BYTES = bytes(range(256)) * 40
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+def public(door: Service) -> str:
+    return f"http://{HOST}:{door.environment['ROADVAULT_PUBLIC_PORT']}"
+
+
+@contextmanager
+def granted(mariadb: Running[MariaDB], database_url: str) -> Iterator[str]:
+    """Make a user as the door's README says; give the URL of the test's database for it."""
+    database = database_url.rpartition("/")[2]
+    statements = GRANTS.read_text().partition("```sql\n")[2].partition("```")[0]
+    statements = statements.replace("roadvault.", f"{database}.").replace("'…'", "'narrow-password'")
+    with mariadb.server.connect(admin=True) as connection, connection.cursor() as cursor:
+        for statement in statements.strip().split(";\n"):
+            cursor.execute(statement.rstrip(";"))
+        try:
+            yield f"mysql://door:narrow-password@{HOST}:{mariadb.server.port}/{database}"
+        finally:
+            cursor.execute("DROP USER door")
+
+
+async def test_the_door_reads_three_tables_and_writes_nothing(
+    services: Services, mariadb: Running[MariaDB], database_url: str, db: Database, data_dir: Path
+) -> None:
+    link = f"/d/{token(await extracted(db, data_dir, BYTES))}"
+    with granted(mariadb, database_url) as url:
+        door = services("door", database_url=url)
+        for name in ("REDIS_URL", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_GATEWAY_URL"):
+            del door.environment[f"ROADVAULT_{name}"]
+        before = _files(data_dir)
+        await door.start()
+        async with aiohttp.ClientSession() as http, http.get(public(door) + link) as response:
+            assert (response.status, await response.read()) == (200, BYTES)
+        narrow = dict(host=HOST, port=mariadb.server.port, user="door", password="narrow-password")  # noqa: C408
+        with pymysql.connect(**narrow, database=url.rpartition("/")[2]) as connection:
+            for statement in ("UPDATE download_info SET path = NULL", "SELECT * FROM zip_ipfs_info"):
+                with connection.cursor() as cursor, pytest.raises(pymysql.err.OperationalError, match="denied"):
+                    cursor.execute(statement)
+        door.terminate()
+        await left_by_itself(door)
+        assert _files(data_dir) == before
+
+
+def _files(directory: Path) -> set[tuple[str, int]]:
+    return {(str(path), path.stat().st_mtime_ns) for path in (directory, *directory.rglob("*"))}
+
+
+async def test_the_door_sees_downloads_alone_and_is_not_ready_without_them(
+    services: Services, db: Database, data_dir: Path
+) -> None:
+    link = f"/d/{token(await extracted(db, data_dir, BYTES))}"
+    for name in ("received", "archives"):
+        (data_dir / name).rmdir()
+    door = services("door")
+    await door.start()
+    (data_dir / "downloads").rename(data_dir / "elsewhere")
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{door.url}/readyz") as response:
+            assert response.status == 503
+            assert "downloads/" in (await response.json())["checks"]["disk"]
+        async with http.get(public(door) + link) as response:
+            assert response.status == 404
+        (data_dir / "elsewhere").rename(data_dir / "downloads")
+        async with http.get(public(door) + link) as response:
+            assert response.status == 200
+
+
+async def test_no_log_line_holds_a_links_token(
+    services: Services, proxied_database: Proxied, db: Database, data_dir: Path
+) -> None:
+    door = services("door", database_url=proxied_database.url, log_level="debug")
+    await door.start()
+    secret = token(await extracted(db, data_dir, BYTES))
+    url = f"{public(door)}/d/{secret}"
+    async with aiohttp.ClientSession() as http:
+        with proxied_database.proxies.down("database"):
+            async with http.get(url) as response:
+                assert (response.status, response.headers["Retry-After"]) == (503, "5")
+                assert await response.text() == "not possible right now; try again\n"
+        for wrong, status in ((url, 200), (f"{url}x", 403), (f"{url}/x", 404)):
+            async with http.get(wrong) as response:
+                assert response.status == status
+    host, port = public(door).removeprefix("http://").split(":")
+    spoilt = (f"GET /d/{secret} x HTTP/1.1", f"GET /d/{secret}\x00 HTTP/1.1", f"/d/{secret}", f"BAD\x01 /d/{secret}")
+    for line in spoilt:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"{line}\r\nHost: {secret}\r\n\r\n".encode())
+        answer = await reader.read()
+        assert answer.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+        assert secret.encode() not in answer
+        writer.close()
+    door.terminate()
+    await left_by_itself(door)
+    log = door.log.read_text()
+    (line,) = [json.loads(line) for line in log.splitlines() if "request failed" in line]
+    assert line["route"] == "/d/{token}"
+    assert "Traceback" not in log
+    for piece in secret.split("."):
+        assert piece not in log
+
+
+async def test_the_bytes_of_links_are_counted(link_door: LinkDoor) -> None:
+    url = await link_door.link(b"0123456789")
+    served, whole, part = _served(), _answered(200), _answered(206)
+    for method, asked in (("GET", ""), ("GET", "bytes=2-4"), ("HEAD", "")):
+        await link_door.ask(url, method, Range=asked)
+    assert _served() - served == 13
+    assert (_answered(200) - whole, _answered(206) - part) == (2, 1)
+
+
+def _served() -> float:
+    return REGISTRY.get_sample_value("roadvault_stage_bytes_total", {"stage": "serve"}) or 0
+
+
+def _answered(status: int) -> float:
+    labels = {"route": "/d/{token}", "status": str(status)}
+    return REGISTRY.get_sample_value("roadvault_http_seconds_count", labels) or 0
+
+
+async def test_a_client_that_takes_a_link_too_slowly_is_cut_off(open_link_door: OpenLinks) -> None:
+    async with open_link_door(download_bytes_per_second=1e9, download_grace_seconds=0.5) as door:
+        path = (await door.link(bytes(30_000_000))).removeprefix(door.url)
+        async with _client(door.url) as (reader, writer):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            before = _given_up()
+            async with asyncio.timeout(20):
+                while _given_up() == before:  # it does not read meanwhile
+                    await asyncio.sleep(0.05)
+            assert 0 < len(await _end_of(reader)) < 30_000_000
+
+
+def _given_up() -> float:
+    labels = {"route": "/d/{token}", "status": "aborted"}
+    return REGISTRY.get_sample_value("roadvault_http_seconds_count", labels) or 0
+
+
+# --- strangers -------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _client(url: str, peer: str = HOST) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024, local_addr=(peer, 0))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def _cut(why: str) -> float:
+    return REGISTRY.get_sample_value("roadvault_connections_cut_total", {"why": why}) or 0
+
+
+def _descriptors(service: Service) -> int:
+    assert service.process is not None
+    return len(list(Path(f"/proc/{service.process.pid}/fd").iterdir()))
+
+
+HALF = b"GET /d/x HTTP/1.1\r\nHost: x\r\nX-Half: "
+
+
+async def test_half_sent_requests_hold_nobody_up(services: Services, db: Database, data_dir: Path) -> None:
+    door, ingest = services("door", public_header_seconds=3), services("ingest")
+    await asyncio.gather(door.start(), ingest.start())
+    link = f"{public(door)}/d/{token(await extracted(db, data_dir, BYTES))}"
+    before = _descriptors(door)
+    async with AsyncExitStack() as stack:
+        held = []
+        for number in range(700):
+            # From many addresses, where the bound for all of them helps; and from one, where its own does.
+            peer = f"127.0.{number % 40}.1" if number < 500 else "127.0.99.1"
+            held.append(await stack.enter_async_context(_client(public(door), peer)))
+            held[-1][1].write(HALF)
+            if number % 100 == 99:
+                assert _descriptors(door) < 400 + 100
+                async with aiohttp.ClientSession() as http:
+                    async with http.get(link) as response:
+                        assert (response.status, await response.read()) == (200, BYTES)
+                    await upload(http, ingest.url, b"uploads are another process's")
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(_end_of(reader) for reader, _ in held))  # each of them is cut off
+            while _descriptors(door) > before + 5:
+                await asyncio.sleep(0.05)
+
+
+async def _end_of(reader: asyncio.StreamReader) -> bytes:
+    """Read until the other side hangs up; return what came."""
+    came = b""
+    with suppress(ConnectionError):
+        while piece := await reader.read(1 << 16):
+            came += piece
+    return came
+
+
+async def test_one_address_has_its_share_and_its_oldest_waiting_connection_gives_way(
+    open_link_door: OpenLinks,
+) -> None:
+    async with open_link_door(public_peer_connections=3, public_connections=5) as door, AsyncExitStack() as stack:
+        path = (await door.link(bytes(30_000_000))).removeprefix(door.url)
+
+        async def begun(peer: str) -> asyncio.StreamReader:
+            reader, writer = await stack.enter_async_context(_client(door.url, peer))
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert b"200" in await reader.readline()  # and then it takes its time
+            return reader
+
+        async def waiting(peer: str) -> asyncio.StreamReader:
+            reader, writer = await stack.enter_async_context(_client(door.url, peer))
+            writer.write(HALF)
+            return reader
+
+        crowd, full = _cut("crowd"), _cut("full")
+        await begun("127.0.0.2")
+        first, second = [await waiting("127.0.0.2") for _ in range(2)]
+        await begun("127.0.0.2")
+        assert await _end_of(first) == b""
+        await begun("127.0.0.2")
+        assert await _end_of(second) == b""
+        refused = await _end_of(await waiting("127.0.0.2"))
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 5" in refused
+        other = await waiting("127.0.0.3")
+        await begun("127.0.0.4")
+        await begun("127.0.0.5")  # the fifth of all but the one that waits
+        assert await _end_of(other) == b""
+        assert (await _end_of(await waiting("127.0.0.6"))).startswith(b"HTTP/1.1 503 ")
+        assert (_cut("crowd") - crowd, _cut("full") - full) == (3, 2)
+
+
+async def test_headers_and_idle_connections_have_their_time_and_size(open_link_door: OpenLinks) -> None:
+    async with open_link_door(public_header_seconds=0.3, public_idle_seconds=1) as door:
+        asked = f"GET {(await door.link(BYTES)).removeprefix(door.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        cut = _cut("header")
+        for before in (b"", asked):
+            for sent in (b"", HALF):
+                async with _client(door.url) as (reader, writer), asyncio.timeout(20):
+                    writer.write(before)
+                    if before:
+                        await reader.readuntil(BYTES)  # the answer; from here on it waits
+                    writer.write(sent)
+                    assert await _end_of(reader) == b""
+        assert _cut("header") - cut == 3  # and the one that was idle after an answer was closed without a word
+    async with open_link_door() as door, _client(door.url) as (reader, writer):
+        line = b"X-A: " + b"a" * 8000 + b"\r\n"
+        writer.write(b"GET /d/x HTTP/1.1\r\n" + line * 9)
+        assert await _end_of(reader) == b""
+        assert _cut("header") - cut == 4
+
+
+async def test_an_intranet_listener_has_its_time_and_bound_too(services: Services) -> None:
+    ingest = services("ingest", http_header_seconds=1, http_idle_seconds=2, http_connections=50)
+    await ingest.start()
+    async with AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+        held = [await stack.enter_async_context(_client(ingest.url)) for _ in range(100)]
+        for _, writer in held:
+            writer.write(b"POST /api/open/upload HTTP/1.1\r\nX-Half: ")
+        await upload(http, ingest.url, b"others are served")
+        async with asyncio.timeout(20):
+            assert {await _end_of(reader) for reader, _ in held} == {b""}
+
+
+def test_whom_a_connection_counts_for() -> None:
+    assert peer_of(("192.0.2.7", 5)) == peer_of(("::ffff:192.0.2.7", 5, 0, 0)) == "192.0.2.7"
+    assert peer_of(("2001:db8::1", 5, 0, 0)) == peer_of(("2001:db8::ffff:2%eth0", 5, 0, 0)) == "2001:db8::/64"
+    assert peer_of(("2001:db8:0:1::1", 5, 0, 0)) == "2001:db8:0:1::/64"
+    assert peer_of(None) == ""
