@@ -20,9 +20,11 @@ from roadvault_common.errors import SettingsError
 from roadvault_common.lease import CALLBACK
 from roadvault_common.links import Links
 from roadvault_common.outcome import Done, Failed, Retry
+from roadvault_common.reach import Reach
 from roadvault_notifier.config import NotifierSettings
+from roadvault_notifier.hosts import Hosts
 from roadvault_notifier.service import Notifier
-from roadvault_notifier.webhook import Callbacks, _refuse_private
+from roadvault_notifier.webhook import Callbacks
 
 SECRET = "a secret for signing links"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -73,7 +75,7 @@ def open_desk(database_url: str, redis_url: str) -> OpenDesk:
             "redis_url": redis_url,
             "link_secret": SECRET,
             "public_url": "http://files.example/",
-            "callback_allow_private": True,
+            "callback_allow_private": "127.0.0.0/8,::1/128",
             "callback_timeout_seconds": 0.5,
             **overrides,
         }
@@ -82,12 +84,9 @@ def open_desk(database_url: str, redis_url: str) -> OpenDesk:
             Database.open(database_url) as db,
             Bus.open(SecretStr(redis_url), "notifier") as bus,
             listener.site([web.post("/{any:.*}", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
-            Callbacks.open(
-                settings.callback_timeout_seconds,
-                settings.callback_secret,
-                allow_private=settings.callback_allow_private,
-            ) as callbacks,
         ):
+            seconds, secret = settings.callback_timeout_seconds, settings.callback_secret
+            callbacks = Callbacks(settings.reach(), seconds, secret, settings.callback_ca_file)
             await db.execute(
                 "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, status)"
                 " VALUES (7, 'a.mp4', 'mp4', 1, 'x', 1, 6)"
@@ -148,6 +147,7 @@ async def test_a_callback_is_repeated_with_the_same_id_until_it_is_taken(open_de
             assert row["callback_reason"] == outcome.reason
             assert row["link_expires_at"] is not None
             await desk.db.execute("UPDATE download_info SET callback_due = UTC_TIMESTAMP(6)")
+            desk.notifier._hosts = Hosts(4)  # the host that hung has rested
         assert await desk.notifier.calling.work(download_id) == Done()
         assert {headers["webhook-id"] for headers, _ in desk.calls} == {f"download-{download_id}"}
         assert len(desk.calls) == 5
@@ -161,7 +161,7 @@ async def test_a_callback_is_given_up_in_the_open(open_desk: OpenDesk) -> None:
             await desk.db.execute("UPDATE download_info SET callback_due = UTC_TIMESTAMP(6)")
         outcome = await desk.notifier.calling.work(download_id)
         assert isinstance(outcome, Failed)
-        assert "the client answers 500" in outcome.reason
+        assert "answered 500" in outcome.reason
         row = await desk.row(download_id)
         assert (row["status"], row["mirror"], row["open_key"], row["path"] is not None) == (3, 4, None, True)
         assert row["expire_due"] is not None
@@ -171,63 +171,6 @@ async def test_a_callback_is_given_up_in_the_open(open_desk: OpenDesk) -> None:
 async def test_a_client_that_wants_no_more_is_not_called_again(open_desk: OpenDesk, status: int) -> None:
     async with open_desk(web.Response(status=status)) as desk:
         assert isinstance(await desk.notifier.calling.work(await desk.request()), Failed)
-
-
-PRIVATE = (
-    "http://127.0.0.1:9/",
-    "http://localhost:9/",
-    "http://[::1]:9/",
-    "http://[::ffff:127.0.0.1]:9/",
-    "http://10.0.0.1/",
-    "http://0x7f.1:9/",
-    "http://[::ffff:10.0.0.1]/",
-    "http://[64:ff9b::a00:1]/",
-    "http://[64:ff9b:1::a00:1]/",
-    "http://[2002:a00:1::1]/",
-    "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
-    "http://[::7f00:1]:9/",
-    "http://[::ffff:0:7f00:1]:9/",
-    "http://[fec0::1]/",
-    "http://[fd00::1]/",
-)
-NEVER = (
-    "http://169.254.169.254/latest/meta-data",
-    "http://0.0.0.0:9/",
-    "http://224.0.0.1/",
-    "http://[::]:9/",
-    "http://[64:ff9b::a9fe:a9fe]/latest/meta-data",
-    "http://[2002:a9fe:a9fe::1]/latest/meta-data",
-    "http://[fe80::1%25lo]/",
-    "http://[ff02::1]/",
-)
-
-
-async def test_private_addresses_are_not_called(open_desk: OpenDesk) -> None:
-    async with open_desk(callback_allow_private=False) as desk:
-        for url in PRIVATE + NEVER:
-            outcome = await desk.notifier.calling.work(await desk.request(url))
-            assert isinstance(outcome, Failed), url
-            assert "callbacks do not go to" in outcome.reason
-
-
-async def test_link_local_addresses_are_never_called(open_desk: OpenDesk) -> None:
-    async with open_desk() as desk:
-        for url in NEVER:
-            outcome = await desk.notifier.calling.work(await desk.request(url))
-            assert isinstance(outcome, Failed), url
-
-
-def test_the_public_internet_is_called_also_through_nat64() -> None:
-    for host in ("8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"):
-        _refuse_private(host, allow_private=False)
-
-
-async def test_urls_that_can_not_be_called_are_not_tried_again(open_desk: OpenDesk) -> None:
-    async with open_desk() as desk:
-        for url in ("http://xn--/", "http://a..b/", "http://127.1/", "http://[::1/", "ftp://client/", "nonsense"):
-            outcome = await desk.notifier.calling.work(await desk.request(url))
-            assert isinstance(outcome, Failed), url
-            assert "can't be called" in outcome.reason
 
 
 async def test_redirects_are_not_followed(open_desk: OpenDesk) -> None:
@@ -244,10 +187,9 @@ async def test_a_signature_is_one_that_standard_webhooks_takes(open_desk: OpenDe
         assert Webhook(SIGNING).verify(body, headers)["fileID"] == 7
 
 
-async def test_a_bad_signing_secret_is_named_and_not_shown() -> None:
+def test_a_bad_signing_secret_is_named_and_not_shown() -> None:
     with pytest.raises(SettingsError, match="ROADVAULT_CALLBACK_SECRET") as caught:
-        async with Callbacks.open(1, SecretStr("whsec_not base64!"), allow_private=False):
-            pass
+        Callbacks(Reach([], [], []), 1, SecretStr("whsec_not base64!"), None)
     assert "not base64" not in str(caught.value)
 
 

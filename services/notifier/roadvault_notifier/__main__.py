@@ -21,12 +21,8 @@ async def serve() -> None:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "notifier", settings.event_reclaim_seconds))
-        callbacks = await stack.enter_async_context(
-            Callbacks.open(
-                settings.callback_timeout_seconds,
-                settings.callback_secret,
-                allow_private=settings.callback_allow_private,
-            )
+        callbacks = Callbacks(
+            settings.reach(), settings.callback_timeout_seconds, settings.callback_secret, settings.callback_ca_file
         )
         notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
         handlers = app.bind(HANDLERS, notifier)

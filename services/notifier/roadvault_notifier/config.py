@@ -1,12 +1,14 @@
 """The notifier's settings."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
-from roadvault_common.config import Settings
 from roadvault_common.links import LinkSettings
+from roadvault_common.reach import CallbackSettings
 
 
-class NotifierSettings(Settings, LinkSettings):
+class NotifierSettings(CallbackSettings, LinkSettings):
     """Makes signed links and calls clients back."""
 
     public_url: str = Field(title="Public URL", description="base of the links, as clients reach the door")
@@ -16,10 +18,10 @@ class NotifierSettings(Settings, LinkSettings):
     callback_timeout_seconds: float = Field(
         10, gt=0, title="Callback timeout", description="seconds that a client has to take a callback"
     )
-    callback_allow_private: bool = Field(
-        default=False,
-        title="Private callbacks",
-        description="true lets callbacks go to private and loopback addresses, for clients on an intranet",
+    callback_ca_file: Path | None = Field(
+        None,
+        title="Callback CAs",
+        description="a PEM file of certificates that clients' certificates may be signed by, besides the system's",
     )
     callback_secret: SecretStr | None = Field(
         None,

@@ -2,17 +2,22 @@
 
 import structlog
 
+from roadvault_common import callback_url
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, Lease
 from roadvault_common.links import Links
-from roadvault_common.outcome import Done, Failed, Outcome
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_notifier.config import NotifierSettings
+from roadvault_notifier.hosts import Hosts
 from roadvault_notifier.store import NotifierStore
 from roadvault_notifier.webhook import Callbacks
 
 log = structlog.get_logger()
+
+_PATIENCE_SECONDS = 86_400
+"""For so long waiting for a host that rests counts against no callback; after that it does, or it would have no end."""
 
 
 class Notifier:
@@ -23,6 +28,7 @@ class Notifier:
         self._links = links
         self._callbacks = callbacks
         self._store = NotifierStore(db)
+        self._hosts = Hosts(settings.concurrency)
         self.calling = Worker(
             CALLBACK,
             self._call_back,
@@ -36,11 +42,19 @@ class Notifier:
         callback = await self._store.callback(lease.row_id)
         if callback.path is None:
             return Failed("the extraction is gone; ask for the file again")
-        expires_at = await self._store.promise_link(lease, self._settings.link_ttl_seconds)
-        token = self._links.token(callback.download_id, expires_at)
-        url = f"{self._settings.public_url.rstrip('/')}/d/{token}"
-        body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": url}
-        await self._callbacks.post(callback.cb_url, f"download-{callback.download_id}", body)
+        url = callback_url.read(callback.cb_url)
+        wait = self._hosts.wait(url.place)
+        if wait is not None:
+            counts = callback.waits_seconds > _PATIENCE_SECONDS
+            return Retry(
+                "waiting for the client's host, which others' callbacks wait for, too", None if counts else wait, counts
+            )
+        with self._hosts.calling(url.place):
+            expires_at = await self._store.promise_link(lease, self._settings.link_ttl_seconds)
+            token = self._links.token(callback.download_id, expires_at)
+            link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
+            body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": link}
+            await self._callbacks.post(url, f"download-{callback.download_id}", body)
         await self._store.close_taken(lease, callback)
         log.info("called back", file_id=callback.file_id)
         return Done()

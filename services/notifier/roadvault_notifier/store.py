@@ -26,6 +26,8 @@ class Callback:
     file_id: int
     cb_url: str
     path: str | None
+    waits_seconds: int
+    """Since the file is there."""
 
 
 class NotifierStore:
@@ -41,7 +43,10 @@ class NotifierStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT download_id, file_id, cb_url, path FROM download_info WHERE download_id = %s", (download_id,)
+            "SELECT download_id, file_id, cb_url, path,"
+            " COALESCE(TIMESTAMPDIFF(SECOND, extracted_at, UTC_TIMESTAMP(6)), 0) AS waits_seconds"
+            " FROM download_info WHERE download_id = %s",
+            (download_id,),
         )
         if row is None:
             raise PermanentError(f"there is no request {download_id}")

@@ -1,86 +1,113 @@
-"""Calls a client's URL. The URL came from outside: where it leads is checked, and what answers is not trusted."""
+"""Calls a client's URL. The URL came from outside: where it leads is checked, and what answers is not trusted.
 
-import ipaddress
+One POST for each connection, and of the answer its status line: whatever follows says nothing about whether the client
+took the callback. Of what went wrong a closed set of words is kept, never what the other side said.
+"""
+
+import asyncio
+import re
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
 
-import aiohttp
+import aiohappyeyeballs
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+import structlog
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
-from yarl import URL
 
+from roadvault_common.callback_url import CallbackUrl
 from roadvault_common.errors import PermanentError, SettingsError, TransientError, brief
+from roadvault_common.reach import Reach
+
+log = structlog.get_logger()
 
 _GONE = 410
-_ANSWER_BYTES = 4096
-_CARRYING = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
-"""IPv6 networks whose addresses end in an IPv4 address: compatible, mapped, translated, and NAT64's (RFC 6052)."""
+_LINE_BYTES = 1 << 16
+_LINES = 200
+"""Of an answer's head, as far as it is read."""
+_STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? +([1-5][0-9][0-9])(?:[ \t][^\n]*)?\r?\n")
+_LOCATION = re.compile(rb"(?i)location:[ \t]*([^\r\n]*)")
+_ORIGIN = re.compile(r"https?://(?:[0-9a-z._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?(?=[/?#]|$)", re.IGNORECASE)
+_NEXT_ADDRESS_SECONDS = 0.25
+"""After this the host's next address is tried beside the one that has not answered (RFC 8305)."""
 
 
 class CallbackNotTaken(TransientError):
-    """The client is away, too slow, or answers with an error: tried again later."""
+    """The client answers with an error: tried again later."""
+
+
+class ClientAway(CallbackNotTaken):
+    """The client gave no answer at all, or none in time."""
 
 
 class CallbackRefused(PermanentError):
-    """The URL leads where callbacks must not go, or the client says that it wants no more of them."""
+    """The client says that it wants no more of these callbacks."""
+
+
+class _NoHttpError(Exception):
+    """What came is no answer in HTTP."""
 
 
 class Callbacks:
-    """Posts callbacks. Use `Callbacks.open`."""
+    """Posts callbacks."""
 
-    def __init__(self, session: aiohttp.ClientSession, secret: SecretStr | None, *, allow_private: bool) -> None:
-        self._session = session
-        self._signer = _signer(secret)
-        self._allow_private = allow_private
-
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls, timeout_seconds: float, secret: SecretStr | None, *, allow_private: bool
-    ) -> AsyncIterator["Callbacks"]:
-        """Make a client that resolves names itself, so that what was checked is what is called.
+    def __init__(self, reach: Reach, timeout_seconds: float, secret: SecretStr | None, ca_file: Path | None) -> None:
+        """Prepare to call, within `timeout_seconds` each.
 
         Raises:
-            SettingsError: The secret is not one.
+            SettingsError: The secret is none, or the file has no certificates.
         """
-        connector = aiohttp.TCPConnector(resolver=_Resolver(allow_private=allow_private), use_dns_cache=False)
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-        ) as session:
-            yield cls(session, secret, allow_private=allow_private)
+        self._reach = reach
+        self._timeout_seconds = timeout_seconds
+        self._signer = _signer(secret)
+        self._tls = _tls(ca_file)
 
-    async def post(self, url: str, message_id: str, body: dict[str, object]) -> None:
+    async def post(self, url: CallbackUrl, message_id: str, body: dict[str, object]) -> None:
         """Post a callback; return once the client took it.
 
         Raises:
             CallbackNotTaken: Worth another try.
             CallbackRefused: Not worth one.
+            AddressRefused: Likewise.
         """
         data = orjson.dumps(body)
+        request = _head(url, {**self._headers(message_id, data), "Content-Length": str(len(data))}) + data
         try:
-            self._check_literal(url)
-            async with self._session.post(
-                url, data=data, headers=self._headers(message_id, data), allow_redirects=False
-            ) as response:
-                await response.content.read(_ANSWER_BYTES)
-                status = response.status
-        except CallbackRefused:
-            raise
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
-            raise CallbackRefused(f"the callback URL can't be called: {brief(error)}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise CallbackNotTaken(f"the callback was not taken: {brief(error)}") from error
+            async with asyncio.timeout(self._timeout_seconds), self._connection(url) as (reader, writer):
+                writer.write(request)
+                status, redirect = await _answer(reader)
+        except (OSError, EOFError, RuntimeError, _NoHttpError) as error:
+            log.debug("callback not taken", error=brief(error))
+            raise ClientAway(f"the callback was not taken: {_words(error)}") from error
         if status == _GONE:
-            raise CallbackRefused("the client answers 410: it wants no more of these callbacks")
+            raise CallbackRefused("the client answered 410: it wants no more of these callbacks")
         if not 200 <= status < 300:  # noqa: PLR2004 - success
-            raise CallbackNotTaken(f"the client answers {status}")
+            raise CallbackNotTaken(f"the callback was not taken: answered {status}{redirect}")
+
+    @asynccontextmanager
+    async def _connection(self, url: CallbackUrl) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connect to the client. A name is resolved once: what is checked is what is connected to."""
+        infos = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        await self._reach.look_up()
+        for *_, address in infos:
+            self._reach.check(str(address[0]), url.port)
+        connected = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+        tls, name = (self._tls, url.host.rstrip(".")) if url.scheme == "https" else (None, None)
+        try:
+            reader, writer = await asyncio.open_connection(
+                sock=connected, limit=_LINE_BYTES, ssl=tls, server_hostname=name
+            )
+        except BaseException:
+            connected.close()
+            raise
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
 
     def _headers(self, message_id: str, data: bytes) -> dict[str, str]:
         now = datetime.now(UTC)
@@ -93,60 +120,95 @@ class Callbacks:
             headers["webhook-signature"] = self._signer.sign(message_id, now, data.decode())
         return headers
 
-    def _check_literal(self, url: str) -> None:
-        """Check a URL whose host is an address: it is not resolved, so the resolver doesn't see it."""
-        host = (URL(url).host or "").strip("[]")
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return
-        _refuse_private(str(address), allow_private=self._allow_private)
+
+def _head(url: CallbackUrl, headers: dict[str, str]) -> bytes:
+    own = {"Host": url.authority, "User-Agent": "RoadVault", "Accept": "*/*", "Connection": "close"}
+    lines = [f"{name}: {value}\r\n" for name, value in {**own, **headers}.items()]
+    return f"POST {url.target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("ascii")
 
 
-class _Resolver(AbstractResolver):
-    """Resolves names as usual, and refuses those that lead to addresses callbacks must not go to."""
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """Return an answer's status, and where a redirect leads, in words.
 
-    def __init__(self, *, allow_private: bool) -> None:
-        self._resolver = ThreadedResolver()
-        self._allow_private = allow_private
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        results = await self._resolver.resolve(host, port, family)
-        for result in results:
-            _refuse_private(result["host"], allow_private=self._allow_private)
-        return results
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-def _refuse_private(host: str, *, allow_private: bool) -> None:
-    outer = ipaddress.ip_address(host.partition("%")[0])
-    address = _carried(outer) or outer
-    if address.is_multicast or address.is_unspecified or address.is_link_local:
-        raise CallbackRefused(f"callbacks do not go to {address}")
-    if not _is_public(address) and not allow_private:
-        raise CallbackRefused(
-            f"callbacks do not go to the private address {address}; ROADVAULT_CALLBACK_ALLOW_PRIVATE=true allows it"
-        )
+    Raises:
+        EOFError: The connection ended before.
+        _NoHttpError: It is no answer.
+    """
+    for _ in range(_LINES):
+        line = await _line(reader)
+        found = _STATUS.fullmatch(line)
+        if found is None and line.strip():
+            raise _NoHttpError
+        if found is None:
+            continue  # an empty line before the answer
+        status = int(found[1])
+        if status >= 300 and status < 400:  # noqa: PLR2004 - redirects
+            return status, _redirect(await _location(reader))
+        if status >= 200:  # noqa: PLR2004 - what is below has the real answer behind it
+            return status, ""
+        await _location(reader)
+    raise _NoHttpError
 
 
-def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address to which a packet for this IPv6 address may be handed on, if there is one."""
-    if isinstance(address, IPv4Address) or address.is_loopback or address.is_unspecified:
-        return None
-    if any(address in network for network in _CARRYING):
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.teredo[1] if address.teredo else address.sixtofour
+async def _location(reader: asyncio.StreamReader) -> str:
+    """Read to the end of a head; return what it names as the location."""
+    location = b""
+    for _ in range(_LINES):
+        line = await _line(reader)
+        if not line.strip():
+            break
+        found = _LOCATION.match(line)
+        location = found[1] if found else location
+    return location.decode("latin-1")
 
 
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether the address is one of the public Internet's; of IPv6 only 2000::/3 was ever given out."""
-    if isinstance(address, IPv6Address) and (address.is_reserved or address.is_site_local):
-        return False
-    return address.is_global
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        line = await reader.readline()
+    except ValueError:  # longer than _LINE_BYTES
+        raise _NoHttpError from None
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return line
+
+
+def _redirect(location: str) -> str:
+    origin = _ORIGIN.match(location)
+    if origin is not None:
+        return f", a redirect to {origin[0]}, which is not followed"
+    return ", a redirect on the same host, which is not followed" if location.startswith("/") else ", a redirect"
+
+
+def _words(error: BaseException) -> str:  # noqa: PLR0911 - one for each kind
+    """Return what went wrong in one of a few ways: not a word of it is the other side's."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "TLS certificate not verified"
+        case ssl.SSLError():
+            return "TLS failed"
+        case socket.gaierror():
+            return "name not found"
+        case TimeoutError():
+            return "timed out"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ConnectionError() | EOFError():
+            return "connection broke off"
+        case _NoHttpError():
+            return "answered, but not in HTTP"
+        case _:
+            return "not reachable"
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+    except OSError as error:  # an SSLError is one, too
+        raise SettingsError(f"ROADVAULT_CALLBACK_CA_FILE has no certificates to read: {brief(error)}") from error
+    return context
 
 
 def _signer(secret: SecretStr | None) -> Webhook | None:
