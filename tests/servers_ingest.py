@@ -113,6 +113,7 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
             "database_url": SecretStr(database_url),
             "redis_url": SecretStr(redis_url),
             "data_dir": data_dir,
+            "callback_allow_private": "127.0.0.0/8,::1/128",
             "folder_bytes": 1_000_000,
             "disk_margin_bytes": 0,
             "ingest_worker": secrets.token_hex(4),

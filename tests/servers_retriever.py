@@ -49,7 +49,8 @@ class Bench:
         return await download_row(self.db, download_id)
 
     async def fetched(self, name: str) -> tuple[str, bytes]:
-        """Fetch a file; return the source's name and the bytes."""
+        """Fetch a file, as if nobody had asked for it before; return the source's name and the bytes."""
+        await self.db.execute("DELETE FROM download_info WHERE file_id = %s", (self.file_ids[name],))
         download_id = await self.request(name)
         assert await self.retriever.fetching.work(download_id) == Done()
         row = await self.row(download_id)

@@ -88,7 +88,7 @@ async def services(
         "ROADVAULT_PUBLIC_URL": "http://files.example",
         "ROADVAULT_IPFS_RPC_URL": kubo.rpc_url,
         "ROADVAULT_IPFS_GATEWAY_URL": kubo.gateway_url,
-        "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "true",
+        "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
         "ROADVAULT_DISK_MARGIN_BYTES": "0",
         "ROADVAULT_SWEEP_SECONDS": "1",
         "ROADVAULT_DRAIN_SECONDS": "5",

@@ -20,12 +20,12 @@ from roadvault_crust_orderer.proof_store import ProofStore
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.receive import Received
-from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_notifier.store import NotifierStore
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.store import PinnerStore
-from roadvault_retriever.store import RetrieverStore
+from roadvault_retriever.store import RetrieverStore, Shared
 
 _SECONDS = 600
 _MARKET = "0x"
@@ -99,9 +99,9 @@ async def _upload(filled: Filled, db: Database) -> None:
 
 async def _ask(filled: Filled, db: Database) -> None:
     store = IngestStore(db)
-    asked = await store.request_download(filled.files // 2, "https://c/new")
+    asked = await store.request_download(filled.files // 2, "https://c/new", "192.0.2.1", Most(50, 1000))
     assert asked is not None
-    assert await store.request_download(filled.files // 2, "https://c/new") == asked
+    assert await store.request_download(filled.files // 2, "https://c/new", "192.0.2.1", Most(50, 1000)) == asked
 
 
 async def _pack(filled: Filled, db: Database) -> None:
@@ -157,7 +157,26 @@ async def _fetch(filled: Filled, db: Database) -> None:
     wanted = await store.wanted(lease.row_id)
     await store.named_under(lease, ["downloads/x"])
     await store.note_begun(wanted)
-    await store.close_extracted(lease, wanted, "downloads/x", "ipfs", 3600)
+    second, third = await _ask_again(db, wanted.file_id, 2), await _ask_again(db, wanted.file_id, 3)
+    other = await _claim(db, FETCH, second)
+    assert await store.close_waiting(other, wanted, Retry("x", 0, counts=False))
+    made = Shared("downloads/x", "ipfs")
+    assert await store.close_extracted(lease, wanted, made, 0, instead_of="downloads/y") == [
+        lease.row_id,
+        second,
+        third,
+    ]
+    late = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 4))
+    assert await store.shared(wanted.file_id) == made
+    assert await store.close_shared(late, wanted, made, 0)
+    expiring = await _claim(db, EXPIRE, lease.row_id)
+    assert await store.close_unless_last(expiring, await store.extraction(lease.row_id))
+
+
+async def _ask_again(db: Database, file_id: int, number: int) -> int:
+    asked = await IngestStore(db).request_download(file_id, f"https://c/{number}", "192.0.2.1", Most(50, 1000))
+    assert asked is not None
+    return asked
 
 
 async def _call_back(filled: Filled, db: Database) -> None:

@@ -81,7 +81,7 @@ async def upload(servers: Servers, _: int) -> None:
 
 
 async def request(servers: Servers, file_id: int) -> None:
-    say(f"ACK {await (await ingest(servers)).request_download(file_id, 'http://127.0.0.1:9/cb')}")
+    say(f"ACK {await (await ingest(servers)).request_download(file_id, 'http://127.0.0.1:9/cb', '127.0.0.1')}")
 
 
 async def close_folders(servers: Servers, _: int) -> None:
@@ -197,7 +197,7 @@ async def keep_room(servers: Servers, _: int) -> None:
 
 async def call_back(servers: Servers, download_id: int) -> None:
     settings = NotifierSettings()
-    callbacks = await servers.stack.enter_async_context(Callbacks.open(5, None, allow_private=True))
+    callbacks = Callbacks(settings.reach(), 5, None, None)
     links = Links(settings.link_secret)
     await Notifier(settings, servers.db, servers.bus, links, callbacks).calling.work(download_id)
 

@@ -180,6 +180,8 @@ class Scene:
                 assert response.status == 200, await response.text()
             await self.clean("drop", zip_id)
             self.remote = (await self.row("SELECT file_id FROM file_upload_info WHERE zip_id = %s", zip_id))["file_id"]
+        # Another request would take the extraction that an earlier one has made.
+        await self.db.execute("DELETE FROM download_info WHERE file_id = %s", (self.remote,))
         return await self._request_for(int(self.remote or 0))
 
     async def _orphans(self) -> int:

@@ -19,6 +19,8 @@ import aiohttp
 import asyncmy
 from redis.asyncio import Redis
 
+from roadvault_notifier.webhook import Callbacks
+
 _HARMLESS = frozenset(
     f"os.{name}"
     for name in (
@@ -113,8 +115,9 @@ def install(deadly: str | None) -> Points:
         (asyncmy.Connection, "rollback", lambda *_: "rollback"),
         (asyncmy.Connection, "query", _autocommitted),
         (Redis, "execute_command", _command),
-        # What leaves over HTTP, to Kubo, to a gateway or to a client: each request that an aiohttp session makes.
+        # What leaves over HTTP: each request that an aiohttp session makes, and each callback.
         (aiohttp.ClientSession, "_request", lambda *_: "request"),
+        (Callbacks, "post", lambda *_: "request"),
     ]
     for cls, method, name_of in named:
         setattr(cls, method, _awaited(points, name_of, getattr(cls, method)))

@@ -86,7 +86,7 @@ async def _main(root: Path, console: Console) -> list[str]:
             "ROADVAULT_PUBLIC_URL": "http://files.example",
             "ROADVAULT_IPFS_RPC_URL": kubo.server.rpc_url,
             "ROADVAULT_IPFS_GATEWAY_URL": kubo.server.gateway_url,
-            "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "true",
+            "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
         }
 
         def service(name: str, **settings: object) -> Service:

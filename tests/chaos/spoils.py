@@ -85,7 +85,11 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
     known = next(file for file in files if file["file_id"] in load.files)
     # One file of each archive, so that the spoils of one check hit different archives.
     a, b, c, d, e, f, g, *_ = {file["zip_id"]: file for file in files}.values()
-    r, s, t, *_ = arena.sql("SELECT download_id FROM download_info WHERE path IS NOT NULL AND status = 2 LIMIT 3")
+    # With an extraction that no other request shares.
+    r, s, t, *_ = arena.sql(
+        "SELECT MIN(download_id) AS download_id FROM download_info WHERE path IS NOT NULL GROUP BY path"
+        " HAVING COUNT(*) = 1 AND MIN(status) = 2 LIMIT 3"
+    )
 
     def file(row: Row, **values: object) -> Spoil:
         return partial(_changed, arena, "file_upload_info", "file_id", row["file_id"], **values)
@@ -158,7 +162,7 @@ def _failed_requests(arena: Arena, load: Load) -> list[Case]:
             row = arena.sql("SELECT download_id FROM download_info WHERE cb_url = %s", (asked.url,))[0]
             spoil = partial(
                 _changed, arena, "download_info", "download_id", row["download_id"],
-                status=3, callback_reason="the client answers 500", callback_failed_at=_NOW,
+                status=3, callback_reason="the callback was not taken: answered 500", callback_failed_at=_NOW,
             )  # fmt: skip
             return [Case("callbacks", {"its receiver is not to blame": spoil})]
     return []

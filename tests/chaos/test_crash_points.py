@@ -89,6 +89,7 @@ async def scene(
         "ROADVAULT_IPFS_GATEWAY_URL": kubo.gateway_url,
         "ROADVAULT_PROOF_GATEWAY_URL": network_kubo.gateway_url,
         "ROADVAULT_CRUST_SEED": "//Alice",
+        "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
         "ROADVAULT_DISK_MARGIN_BYTES": "0",
         "ROADVAULT_ORPHAN_HOURS": "1e-9",
         "ROADVAULT_FOLDER_FILES": str(LIMITS.files),

@@ -295,6 +295,18 @@ async def make_due(tx: Transaction, stage: Stage, row_id: int) -> None:
     )
 
 
+async def settle(tx: Transaction, stage: Stage, row_id: int) -> bool:
+    """End a stage on a row that waits for it, as done: somebody else did its work; False if it does not wait."""
+    due, token = stage.column("due"), stage.column("token")
+    settled = await tx.execute(
+        f"UPDATE {stage.table} SET {due} = NULL, {token} = NULL, {stage.column('attempts')} = 0,"  # noqa: S608
+        f" {stage.column('reason')} = NULL, {stage.column('failed_at')} = NULL WHERE {stage.key} = %s"
+        f" AND ({token} IS NULL OR {due} <= UTC_TIMESTAMP(6)) AND {due} IS NOT NULL",
+        (row_id,),
+    )
+    return settled == 1
+
+
 async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:
     """Return `attempts`, `reason` and `failed_at` of a row, or None if there is no such row."""
     columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))

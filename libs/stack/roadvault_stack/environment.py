@@ -19,6 +19,7 @@ _WORK = ("REDIS_URL", "SWEEP_SECONDS")
 """For who works on rows and hears of them by events."""
 
 _FOLDERS = ("FOLDER_BYTES", "FOLDER_AGE_SECONDS")
+_CALLBACKS = ("CALLBACK_ALLOW_PRIVATE", "CALLBACK_REFUSE")
 _CHAIN = (
     *_WORK,
     "CRUST_URL",
@@ -33,13 +34,13 @@ _CHAIN = (
 )
 
 GRANTS: dict[str, tuple[str, ...]] = {
-    "ingest": (*_WORK, "DATA_DIR", *_FOLDERS),
+    "ingest": (*_WORK, "DATA_DIR", *_FOLDERS, *_CALLBACKS),
     "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT"),
     "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
     "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL"),
     "crust-orderer": _CHAIN,
     "retriever": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_GATEWAY_URL"),
-    "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", "CALLBACK_ALLOW_PRIVATE"),
+    "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", *_CALLBACKS),
 }
 """What each service gets beyond what every service gets."""
 
@@ -79,7 +80,9 @@ class Environments:
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
             "SWEEP_SECONDS": "5",
             "DRAIN_SECONDS": "10",
-            "CALLBACK_ALLOW_PRIVATE": "true",  # whoever tries the stack takes callbacks on this very machine
+            # Whoever tries the stack takes callbacks on this very machine, but not at the stack's own servers.
+            "CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
+            "CALLBACK_REFUSE": ",".join(f"{HOST}:{port}" for port in settings.ports().values()),
         }
 
     def service(self, name: str) -> dict[str, str]:

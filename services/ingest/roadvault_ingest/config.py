@@ -5,6 +5,7 @@ import socket
 from pydantic import Field, model_validator
 
 from roadvault_common.config import VaultSettings
+from roadvault_common.reach import CallbackSettings
 
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
@@ -12,7 +13,7 @@ CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
 
-class IngestSettings(VaultSettings):
+class IngestSettings(VaultSettings, CallbackSettings):
     """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
@@ -53,6 +54,15 @@ class IngestSettings(VaultSettings):
         gt=0,
         title="Slow upload",
         description="bytes a second that an upload has to bring on the average, besides one such time; or is given up",
+    )
+    requests_per_file: int = Field(
+        50, ge=1, title="Requests for a file", description="requests for one file that may be open; more get 429"
+    )
+    requests_per_peer: int = Field(
+        1000,
+        ge=1,
+        title="Requests of a peer",
+        description="requests from one address that may be open; more get 429. Behind a proxy all come from one",
     )
     disk_margin_bytes: int = Field(
         1 << 30, ge=0, title="Disk margin", description="bytes that stay free besides what packing needs"

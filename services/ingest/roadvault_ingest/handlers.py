@@ -37,7 +37,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
     async def download(request: web.Request) -> web.Response:
         fields = await request_fields(request, ingest.settings)
-        await ingest.request_download(fields.file_id(), fields.text("cbUrl"))
+        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), request.remote)
         return answer("ok")
 
     async def file(request: web.Request) -> web.Response:

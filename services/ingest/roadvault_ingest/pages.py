@@ -87,7 +87,7 @@ class Pages:
         """Ask for a file from its page."""
         file_id = int(request.match_info["file_id"])
         fields = await request_fields(request, self._ingest.settings)
-        await self._ingest.request_download(file_id, fields.text("cbUrl"))
+        await self._ingest.request_download(file_id, fields.text("cbUrl"), request.remote)
         raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
 
     async def archives(self, request: web.Request) -> web.Response:

@@ -53,6 +53,12 @@ class TooSlow(Problem):
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
+class TooMany(Problem):
+    """More of it is under way than may be."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
 class NoRoom(Problem):
     """The disk has no room for it now."""
 

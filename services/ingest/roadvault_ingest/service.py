@@ -1,19 +1,19 @@
 """Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from ipaddress import IPv4Address
 
 import structlog
-from yarl import URL
 
+from roadvault_common import callback_url
 from roadvault_common.bus import Bus
+from roadvault_common.callback_url import BadCallbackUrl
 from roadvault_common.db import Database, Row
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events import DownloadRequested, FileReceived
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.reach import AddressRefused
 from roadvault_common.vault import RECEIVED, Vault
 from roadvault_ingest.admission import Admission
 from roadvault_ingest.config import IngestSettings
@@ -21,7 +21,7 @@ from roadvault_ingest.disk import Disk
 from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.receive import Incoming, Received, Room
 from roadvault_ingest.recorder import Recorder
-from roadvault_ingest.store import IngestStore, Limits, Placed
+from roadvault_ingest.store import IngestStore, Limits, Most, Placed
 
 log = structlog.get_logger()
 
@@ -29,7 +29,6 @@ _COMMIT_LOOKS = 5
 """Times that ingest looks for a row after the answer to its COMMIT was lost."""
 _LOOK_SECONDS = 1.0
 """Between two of these looks."""
-_URL_LENGTH = 2048
 
 Receive = Callable[[Incoming, Room], Awaitable[Received]]
 """Takes an upload's body to disk, asking for room as it grows."""
@@ -44,6 +43,7 @@ class Ingest:
         self._vault = vault
         self._store = IngestStore(db)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
+        self._reach = settings.reach()
         self._bytes = STAGE_BYTES.labels("receive")
         self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
         self._admission = Admission(
@@ -128,20 +128,34 @@ class Ingest:
         events = [FileReceived(file_id=file_id, folder_id=folder_id) for folder_id, file_id in latest.items()]
         await asyncio.gather(*(self._bus.emit(event) for event in events))
 
-    async def request_download(self, file_id: int, cb_url: str) -> int:
-        """Record that a client wants a file back; return the request's id.
+    async def request_download(self, file_id: int, cb_url: str, peer: str | None) -> int:
+        """Record that a client, at the address `peer`, wants a file back; return the request's id.
 
         Raises:
             NotFound: There is no such file.
+            TooMany: More requests are open than may be.
             Problem: The URL can't be called.
         """
-        check_callback_url(cb_url)
-        download_id = await self._store.request_download(file_id, cb_url)
+        url = self._callback_url(cb_url)
+        most = Most(self.settings.requests_per_file, self.settings.requests_per_peer)
+        download_id = await self._store.request_download(file_id, url, peer, most)
         if download_id is None:
             raise NotFound(f"there is no file {file_id}")
         log.info("download requested", file_id=file_id, download_id=download_id)
         await self._bus.emit(DownloadRequested(download_id=download_id))
         return download_id
+
+    def _callback_url(self, text: str) -> str:
+        """Return a callback's URL as it is kept; what the notifier would refuse is refused at once."""
+        try:
+            url = callback_url.read(text)
+            if url.address is not None:
+                self._reach.check(url.host, url.port)
+        except BadCallbackUrl as error:
+            raise Problem(str(error)) from None
+        except AddressRefused as error:
+            raise Problem(f"cbUrl can't be called: {error}") from None
+        return url.text
 
     async def file(self, file_id: int) -> tuple[Row, list[Row]]:
         """Return a file's row and its latest requests.
@@ -165,22 +179,3 @@ class Ingest:
         removed = await self._vault.sweep_unnamed(RECEIVED, self.settings.orphan_hours * 3600, self._store.named)
         if removed:
             log.info("unnamed uploads removed", files=removed)
-
-
-def check_callback_url(url: str) -> None:
-    """Raise Problem unless `url` is one that a callback can go to: it is read as the notifier's client reads it."""
-    if len(url) > _URL_LENGTH:
-        raise Problem(f"cbUrl must not be longer than {_URL_LENGTH} characters")
-    try:
-        parts = URL(url)
-        host = parts.raw_host or ""
-        named = bool(parts.host)  # this decodes it, which not every name survives
-        host.encode("idna")  # as it will be looked up
-        if re.fullmatch(r"[0-9.]+", host):
-            IPv4Address(host)  # 127.1 and the like are refused when they are called
-    except ValueError:
-        raise Problem("cbUrl is not a URL") from None
-    if parts.scheme not in {"http", "https"} or not named or any(ord(c) <= 0x20 for c in url):  # noqa: PLR2004 - spaces
-        raise Problem("cbUrl must be an http or https URL")
-    if parts.user is not None or parts.password is not None:
-        raise Problem("cbUrl must not carry a user name or a password")

@@ -3,15 +3,21 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from roadvault_common.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.folders import CLOSE, Closed, close_folder
 from roadvault_common.mirror import named_paths
+from roadvault_ingest.problems import TooMany
 from roadvault_ingest.receive import Received
 
 UNPACKED = (0, 1, 3)
 """Folder states whose files still have to be packed: open, closed, packing failed."""
 _SLOT_TRIES = 5
+_PEER_LENGTH = 64
+"""Characters of `download_info.peer`."""
+_LATER_SECONDS = 60
+"""After so long a client that has too many open requests may ask again."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,14 @@ class Limits:
     files: int
     bytes: int
     age_seconds: float
+
+
+@dataclass(frozen=True)
+class Most:
+    """Requests that may be open: for one file, and from one address."""
+
+    per_file: int
+    per_peer: int
 
 
 @dataclass(frozen=True)
@@ -165,9 +179,14 @@ class IngestStore:
         )
         return int(row["bytes"]) if row else 0
 
-    async def request_download(self, file_id: int, cb_url: str) -> int | None:
-        """Record a request, or join the open one for the same file and URL; None if there is no such file."""
+    async def request_download(self, file_id: int, cb_url: str, peer: str | None, most: Most) -> int | None:
+        """Record a request, or join the open one for the same file and URL; None if there is no such file.
+
+        Raises:
+            TooMany: As many as may be are open; nothing was written.
+        """
         key = hashlib.sha256(f"{file_id}\n{cb_url}".encode()).hexdigest()
+        peer = None if peer is None else peer[:_PEER_LENGTH]
 
         async def write(tx: Transaction) -> int | None:
             # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
@@ -177,13 +196,15 @@ class IngestStore:
             joined = await tx.fetch_one("SELECT download_id FROM download_info WHERE open_key = %s", (key,))
             if joined is not None:
                 return int(joined["download_id"])
+            await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
+            await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
             await tx.execute(
                 "UPDATE file_upload_info SET cb_url = %s, status = 2 WHERE file_id = %s", (cb_url, file_id)
             )
             return await tx.insert(
-                "INSERT INTO download_info (file_id, cb_url, open_key, fetch_due)"
-                " VALUES (%s, %s, %s, UTC_TIMESTAMP(6))",
-                (file_id, cb_url, key),
+                "INSERT INTO download_info (file_id, cb_url, open_key, peer, fetch_due)"
+                " VALUES (%s, %s, %s, %s, UTC_TIMESTAMP(6))",
+                (file_id, cb_url, key, peer),
             )
 
         return await self._db.transact(write)
@@ -218,3 +239,17 @@ class IngestStore:
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the upload of a file."""
         return await named_paths(self._db, "file_upload_info", paths)
+
+
+async def _check_open(
+    tx: Transaction, column: Literal["file_id", "peer"], value: object, most: int, whose: str
+) -> None:
+    row = await tx.fetch_one(
+        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM download_info"  # noqa: S608 - one of two names
+        f" WHERE {column} = %s AND open_key IS NOT NULL LIMIT %s) AS some",
+        (value, most),
+    )
+    if row is not None and row["n"] >= most:
+        raise TooMany(
+            f"{whose} has {most} open requests, as many as may be; ask again when some are done", _LATER_SECONDS
+        )

@@ -1,7 +1,8 @@
 """The retriever: brings one file back and verifies it; expires old extractions."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+import random
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -16,12 +17,12 @@ from roadvault_common.events import FileExtracted
 from roadvault_common.gateway import Gateway
 from roadvault_common.lease import EXPIRE, FETCH, Lease
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Failed, Outcome
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_common.vault import DOWNLOADS, Vault
 from roadvault_retriever.config import RetrieverSettings
-from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk
-from roadvault_retriever.store import RetrieverStore, Wanted
+from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
+from roadvault_retriever.store import RetrieverStore, Shared, Wanted
 
 log = structlog.get_logger()
 
@@ -30,6 +31,9 @@ ROT = Counter("roadvault_fetch_rot", "Copies whose bytes were not the file's; an
 UNREADABLE = Counter(
     "roadvault_fetch_unreadable", "Local copies that the disk did not give out; another source was tried", ["source"]
 )
+SHARED = Counter("roadvault_fetch_shared", "Requests served by an extraction that was made for another")
+_WAIT_SECONDS = (10.0, 30.0)
+"""Between these, a request is looked at again while its file is being brought back for another."""
 _HASTENED = 100
 """Extractions that may go at once when the disk is short."""
 _CALLBACK_WAITS_SECONDS = 3600
@@ -67,7 +71,24 @@ class Retriever:
         self.expiring = Worker(EXPIRE, self._expire, db, bus, lease_seconds=seconds, concurrency=at_once)
 
     async def _fetch(self, lease: Lease) -> Outcome:
+        """Take the file's extraction if there is one, wait if another request is about to have one, else make one."""
         wanted = await self._store.wanted(lease.row_id)
+        shared = await self._store.shared(wanted.file_id)
+        damaged = None
+        if shared is not None:
+            if not await is_whole(self._vault.path(shared.path), wanted, lease):
+                damaged = shared.path
+            elif await self._store.close_shared(lease, wanted, shared, self._settings.extraction_seconds):
+                await self._ring([lease.row_id], shared=1)
+                return Done()
+        after = random.uniform(*_WAIT_SECONDS)  # noqa: S311 - jitter
+        waits = Retry("the file is being brought back for another request", after, counts=False)
+        if await self._store.close_waiting(lease, wanted, waits):
+            return waits
+        return await self._bring_back(lease, wanted, damaged)
+
+    async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: str | None) -> Outcome:
+        """Extract the file for this request and all that wait for it, and in place of a damaged extraction of it."""
         directory = f"{DOWNLOADS}/{lease.row_id}"
         await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         await self._make_room(wanted.size)
@@ -78,16 +99,23 @@ class Retriever:
         if source is None:
             return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")
         try:
-            keep = self._settings.extraction_seconds
-            await self._store.close_extracted(lease, wanted, path, source, keep)
+            made, keep = Shared(path, source), self._settings.extraction_seconds
+            served = await self._store.close_extracted(lease, wanted, made, keep, instead_of=damaged)
         except LeaseLost:
             await asyncio.to_thread(self._vault.remove, path)
             raise  # on any other error a row may name the file; if none does, the sweep of unnamed files takes it
         SOURCES.labels(source).inc()
         STAGE_BYTES.labels(FETCH.name).inc(wanted.size)
-        log.info("file extracted", file_id=wanted.file_id, source=source, bytes=wanted.size)
-        await self._bus.emit(FileExtracted(download_id=lease.row_id))
+        log.info("file extracted", file_id=wanted.file_id, source=source, bytes=wanted.size, requests=len(served))
+        await self._ring(served, shared=len(served) - 1)
+        if damaged is not None:
+            await self._vault.remove_remains(damaged, self._store.named)
         return Done()
+
+    async def _ring(self, download_ids: Sequence[int], *, shared: int) -> None:
+        SHARED.inc(shared)
+        for download_id in download_ids:
+            await self._bus.emit(FileExtracted(download_id=download_id))
 
     async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease) -> str | None:
         """Extract the file from the first source that has it, and name it; None if there is no source.
@@ -157,9 +185,10 @@ class Retriever:
             return Done(again_after=extraction.link_lives_seconds + 1)
         if extraction.callback_waits:
             return Done(again_after=_CALLBACK_WAITS_SECONDS)
-        if extraction.path is not None:
-            await asyncio.to_thread(self._remove, extraction.path)
-        await self._store.close_expired(lease, extraction)
+        if extraction.path is None or not await self._store.close_unless_last(lease, extraction):
+            if extraction.path is not None:
+                await asyncio.to_thread(self._remove, extraction.path)
+            await self._store.close_expired(lease, extraction)
         log.info("extraction expired", file_id=extraction.file_id)
         return Done()
 

@@ -1,6 +1,7 @@
 """Where a file's bytes can come from: the upload, the archive on disk, the archive on IPFS; and writing them out."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -72,3 +73,25 @@ async def extract(
 def _check(file: NewFile, wanted: Wanted) -> None:
     if (file.size, file.sha256) != (wanted.size, wanted.sha256):
         raise IntegrityError(f"file {wanted.file_id}: {file.size} bytes came that do not have its SHA-256")
+
+
+async def is_whole(path: Path, wanted: Wanted, lease: Lease) -> bool:
+    """Tell whether an extraction is still the file that the row names: it is read once more.
+
+    Raises:
+        LeaseLost: As for all work on a row.
+    """
+
+    def check() -> bool:
+        digest, size = hashlib.sha256(), 0
+        with path.open("rb", buffering=0) as file:
+            while data := file.read(_READ_BYTES):
+                digest.update(data)
+                size += len(data)
+                lease.progress(len(data))
+        return (size, digest.hexdigest()) == (wanted.size, wanted.sha256)
+
+    try:
+        return await asyncio.to_thread(check)
+    except OSError:
+        return False

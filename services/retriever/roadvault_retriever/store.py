@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import Lease
+from roadvault_common.lease import FETCH, Lease
 from roadvault_common.mirror import REQUEST_FAILED, mirror, named_paths
-from roadvault_common.outcome import Done
+from roadvault_common.outcome import Done, Retry
 
 DOWNLOADING, DOWNLOADED, GONE = 3, 6, 7
 """`file_upload_info.status`, which mirrors the file's latest request."""
 EXTRACTED, EXPIRED = 1, 4
 """`download_info.status`."""
+_WAITING = 1000
+"""Requests that one extraction serves at once; of more the others take it as they are due."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class Wanted:
     master_key: str | None
     iv: str | None
     cid: str | None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A file that was brought back, and where its bytes came from; requests of the file may share it."""
+
+    path: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -72,24 +82,91 @@ class RetrieverStore:
         """Mirror that the file is being downloaded."""
         await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
 
-    async def close_extracted(self, lease: Lease, wanted: Wanted, path: str, source: str, keep_seconds: float) -> None:
-        """Close the lease: the file is extracted, its callback is due.
+    async def shared(self, file_id: int) -> Shared | None:
+        """Return an extraction of the file that nobody is about to remove, if there is one."""
+        row = await self._db.fetch_one(
+            "SELECT path, source FROM download_info"
+            " WHERE file_id = %s AND path IS NOT NULL AND expire_token IS NULL LIMIT 1",
+            (file_id,),
+        )
+        return None if row is None else Shared(**row)
+
+    async def close_shared(self, lease: Lease, wanted: Wanted, shared: Shared, keep_seconds: float) -> bool:
+        """Close the lease with another request's extraction; False, and nothing was written, if it may be gone.
 
         Raises:
             LeaseLost: Another worker has the request; nothing was written.
         """
 
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                "UPDATE download_info SET path = %s, source = %s, status = %s, extracted_at = UTC_TIMESTAMP(6),"
-                " callback_due = UTC_TIMESTAMP(6), expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"
-                " WHERE download_id = %s",
-                (path, source, EXTRACTED, keep_seconds, lease.row_id),
+        async def write(tx: Transaction) -> bool:
+            await _hold_file(tx, wanted.file_id)
+            named = await tx.fetch_one(
+                "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND expire_token IS NULL LIMIT 1",
+                (wanted.file_id, shared.path),
             )
-            await mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADED)
+            if named is None:
+                return False
+            await leases.close(tx, lease, Done())
+            await _note_extracted(tx, lease.row_id, shared, keep_seconds)
+            await mirror(tx, wanted.file_id, lease.row_id, DOWNLOADED)
+            return True
 
-        await self._db.transact(write)
+        return await self._db.transact(write)
+
+    async def close_waiting(self, lease: Lease, wanted: Wanted, waits: Retry) -> bool:
+        """Close the lease, to wait, if another request has somebody at work on the same file; False if none has.
+
+        Of those that look at the same time the last finds nobody: each gives up its lease as it finds another.
+
+        Raises:
+            LeaseLost: Another worker has the request; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> bool:
+            await _hold_file(tx, wanted.file_id)
+            at_work = await tx.fetch_one(
+                "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"
+                " AND fetch_due > UTC_TIMESTAMP(6) LIMIT 1",
+                (wanted.file_id, lease.row_id),
+            )
+            if at_work is None:
+                return False
+            await leases.close(tx, lease, waits)
+            return True
+
+        return await self._db.transact(write)
+
+    async def close_extracted(
+        self, lease: Lease, wanted: Wanted, made: Shared, keep_seconds: float, *, instead_of: str | None = None
+    ) -> list[int]:
+        """Close the lease: the file is extracted, its callback is due, and so it is for all who wait for the file.
+
+        Requests that name `instead_of`, which is damaged, name the new extraction from now on. Return the requests
+        whose callbacks are due.
+
+        Raises:
+            LeaseLost: Another worker has the request; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> list[int]:
+            await _hold_file(tx, wanted.file_id)
+            await leases.close(tx, lease, Done())
+            rows = await tx.fetch_all(
+                "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL LIMIT %s",
+                (wanted.file_id, _WAITING),
+            )
+            waited = [row["download_id"] for row in rows if await leases.settle(tx, FETCH, row["download_id"])]
+            for download_id in (lease.row_id, *waited):
+                await _note_extracted(tx, download_id, made, keep_seconds)
+            if instead_of is not None:
+                await tx.execute(
+                    "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
+                    (made.path, wanted.file_id, instead_of),
+                )
+            await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), DOWNLOADED)
+            return [lease.row_id, *waited]
+
+        return await self._db.transact(write)
 
     async def extraction(self, download_id: int) -> Extraction:
         """Return what the expiry of an extraction has to know.
@@ -108,24 +185,36 @@ class RetrieverStore:
         lives = float(row["link_lives_seconds"])
         return Extraction(**{**row, "callback_waits": bool(row["callback_waits"]), "link_lives_seconds": lives})
 
+    async def close_unless_last(self, lease: Lease, extraction: Extraction) -> bool:
+        """Close the lease if other requests name the same file, which stays; False, with nothing written, if none does.
+
+        Then no other request takes the file before this one is closed.
+
+        Raises:
+            LeaseLost: Another worker has the row; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> bool:
+            await _hold_file(tx, extraction.file_id)
+            await leases.hold(tx, lease)
+            other = await tx.fetch_one(
+                "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND download_id <> %s LIMIT 1",
+                (extraction.file_id, extraction.path, lease.row_id),
+            )
+            if other is None:
+                return False
+            await _write_expired(tx, lease, extraction)
+            return True
+
+        return await self._db.transact(write)
+
     async def close_expired(self, lease: Lease, extraction: Extraction) -> None:
         """Close the lease: the extraction is gone; a failed request stays failed.
 
         Raises:
             LeaseLost: Another worker has the row; nothing was written.
         """
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                "UPDATE download_info SET path = NULL, open_key = NULL, status = IF(status = %s, status, %s)"
-                " WHERE download_id = %s",
-                (REQUEST_FAILED, EXPIRED, lease.row_id),
-            )
-            if extraction.status != REQUEST_FAILED:
-                await mirror(tx, extraction.file_id, extraction.download_id, GONE)
-
-        await self._db.transact(write)
+        await self._db.transact(lambda tx: _write_expired(tx, lease, extraction))
 
     async def hasten_expiry(self, limit: int) -> int:
         """Make extractions due that nobody can fetch any more: their link is over, or their callback was given up."""
@@ -148,3 +237,27 @@ class RetrieverStore:
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the extraction of a request."""
         return await named_paths(self._db, "download_info", paths)
+
+
+async def _hold_file(tx: Transaction, file_id: int) -> None:
+    """Have decisions about one file's extractions wait for each other."""
+    await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+
+
+async def _note_extracted(tx: Transaction, download_id: int, made: Shared, keep_seconds: float) -> None:
+    await tx.execute(
+        "UPDATE download_info SET path = %s, source = %s, status = %s, extracted_at = UTC_TIMESTAMP(6),"
+        " callback_due = UTC_TIMESTAMP(6), expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
+        (made.path, made.source, EXTRACTED, keep_seconds, download_id),
+    )
+
+
+async def _write_expired(tx: Transaction, lease: Lease, extraction: Extraction) -> None:
+    await leases.close(tx, lease, Done())
+    await tx.execute(
+        "UPDATE download_info SET path = NULL, open_key = NULL, status = IF(status = %s, status, %s)"
+        " WHERE download_id = %s",
+        (REQUEST_FAILED, EXPIRED, lease.row_id),
+    )
+    if extraction.status != REQUEST_FAILED:
+        await mirror(tx, extraction.file_id, extraction.download_id, GONE)
