@@ -11,6 +11,7 @@ from statements import Statement, each_stage, group
 
 from roadvault_common import folders, master_keys, repair
 from roadvault_common import lease as leases
+from roadvault_common.callback_url import read
 from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
@@ -99,9 +100,9 @@ async def _upload(filled: Filled, db: Database) -> None:
 
 async def _ask(filled: Filled, db: Database) -> None:
     store = IngestStore(db)
-    asked = await store.request_download(filled.files // 2, "https://c/new", "192.0.2.1", Most(50, 1000))
+    asked = await store.request_download(filled.files // 2, read("https://c/new"), "192.0.2.1", Most(50, 1000))
     assert asked is not None
-    assert await store.request_download(filled.files // 2, "https://c/new", "192.0.2.1", Most(50, 1000)) == asked
+    assert await store.request_download(filled.files // 2, read("https://c/new"), "192.0.2.1", Most(50, 1000)) == asked
 
 
 async def _pack(filled: Filled, db: Database) -> None:
@@ -174,13 +175,14 @@ async def _fetch(filled: Filled, db: Database) -> None:
 
 
 async def _ask_again(db: Database, file_id: int, number: int) -> int:
-    asked = await IngestStore(db).request_download(file_id, f"https://c/{number}", "192.0.2.1", Most(50, 1000))
+    asked = await IngestStore(db).request_download(file_id, read(f"https://c/{number}"), "192.0.2.1", Most(50, 1000))
     assert asked is not None
     return asked
 
 
 async def _call_back(filled: Filled, db: Database) -> None:
     store, lease = NotifierStore(db), await _claim(db, CALLBACK, filled.due(CALLBACK)[1])
+    await store.put_off("c:443", 60)
     await store.promise_link(lease, 3600)
     await store.close_taken(lease, await store.callback(lease.row_id))
 

@@ -8,7 +8,7 @@ import structlog
 
 from roadvault_common import callback_url
 from roadvault_common.bus import Bus
-from roadvault_common.callback_url import BadCallbackUrl
+from roadvault_common.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.db import Database, Row
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events import DownloadRequested, FileReceived
@@ -145,8 +145,8 @@ class Ingest:
         await self._bus.emit(DownloadRequested(download_id=download_id))
         return download_id
 
-    def _callback_url(self, text: str) -> str:
-        """Return a callback's URL as it is kept; what the notifier would refuse is refused at once."""
+    def _callback_url(self, text: str) -> CallbackUrl:
+        """Read a callback's URL; what the notifier would refuse is refused at once."""
         try:
             url = callback_url.read(text)
             if url.address is not None:
@@ -155,7 +155,7 @@ class Ingest:
             raise Problem(str(error)) from None
         except AddressRefused as error:
             raise Problem(f"cbUrl can't be called: {error}") from None
-        return url.text
+        return url
 
     async def file(self, file_id: int) -> tuple[Row, list[Row]]:
         """Return a file's row and its latest requests.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from roadvault_common.callback_url import CallbackUrl
 from roadvault_common.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.folders import CLOSE, Closed, close_folder
 from roadvault_common.mirror import named_paths
@@ -179,13 +180,13 @@ class IngestStore:
         )
         return int(row["bytes"]) if row else 0
 
-    async def request_download(self, file_id: int, cb_url: str, peer: str | None, most: Most) -> int | None:
+    async def request_download(self, file_id: int, url: CallbackUrl, peer: str | None, most: Most) -> int | None:
         """Record a request, or join the open one for the same file and URL; None if there is no such file.
 
         Raises:
             TooMany: As many as may be are open; nothing was written.
         """
-        key = hashlib.sha256(f"{file_id}\n{cb_url}".encode()).hexdigest()
+        key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
         peer = None if peer is None else peer[:_PEER_LENGTH]
 
         async def write(tx: Transaction) -> int | None:
@@ -199,12 +200,12 @@ class IngestStore:
             await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
             await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
             await tx.execute(
-                "UPDATE file_upload_info SET cb_url = %s, status = 2 WHERE file_id = %s", (cb_url, file_id)
+                "UPDATE file_upload_info SET cb_url = %s, status = 2 WHERE file_id = %s", (url.text, file_id)
             )
             return await tx.insert(
-                "INSERT INTO download_info (file_id, cb_url, open_key, peer, fetch_due)"
-                " VALUES (%s, %s, %s, %s, UTC_TIMESTAMP(6))",
-                (file_id, cb_url, key, peer),
+                "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
+                " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+                (file_id, url.text, url.place, key, peer),
             )
 
         return await self._db.transact(write)

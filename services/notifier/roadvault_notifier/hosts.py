@@ -41,6 +41,10 @@ class Hosts:
         now = time.monotonic()
         return sum(host.rests_until > now for host in self._hosts.values())
 
+    def silent(self, place: str) -> bool:
+        """Tell whether the host gave no answer when it was last called."""
+        return place in self._hosts and self._hosts[place].silences > 0
+
     def wait(self, place: str) -> float | None:
         """Return the seconds to wait before the host is to be called, or None if it may be called now."""
         host = self._hosts.get(place)

@@ -11,13 +11,10 @@ from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts
-from roadvault_notifier.store import NotifierStore
+from roadvault_notifier.store import PATIENCE_SECONDS, Callback, NotifierStore
 from roadvault_notifier.webhook import Callbacks
 
 log = structlog.get_logger()
-
-_PATIENCE_SECONDS = 86_400
-"""For so long waiting for a host that rests counts against no callback; after that it does, or it would have no end."""
 
 
 class Notifier:
@@ -45,10 +42,7 @@ class Notifier:
         url = callback_url.read(callback.cb_url)
         wait = self._hosts.wait(url.place)
         if wait is not None:
-            counts = callback.waits_seconds > _PATIENCE_SECONDS
-            return Retry(
-                "waiting for the client's host, which others' callbacks wait for, too", None if counts else wait, counts
-            )
+            return await self._put_off(callback, url.place, wait)
         with self._hosts.calling(url.place):
             expires_at = await self._store.promise_link(lease, self._settings.link_ttl_seconds)
             token = self._links.token(callback.download_id, expires_at)
@@ -58,3 +52,10 @@ class Notifier:
         await self._store.close_taken(lease, callback)
         log.info("called back", file_id=callback.file_id)
         return Done()
+
+    async def _put_off(self, callback: Callback, place: str, seconds: float) -> Retry:
+        """Have a callback wait for its host, and with it all that are due for a host that gives no answer."""
+        if self._hosts.silent(place):
+            await self._store.put_off(place, seconds)
+        counts = callback.waits_seconds > PATIENCE_SECONDS
+        return Retry("waiting for the client's host", None if counts else seconds, counts)

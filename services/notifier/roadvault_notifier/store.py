@@ -17,6 +17,11 @@ CALLED_BACK = 2
 GRACE_SECONDS = 600
 """An extraction outlives its link by this much: a download that began in time may end."""
 
+PATIENCE_SECONDS = 86_400
+"""For so long waiting for a host that rests counts against no callback; after that it does, or it would have no end."""
+_AT_ONCE = 1000
+"""Callbacks that are put off by one statement."""
+
 
 @dataclass(frozen=True)
 class Callback:
@@ -51,6 +56,18 @@ class NotifierStore:
         if row is None:
             raise PermanentError(f"there is no request {download_id}")
         return Callback(**row)
+
+    async def put_off(self, place: str, seconds: float) -> None:
+        """Have callbacks for `place` wait that are due and nobody's, spread over up to twice the time.
+
+        What waits for more than `PATIENCE_SECONDS` is left out.
+        """
+        await self._db.execute(
+            "UPDATE download_info SET callback_due = UTC_TIMESTAMP(6) + INTERVAL %s * (1 + RAND()) SECOND"
+            " WHERE cb_place = %s AND callback_due <= UTC_TIMESTAMP(6) AND callback_token IS NULL"
+            " AND extracted_at > UTC_TIMESTAMP(6) - INTERVAL %s SECOND LIMIT %s",
+            (seconds, place, PATIENCE_SECONDS, _AT_ONCE),
+        )
 
     async def promise_link(self, lease: Lease, ttl_seconds: float) -> datetime:
         """Write down until when the link lives, before it is given away: the extraction is kept at least that long.

@@ -1,0 +1,178 @@
+"""One client's dead host does not hold up the others' callbacks."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from servers_receiver import FOREVER, LOOPBACK, Receiver, receiver
+
+from roadvault_common.bus import Bus
+from roadvault_common.db import Database
+from roadvault_common.links import Links
+from roadvault_common.outcome import Done, Retry
+from roadvault_notifier import hosts
+from roadvault_notifier.config import NotifierSettings
+from roadvault_notifier.hosts import Hosts
+from roadvault_notifier.service import Notifier
+from roadvault_notifier.webhook import CallbackNotTaken, Callbacks, ClientAway
+
+MANY = 2000
+"""Callbacks for a host that hangs, all due before those of another one."""
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+async def _notifier(database_url: str, redis_url: str, db: Database, bus: Bus) -> Notifier:
+    values: dict[str, Any] = {
+        "database_url": database_url,
+        "redis_url": redis_url,
+        "link_secret": "a secret for signing links",
+        "public_url": "http://files.example/",
+    }
+    settings = NotifierSettings.model_validate(values)
+    return Notifier(settings, db, bus, Links(settings.link_secret), Callbacks(LOOPBACK, 0.5, None, None))
+
+
+async def _requests(db: Database, client: Receiver, count: int, hours_ago: int = 0) -> None:
+    await db.execute(
+        "INSERT INTO download_info (file_id, cb_url, cb_place, status, path, extracted_at, callback_due)"  # noqa: S608 - a number
+        " SELECT 7, CONCAT(%s, seq), %s, 1, 'downloads/1/x', UTC_TIMESTAMP(6) - INTERVAL %s HOUR, UTC_TIMESTAMP(6)"
+        f" FROM seq_1_to_{count}",
+        (f"http://127.0.0.1:{client.port}/", f"127.0.0.1:{client.port}", hours_ago),
+    )
+
+
+async def test_many_callbacks_for_a_host_that_hangs_hold_up_nobody_else(database_url: str, redis_url: str) -> None:
+    async with (
+        Database.open(database_url) as db,
+        Bus.open(SecretStr(redis_url), "notifier") as bus,
+        receiver(FOREVER) as hanging,
+        receiver(OK) as honest,
+    ):
+        notifier = await _notifier(database_url, redis_url, db, bus)
+        await _requests(db, hanging, MANY)
+        await _requests(db, honest, 5)
+        closing = asyncio.Event()
+        sweep = asyncio.create_task(notifier.calling.sweep(closing, seconds=1))
+        async with asyncio.timeout(60):
+            while len(honest.asked) < 5:
+                await asyncio.sleep(0.02)
+        asked, resting = len(hanging.asked), notifier._hosts.resting()
+        closing.set()
+        await sweep
+        # It had its share of the four slots, two, and was then called once after each rest, of 2, 4, 8 … seconds.
+        assert 2 <= asked <= 6
+        assert resting == 1
+        row = await db.fetch_one(
+            "SELECT SUM(callback_attempts) AS n, MAX(callback_attempts) AS most FROM download_info"
+        )
+        assert row is not None
+        assert (row["n"] <= len(hanging.asked), row["most"]) == (True, 1)
+
+
+async def test_waiting_for_a_resting_host_counts_only_after_a_day(database_url: str, redis_url: str) -> None:
+    async with Database.open(database_url) as db, Bus.open(SecretStr(redis_url), "notifier") as bus:
+        notifier = await _notifier(database_url, redis_url, db, bus)
+        async with receiver(FOREVER) as client:
+            for hours in (0, 0, 25):
+                await _requests(db, client, 1, hours)
+            assert isinstance(await notifier.calling.work(1), Retry)
+            assert len(client.asked) == 1
+            fresh, old = await notifier.calling.work(2), await notifier.calling.work(3)
+        assert isinstance(fresh, Retry)
+        assert isinstance(old, Retry)
+        assert (fresh.counts, old.counts) == (False, True)
+        assert "waiting for the client's host" in fresh.reason
+        assert len(client.asked) == 1
+        rows = await db.fetch_all(
+            "SELECT callback_attempts AS n, link_expires_at FROM download_info WHERE download_id > 1"
+        )
+        assert [(row["n"], row["link_expires_at"]) for row in rows] == [(0, None), (1, None)]
+
+
+class Clock:
+    """The machine's monotonic clock, moved by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(hosts, "time", clock)
+    return clock
+
+
+def _end(known: Hosts, place: str, error: Exception | None = None) -> None:
+    with suppress(CallbackNotTaken), known.calling(place):
+        if error is not None:
+            raise error
+
+
+def test_a_rest_grows_with_each_silence_and_ends_with_an_answer(clock: Clock) -> None:
+    known, rests = Hosts(4), []
+    for _ in range(8):
+        _end(known, "a:80", ClientAway())
+        before = clock.now
+        while known.wait("a:80") is not None:
+            clock.now += 0.5
+        rests.append(clock.now - before)
+    assert rests == [2, 4, 8, 16, 32, 60, 60, 60]
+    with known.calling("a:80"):
+        assert known.wait("a:80") is not None  # one call finds out
+        assert known.wait("b:80") is None
+    assert known.wait("a:80") is None
+    _end(known, "a:80", ClientAway())
+    assert known.resting() == 1
+    clock.now += 2
+    assert known.resting() == 0
+    _end(known, "a:80", CallbackNotTaken("answered 500"))
+    assert known._hosts == {}
+
+
+def test_a_host_has_its_share_of_the_slots(clock: Clock) -> None:
+    for slots, share in ((1, 1), (2, 2), (4, 2), (16, 4)):
+        known = Hosts(slots)
+        calls = [known.calling("a:80") for _ in range(share)]
+        for call in calls:
+            assert known.wait("a:80") is None
+            call.__enter__()
+        wait = known.wait("a:80")
+        assert wait is not None
+        assert wait < 2
+        assert known.wait("b:80") is None
+        for call in calls:
+            call.__exit__(None, None, None)
+        assert known._hosts == {}
+    assert clock.now == 1000
+
+
+def test_no_more_silent_hosts_are_remembered_than_there_is_room_for(clock: Clock) -> None:
+    known = Hosts(4)
+    for number in range(hosts._MOST + 5):
+        clock.now += 0.001
+        _end(known, f"{number}.example:80", ClientAway())
+    assert len(known._hosts) == hosts._MOST
+    assert known.wait("0.example:80") is None
+    assert known.wait(f"{hosts._MOST}.example:80") is not None
+
+
+async def test_an_answer_that_is_no_callback_taken_lets_nobody_rest(database_url: str, redis_url: str) -> None:
+    async with (
+        Database.open(database_url) as db,
+        Bus.open(SecretStr(redis_url), "notifier") as bus,
+        receiver(b"HTTP/1.1 500 X\r\n\r\n") as failing,
+    ):
+        await db.execute(
+            "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id)"
+            " VALUES (7, 'a', '', 1, 'x', 1)"
+        )
+        notifier = await _notifier(database_url, redis_url, db, bus)
+        await _requests(db, failing, 3)
+        for download_id in (1, 2, 3):
+            assert not isinstance(await notifier.calling.work(download_id), Done)
+        assert len(failing.asked) == 3
