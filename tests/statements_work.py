@@ -160,15 +160,15 @@ async def _fetch(filled: Filled, db: Database) -> None:
     await store.note_begun(wanted)
     second, third = await _ask_again(db, wanted.file_id, 2), await _ask_again(db, wanted.file_id, 3)
     other = await _claim(db, FETCH, second)
-    assert await store.close_waiting(other, wanted, Retry("x", 0, counts=False))
+    assert isinstance(await store.look(other, wanted, ["downloads/y"], Retry("x", 0, counts=False)), Retry)
     made = Shared("downloads/x", "ipfs")
-    assert await store.close_extracted(lease, wanted, made, 0, instead_of="downloads/y") == [
+    assert await store.close_extracted(lease, wanted, made, 0, instead_of=["downloads/y"]) == [
         lease.row_id,
         second,
         third,
     ]
     late = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 4))
-    assert await store.shared(wanted.file_id) == made
+    assert await store.look(late, wanted, [], Retry("x", 0, counts=False)) == made
     assert await store.close_shared(late, wanted, made, 0)
     expiring = await _claim(db, EXPIRE, lease.row_id)
     assert await store.close_unless_last(expiring, await store.extraction(lease.row_id))

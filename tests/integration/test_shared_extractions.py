@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -182,6 +183,46 @@ async def test_a_damaged_extraction_is_made_anew_for_all_who_name_it(bench: Benc
     assert whole.read_bytes() == bench.contents[NAME]
     paths = {(await bench.row(request))["path"] for request in (first, second, third)}
     assert paths == {str(whole.relative_to(bench.vault.root))}
+
+
+async def test_an_extraction_that_is_made_just_before_one_looks_is_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, earlier = await bench.request(NAME), await bench.request(NAME), another(bench)
+    close, look = earlier._store.close_extracted, bench.retriever._store.look
+    made, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(*args: Any, **more: Any) -> object:  # noqa: ANN401 - as close_extracted
+        made.set()
+        await go_on.wait()
+        return await close(*args, **more)
+
+    monkeypatch.setattr(earlier._store, "close_extracted", held)
+    fetching = asyncio.create_task(earlier.fetching.work(first))
+    await made.wait()
+
+    async def late(*args: Any) -> object:  # noqa: ANN401 - as look
+        go_on.set()
+        assert await fetching == Done()
+        return await look(*args)
+
+    monkeypatch.setattr(bench.retriever._store, "look", late)
+    assert await bench.retriever.fetching.work(second) == Done()
+    assert len(files(bench)) == 1
+    assert (await bench.row(first))["path"] == (await bench.row(second))["path"]
+
+
+async def test_two_damaged_extractions_of_before_are_both_made_anew(bench: Bench) -> None:
+    requests = []
+    for number in range(3):
+        requests.append(await bench.request(NAME))
+        await bench.db.execute(
+            "UPDATE download_info SET path = %s, source = 'ipfs', status = 1, fetch_due = NULL WHERE download_id = %s",
+            (f"downloads/{number}-gone", requests[-1]),
+        )
+    new = await bench.request(NAME)
+    assert await bench.retriever.fetching.work(new) == Done()
+    assert {(await bench.row(request))["path"] for request in (*requests, new)} == {(await bench.row(new))["path"]}
 
 
 async def test_a_fetch_that_died_is_taken_over_by_any_request_of_the_file(bench: Bench) -> None:

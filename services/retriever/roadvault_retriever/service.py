@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -73,22 +73,19 @@ class Retriever:
     async def _fetch(self, lease: Lease) -> Outcome:
         """Take the file's extraction if there is one, wait if another request is about to have one, else make one."""
         wanted = await self._store.wanted(lease.row_id)
-        shared = await self._store.shared(wanted.file_id)
-        damaged = None
-        if shared is not None:
-            if not await is_whole(self._vault.path(shared.path), wanted, lease):
-                damaged = shared.path
-            elif await self._store.close_shared(lease, wanted, shared, self._settings.extraction_seconds):
-                await self._ring([lease.row_id], shared=1)
-                return Done()
         after = random.uniform(*_WAIT_SECONDS)  # noqa: S311 - jitter
         waits = Retry("the file is being brought back for another request", after, counts=False)
-        if await self._store.close_waiting(lease, wanted, waits):
-            return waits
-        return await self._bring_back(lease, wanted, damaged)
+        damaged = set[str]()
+        while isinstance(found := await self._store.look(lease, wanted, damaged, waits), Shared):
+            if not await is_whole(self._vault.path(found.path), wanted, lease):
+                damaged.add(found.path)
+            elif await self._store.close_shared(lease, wanted, found, self._settings.extraction_seconds):
+                await self._ring([lease.row_id], shared=1)
+                return Done()
+        return found or await self._bring_back(lease, wanted, damaged)
 
-    async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: str | None) -> Outcome:
-        """Extract the file for this request and all that wait for it, and in place of a damaged extraction of it."""
+    async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: Collection[str]) -> Outcome:
+        """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
         directory = f"{DOWNLOADS}/{lease.row_id}"
         await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         await self._make_room(wanted.size)
@@ -108,14 +105,13 @@ class Retriever:
         STAGE_BYTES.labels(FETCH.name).inc(wanted.size)
         log.info("file extracted", file_id=wanted.file_id, source=source, bytes=wanted.size, requests=len(served))
         await self._ring(served, shared=len(served) - 1)
-        if damaged is not None:
-            await self._vault.remove_remains(damaged, self._store.named)
+        for one in damaged:
+            await self._vault.remove_remains(one, self._store.named)
         return Done()
 
     async def _ring(self, download_ids: Sequence[int], *, shared: int) -> None:
         SHARED.inc(shared)
-        for download_id in download_ids:
-            await self._bus.emit(FileExtracted(download_id=download_id))
+        await asyncio.gather(*(self._bus.emit(FileExtracted(download_id=download_id)) for download_id in download_ids))
 
     async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease) -> str | None:
         """Extract the file from the first source that has it, and name it; None if there is no source.

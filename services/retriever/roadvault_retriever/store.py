@@ -1,5 +1,6 @@
 """The retriever's SQL."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from roadvault_common import lease as leases
@@ -82,14 +83,38 @@ class RetrieverStore:
         """Mirror that the file is being downloaded."""
         await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
 
-    async def shared(self, file_id: int) -> Shared | None:
-        """Return an extraction of the file that nobody is about to remove, if there is one."""
-        row = await self._db.fetch_one(
-            "SELECT path, source FROM download_info"
-            " WHERE file_id = %s AND path IS NOT NULL AND expire_token IS NULL LIMIT 1",
-            (file_id,),
-        )
-        return None if row is None else Shared(**row)
+    async def look(self, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Retry) -> Shared | Retry | None:
+        """Return an extraction of the file that nobody is about to remove, other than `damaged` ones, if there is one.
+
+        Else, if another request has somebody at work on the file, close the lease with `waits`, and return that. Of
+        those that look at the same time the last finds nobody: each gives up its lease as it finds another. Return
+        None if it is for this request to bring the file back.
+
+        Raises:
+            LeaseLost: Another worker has the request; nothing was written.
+        """
+        marks = ", ".join(["%s"] * (1 + len(damaged)))
+
+        async def write(tx: Transaction) -> Shared | Retry | None:
+            await _hold_file(tx, wanted.file_id)
+            there = await tx.fetch_one(
+                "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders
+                f" AND expire_token IS NULL AND path NOT IN ({marks}) LIMIT 1",
+                (wanted.file_id, "", *damaged),
+            )
+            if there is not None:
+                return Shared(**there)
+            at_work = await tx.fetch_one(
+                "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"
+                " AND fetch_due > UTC_TIMESTAMP(6) LIMIT 1",
+                (wanted.file_id, lease.row_id),
+            )
+            if at_work is None:
+                return None
+            await leases.close(tx, lease, waits)
+            return waits
+
+        return await self._db.transact(write)
 
     async def close_shared(self, lease: Lease, wanted: Wanted, shared: Shared, keep_seconds: float) -> bool:
         """Close the lease with another request's extraction; False, and nothing was written, if it may be gone.
@@ -113,35 +138,12 @@ class RetrieverStore:
 
         return await self._db.transact(write)
 
-    async def close_waiting(self, lease: Lease, wanted: Wanted, waits: Retry) -> bool:
-        """Close the lease, to wait, if another request has somebody at work on the same file; False if none has.
-
-        Of those that look at the same time the last finds nobody: each gives up its lease as it finds another.
-
-        Raises:
-            LeaseLost: Another worker has the request; nothing was written.
-        """
-
-        async def write(tx: Transaction) -> bool:
-            await _hold_file(tx, wanted.file_id)
-            at_work = await tx.fetch_one(
-                "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"
-                " AND fetch_due > UTC_TIMESTAMP(6) LIMIT 1",
-                (wanted.file_id, lease.row_id),
-            )
-            if at_work is None:
-                return False
-            await leases.close(tx, lease, waits)
-            return True
-
-        return await self._db.transact(write)
-
     async def close_extracted(
-        self, lease: Lease, wanted: Wanted, made: Shared, keep_seconds: float, *, instead_of: str | None = None
+        self, lease: Lease, wanted: Wanted, made: Shared, keep_seconds: float, *, instead_of: Collection[str] = ()
     ) -> list[int]:
         """Close the lease: the file is extracted, its callback is due, and so it is for all who wait for the file.
 
-        Requests that name `instead_of`, which is damaged, name the new extraction from now on. Return the requests
+        Requests that name one of `instead_of`, which are damaged, name the new extraction from now on. Return those
         whose callbacks are due.
 
         Raises:
@@ -158,10 +160,10 @@ class RetrieverStore:
             waited = [row["download_id"] for row in rows if await leases.settle(tx, FETCH, row["download_id"])]
             for download_id in (lease.row_id, *waited):
                 await _note_extracted(tx, download_id, made, keep_seconds)
-            if instead_of is not None:
+            for path in instead_of:
                 await tx.execute(
                     "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
-                    (made.path, wanted.file_id, instead_of),
+                    (made.path, wanted.file_id, path),
                 )
             await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), DOWNLOADED)
             return [lease.row_id, *waited]
