@@ -18,6 +18,7 @@ from roadvault_common import listener
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
 from roadvault_common.guards import own_sites_only
+from roadvault_common.identity import Identity
 from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
@@ -126,6 +127,7 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
             Bus.open(settings.redis_url, "ingest") as bus,
             aiohttp.ClientSession() as http,
         ):
+            await Identity(db, vault.root).settle()
             ingest = Ingest(settings, db, bus, vault)
             intranet = [own_sites_only(settings.host_names), answer_problems]
             async with listener.site(api_routes(ingest), "127.0.0.1", 0, intranet, drain_seconds=0.1) as url:

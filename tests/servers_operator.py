@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
+from roadvault_common.identity import Identity
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.outcome import Done
 from roadvault_common.vault import Vault
@@ -95,6 +96,7 @@ async def console(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo)
         Bus.open(SecretStr(redis_url), "test") as bus,
         Ipfs.open(kubo.rpc_url, 30) as ipfs,
     ):
+        await Identity(db, vault.root).settle()
         packer = Packer(PackerSettings.model_validate(common), db, bus, vault, MasterKeys(keys))
         pinner = Pinner(PinnerSettings.model_validate(common), db, bus, vault, MasterKeys(keys), ipfs)
         yield Console(db, bus, vault, packer, pinner, environment)

@@ -9,7 +9,7 @@ from functools import partial
 from filled import Filled
 from statements import Statement, each_stage, group
 
-from roadvault_common import folders, master_keys, repair
+from roadvault_common import folders, identity_store, master_keys, repair, sweep_store
 from roadvault_common import lease as leases
 from roadvault_common.callback_url import read
 from roadvault_common.db import Database
@@ -49,8 +49,28 @@ def work(filled: Filled) -> list[Statement]:
         *group(
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
+        *group("identity and sweeps", identity=_identity, sweeps=_stopped_sweep),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
+
+
+async def _identity(db: Database) -> None:
+    await identity_store.make(db, "0" * 32)
+    await db.transact(identity_store.move_on)
+    assert await db.transact(identity_store.lock) == {"identity": "0" * 32, "mark": 1}
+    await db.transact(lambda tx: identity_store.replace(tx, "1" * 32, 5))
+    assert await identity_store.read(db) == {"identity": "1" * 32, "mark": 5}
+    highest = await identity_store.highest(db)
+    assert await identity_store.local_paths(db, 100)
+    for table, name in identity_store.COUNTED.items():
+        await identity_store.go_on_behind(db, table, highest[name])
+
+
+async def _stopped_sweep(db: Database) -> None:
+    await sweep_store.stop(db, "archives", 11, 1100, 20)
+    assert await sweep_store.allow(db, "archives") == await sweep_store.allowed(db, "archives") == 11
+    assert len(await sweep_store.stopped(db)) == 1
+    await sweep_store.went_on(db, "archives")
 
 
 async def _claim(db: Database, stage: Stage, row_id: int) -> Lease:

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from chaos import history
 from chaos.arena import KEYS, STAGES, STREAMS, Arena
@@ -155,7 +156,7 @@ class Books:
         return wrong
 
     def disk(self) -> list[str]:
-        """No file is on the disk that no row knows, and none is missing that a row names."""
+        """No file is on the disk that no row knows, none is missing that a row names, and none of these is set aside."""
         vault = self._arena.layout.vault
         named = {row["path"] for row in [*self.files.values(), *self.archives.values(), *self.requests.values()]}
         named.discard(None)
@@ -166,7 +167,8 @@ class Books:
             for name in names
         }
         wrong = [f"{path} is on the disk and in no row" for path in sorted(found - named)]
-        return wrong + [f"{path} is in a row and not on the disk" for path in sorted(named - found)]
+        wrong += [f"{path} is in a row and not on the disk" for path in sorted(named - found)]
+        return wrong + [f"{path} is in a row and in quarantine" for path in sorted(named & _set_aside(vault))]
 
     def streams(self) -> list[str]:
         """No event waits to be read or acknowledged."""
@@ -240,6 +242,11 @@ class Books:
         ]
         idle = [door for door in self._load.doors[:2] if not self._load.answered[door]]
         return wrong + [f"ingest at {door} took nothing" for door in idle]
+
+
+def _set_aside(vault: Path) -> set[str]:
+    """Return where the files in quarantine came from: it stands in their names."""
+    return {f"{path.parent.name}/{unquote(path.name.partition('-')[2])}" for path in (vault / "quarantine").glob("*/*")}
 
 
 def failed(arena: Arena) -> list[str]:

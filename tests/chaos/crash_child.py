@@ -26,6 +26,7 @@ from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.events import FileReceived
 from roadvault_common.gateway import Gateway
+from roadvault_common.identity import Identity
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.lease import Lease
 from roadvault_common.links import Links
@@ -137,10 +138,15 @@ def _waiting(client: blocking_redis.Redis, *, pending_only: bool = False) -> boo
 
 
 async def sweep_orphans(servers: Servers, _: int) -> None:
-    for _ in range(2):  # the first time they are noted
+    for _ in range(3):  # the first time they are noted, then set aside and noted there, then removed
         await (await ingest(servers)).sweep_orphans()
         await (await packer(servers)).sweep_orphans()
         await (await retriever(servers)).sweep_orphans()
+
+
+async def move_on(servers: Servers, _: int) -> None:
+    """Move the mark on that database and data directory share."""
+    await Identity(servers.db, IngestSettings().data_dir, moves_on=True).move_on()
 
 
 async def pinner(servers: Servers) -> Pinner:
@@ -207,7 +213,7 @@ ACTS: dict[str, Act] = {
     act.__name__: act
     for act in (
         upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, fetch,
-        fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans,
+        fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
     )
 }  # fmt: skip
 

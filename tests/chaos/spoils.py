@@ -150,6 +150,7 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
         }),
         Case("disk", {"is in a row and not on the disk": request(r, path=_NOWHERE)}),
         Case("disk", {"is on the disk and in no row": request(r, path=None)}),
+        Case("disk", {"is in a row and in quarantine": partial(_named_and_set_aside, arena, r["download_id"])}),
         *_failed_requests(arena, load),
     ]  # fmt: skip
 
@@ -244,6 +245,18 @@ def _servers(arena: Arena, findings: Findings) -> list[Case]:
 def _stray(arena: Arena) -> Iterator[None]:
     path = arena.layout.vault / _NOWHERE
     path.write_bytes(b"nobody's")
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+@contextmanager
+def _named_and_set_aside(arena: Arena, download_id: int) -> Iterator[None]:
+    row = arena.sql("SELECT path FROM download_info WHERE download_id = %s", (download_id,))[0]
+    directory, _, rest = row["path"].partition("/")
+    path = arena.layout.vault / "quarantine" / directory / f"20260101T000000Z-{rest.replace('/', '%2F')}"
+    path.write_bytes(b"set aside")
     try:
         yield
     finally:

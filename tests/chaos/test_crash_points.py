@@ -24,6 +24,7 @@ from redis import Redis
 
 from roadvault_common import listener
 from roadvault_common.db import Database
+from roadvault_common.identity import Identity
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, STAGES, Stage
 from roadvault_common.vault import Vault
 from roadvault_crust_orderer.proof import Prover
@@ -92,6 +93,7 @@ async def scene(
         "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
         "ROADVAULT_DISK_MARGIN_BYTES": "0",
         "ROADVAULT_ORPHAN_HOURS": "1e-9",
+        "ROADVAULT_QUARANTINE_DAYS": "1e-12",
         "ROADVAULT_FOLDER_FILES": str(LIMITS.files),
         "ROADVAULT_INGEST_WORKER": "crash",
     }
@@ -104,6 +106,7 @@ async def scene(
         Database.open(database_url) as db,
         listener.site([web.post("/cb", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
     ):
+        await Identity(db, vault.root).settle()
         with Redis.from_url(redis_url) as redis:
             yield Scene(db, redis, vault, network_kubo, nursery, url, calls)
     assert nursery.stdin is not None

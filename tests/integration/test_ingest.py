@@ -209,7 +209,7 @@ class Clock:
 
 async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("roadvault_common.vault.time", clock)
+    monkeypatch.setattr("roadvault_common.ages.time", clock)
     _, body = await door.upload(b"kept")
     stray = door.vault.root / "received/ab" / ("ab" * 16)
     stray.write_bytes(b"cut short by a crash")
@@ -227,6 +227,14 @@ async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door, monke
     await door.ingest.sweep_orphans()
     assert not stray.exists()
     assert len(door.files_on_disk()) == 1
+    (entry,) = door.vault.quarantine.entries("received")
+    assert entry.origin == str(stray.relative_to(door.vault.root))
+    clock.advance(6 * 86_400)
+    await door.ingest.sweep_orphans()
+    assert door.vault.quarantine.path(entry.name).read_bytes() == b"still being written"
+    clock.advance(86_400)
+    await door.ingest.sweep_orphans()
+    assert list(door.vault.quarantine.entries("received")) == []
     assert (await door.file(body["result"]["fileID"]))["result"]["uploadKept"] is True
 
 

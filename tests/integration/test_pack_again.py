@@ -54,7 +54,7 @@ async def test_an_archive_that_rotted_is_packed_again_and_pinned(console: Consol
     assert (new["key"] != old["key"], new["path"] != old["path"]) == (True, True)
     assert await console.pinner.pinning.work(new["zip_id"]) == Done()
     assert "1 checked, 0 have no copy there, 0 things are wrong" in await console.says("verify", "--all")
-    console.packer._settings.orphan_hours = 1e-12
+    console.packer._sweeper._settings.orphan_hours = 1e-12
     for _ in range(2):
         await console.packer.sweep_orphans()
     archives = [path.name for path in (console.vault.root / "archives").iterdir()]

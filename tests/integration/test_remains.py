@@ -1,16 +1,19 @@
-"""What attempts that were cut short have left on the disk: gone with the next attempt, and never more than that."""
+"""What attempts that were cut short have left on the disk: set aside by the next attempt, and never more than that."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from servers_operator import Console
 
 from roadvault_common import lease as leases
+from roadvault_common.config import SweepSettings
 from roadvault_common.errors import TransientError
 from roadvault_common.lease import PACK
 from roadvault_common.new_file import create
 from roadvault_common.outcome import Done, Retry
+from roadvault_common.sweep import Sweeper
 from roadvault_common.vault import Vault
 from roadvault_packer.archive import Member
 
@@ -43,6 +46,9 @@ async def test_what_killed_packers_left_goes_with_the_next_attempt(console: Cons
     await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")
     assert await console.packer.packing.work(folder_id) == Done()
     assert archives(console) == others | await named(console)
+    assert {entry.origin for entry in console.vault.quarantine.entries("archives")} == {
+        f"archives/{folder_id}-{letter * 32}.7z.enc" for letter in "ab"
+    }
 
 
 async def test_a_worker_that_woke_late_leaves_its_successors_file_alone(
@@ -116,43 +122,48 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("roadvault_common.vault.time", clock)
+    monkeypatch.setattr("roadvault_common.ages.time", clock)
     return clock
 
 
-async def sweep(root: Path) -> set[str]:
+async def nothing_named(_: list[str]) -> set[str]:
+    return set()
+
+
+async def sweep(console: Console) -> set[str]:
     """Sweep as a process does that has just begun; return what it leaves."""
-
-    async def none(_: list[str]) -> set[str]:
-        return set()
-
-    await Vault(root).sweep_unnamed("archives", 6 * 3600, none)
-    return {path.name for path in (root / "archives").iterdir()}
+    settings = SweepSettings.model_validate(
+        {"database_url": "x", "redis_url": "redis://x", "data_dir": console.vault.root}
+    )
+    await Sweeper(settings, console.db, console.vault, "archives", nothing_named).sweep()
+    return archives(console)
 
 
 async def test_unnamed_files_keep_their_age_over_restarts(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    console: Console, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "archives").mkdir()
     for name in ("old", "still-written"):
-        (tmp_path / "archives" / name).write_bytes(b"half an archive")
-    assert await sweep(tmp_path) == {"old", "still-written"}
-    (tmp_path / "archives" / "still-written").write_bytes(b"more of it")
+        leave(console, name)
+    assert await sweep(console) == {"old", "still-written"}
+    (console.vault.root / "archives/still-written").write_bytes(b"more of it")
     clock.now += 3 * 3600
-    assert await sweep(tmp_path) == {"old", "still-written"}
+    assert await sweep(console) == {"old", "still-written"}
     clock.now += 3 * 3600
-    assert await sweep(tmp_path) == {"still-written"}
-    # The clock of another run of the machine says nothing about this one's.
+    assert await sweep(console) == {"still-written"}
+    # What the clock of another run of the machine says is not compared with this one's.
     boot = tmp_path / "boot_id"
     boot.write_text("another-run-of-the-machine")
-    monkeypatch.setattr("roadvault_common.vault._BOOT", boot)
+    monkeypatch.setattr("roadvault_common.ages._BOOT", boot)
     clock.now += 24 * 3600
-    assert await sweep(tmp_path) == {"still-written"}
+    assert await sweep(console) == {"still-written"}
     clock.now += 6 * 3600
-    assert await sweep(tmp_path) == set()
+    assert await sweep(console) == set()
 
 
-async def test_an_archive_that_was_removed_while_it_was_written_is_not_sealed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("go", [Path.unlink, lambda path: path.rename(path.with_name("quarantined"))])
+async def test_an_archive_that_was_removed_while_it_was_written_is_not_sealed(
+    tmp_path: Path, go: Callable[[Path], object]
+) -> None:
     with pytest.raises(TransientError, match="was removed"), create(tmp_path / "archive") as file:
         file.write(b"content")
-        (tmp_path / "archive").unlink()
+        go(tmp_path / "archive")

@@ -18,10 +18,11 @@ from roadvault_common.bus import Handler, HandlerTable
 from roadvault_common.config import ServiceSettings, explain
 from roadvault_common.connections import Limits
 from roadvault_common.db import Database
-from roadvault_common.errors import RoadVaultError, TransientError, brief
+from roadvault_common.errors import IdentityMismatch, RoadVaultError, TransientError, brief
 from roadvault_common.events import Event
 from roadvault_common.guards import own_sites_only
-from roadvault_common.health import Check, health_routes, only_once
+from roadvault_common.health import Check, Gate, health_routes, only_once
+from roadvault_common.identity import Identity
 from roadvault_common.listener import Listener, open_site
 from roadvault_common.migrate import check_schema, check_server
 
@@ -31,6 +32,8 @@ Job = Callable[[asyncio.Event], Awaitable[None]]
 """Runs until the event it is given is set, then finishes what it has in hand and returns."""
 
 _LOOK_SECONDS = 1.0
+_IDENTITY_SECONDS = 5.0
+"""Between two looks whether database and data directory still belong together."""
 _STDERR = 2
 FORCE_SECONDS = 5.0
 """More than all else takes after the drain; then the process is ended by force."""
@@ -68,20 +71,24 @@ async def run(
     routes: Sequence[web.AbstractRouteDef] = (),
     middlewares: Sequence[Middleware] = (),
     public: Listener | None = None,
+    identity: Identity | None = None,
 ) -> None:
     """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and `public` besides.
 
     No job begins and no request but those for its health is taken before the database was seen to have a schema that
-    this code knows. On the signal no new work is begun and /readyz says so. Jobs in hand have `settings.drain_seconds`
-    to finish, then they are cancelled, which hands their rows back. Requests are still taken for
-    `settings.notice_seconds`, until whoever looks at /readyz sends them elsewhere; then the listeners close, and those
-    in hand have `settings.drain_seconds`. Both go on at once, and what hangs does not keep the process for longer than
-    notice, drain and FORCE_SECONDS. A job that ends or fails by itself ends the service.
+    this code knows and, where there is an `identity`, to be the data directory's own. A service whose database is not
+    waits, and says so; one that finds it out later takes nothing more, and ends. On the signal no new work is begun and
+    /readyz says so. Jobs in hand have `settings.drain_seconds` to finish, then they are cancelled, which hands their
+    rows back. Requests are still taken for `settings.notice_seconds`, until whoever looks at /readyz sends them
+    elsewhere; then the listeners close, and those in hand have `settings.drain_seconds`. Both go on at once, and what
+    hangs does not keep the process for longer than notice, drain and FORCE_SECONDS. A job that ends or fails by itself
+    ends the service.
 
     Raises:
         SettingsError: The schema is one that this code does not know.
+        IdentityMismatch: The database is no longer the data directory's.
     """
-    closing, known = asyncio.Event(), asyncio.Event()
+    closing, gate = asyncio.Event(), Gate("schema", *(["identity"] if identity else []))
 
     def close() -> None:
         if not closing.is_set():
@@ -93,12 +100,12 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, close)
     own = Listener(
-        [*health_routes({"database": db.ping, **checks}, closing, known), *routes],
+        [*health_routes({"database": db.ping, **checks}, closing, gate), *routes],
         settings.http_host,
         settings.http_port,
         Limits(settings.http_header_seconds, settings.http_idle_seconds, settings.http_connections),
     )
-    inner = [*middlewares, only_once(known)]
+    inner = [*middlewares, only_once(gate)]
     intranet = [own_sites_only(settings.host_names), *inner]
     async with AsyncExitStack() as stack:
         sites = [
@@ -107,7 +114,9 @@ async def run(
             if listener is not None
         ]
         stop = asyncio.create_task(closing.wait())
-        await _unless_stopped(_look_at_schema(db, known), stop)
+        await _unless_stopped(_open_gate(db, identity, gate), stop)
+        if identity is not None:
+            jobs = [*jobs, partial(_keep_looking, identity, gate)]
         tasks = [] if closing.is_set() else [asyncio.ensure_future(job(closing)) for job in jobs]
         done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         close()
@@ -133,16 +142,33 @@ async def _end(tasks: Sequence[asyncio.Future[None]], drain_seconds: float) -> l
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _look_at_schema(db: Database, known: asyncio.Event) -> None:
-    """Set `known` once the database was seen to have a schema that this code knows, and to take what it writes."""
-    while not known.is_set():
+async def _open_gate(db: Database, identity: Identity | None, gate: Gate) -> None:
+    """Wait until the database was seen to have a schema that this code knows, to take what it writes, and to be ours."""
+    while not gate.open:
         try:
             await check_schema(db)
             await check_server(db)
-            known.set()
-        except TransientError as error:
+            gate.well("schema")
+            if identity is not None:
+                await identity.settle()
+                gate.well("identity")
+        except IdentityMismatch as error:
+            if gate.states["identity"] != brief(error):
+                log.critical("nothing is served: database and data directory don't belong together", error=brief(error))
+            gate.shut("identity", brief(error))
+            await asyncio.sleep(_LOOK_SECONDS)
+        except (TransientError, OSError) as error:
             log.warning("waiting for the database", error=brief(error))
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _keep_looking(identity: Identity, gate: Gate, closing: asyncio.Event) -> None:
+    """Shut the gate, and end the service, when the database is no longer the data directory's own."""
+    try:
+        await repeat(identity.look, closing, _IDENTITY_SECONDS)
+    except IdentityMismatch as error:
+        gate.shut("identity", brief(error))
+        raise
 
 
 async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Task[bool]) -> None:

@@ -138,7 +138,31 @@ class DataSettings(BaseSettings):
 
     data_dir: Path = Field(
         title="Data directory",
-        description="holds received/, archives/ and downloads/; one POSIX file system shared by the services",
+        description="holds received/, archives/, downloads/ and quarantine/; one POSIX file system shared by all",
+    )
+
+
+class SweepSettings(VaultSettings):
+    """For services that sweep a directory of files that no row names."""
+
+    orphan_hours: float = Field(
+        6, gt=0, title="Orphans", description="hours after which a file that no row names goes to quarantine"
+    )
+    quarantine_days: float = Field(
+        7, gt=0, title="Quarantine", description="days after which a file in quarantine is removed for good"
+    )
+    sweep_files: int = Field(
+        300,
+        ge=1,
+        title="Usual sweep",
+        description="files that a sweep moves to quarantine without asking; ten times as many are never moved unasked",
+    )
+    sweep_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        title="Usual share",
+        description="share of all files of its directory that a sweep moves without asking, if they are more than that",
     )
 
 

@@ -13,7 +13,8 @@
     │   └── IpfsUnavailable       Kubo answers 5xx, or a read stalls: perhaps because of this one archive
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
-    │   └── SettingsError         the operator has to change a setting
+    │   ├── SettingsError         the operator has to change a setting
+    │   └── IdentityMismatch      database and data directory don't belong together: nothing may be served or removed
     └── LeaseLost                 somebody else works on the row now; write nothing
 
 Adapters raise them where the fault arises; `roadvault_common.stage` turns them into outcomes.
@@ -79,6 +80,10 @@ class IntegrityError(PermanentError):
 
 class SettingsError(PermanentError):
     """The operator has to change a setting."""
+
+
+class IdentityMismatch(PermanentError):
+    """Database and data directory don't belong together, or no longer: nothing may be served or removed."""
 
 
 class LeaseLost(RoadVaultError):

@@ -1,4 +1,4 @@
-"""What a service says of itself over HTTP, and that it takes no request before its schema is known."""
+"""What a service says of itself over HTTP, and that it takes no request before it is known to be right."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,10 +14,32 @@ Check = Callable[[], Awaitable[None]]
 """Raises a RoadVaultError, saying what is missing, unless all is well."""
 
 _CHECK_SECONDS = 5.0
+_OK = "ok"
 _PATHS = ("/metrics", "/healthz", "/readyz")
 
 
-def health_routes(checks: Mapping[str, Check], closing: asyncio.Event, known: asyncio.Event) -> list[web.RouteDef]:
+class Gate:
+    """What has to be seen before requests are taken and jobs begin: that the schema fits, and whose files these are."""
+
+    def __init__(self, *names: str) -> None:
+        self.states = dict.fromkeys(names, "not yet seen")
+        """By name: `ok`, or what keeps the gate shut."""
+
+    @property
+    def open(self) -> bool:
+        """Whether all has been seen, and is well."""
+        return all(state == _OK for state in self.states.values())
+
+    def well(self, name: str) -> None:
+        """Note that one thing is as it should be."""
+        self.states[name] = _OK
+
+    def shut(self, name: str, reason: str) -> None:
+        """Note what is wrong: no request is taken from now on."""
+        self.states[name] = reason
+
+
+def health_routes(checks: Mapping[str, Check], closing: asyncio.Event, gate: Gate) -> list[web.RouteDef]:
     """Return the routes of /metrics, /healthz (the process runs) and /readyz (it can do its work)."""
 
     async def metrics(_: web.Request) -> web.Response:
@@ -29,8 +51,8 @@ def health_routes(checks: Mapping[str, Check], closing: asyncio.Event, known: as
     async def readyz(_: web.Request) -> web.Response:
         # A load balancer is to hear of the end at once, not after a database that hangs.
         states = {} if closing.is_set() else {name: await _state(check) for name, check in checks.items()}
-        states["schema"] = "ok" if known.is_set() else "not yet seen"
-        ready = not closing.is_set() and all(state == "ok" for state in states.values())
+        states |= gate.states
+        ready = not closing.is_set() and all(state == _OK for state in states.values())
         return web.json_response({"ready": ready, "checks": states}, status=200 if ready else 503)
 
     return [web.get(path, handler) for path, handler in zip(_PATHS, (metrics, healthz, readyz), strict=True)]
@@ -44,16 +66,17 @@ async def _state(check: Check) -> str:
         return f"no answer within {_CHECK_SECONDS:.0f} s"
     except RoadVaultError as error:
         return brief(error)
-    return "ok"
+    return _OK
 
 
-def only_once(known: asyncio.Event) -> Middleware:
-    """Make a middleware that takes no requests, except for health, before `known` is set."""
+def only_once(gate: Gate) -> Middleware:
+    """Make a middleware that takes no requests, except for health, while the gate is shut."""
 
     @web.middleware
     async def refuse(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
-        if not known.is_set() and request.path not in _PATHS:
-            raise DatabaseUnavailable("the database's schema has not been seen yet")
+        if not gate.open and request.path not in _PATHS:
+            shut = "; ".join(f"{name}: {state}" for name, state in gate.states.items() if state != _OK)
+            raise DatabaseUnavailable(f"nothing is served yet: {shut}")
         return await handler(request)
 
     return refuse

@@ -47,6 +47,14 @@ CONNECTIONS_CUT = Counter(
     "Connections that were cut: header late or long, crowd (it waited, a new one came), full (it was new), stalled",
     ["why"],
 )
+QUARANTINE_FILES = Gauge("roadvault_quarantine_files", "Files in quarantine, by where they came from", ["directory"])
+QUARANTINE_BYTES = Gauge("roadvault_quarantine_bytes", "Their bytes", ["directory"])
+QUARANTINE_OLDEST = Gauge("roadvault_quarantine_oldest_seconds", "How long the oldest has lain there", ["directory"])
+STOPPED_SWEEP = Gauge(
+    "roadvault_quarantine_stopped_files",
+    "Files that a sweep would have moved to quarantine, more than is usual: a person decides; 0 if it goes on",
+    ["directory"],
+)
 
 DISK_FREE = Gauge("roadvault_disk_free_bytes", "Free room on the data directory's file system", ["data_dir"])
 

@@ -190,7 +190,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def _sync(file: FileIO, path: Path) -> None:
     os.fsync(file.fileno())
-    if os.fstat(file.fileno()).st_nlink == 0:
+    try:
+        there = os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        there = False
+    if not there:
         # This process stood still: a sweep of unnamed files took it, or a successor that has the row now.
         raise TransientError(f"{path.name} was removed while it was written")
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from roadvault_common.config import explain
 from roadvault_common.errors import RoadVaultError, brief
-from roadvault_operator import keys, letters, look, mend, verify
+from roadvault_operator import identity, keys, letters, look, mend, quarantine, verify
 from roadvault_operator.shell import app
 
 app.command()(look.status)
@@ -19,6 +19,8 @@ app.command()(mend.seal)
 app.command()(letters.dead_letters)
 app.command()(verify.verify)
 app.command()(keys.migrate)
+app.add_typer(identity.app, name="identity")
+app.add_typer(quarantine.app, name="quarantine")
 app.command()(keys.archive_key)
 app.command()(keys.master_keys)
 app.command()(keys.rewrap)

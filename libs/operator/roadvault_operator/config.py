@@ -14,7 +14,9 @@ class OperatorSettings(DatabaseSettings):
         None, title="Redis", description="for `status` and `dead-letters`, and to wake packer after `seal`"
     )
     data_dir: Path | None = Field(
-        None, title="Data directory", description="for `status`, `pack-again`, and `verify` of local copies"
+        None,
+        title="Data directory",
+        description="for `status`, `pack-again`, `identity`, `quarantine`, and `verify` of local copies",
     )
     ipfs_gateway_url: str = Field(
         "http://127.0.0.1:8080",

@@ -9,6 +9,7 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from roadvault_common import app, log, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
+from roadvault_common.identity import Identity
 from roadvault_common.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
@@ -37,7 +38,8 @@ async def serve() -> None:
             partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
-        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems])
+        identity = Identity(db, vault.root, moves_on=True)
+        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems], identity=identity)
 
 
 def main() -> None:

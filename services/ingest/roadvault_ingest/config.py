@@ -4,7 +4,7 @@ import socket
 
 from pydantic import Field, model_validator
 
-from roadvault_common.config import VaultSettings
+from roadvault_common.config import SweepSettings
 from roadvault_common.reach import CallbackSettings
 
 CRUST_LIMIT_BYTES = 8 << 30
@@ -13,7 +13,7 @@ CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
 
-class IngestSettings(VaultSettings, CallbackSettings):
+class IngestSettings(SweepSettings, CallbackSettings):
     """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
@@ -69,9 +69,6 @@ class IngestSettings(VaultSettings, CallbackSettings):
     )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
-    )
-    orphan_hours: float = Field(
-        6, gt=0, title="Orphans", description="hours after which an upload that no row names is removed"
     )
 
     @property

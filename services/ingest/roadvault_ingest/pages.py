@@ -61,6 +61,7 @@ class Pages:
         """Show what needs attention, the work in hand, and a form to upload a test file."""
         values: dict[str, Any] = {
             "failures": await self._store.failures(),
+            "stopped": await self._store.stopped_sweeps(),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
             "due": await self._store.due(),
         }

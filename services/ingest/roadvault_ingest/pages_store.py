@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from roadvault_common import lease as leases
-from roadvault_common import repair
+from roadvault_common import repair, sweep_store
 from roadvault_common.db import Database, Row
 from roadvault_common.lease import STAGES, Stage
 
@@ -91,6 +91,10 @@ class PagesStore:
             " ORDER BY pinned_at LIMIT %s",
             (days * 86_400, _SHOWN_FAILURES),
         )
+
+    async def stopped_sweeps(self) -> list[Row]:
+        """Return the sweeps that have stopped to ask, but for those that a person has let go on."""
+        return [row for row in await sweep_store.stopped(self._db) if row["allowed"] is None]
 
     async def due(self) -> list[tuple[Stage, int]]:
         """Return how many rows are due in each stage, counted up to 10 000."""

@@ -14,6 +14,7 @@ from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events import DownloadRequested, FileReceived
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.reach import AddressRefused
+from roadvault_common.sweep import Sweeper
 from roadvault_common.vault import RECEIVED, Vault
 from roadvault_ingest.admission import Admission
 from roadvault_ingest.config import IngestSettings
@@ -53,6 +54,7 @@ class Ingest:
             at_once=settings.uploads_at_once,
             per_peer=settings.uploads_per_peer,
         )
+        self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._store.named)
         self.disk = Disk(self._admission.share, direct=settings.direct_uploads)
 
     def check_length(self, content_length: int | None) -> None:
@@ -175,7 +177,5 @@ class Ingest:
             await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id))
 
     async def sweep_orphans(self) -> None:
-        """Remove uploads that no row names: those cut short by a crash."""
-        removed = await self._vault.sweep_unnamed(RECEIVED, self.settings.orphan_hours * 3600, self._store.named)
-        if removed:
-            log.info("unnamed uploads removed", files=removed)
+        """Move uploads that no row names to quarantine: those cut short by a crash."""
+        await self._sweeper.sweep()

@@ -7,6 +7,7 @@ from roadvault_common import app, log, master_keys, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
+from roadvault_common.identity import Identity
 from roadvault_common.lease import PACK
 from roadvault_common.vault import Vault
 from roadvault_packer.config import PackerSettings
@@ -34,7 +35,13 @@ async def serve() -> None:
             partial(app.repeat, packer.note_master_keys, seconds=3600),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {"disk": vault.ping, "master keys": master_keys.check(db, keys)})
+        await app.run(
+            settings,
+            db,
+            jobs,
+            {"disk": vault.ping, "master keys": master_keys.check(db, keys)},
+            identity=Identity(db, vault.root),
+        )
 
 
 def main() -> None:

@@ -2,13 +2,16 @@
 
 from pydantic import Field
 
-from roadvault_common.config import KeySettings, VaultSettings
+from roadvault_common.config import KeySettings, SweepSettings
 
 
-class PackerSettings(VaultSettings, KeySettings):
+class PackerSettings(SweepSettings, KeySettings):
     """Reads `received/`, writes `archives/`, wraps archive keys."""
 
     concurrency: int = Field(1, ge=1, title="Concurrency", description="folders packed at once")
-    orphan_hours: float = Field(
-        6, gt=0, title="Orphans", description="hours after which a file that no row names is removed"
+    sweep_files: int = Field(
+        10,
+        ge=1,
+        title="Usual sweep",
+        description="archives that a sweep moves to quarantine without asking; ten times as many never unasked",
     )

@@ -15,6 +15,7 @@ from roadvault_common.lease import PACK, Lease
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.stage import Worker
+from roadvault_common.sweep import Sweeper
 from roadvault_common.vault import ARCHIVES, Vault
 from roadvault_packer.archive import Packed, pack
 from roadvault_packer.config import PackerSettings
@@ -27,12 +28,12 @@ class Packer:
     """Packs folders; `packing` is the stage's worker."""
 
     def __init__(self, settings: PackerSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys) -> None:
-        self._settings = settings
         self._bus = bus
         self._vault = vault
         self._keys = keys
         self._db = db
         self._store = PackerStore(db)
+        self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
         self.packing = Worker(
             PACK,
             self._pack,
@@ -53,7 +54,7 @@ class Packer:
         path = f"{ARCHIVES}/{name}"
         key = ArchiveKey.new()
         target = self._vault.path(path)
-        await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
+        await self._vault.set_aside_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
         packed: Packed = await asyncio.to_thread(
             pack, lease.row_id, members, self._vault.root, target, key, lease.progress
         )
@@ -73,8 +74,5 @@ class Packer:
         await master_keys.note(self._db, self._keys)
 
     async def sweep_orphans(self) -> None:
-        """Remove archives that no row names: attempts that were cut short."""
-        seconds = self._settings.orphan_hours * 3600
-        removed = await self._vault.sweep_unnamed(ARCHIVES, seconds, self._store.named)
-        if removed:
-            log.info("unnamed archives removed", files=removed)
+        """Move archives that no row names to quarantine: attempts that were cut short."""
+        await self._sweeper.sweep()

@@ -7,6 +7,7 @@ from roadvault_common import app, log, master_keys, metrics
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
+from roadvault_common.identity import Identity
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.lease import DROP, PIN, RESTORE
 from roadvault_common.vault import Vault
@@ -37,7 +38,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        await app.run(settings, db, jobs, checks)
+        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root))
 
 
 def main() -> None:

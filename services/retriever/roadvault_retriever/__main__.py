@@ -8,6 +8,7 @@ from roadvault_common.bus import Bus
 from roadvault_common.crypto import MasterKeys
 from roadvault_common.db import Database
 from roadvault_common.gateway import Gateway
+from roadvault_common.identity import Identity
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.lease import EXPIRE, FETCH
 from roadvault_common.vault import Vault
@@ -42,7 +43,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        await app.run(settings, db, jobs, checks)
+        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root))
 
 
 def main() -> None:

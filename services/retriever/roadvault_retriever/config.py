@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from roadvault_common.config import IpfsSettings, KeySettings, VaultSettings
+from roadvault_common.config import IpfsSettings, KeySettings, SweepSettings
 
 
-class RetrieverSettings(VaultSettings, KeySettings, IpfsSettings):
+class RetrieverSettings(SweepSettings, KeySettings, IpfsSettings):
     """Reads `received/` and `archives/`, writes `downloads/`, unwraps archive keys, reads from Kubo's gateway."""
 
     ipfs_gateway_url: str = Field(
@@ -20,7 +20,4 @@ class RetrieverSettings(VaultSettings, KeySettings, IpfsSettings):
     )
     disk_margin_bytes: int = Field(
         1 << 30, ge=0, title="Disk margin", description="bytes that stay free after an extraction"
-    )
-    orphan_hours: float = Field(
-        6, gt=0, title="Orphans", description="hours after which an extraction that no row names is removed"
     )

@@ -19,6 +19,7 @@ from roadvault_common.lease import EXPIRE, FETCH, Lease
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
+from roadvault_common.sweep import Sweeper
 from roadvault_common.vault import DOWNLOADS, Vault
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
@@ -55,6 +56,7 @@ class Retriever:
         self._keys = keys
         self._gateway = gateway
         self._store = RetrieverStore(db)
+        self._sweeper = Sweeper(settings, db, vault, DOWNLOADS, self._store.named)
         for source in ("received", "archive", "ipfs"):
             for counter in (SOURCES, ROT, UNREADABLE):
                 counter.labels(source)  # Prometheus sees no increase in a series that begins at 1
@@ -87,7 +89,7 @@ class Retriever:
     async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: Collection[str]) -> Outcome:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
         directory = f"{DOWNLOADS}/{lease.row_id}"
-        await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
+        await self._vault.set_aside_remains(f"{directory}/*", partial(self._store.named_under, lease))
         await self._make_room(wanted.size)
         await self._store.note_begun(wanted)
         path = f"{directory}/{lease.token}"
@@ -194,8 +196,5 @@ class Retriever:
             self._vault.path(path).parent.rmdir()
 
     async def sweep_orphans(self) -> None:
-        """Remove extractions that no row names: attempts that were cut short."""
-        seconds = self._settings.orphan_hours * 3600
-        removed = await self._vault.sweep_unnamed(DOWNLOADS, seconds, self._store.named)
-        if removed:
-            log.info("unnamed extractions removed", files=removed)
+        """Move extractions that no row names to quarantine: attempts that were cut short."""
+        await self._sweeper.sweep()

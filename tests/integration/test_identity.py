@@ -1,0 +1,229 @@
+"""Database and data directory belong together, or nothing is served and nothing removed."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from chaos.crowd import upload
+from dumps import dump, restore
+from servers_operator import Console
+from servers_services import Service, Services
+
+from roadvault_common import identity_store as store
+from roadvault_common.db import Database
+from roadvault_common.errors import IdentityMismatch
+from roadvault_common.identity import FILE, MARGIN, Identity, Stamp, adopt, read_stamp
+from roadvault_common.sweep import Sweeper
+from roadvault_common.vault import Vault
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def vault(data_dir: Path) -> Vault:
+    made = Vault(data_dir)
+    made.prepare()
+    return made
+
+
+def files(root: Path) -> set[Path]:
+    return {path for name in ("received", "archives") for path in (root / name).rglob("*") if path.is_file()}
+
+
+async def readyz(service: Service, wanted: int) -> dict[str, Any]:
+    """Wait until /readyz has this status; return its checks."""
+    async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+        while True:
+            try:
+                async with http.get(f"{service.url}/readyz") as response:
+                    checks: dict[str, Any] = (await response.json())["checks"]
+                    if response.status == wanted and checks["identity"] != "not yet seen":
+                        return checks
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(180)
+async def test_after_a_restored_dump_nothing_is_served_or_swept_until_it_is_adopted(
+    services: Services, console: Console, database_url: str
+) -> None:
+    db, root = console.db, console.vault.root
+    # The sweeps have no patience at all: whatever they may touch is moved at once.
+    ingest, packer = services("ingest", orphan_hours=1e-9), services("packer", orphan_hours=1e-9)
+    await ingest.start()
+    mark = Identity(db, root, moves_on=True)
+    async with aiohttp.ClientSession() as http:
+        before = await upload(http, ingest.url, os.urandom(1000))
+        await mark.move_on()
+        older = await dump(database_url)
+        lost = await upload(http, ingest.url, os.urandom(1000))
+        await mark.move_on()
+        kept = files(root)
+        await db.execute("UPDATE identity_info SET mark = mark - 1")
+        assert (await ingest.ended(60))[0] == 1
+        assert "IdentityMismatch: the database went back in time" in ingest.log.read_text()
+
+        await restore(database_url, older)
+        await asyncio.gather(ingest.launch(), packer.launch())
+        for service in (ingest, packer):
+            said = (await readyz(service, 503))["identity"]
+            assert "went back in time: the data directory has seen it at mark" in said
+            assert "`roadvault identity adopt`" in said
+        async with http.post(f"{ingest.url}/api/open/upload", data=b"x") as response:
+            assert response.status == 503
+        async with http.get(f"{ingest.url}/") as response:
+            assert response.status == 503
+        assert files(root) == kept
+
+        code, out, _ = await console.run("identity")
+        assert (code, "went back in time" in out, str(lost) in out) == (1, True, True)
+        code, out, _ = await console.run("identity", "adopt")
+        assert (code, "`roadvault identity adopt --yes` accepts this database" in out) == (1, True)
+        assert "went back in time" in (await readyz(ingest, 503))["identity"]
+        assert "services go on by themselves" in await console.says("identity", "adopt", "--yes")
+        for service in (ingest, packer):
+            await readyz(service, 200)
+        assert "they belong together" in await console.says("identity")
+        after = await upload(http, ingest.url, os.urandom(1000))
+    assert (before, lost) == (1, 2)
+    assert after > lost + MARGIN - 1
+    # The upload that no row names is in quarantine, whole.
+    async with asyncio.timeout(30):
+        while not (entries := list(console.vault.quarantine.entries("received"))):
+            await asyncio.sleep(0.05)
+    assert {console.vault.root / entry.origin for entry in entries} < kept
+    assert {console.vault.quarantine.path(entry.name).stat().st_size for entry in entries} == {1000}
+
+
+async def test_the_numbers_of_a_database_go_on_behind_what_the_directory_knows(db: Database, vault: Vault) -> None:
+    await Identity(db, vault.root).settle()
+    stamp = read_stamp(vault.root)
+    assert stamp is not None
+    given_out = dict(zip(store.COUNTED.values(), (70, 7, 6, 50, 5), strict=True))
+    (vault.root / FILE).write_text(stamp.model_copy(update={"mark": 9, "given_out": given_out}).model_dump_json())
+    with pytest.raises(IdentityMismatch, match="went back in time"):
+        await Identity(db, vault.root).look()
+    adopted = await adopt(db, vault.root)
+    await Identity(db, vault.root).look()
+    assert (adopted.mark, adopted.identity != stamp.identity) == (10, True)
+    columns = {
+        "file_upload_info": "file_name, file_type, size, sha256, folder_id",
+        "folder_info": "close_at",
+        "zip_ipfs_info": "folder_id, zip_name, `key`, iv, size, files",
+        "download_info": "file_id, cb_url",
+        "order_info": "zip_id, account, cid, declared_size, nonce, era_birth, era_death, extrinsic_hash, extrinsic,"
+        " price",
+    }
+    for table, names in columns.items():
+        values = ", ".join("NOW()" if name == "close_at" else "1" for name in names.split(", "))
+        sql = f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - names in this test
+        new = await db.transact(lambda tx, sql=sql: tx.insert(sql))  # type: ignore[misc]
+        assert new == given_out[store.COUNTED[table]] + MARGIN + 1
+    # The mark moves on with them, and stands still while nothing is recorded.
+    for _ in range(2):
+        await Identity(db, vault.root, moves_on=True).move_on()
+        stamp = read_stamp(vault.root)
+        assert stamp is not None
+        assert (stamp.mark, stamp.given_out["file_id"]) == (11, 70 + MARGIN + 1)
+
+
+async def test_several_services_that_start_at_once_make_one_identity(database_url: str, vault: Vault) -> None:
+    async def start() -> str:
+        async with Database.open(database_url, size=2) as db:
+            await Identity(db, vault.root).settle()
+            stamp, row = read_stamp(vault.root), await store.read(db)
+            assert stamp is not None
+            assert row is not None
+            assert row["identity"] == stamp.identity
+            return stamp.identity
+
+    assert len(set(await asyncio.gather(*(start() for _ in range(6))))) == 1
+    assert [path.name for path in vault.root.glob(f"{FILE}*")] == [FILE]
+
+
+async def _row(db: Database, path: str | None) -> None:
+    await db.execute(
+        "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
+        " VALUES ('a', '', 1, '', %s, 1)",
+        (path,),
+    )
+
+
+async def test_an_installation_from_before_is_adopted_and_a_wrong_mount_is_not(db: Database, vault: Vault) -> None:
+    path, other = vault.root / "received/00/a", "a" * 32
+
+    async def refused(why: str) -> None:
+        with pytest.raises(IdentityMismatch, match=why):
+            await Identity(db, vault.root).settle()
+
+    async def forget() -> None:
+        await db.execute("DELETE FROM identity_info")
+        (vault.root / FILE).unlink(missing_ok=True)
+
+    path.write_bytes(b"an upload")
+    await refused("the database is empty")  # an empty schema beside files
+    await _row(db, "received/00/b")
+    await refused("is it mounted")  # rows, and nothing of what they name
+    await _row(db, "received/00/a")
+    await Identity(db, vault.root).settle()  # from before there was an identity
+    await Identity(db, vault.root, moves_on=True).move_on()
+    stamp = read_stamp(vault.root)
+    assert stamp is not None
+    assert (stamp.mark, stamp.given_out["file_id"]) == (1, 2)
+
+    (vault.root / FILE).unlink()
+    await refused("it is not this database's, or not mounted")
+    (vault.root / FILE).write_text(stamp.model_copy(update={"identity": other}).model_dump_json())
+    await refused(f"belongs to the database {other}")
+    (vault.root / FILE).write_text("{}")
+    await refused("can't be understood")
+    await db.execute("UPDATE identity_info SET mark = 3")
+    (vault.root / FILE).write_text(stamp.model_dump_json())
+    await refused("an old copy")
+    await db.execute("DELETE FROM identity_info")
+    await refused("the data directory has an identity, the database has none")
+
+    await forget()  # a process was killed between the two writes
+    await store.make(db, other)
+    await Identity(db, vault.root).settle()
+    assert read_stamp(vault.root) == Stamp(identity=other, mark=0)
+    await forget()  # all local copies have gone
+    await db.execute("UPDATE file_upload_info SET path = NULL")
+    path.unlink()
+    await Identity(db, vault.root).settle()
+    await forget()  # a reader makes nothing
+    with pytest.raises(IdentityMismatch, match="has no identity"):
+        await Identity(db, vault.root, only_looks=True).settle()
+    assert not (vault.root / FILE).exists()
+
+
+async def test_a_sweep_looks_at_the_identity_before_it_moves_anything(console: Console) -> None:
+    stray = console.vault.root / "archives/9-nobodys.7z.enc"
+    stray.write_bytes(b"good, in the database that is lost")
+    console.packer._sweeper._settings.orphan_hours = 1e-12
+    await console.packer.sweep_orphans()
+    real, looks = Sweeper._find, 0
+
+    async def find(sweeper: Sweeper, most: int) -> object:
+        nonlocal looks
+        looks += 1
+        found = await real(sweeper, most)
+        await console.db.execute("DELETE FROM identity_info")  # restored while the sweep walks
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sweeper, "_find", find)
+        with pytest.raises(IdentityMismatch):
+            await console.packer.sweep_orphans()
+    with pytest.raises(IdentityMismatch):
+        await console.packer.sweep_orphans()
+    assert (looks, stray.exists()) == (1, True)
