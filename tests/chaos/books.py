@@ -156,7 +156,7 @@ class Books:
         return wrong
 
     def disk(self) -> list[str]:
-        """No file is on the disk that no row knows, none is missing that a row names, and none of these is set aside."""
+        """No file is on the disk that no row knows, none is missing that a row names, or is set aside."""
         vault = self._arena.layout.vault
         named = {row["path"] for row in [*self.files.values(), *self.archives.values(), *self.requests.values()]}
         named.discard(None)

@@ -296,8 +296,8 @@ class Scene:
             "downloads": RetrieverStore(self.db).named,
         }
         values = {"database_url": "x", "redis_url": "redis://x", "data_dir": self.vault.root, "orphan_hours": 1e-12}
-        for directory, named in named_by.items():
-            sweeper = Sweeper(SweepSettings.model_validate(values), self.db, self.vault, directory, named)
+        for directory, names in named_by.items():
+            sweeper = Sweeper(SweepSettings.model_validate(values), self.db, self.vault, directory, names)
             for _ in range(2):
                 await sweeper.sweep()
         tables = ("file_upload_info", "zip_ipfs_info", "download_info")

@@ -143,7 +143,7 @@ async def _end(tasks: Sequence[asyncio.Future[None]], drain_seconds: float) -> l
 
 
 async def _open_gate(db: Database, identity: Identity | None, gate: Gate) -> None:
-    """Wait until the database was seen to have a schema that this code knows, to take what it writes, and to be ours."""
+    """Wait until the database was seen to have a schema that this code knows, to take writes, and to be ours."""
     while not gate.open:
         try:
             await check_schema(db)

@@ -61,7 +61,7 @@ class Quarantine:
         """Return the name that the file has in quarantine already: a process was killed while it moved it."""
         if source.lstat().st_nlink == 1:
             return None
-        names = (directory / name for name in os.listdir(directory) if name.endswith(ending))
+        names = (path for path in directory.iterdir() if path.name.endswith(ending))
         return next((path for path in names if path.samefile(source)), None)
 
     def restore(self, name: str) -> str:
