@@ -142,6 +142,10 @@ class DataSettings(BaseSettings):
     )
 
 
+class VaultSettings(Settings, DataSettings):
+    """For services that write files to disk."""
+
+
 class SweepSettings(VaultSettings):
     """For services that sweep a directory of files that no row names."""
 
@@ -164,10 +168,6 @@ class SweepSettings(VaultSettings):
         title="Usual share",
         description="share of all files of its directory that a sweep moves without asking, if they are more than that",
     )
-
-
-class VaultSettings(Settings, DataSettings):
-    """For services that write files to disk."""
 
 
 class KeySettings(BaseSettings):
