@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from roadvault_common import listener
+from roadvault_common import listener, sweep_store
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
 from roadvault_common.guards import own_sites_only
@@ -93,6 +93,19 @@ async def test_every_page_speaks_the_readers_language(office: Office, language: 
     chosen = await office.get("/?lang=zh")
     assert LANGUAGES["zh"]["attention"] in chosen
     assert LANGUAGES["zh"]["files"] in await office.get("/file")  # the choice is kept
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+async def test_a_sweep_that_has_stopped_is_on_the_first_page_until_somebody_decides(
+    office: Office, language: str
+) -> None:
+    text = LANGUAGES[language]["stopped"]
+    assert text not in await office.get("/", language)
+    await sweep_store.stop(office.db, "archives", 11, 55_000_000_000, 20)
+    page = await office.get("/", language)
+    assert all(shown in page for shown in (text, "<td>archives</td>", ">11<", ">55.0 GB<", ">20<"))
+    assert await sweep_store.allow(office.db, "archives") == 11
+    assert text not in await office.get("/", language)
 
 
 def test_both_languages_have_the_same_messages() -> None:
