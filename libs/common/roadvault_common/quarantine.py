@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from roadvault_common.ages import Ages
 from roadvault_common.errors import PermanentError
-from roadvault_common.new_file import sync_directory
+from roadvault_common.new_file import disk_errors, sync_directory
 
 QUARANTINE = "quarantine"
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -118,9 +118,11 @@ def _move(source: Path, target: Path) -> None:
 
     Raises:
         FileExistsError: Another file has the name.
+        DiskFull: There is no room for a name.
     """
     try:
-        os.link(source, target, follow_symlinks=False)
+        with disk_errors(target):
+            os.link(source, target, follow_symlinks=False)
     except FileExistsError:
         if not target.samefile(source):
             raise

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from roadvault_common.errors import DiskFull, SettingsError
-from roadvault_common.new_file import sync_directory
+from roadvault_common.new_file import half_written, sync_directory
 from roadvault_common.placement import spread
 from roadvault_common.quarantine import QUARANTINE, Quarantine
 
@@ -102,15 +102,22 @@ class Vault:
         for path in paths:
             self.quarantine.set_aside(path)
 
-    async def set_aside_remains(self, pattern: str, named: Callable[[list[str]], Awaitable[set[str]]]) -> int:
-        """Move files that match `pattern` to quarantine, but for those that `named` returns.
+    async def remove_remains(self, pattern: str, named: Callable[[list[str]], Awaitable[set[str]]]) -> int:
+        """Remove files that match `pattern`, but for those that `named` returns: what earlier attempts at a row left.
 
-        They are what earlier attempts at a row left; or, where a restored database gives a number out once more, what
-        is good and belongs to a row that is lost. `named` is called after the files were listed and has to raise
+        One that was written to its end goes to quarantine: where a restored database gives a number out once more, it
+        may be good, and belong to a row that is lost. `named` is called after the files were listed and has to raise
         LeaseLost unless the caller has the row even then: so what a successor writes, whose name is new, was not
-        listed. Return how many were moved.
+        listed. Return how many went.
         """
         found = await asyncio.to_thread(lambda: [str(path.relative_to(self.root)) for path in self.root.glob(pattern)])
         remains = set(found) - await named(found) if found else set()
-        await asyncio.to_thread(self.set_aside, remains)
+        await asyncio.to_thread(self._remove_or_set_aside, remains)
         return len(remains)
+
+    def _remove_or_set_aside(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if half_written(self.path(path)):
+                self.remove(path)
+            else:
+                self.quarantine.set_aside(path)

@@ -54,7 +54,7 @@ class Packer:
         path = f"{ARCHIVES}/{name}"
         key = ArchiveKey.new()
         target = self._vault.path(path)
-        await self._vault.set_aside_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
+        await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
         packed: Packed = await asyncio.to_thread(
             pack, lease.row_id, members, self._vault.root, target, key, lease.progress
         )

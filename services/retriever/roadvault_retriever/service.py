@@ -89,7 +89,7 @@ class Retriever:
     async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: Collection[str]) -> Outcome:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
         directory = f"{DOWNLOADS}/{lease.row_id}"
-        await self._vault.set_aside_remains(f"{directory}/*", partial(self._store.named_under, lease))
+        await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         await self._make_room(wanted.size)
         await self._store.note_begun(wanted)
         path = f"{directory}/{lease.token}"
