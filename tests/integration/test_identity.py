@@ -82,6 +82,8 @@ async def test_after_a_restored_dump_nothing_is_served_or_swept_until_it_is_adop
             assert response.status == 503
         async with http.get(f"{ingest.url}/") as response:
             assert response.status == 503
+        async with http.get(f"{packer.url}/metrics") as response:
+            assert "roadvault_identity_mismatch 1.0" in await response.text()
         assert files(root) == kept
 
         code, out, _ = await console.run("identity")

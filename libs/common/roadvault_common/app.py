@@ -152,10 +152,12 @@ async def _open_gate(db: Database, identity: Identity | None, gate: Gate) -> Non
             if identity is not None:
                 await identity.settle()
                 gate.well("identity")
+                metrics.IDENTITY_MISMATCH.set(0)
         except IdentityMismatch as error:
             if gate.states["identity"] != brief(error):
                 log.critical("nothing is served: database and data directory don't belong together", error=brief(error))
             gate.shut("identity", brief(error))
+            metrics.IDENTITY_MISMATCH.set(1)
             await asyncio.sleep(_LOOK_SECONDS)
         except (TransientError, OSError) as error:
             log.warning("waiting for the database", error=brief(error))

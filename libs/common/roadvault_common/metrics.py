@@ -47,6 +47,9 @@ CONNECTIONS_CUT = Counter(
     "Connections that were cut: header late or long, crowd (it waited, a new one came), full (it was new), stalled",
     ["why"],
 )
+IDENTITY_MISMATCH = Gauge(
+    "roadvault_identity_mismatch", "1 while nothing is served, since the database is not the data directory's own"
+)
 QUARANTINE_FILES = Gauge("roadvault_quarantine_files", "Files in quarantine, by where they came from", ["directory"])
 QUARANTINE_BYTES = Gauge("roadvault_quarantine_bytes", "Their bytes", ["directory"])
 QUARANTINE_OLDEST = Gauge("roadvault_quarantine_oldest_seconds", "How long the oldest has lain there", ["directory"])

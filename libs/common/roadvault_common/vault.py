@@ -106,8 +106,8 @@ class Vault:
         """Remove files that match `pattern`, but for those that `named` returns: what earlier attempts at a row left.
 
         An archive that was written to its end goes to quarantine: where a restored database gives a number out once
-        more, it may be good, and belong to a row that is lost. `named` is called after the files were listed and has to raise
-        LeaseLost unless the caller has the row even then: so what a successor writes, whose name is new, was not
+        more, it may be good, and belong to a row that is lost. `named` is called after the files were listed and has to
+        raise LeaseLost unless the caller has the row even then: so what a successor writes, whose name is new, was not
         listed. Return how many went.
         """
         found = await asyncio.to_thread(lambda: [str(path.relative_to(self.root)) for path in self.root.glob(pattern)])
