@@ -6,13 +6,14 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
 import pytest
 from cryptography.fernet import Fernet
 
+from roadvault_common.db import Database
+from roadvault_common.identity import Identity
 from roadvault_stack.kubo import Kubo
 from roadvault_stack.ports import HOST, pick_free
 
@@ -101,8 +102,9 @@ async def services(
         made.append(service)
         return service
 
-    async with AsyncExitStack():
-        yield make
+    async with Database.open(database_url, size=1) as db:
+        await Identity(db, data_dir).settle()  # a door waits until another service has made it
+    yield make
     for service in made:
         if service.process is not None and service.process.returncode is None:
             service.process.kill()

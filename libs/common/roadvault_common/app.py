@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
+from roadvault_common import metrics
 from roadvault_common.bus import Handler, HandlerTable
 from roadvault_common.config import ServiceSettings, explain
 from roadvault_common.connections import Limits

@@ -6,6 +6,7 @@ from roadvault_common import app, log
 from roadvault_common.connections import Limits
 from roadvault_common.db import Database
 from roadvault_common.errors import SettingsError
+from roadvault_common.identity import Identity
 from roadvault_common.links import Links
 from roadvault_common.listener import Listener
 from roadvault_common.vault import Vault
@@ -23,9 +24,10 @@ async def serve() -> None:
     log.configure("door", settings)
     check_descriptors(settings.public_connections)
     async with Database.open(settings.database_url, read_only=True) as db:
-        door = Door(db, Vault(settings.data_dir), Links(settings.link_secret))
+        vault = Vault(settings.data_dir)
+        door, identity = Door(db, vault, Links(settings.link_secret)), Identity(db, vault.root, only_looks=True)
         public = Listener(link_routes(settings, door), settings.public_host, settings.public_port, limits(settings))
-        await app.run(settings, db, [], {"disk": door.look_at_disk}, (), [answer_plainly(settings)], public)
+        await app.run(settings, db, [], {"disk": door.look_at_disk}, (), [answer_plainly(settings)], public, identity)
 
 
 def limits(settings: DoorSettings) -> Limits:

@@ -32,7 +32,7 @@ async def serve() -> None:
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(packer.packing.sweep, seconds=settings.sweep_seconds),
             partial(app.repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
-            partial(app.repeat, packer.note_master_keys, seconds=3600),
+            partial(app.repeat, partial(master_keys.note, db, keys), seconds=3600),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(

@@ -5,7 +5,6 @@ from functools import partial
 
 import structlog
 
-from roadvault_common import master_keys
 from roadvault_common.bus import Bus
 from roadvault_common.crypto import ArchiveKey, MasterKeys
 from roadvault_common.db import Database
@@ -31,7 +30,6 @@ class Packer:
         self._bus = bus
         self._vault = vault
         self._keys = keys
-        self._db = db
         self._store = PackerStore(db)
         self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
         self.packing = Worker(
@@ -68,10 +66,6 @@ class Packer:
         log.info("folder sealed", zip_id=zip_id, files=len(members), bytes=packed.size)
         await self._bus.emit(FolderSealed(zip_id=zip_id))
         return Done()
-
-    async def note_master_keys(self) -> None:
-        """Note which master key wraps the keys of archives from before that was noted."""
-        await master_keys.note(self._db, self._keys)
 
     async def sweep_orphans(self) -> None:
         """Move archives that no row names to quarantine: attempts that were cut short."""
