@@ -70,7 +70,7 @@ class Identity:
             if row is None:
                 if stamp is not None:
                     raise _mismatch("the data directory has an identity, the database has none: it is new, or older")
-                await self._check_local()
+                await self._check_local(self._db)
                 await store.make(self._db, secrets.token_hex(16))
             await self._db.transact(self._make_stamp)
         await self.look()
@@ -138,14 +138,14 @@ class Identity:
             raise _mismatch(
                 f"the database has an identity, {self._root} has none: it is not this database's, or not mounted"
             )
-        await self._check_local()
+        await self._check_local(tx)
         stamp = Stamp(identity=row["identity"], mark=0)
         await asyncio.to_thread(_write, self._root, stamp)
         log.info("database and data directory have an identity", identity=stamp.identity, data_dir=str(self._root))
 
-    async def _check_local(self) -> None:
+    async def _check_local(self, db: Database | Transaction) -> None:
         """See that a directory without identity may be the database's: both are empty, or what rows name is there."""
-        given_out, paths = await store.highest(self._db), await store.local_paths(self._db, _SAMPLE)
+        given_out, paths = await store.highest(db), await store.local_paths(db, _SAMPLE)
         if not any(given_out.values()) and await asyncio.to_thread(_has_files, self._root):
             raise _mismatch(f"the database is empty, and {self._root} has files")
         if paths and not await asyncio.to_thread(lambda: any((self._root / path).exists() for path in paths)):

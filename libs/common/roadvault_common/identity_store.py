@@ -45,7 +45,7 @@ async def replace(tx: Transaction, identity: str, mark: int) -> None:
     )
 
 
-async def highest(db: Database) -> dict[str, int]:
+async def highest(db: Database | Transaction) -> dict[str, int]:
     """Return the highest id of each table in COUNTED, 0 where there is none; by the ids' names."""
     row = await db.fetch_one(
         "SELECT (SELECT COALESCE(MAX(file_id), 0) FROM file_upload_info) AS file_id,"
@@ -57,7 +57,7 @@ async def highest(db: Database) -> dict[str, int]:
     return {name: int(number) for name, number in (row or {}).items()}
 
 
-async def local_paths(db: Database, limit: int) -> list[str]:
+async def local_paths(db: Database | Transaction, limit: int) -> list[str]:
     """Return up to `limit` paths of uploads, and as many of archives, that should be on the disk."""
     uploads = await db.fetch_all("SELECT path FROM file_upload_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
     archives = await db.fetch_all("SELECT path FROM zip_ipfs_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
