@@ -36,14 +36,23 @@ FROM seq_{first}_to_{last}
 _ARCHIVES = """
 INSERT INTO zip_ipfs_info
     (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, replicas, calculated_at, expired_on,
-    expires_at, pinned_at, checked_at, enough_at, replicated_at, uploads_dropped_at, dropped_at, order_due, create_time)
+    expires_at, pinned_at, checked_at, uploads_dropped_at, dropped_at, order_due, create_time)
 SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {size}, {each},
     CONCAT('bafybei', SHA2(seq, 224)), {each} * {size} + 300000, 3, 60 + MOD(seq, 40), 1,
     {height} + ({days} - MOD(seq * 37, {days})) * {blocks} + MOD(seq * 7919, {blocks}),
     {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY,
-    {came}, {now} - INTERVAL MOD(seq, 21600) SECOND, {came}, {came}, {came}, {came},
+    {came}, {now} - INTERVAL MOD(seq, 21600) SECOND, {came}, {came},
     {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND, {came}
 FROM seq_{first}_to_{last}
+"""
+# Each was counted anew at the last look, and voided and proven again once before.
+_EVIDENCE = """
+INSERT INTO evidence_info
+    (zip_id, valid, market, block, replicas, counted_at, proven_at, proven_by, members, bytes, void_at, void_reason)
+SELECT zip.seq, IF(turn.seq = 1, 1, NULL), 'here', {height}, 60 + MOD(zip.seq, 40),
+    {now} - INTERVAL MOD(zip.seq, 21600) SECOND, {now} - INTERVAL 90 DAY, 'gateway there', 3, 3 * {size},
+    IF(turn.seq = 1, NULL, {now} - INTERVAL 90 DAY), IF(turn.seq = 1, NULL, '50 replicas')
+FROM seq_{first}_to_{last} AS zip JOIN seq_0_to_1 AS turn
 """
 _RENEWALS = """
 INSERT INTO renewal_info (day, archives, mebibytes)
@@ -119,7 +128,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "now": _NOW, "files": files, "each": -(-files // archives), "size": _FILE_BYTES, "account": ACCOUNT,
         "market": MARKET, "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
     }  # fmt: skip
-    for statement in (_FOLDERS, _ARCHIVES, _ORDERS):
+    for statement in (_FOLDERS, _ARCHIVES, _EVIDENCE, _ORDERS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
     await db.execute(_RENEWALS, (BLOCKS_A_DAY, BLOCKS_A_DAY))
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
@@ -127,7 +136,15 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
-    for table in ("folder_info", "file_upload_info", "zip_ipfs_info", "order_info", "renewal_info", "download_info"):
+    for table in (
+        "folder_info",
+        "file_upload_info",
+        "zip_ipfs_info",
+        "order_info",
+        "renewal_info",
+        "download_info",
+        "evidence_info",
+    ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled
 
@@ -145,7 +162,13 @@ async def _in_hand(tx: Transaction, filled: Filled) -> None:
     """Write the rows that somebody has to do something about."""
     for stage in _ZIP_STAGES:
         for place, columns in enumerate(_places(stage)):
-            await _archive(tx, filled, filled.due(stage).start + place, {**_AS_AT[stage.name], **columns})
+            zip_id = filled.due(stage).start + place
+            await _archive(tx, filled, zip_id, {**_AS_AT[stage.name], **columns})
+            if stage.name in _EVIDENCE_AT:
+                counted = {"zip_id": f"{zip_id}", "market": "'here'", "block": f"{HEIGHT}", "replicas": "60"}
+                await _insert(
+                    tx, "evidence_info", {**counted, "counted_at": _NOW, "proven_at": _EVIDENCE_AT[stage.name]}
+                )
     failed = {"status": "3", "open_slot": "NULL"}
     for place, columns in enumerate(_places(PACK)):
         state = failed if HANDFUL <= place < 2 * HANDFUL else {"status": "1", "open_slot": "NULL"}
@@ -163,14 +186,13 @@ async def _in_hand(tx: Transaction, filled: Filled) -> None:
 
 
 _LIVE = {"cid": "'bafy'", "dag_size": "1", "pinned_at": _NOW, "status": "3", "replicas": "60"}
-_PROVEN = {**_LIVE, "enough_at": _NOW, "replicated_at": _NOW}
 _EXTRACTED = {"path": "UUID()", "status": "1", "expire_due": f"{_NOW} + INTERVAL 1 DAY"}
 _OVER = {**_EXTRACTED, "status": "2", "link_expires_at": _NOW}
 _AS_AT: dict[str, dict[str, str]] = {
     "pin": {},
-    "drop": _PROVEN,
+    "drop": _LIVE,
     "order": {**_LIVE, "status": "0"},
-    "prove": {**_LIVE, "enough_at": _NOW, "pinned_at": f"{_NOW} - INTERVAL 30 DAY"},
+    "prove": {**_LIVE, "pinned_at": f"{_NOW} - INTERVAL 30 DAY"},
     "restore": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
     "fetch": {"status": "0", "open_key": "SHA2(UUID(), 256)"},
     "callback": {**_EXTRACTED, "open_key": "SHA2(UUID(), 256)"},
@@ -178,6 +200,8 @@ _AS_AT: dict[str, dict[str, str]] = {
     "kept": _OVER,
 }
 """What stands on a row when it comes to a stage."""
+_EVIDENCE_AT = {"drop": _NOW, "prove": "NULL"}
+"""When it was proven by then, where there is evidence."""
 
 
 def _places(stage: Stage) -> list[dict[str, str]]:

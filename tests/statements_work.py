@@ -4,9 +4,10 @@ All of them are run once, in this order, after those of `statements.py`.
 """
 
 import secrets
+from dataclasses import replace
 from functools import partial
 
-from filled import Filled
+from filled import HEIGHT, Filled
 from statements import Statement, each_stage, group
 
 from roadvault_common import folders, identity_store, master_keys, repair, sweep_store
@@ -16,8 +17,8 @@ from roadvault_common.db import Database
 from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.market import FileInfo, Signed
-from roadvault_crust_orderer.proof_store import ProofStore
+from roadvault_crust_orderer.evidence_store import Proof, close_proven, counted, note_counted
+from roadvault_crust_orderer.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.receive import Received
@@ -138,7 +139,19 @@ async def _pin(filled: Filled, db: Database) -> None:
 
 async def _drop(filled: Filled, db: Database) -> None:
     lease = await _claim(db, DROP, filled.due(DROP)[1])
-    await PinnerStore(db).close_dropped(lease, uploads=True, archive=True)
+    store = PinnerStore(db)
+    assert (await store.look_again(lease)).may_go
+    for old in ("counted_at", "proven_at"):
+        await db.execute(
+            f"UPDATE evidence_info SET {old} = {old} - INTERVAL 1 DAY WHERE zip_id = %s AND valid = 1",  # noqa: S608
+            (lease.row_id,),
+        )
+        assert (await store.look_again(lease)).waits is not None
+    await store.note_uploads_dropped(lease)
+    await store.close_dropped(lease, archive=True)
+    for row_id in (filled.due(DROP)[3], filled.due(RESTORE)[3]):
+        await db.transact(lambda tx, row_id=row_id: leases.make_due(tx, DROP, row_id))  # type: ignore[misc]
+        await store.close_kept(await _claim(db, DROP, row_id), Done())
 
 
 async def _order(filled: Filled, db: Database) -> None:
@@ -154,7 +167,10 @@ async def _order(filled: Filled, db: Database) -> None:
     await store.settle_void(purchase, NEVER_INCLUDED, "x", None)
     await store.note_expired(filled.archives // 2)
     await store.call_back(lease, archive)
-    await store.close_watched(lease, FileInfo(1, 1, 100, 60), 50, 300, replicated=True, again=60)
+    info = FileInfo(1, 1, 100, 60)
+    for market, height in ((_MARKET, 50), (_MARKET, 60), ("elsewhere", 70), ("elsewhere", 200)):
+        await note_counted(db, lease, counted(info, Head(height, ""), market, 50))
+    await store.close_watched(lease, info, 50, 300, again=60)
     await db.transact(lambda tx: renewals_store.note(tx, 100, 100_000, 5_000_000))
 
 
@@ -166,7 +182,11 @@ async def _refuse(filled: Filled, db: Database) -> None:
 
 
 async def _prove(filled: Filled, db: Database) -> None:
-    await ProofStore(db).close_proven(await _claim(db, PROVE, filled.due(PROVE)[1]))
+    lease = await _claim(db, PROVE, filled.due(PROVE)[1])
+    count = counted(FileInfo(1, 1, None, 60), Head(HEIGHT + 1, ""), _MARKET, 50)
+    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1))
+    lease = await _claim(db, PROVE, filled.due(PROVE)[3])
+    assert await close_proven(db, lease, count, Proof("x", 1, 1))
 
 
 async def _restore(filled: Filled, db: Database) -> None:

@@ -43,6 +43,12 @@ class Books:
         self.folders: dict[int, Row] = {row["folder_id"]: row for row in arena.sql("SELECT * FROM folder_info")}
         self.archives: dict[int, Row] = {row["zip_id"]: row for row in arena.sql("SELECT * FROM zip_ipfs_info")}
         self.orders = arena.sql("SELECT * FROM order_info")
+        self.evidence: dict[int, Row] = {
+            row["zip_id"]: row for row in arena.sql("SELECT * FROM evidence_info WHERE valid = 1")
+        }
+        self.proofs = Counter(
+            row["zip_id"] for row in arena.sql("SELECT * FROM evidence_info WHERE proven_at IS NOT NULL")
+        )
         self.requests: dict[str, Row] = {row["cb_url"]: row for row in arena.sql("SELECT * FROM download_info")}
 
     # --- what every acknowledged upload is owed ------------------------------------------------------------------
@@ -150,7 +156,9 @@ class Books:
             if folder["status"] == 1 and folder["pack_due"] is None
         ]
         for zip_id, archive in self.archives.items():
-            wrong += [f"archive {zip_id}: {why}" for why in _stuck_archive(archive)]
+            wrong += [f"archive {zip_id}: {why}" for why in _stuck_archive(archive, self.evidence.get(zip_id))]
+            if archive["dropped_at"] is not None and not self.proofs[zip_id]:
+                wrong.append(f"archive {zip_id}: its local copy went, and nothing was ever proven")
         for request in self.requests.values():
             wrong += [f"request {request['download_id']}: {why}" for why in _stuck_request(request)]
         return wrong
@@ -259,15 +267,16 @@ def failed(arena: Arena) -> list[str]:
     return found
 
 
-def _stuck_archive(archive: Row) -> list[str]:
+def _stuck_archive(archive: Row, evidence: Row | None) -> list[str]:
     stuck = []
     if archive["cid"] is None and archive["pin_due"] is None:
         stuck.append("no CID, and nobody will pin it")
     if archive["cid"] is not None and archive["order_due"] is None:
         stuck.append("nobody watches its order")
-    if archive["enough_at"] is not None and archive["replicated_at"] is None and archive["prove_due"] is None:
+    proven = evidence is not None and evidence["proven_at"] is not None
+    if evidence is not None and not proven and archive["prove_due"] is None:
         stuck.append("enough replicas, and nobody will prove them")
-    if archive["replicated_at"] is not None and archive["path"] is not None and archive["drop_due"] is None:
+    if proven and archive["path"] is not None and archive["drop_due"] is None:
         stuck.append("replicated, and nobody will drop it")
     return stuck
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import aiohttp
+import evidence_rows
 from chaos.crash_child import PACKER, UPLOAD
 from redis import Redis
 
@@ -92,7 +93,7 @@ class Scene:
             "hear": partial(self._event, corrupt=False),
             "hear_nonsense": partial(self._event, corrupt=True),
             "pin": self._archive,
-            "drop": partial(self._pinned, "replicated_at"),
+            "drop": self._proven,
             "restore": partial(self._pinned, "restore_due"),
             "prove": partial(self._pinned, "prove_due"),
             "fetch": self._request,
@@ -164,6 +165,11 @@ class Scene:
         await self.db.execute(f"UPDATE zip_ipfs_info SET {column} = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))  # noqa: S608
         return zip_id
 
+    async def _proven(self) -> int:
+        zip_id = await self._pinned("pinned_at")
+        await evidence_rows.prove(self.db, zip_id)
+        return zip_id
+
     async def _request(self) -> int:
         return await self._request_for(await self._file())
 
@@ -178,7 +184,7 @@ class Scene:
 
     async def _remote_request(self) -> int:
         if self.remote is None:
-            zip_id = await self._pinned("replicated_at")
+            zip_id = await self._proven()
             row = await self.row("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", zip_id)
             url = f"{self.network.rpc_url}/api/v0/pin/add"
             async with aiohttp.ClientSession() as http, http.post(url, params={"arg": row["cid"]}) as response:
@@ -273,7 +279,8 @@ class Scene:
         elif act == "restore":
             assert (archive["restore_due"], archive["restored_at"] is not None) == (None, True)
         elif act == "prove":
-            assert (archive["prove_due"], archive["replicated_at"] is not None) == (None, True)
+            proven = await evidence_rows.evidence(self.db, zip_id)
+            assert (archive["prove_due"], [one["proven_at"] is not None for one in proven]) == (None, [True])
             assert archive["drop_due"] is not None
         else:
             assert archive["order_due"] is not None

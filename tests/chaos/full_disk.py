@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 from chaos.mounts import mount
+from evidence_rows import prove
 from servers_services import Service
 
 from roadvault_common.config import DatabaseSettings
@@ -83,7 +84,7 @@ async def scenario(data_dir: Path, logs: Path) -> dict[str, object]:
             await until(db, "SELECT 1 FROM folder_info WHERE status <> 2")
             await until(db, "SELECT 1 FROM zip_ipfs_info WHERE uploads_dropped_at IS NULL")
             # As when the network has them: the archives go, and all the room comes back.
-            await db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+            await prove(db)
             await until(db, "SELECT 1 FROM zip_ipfs_info WHERE path IS NOT NULL")
             report["free in the end"] = shutil.disk_usage(data_dir).free
             # Nothing is packed meanwhile, as the first time: archives under way would take room, too.

@@ -103,6 +103,11 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
     def request(row: Row, **values: object) -> Spoil:
         return partial(_changed, arena, "download_info", "download_id", row["download_id"], **values)
 
+    def evidence(file: dict[str, Any], **values: object) -> Spoil:
+        valid = "SELECT evidence_id FROM evidence_info WHERE zip_id = %s AND valid = 1"
+        (row,) = arena.sql(valid, (file["zip_id"],))
+        return partial(_changed, arena, "evidence_info", "evidence_id", row["evidence_id"], **values)
+
     other_cid = arena.sql("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", (f["zip_id"],))[0]["cid"]
     bought = partial(_changed, arena, "order_info", "zip_id", a["zip_id"], status=3)
     (day,) = arena.sql("SELECT MIN(day) AS day FROM renewal_info")
@@ -142,7 +147,8 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
             f"folder {b['folder_id']} is closed and nobody will pack it": folder(b, status=1, pack_due=None),
             f"archive {c['zip_id']}: no CID, and nobody will pin it": archive(c, cid=None, pin_due=None),
             f"archive {d['zip_id']}: nobody watches its order": archive(d, order_due=None),
-            f"archive {e['zip_id']}: enough replicas, and nobody": archive(e, replicated_at=None, prove_due=None),
+            f"archive {e['zip_id']}: enough replicas, and nobody": evidence(e, proven_at=None),
+            f"archive {g['zip_id']}: its local copy went, and nothing was ever proven": evidence(g, proven_at=None),
             f"archive {f['zip_id']}: replicated, and nobody": archive(f, path=_NOWHERE, drop_due=None),
             f"request {r['download_id']}: status 2, and nobody will expire it": request(r, expire_due=None),
             f"request {s['download_id']}: status 0, and nobody will fetch it": request(s, status=0, fetch_due=None),

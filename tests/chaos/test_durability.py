@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from chaos.crowd import upload
 from chaos.syscalls import RECEIVES, TRACED, Call, lost, parse, removed_early
+from evidence_rows import prove
 from servers_process import Running
 from servers_services import Service, Services
 
@@ -128,7 +129,7 @@ async def test_nothing_is_removed_before_the_row_that_allows_it_is_durable(
     archive = await until(db, "SELECT path FROM zip_ipfs_info")
     begun = len(await asyncio.to_thread(trace.read_text))
     # As the proof does: the network has it.
-    await db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    await prove(db)
     await until(db, "SELECT 1 FROM zip_ipfs_info WHERE path IS NULL")
     await stopped(pinner)
     text = await asyncio.to_thread(trace.read_text)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from evidence_rows import prove
 from servers_operator import Console
 from servers_process import Running
 
@@ -91,7 +92,7 @@ async def test_a_node_that_hangs_counts_against_no_archive(
     assert await pinner(console, ipfs, lease_seconds=30.0).pinning.work(zip_id) == Done()
 
     for stage, worker in (("drop", hasty.dropping), ("restore", hasty.restoring)):
-        await console.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6)")
+        await prove(console.db)
         await let_it_be_due(console, stage)
         with kubo_server.suspended():
             assert is_not_counted(await worker.work(zip_id))

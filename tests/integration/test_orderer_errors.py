@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from evidence_rows import evidence
 from servers_devnet import Devnet, running_devnet
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 from servers_process import Running
@@ -192,9 +193,7 @@ async def test_a_vanished_archive_without_local_copies_is_fetched_back_first_and
     await desk.bought(zip_id)
     desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60}, make_blocks=3)
     await desk.attend(zip_id)
-    await desk.db.execute(
-        "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), dropped_at = UTC_TIMESTAMP(6), prove_due = NULL"
-    )
+    await desk.db.execute("UPDATE zip_ipfs_info SET dropped_at = UTC_TIMESTAMP(6), prove_due = NULL")
     desk.devnet.turn(close_file=CID.format(0), make_blocks=3)
     await desk.attend(zip_id)
     desk.devnet.blocks(1)
@@ -202,7 +201,8 @@ async def test_a_vanished_archive_without_local_copies_is_fetched_back_first_and
     assert isinstance(outcome, Retry)
     assert "fetched back" in outcome.reason
     row = await desk.row(zip_id)
-    assert (row["restore_due"] is not None, row["replicated_at"], row["status"]) == (True, None, 4)
+    assert (row["restore_due"] is not None, row["status"]) == (True, 4)
+    assert [one["valid"] for one in await evidence(desk.db, zip_id)] == [None]
     await desk.db.execute(
         "UPDATE zip_ipfs_info SET restore_due = NULL, restore_failed_at = UTC_TIMESTAMP(6), restore_reason = 'no peers'"
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from evidence_rows import evidence
 from pydantic import SecretStr
 from servers_devnet import Devnet, running_devnet
 from servers_orderer import CID, SIZE, STRANGER, Desk, OpenDesk
@@ -25,9 +26,12 @@ async def test_replicas_above_the_threshold_at_a_finalized_block_make_the_proof_
         desk.devnet.final()
         await desk.attend(zip_id)
         row = await desk.row(zip_id)
-        assert (row["replicas"], row["enough_at"] is not None) == (count, replicated)
+        assert (row["replicas"], [one["replicas"] for one in await evidence(desk.db, zip_id)]) == (
+            count,
+            [51] * replicated,
+        )
         assert (row["prove_due"] is not None) == replicated
-        assert (row["replicated_at"], row["drop_due"]) == (None, None)  # nothing goes before the proof
+        assert row["drop_due"] is None  # nothing goes before the proof
     assert row["status"] == 3
     assert row["expired_on"] > 2_592_000
     assert row["expires_at"] is not None
@@ -182,9 +186,7 @@ async def test_replicas_under_the_floor_call_the_archive_back_and_are_bought_onc
     desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60})
     desk.devnet.final()
     await desk.attend(zip_id)
-    await desk.db.execute(
-        "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), dropped_at = UTC_TIMESTAMP(6), prove_due = NULL"
-    )
+    await desk.db.execute("UPDATE zip_ipfs_info SET dropped_at = UTC_TIMESTAMP(6), prove_due = NULL")
     desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 5})
     desk.devnet.final()
     for _ in range(5):
@@ -192,13 +194,14 @@ async def test_replicas_under_the_floor_call_the_archive_back_and_are_bought_onc
         desk.devnet.final()
     row = await desk.row(zip_id)
     assert row["restore_due"] is not None
-    assert (row["enough_at"], row["replicated_at"]) == (None, None)
+    assert [one["valid"] for one in await evidence(desk.db, zip_id)] == [None]
     assert desk.devnet.orders() == 2
     desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60})
     desk.devnet.final()
     await desk.attend(zip_id)
     row = await desk.row(zip_id)
-    assert (row["enough_at"] is not None, row["prove_due"] is not None) == (True, True)
+    assert [one["valid"] for one in await evidence(desk.db, zip_id)] == [None, 1]
+    assert row["prove_due"] is not None
 
 
 async def test_an_order_that_is_merely_wanted_obeys_the_limits_and_keeps_no_archive_from_being_watched(

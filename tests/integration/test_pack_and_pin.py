@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cryptography.fernet import Fernet
+from evidence_rows import prove, void
 from pydantic import SecretStr
 
 from roadvault_common import lease as leases
@@ -30,6 +31,7 @@ from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.service import Pinner
+from roadvault_pinner.store import Look
 from roadvault_stack.kubo import Kubo
 
 LIMITS = Limits(files=4, bytes=1 << 40, age_seconds=3600)
@@ -120,7 +122,7 @@ async def test_nothing_goes_before_the_network_has_it_and_then_all_of_it(bench: 
     await bench.pinner.pinning.work(zip_id)
     await bench.pinner.dropping.work(zip_id)
     assert len(bench.names("archives")) == 1  # pinned, not replicated
-    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    await prove(bench.db)
     assert await bench.pinner.dropping.work(zip_id) == Done()
     assert bench.names("archives") == []
     row = await bench.archive()
@@ -130,19 +132,18 @@ async def test_nothing_goes_before_the_network_has_it_and_then_all_of_it(bench: 
         assert cid.encode() not in await response.read()
 
 
-async def test_replication_noted_during_a_drop_is_not_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proof_that_comes_during_a_drop_is_not_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     await bench.packer.packing.work(await bench.full_folder())
     zip_id = (await bench.archive())["zip_id"]
     await bench.pinner.pinning.work(zip_id)
-    remove_all = bench.pinner._remove_all
-    loop = asyncio.get_running_loop()
+    look_again = bench.pinner._store.look_again
 
-    def replicated_meanwhile(paths: list[str], lease: leases.Lease) -> None:
-        note = bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6)")
-        asyncio.run_coroutine_threadsafe(note, loop).result()
-        remove_all(paths, lease)
+    async def proven_meanwhile(lease: leases.Lease) -> Look:
+        look = await look_again(lease)
+        await prove(bench.db)
+        return look
 
-    monkeypatch.setattr(bench.pinner, "_remove_all", replicated_meanwhile)
+    monkeypatch.setattr(bench.pinner._store, "look_again", proven_meanwhile)
     await bench.pinner.dropping.work(zip_id)
     assert len(bench.names("archives")) == 1
     assert await bench.pinner.dropping.sweep_once() == 1
@@ -153,7 +154,7 @@ async def test_many_drops_share_garbage_collections(bench: Bench, monkeypatch: p
     for _ in range(6):
         await bench.packer.packing.work(await bench.full_folder(100_000))
     await bench.pinner.pinning.sweep_once()
-    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6)")
+    await prove(bench.db)
     runs = 0
     collect = bench.ipfs.collect_garbage
 
@@ -247,17 +248,18 @@ async def test_an_archive_is_fetched_back_from_the_network_and_dropped_again(
     cid = (await bench.archive())["cid"]
     async with Ipfs.open(network_kubo.rpc_url, 30) as network:
         await network.fetch_and_pin(cid, lambda: None)
-    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    await prove(bench.db)
     await bench.pinner.dropping.work(zip_id)
     assert cid.encode() not in await pins(kubo)
 
-    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = NULL, restore_due = UTC_TIMESTAMP(6)")
+    await void(bench.db)
+    await bench.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
     assert await bench.pinner.restoring.work(zip_id) == Done()
     row = await bench.archive()
     assert (row["restored_at"] is not None, row["path"]) == (True, None)
     assert cid.encode() in await pins(kubo)
 
-    await bench.db.execute("UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6), drop_due = UTC_TIMESTAMP(6)")
+    await prove(bench.db)
     assert await bench.pinner.dropping.work(zip_id) == Done()
     assert (await bench.archive())["restored_at"] is None
     assert cid.encode() not in await pins(kubo)

@@ -5,9 +5,11 @@ from servers_operator import Console
 from roadvault_common import lease as leases
 from roadvault_common import repair
 from roadvault_common.lease import DROP, ORDER, PROVE, Lease, Stage
-from roadvault_common.outcome import Done
-from roadvault_crust_orderer.proof_store import ProofStore
+from roadvault_common.outcome import Done, Failed, Retry
+from roadvault_crust_orderer.evidence_store import Count, Proof, close_proven
 from roadvault_pinner.store import PinnerStore
+
+COUNT, PROOF = Count("here", 7, 60, None), Proof("by hand", 1, 1)
 
 
 async def claimed(console: Console, stage: Stage, zip_id: int) -> Lease:
@@ -21,9 +23,9 @@ async def test_a_proof_leaves_a_drop_that_is_at_work_its_lease(console: Console)
     zip_id = await console.archive()
     await console.pinner.pinning.work(zip_id)
     drop, proof = await claimed(console, DROP, zip_id), await claimed(console, PROVE, zip_id)
-    await ProofStore(console.db).close_proven(proof)
+    assert await close_proven(console.db, proof, COUNT, PROOF)
     assert await leases.claim(console.db, DROP, zip_id, 60) is None
-    await PinnerStore(console.db).close_dropped(drop, uploads=True, archive=False)
+    await PinnerStore(console.db).close_dropped(drop, archive=False)
     assert await leases.due_rows(console.db, DROP, 10) == [zip_id]  # there is the archive to drop now
 
 
@@ -32,12 +34,13 @@ async def test_a_proof_makes_a_drop_due_that_nobody_works_on(console: Console) -
     await console.pinner.pinning.work(zip_id)
     await claimed(console, DROP, zip_id)
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")  # its worker died
-    await ProofStore(console.db).close_proven(await claimed(console, PROVE, zip_id))
+    assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
     assert await leases.due_rows(console.db, DROP, 10) == [zip_id]
     lease = await claimed(console, DROP, zip_id)
-    await PinnerStore(console.db).close_dropped(lease, uploads=True, archive=True)
+    await PinnerStore(console.db).note_uploads_dropped(lease)
+    await PinnerStore(console.db).close_dropped(lease, archive=True)
     assert await leases.due_rows(console.db, DROP, 10) == []
-    await ProofStore(console.db).close_proven(await claimed(console, PROVE, zip_id))
+    assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
     assert await leases.due_rows(console.db, DROP, 10) == [zip_id]
 
 
@@ -49,3 +52,44 @@ async def test_pinning_again_leaves_an_order_that_is_at_work_its_lease(console: 
     assert await console.pinner.pinning.work(zip_id) == Done()
     assert await leases.claim(console.db, ORDER, zip_id, 60) is None
     assert await leases.extend(console.db, order)
+
+
+async def test_what_has_failed_waits_for_a_person(console: Console) -> None:
+    """To pin all archives again does not send an order again that had asked a person."""
+    zip_id = await console.archive()
+    await console.pinner.pinning.work(zip_id)
+    for stage in (ORDER, DROP):
+        lease = await claimed(console, stage, zip_id)
+        await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed("ask a person")))  # type: ignore[misc]
+    assert await repair.pin_again(console.db, zip_id)
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
+    for stage in (ORDER, DROP):
+        row = await leases.failure(console.db, stage, zip_id)
+        assert row is not None
+        assert (row["reason"], row["failed_at"] is not None) == ("ask a person", True)
+        assert await leases.due_rows(console.db, stage, 10) == []
+        assert await leases.claim(console.db, stage, zip_id, 60) is None
+        assert await repair.retry(console.db, stage, zip_id)
+        assert await leases.due_rows(console.db, stage, 10) == [zip_id]
+
+
+async def test_to_pin_again_does_not_cut_short_an_orders_rest(console: Console) -> None:
+    """After a refusal in a block each try costs a fee."""
+    zip_id = await console.archive()
+    await console.pinner.pinning.work(zip_id)
+    rest = Retry("the account can't pay", after=3600, counts=False)
+    lease = await claimed(console, ORDER, zip_id)
+    await console.db.transact(lambda tx: leases.close(tx, lease, rest))
+    assert await repair.pin_again(console.db, zip_id)
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    assert await leases.due_rows(console.db, ORDER, 10) == []
+
+
+async def test_a_folder_whose_packing_failed_is_packed_again_when_a_person_asks_for_it(console: Console) -> None:
+    zip_id = await console.archive()
+    await console.db.execute("UPDATE folder_info SET pack_failed_at = UTC_TIMESTAMP(6), pack_attempts = 8")
+    closed = await repair.pack_again(console.db, zip_id)
+    row = await console.db.fetch_one("SELECT pack_failed_at, pack_attempts FROM folder_info WHERE status = 1")
+    assert row == {"pack_failed_at": None, "pack_attempts": 0}
+    assert await console.packer.packing.work(closed.folder_id) == Done()

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from roadvault_common.car import DAG_PB, RAW, Block, read_blocks
+from roadvault_common.car import Block, read_blocks
+from roadvault_common.dag import DAG_PB, RAW
 from roadvault_common.errors import IpfsUnavailable
 
 HEADER = b"\x03hdr"
@@ -30,7 +31,7 @@ async def _read(content: bytes, piece: int = 7) -> list[Block]:
         for start in range(0, len(content), piece):
             yield content[start : start + piece]
 
-    return [block async for block in read_blocks(stream())]
+    return [block async for block in read_blocks(stream(), 10 << 20)]
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 40, 10_000])

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 
 from roadvault_common.errors import IpfsUnavailable
 
-RAW = 0x55
-"""Multicodec of a raw leaf: the block is the file's bytes."""
-DAG_PB = 0x70
-"""Multicodec of an inner node."""
 _SHA2_256 = 0x12
 _CID_VERSION = 1
 _DIGEST_BYTES = 32
@@ -30,13 +26,13 @@ class Block:
     data: bytes
 
 
-async def read_blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[Block]:
-    """Yield the blocks of a CAR stream in their order.
+async def read_blocks(stream: AsyncIterator[bytes], most: int) -> AsyncIterator[Block]:
+    """Yield the blocks of a CAR stream in their order; the stream has at most so many bytes.
 
     Raises:
-        IpfsUnavailable: The stream is not a CAR, ends within a block, or a block is not what its CID says.
+        IpfsUnavailable: It has more, is not a CAR, ends within a block, or a block is not what its CID says.
     """
-    buffer = _Buffer(stream)
+    buffer = _Buffer(stream, most)
     header = await buffer.varint()
     if header is None:
         raise IpfsUnavailable("the CAR is empty")
@@ -80,8 +76,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 class _Buffer:
     """Collects a stream's pieces until as many bytes are there as are asked for."""
 
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+    def __init__(self, stream: AsyncIterator[bytes], most: int) -> None:
         self._stream = stream
+        self._left = most
         self._data = bytearray()
 
     async def take(self, count: int) -> bytes:
@@ -107,6 +104,9 @@ class _Buffer:
 
     async def _more(self) -> bool:
         async for piece in self._stream:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise IpfsUnavailable("the CAR is longer than what was asked for can be")
             self._data += piece
             return True
         return False

@@ -226,11 +226,12 @@ async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
         case Done(again_after=None):
             change, args = "{due} = NULL, {attempts} = 0, {reason} = NULL, {failed_at} = NULL", ()
         case Done(again_after=seconds):
-            change, args = "{due} = {now} + INTERVAL %s SECOND, {attempts} = 0, {reason} = NULL", (seconds,)
+            change = "{due} = {now} + INTERVAL %s SECOND, {attempts} = 0, {reason} = NULL, {failed_at} = NULL"
+            args = (seconds,)
         case Retry(reason, after, counts):
             seconds = lease.stage.wait(lease.attempt) if after is None else after
             kept = "{attempts}" if counts else "GREATEST({attempts} - 1, 0)"
-            change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {attempts} = " + kept
+            change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {failed_at} = NULL, {attempts} = " + kept
             args = (seconds, reason[:REASON_LENGTH])
         case Failed(reason):
             change, args = "{due} = NULL, {reason} = %s, {failed_at} = {now}", (reason[:REASON_LENGTH],)
@@ -282,15 +283,19 @@ async def hasten(tx: Transaction, stage: Stage, row_id: int) -> bool:
     return True
 
 
-async def make_due(tx: Transaction, stage: Stage, row_id: int) -> None:
+async def make_due(tx: Transaction, stage: Stage, row_id: int, *, hurry: bool = True) -> None:
     """Make a row due for a stage, because of what another stage has found or done.
 
-    A live lease is not cut short: whoever has it either knows by its end what there is to do, or has to look again.
+    A live lease is not cut short: whoever has it either knows by its end what there is to do, or has to look again. A
+    row that has failed asked a person, and waits for one (`revive`). Without `hurry` a row that rests after trouble,
+    and so has a reason, gets its rest, too.
     """
     due, token = stage.column("due"), stage.column("token")
+    rested = "" if hurry else f" AND {stage.column('reason')} IS NULL"
     await tx.execute(
         f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s"  # noqa: S608 - names from the stages above
-        f" AND ({token} IS NULL OR {due} IS NULL OR {due} <= UTC_TIMESTAMP(6))",
+        f" AND {stage.column('failed_at')} IS NULL AND ({token} IS NULL OR {due} IS NULL OR {due} <= UTC_TIMESTAMP(6))"
+        f"{rested}",
         (row_id,),
     )
 

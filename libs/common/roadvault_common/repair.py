@@ -136,7 +136,8 @@ async def pack_again(db: Database, zip_id: int) -> Closed:
             (zip_id,),
         )
         await tx.execute("UPDATE folder_info SET status = 1, zip_id = NULL WHERE folder_id = %s", (last["folder_id"],))
-        await leases.make_due(tx, PACK, last["folder_id"])
+        if not await leases.revive(tx, PACK, last["folder_id"]):  # a person asks for it, though it may have failed
+            await leases.make_due(tx, PACK, last["folder_id"])
         return Closed(last["folder_id"], last["file_id"])
 
     return await db.transact(write)

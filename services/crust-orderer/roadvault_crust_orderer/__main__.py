@@ -39,7 +39,7 @@ async def serve() -> None:
         structlog.get_logger().info("orders are paid for by", account=market.account, market=settings.market)
         gateway = await _proof_gateway(stack, settings)
         keys = MasterKeys(settings.master_keys)
-        prover = Prover(settings, db, bus, keys, gateway)
+        prover = Prover(settings, db, bus, keys, gateway, market)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge)
         handlers = app.bind(HANDLERS, orderer)
         samples = [metrics.rows(db, [ORDER, PROVE]), bus.lag(handlers), orderer.sample]

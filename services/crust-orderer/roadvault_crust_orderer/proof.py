@@ -1,6 +1,7 @@
 """Proof that the network holds an archive: random members of it, fetched through a path that has no local copy.
 
-Replica counts are what others report. Local copies go only after bytes came back from the network and were right.
+Replica counts are what others report. Local copies go only after bytes came back from the network and were right, and
+replicas were counted once more then: the drop that follows at once needs no other look at the market.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.evidence_store import Count, Proof, close_proven, counted
+from roadvault_crust_orderer.market import Market
 from roadvault_crust_orderer.proof_store import Member, ProofStore
 
 log = structlog.get_logger()
@@ -33,10 +36,19 @@ class Prover:
     """Proves archives; `proving` is the stage's worker."""
 
     def __init__(
-        self, settings: OrdererSettings, db: Database, bus: Bus, keys: MasterKeys, gateway: Gateway | None
+        self,
+        settings: OrdererSettings,
+        db: Database,
+        bus: Bus,
+        keys: MasterKeys,
+        gateway: Gateway | None,
+        market: Market,
     ) -> None:
         self._members = settings.proof_members
+        self._threshold = settings.replica_threshold
+        self._db = db
         self._bus = bus
+        self._market = market
         self._keys = keys
         self._gateway = gateway
         self._store = ProofStore(db)
@@ -61,12 +73,21 @@ class Prover:
             return Failed(
                 "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
             )
-        for member in _pick.sample(members, min(self._members, len(members))):
+        picked = _pick.sample(members, min(self._members, len(members)))
+        for member in picked:
             await self._check(self._gateway, archive.cid, key, member, lease)
-        await self._store.close_proven(lease)
-        log.info("archive proven on the network", cid=archive.cid)
+        proof = Proof(self._gateway.way, len(picked), sum(member.size for member in picked))
+        count = await self._count(archive.cid)
+        if not await close_proven(self._db, lease, count, proof):
+            log.warning("files came back, and yet nothing is proven", cid=archive.cid, reason=count.objection)
+            return Done()
+        log.info("archive proven on the network", cid=archive.cid, bytes=proof.bytes, block=count.block)
         await self._bus.emit(ZipReplicated(zip_id=lease.row_id))
         return Done()
+
+    async def _count(self, cid: str) -> Count:
+        market, head = await self._market.identity(), await self._market.head()
+        return counted(await self._market.file(cid, head), head, market, self._threshold)
 
     async def _check(self, gateway: Gateway, cid: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
         """Fetch one member and check it.

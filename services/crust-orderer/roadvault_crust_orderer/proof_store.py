@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database, Transaction
+from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import DROP, Lease
-from roadvault_common.outcome import Done
 
 
 @dataclass(frozen=True)
@@ -55,20 +52,3 @@ class ProofStore:
             (zip_id,),
         )
         return [Member(**row) for row in rows]
-
-    async def close_proven(self, lease: Lease) -> None:
-        """Close the lease: the network holds the archive, local copies may go.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET replicated_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
-            )
-            # A drop that is at work looks at `replicated_at` again when it closes.
-            await leases.make_due(tx, DROP, lease.row_id)
-
-        await self._db.transact(write)

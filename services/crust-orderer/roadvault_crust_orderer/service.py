@@ -17,6 +17,7 @@ from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_crust_orderer import readiness, renewals_store
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.evidence_store import counted, note_counted
 from roadvault_crust_orderer.market import FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
 from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
@@ -86,6 +87,7 @@ class Orderer:
             return refused
         head = await self._market.head()
         info = await self._market.file(archive.cid, head)
+        await self._note_evidence(lease, archive, info, head)
         doubt = self._doubt(archive, info, head)
         if doubt is not None:
             return self._settler.wait(doubt)
@@ -111,9 +113,18 @@ class Orderer:
             await self._bus.dead_letter(ORDER.name, outcome.reason, row=archive.zip_id)
         return outcome
 
+    async def _note_evidence(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head) -> None:
+        """Write down what the answer is worth as evidence for the archive, or against it, before anything is bought."""
+        if _behind(archive, head):
+            return
+        count = counted(info, head, await self._market.identity(), self._settings.replica_threshold)
+        if await note_counted(self._db, lease, count):
+            log.info("enough replicas", replicas=count.replicas, block=count.block)
+            self.on_enough()
+
     def _doubt(self, archive: Archive, info: FileInfo | None, head: Head) -> str | None:
         """Return why the market's answer is no ground to spend money on, or None."""
-        if archive.bought_at is not None and head.height < archive.bought_at:
+        if _behind(archive, head):
             return f"the node's finalized head {head.height} is before the order's block {archive.bought_at}"
         if info is not None:
             self._missing.pop(archive.zip_id, None)
@@ -180,24 +191,24 @@ class Orderer:
     def _overdue(self, archive: Archive, info: FileInfo, head: Head) -> bool:
         """Tell whether the re-order policy wants a second order, which is the last, for one under the threshold."""
         days = self._settings.crust_reorder_days
-        if days is None or archive.replicated or info.replicas > self._settings.replica_threshold:
+        if days is None or archive.dropped or self._enough(info):
             return False
         if archive.bought_at is None or archive.bought_before is not None:
             return False
         return head.height - archive.bought_at >= self._policy.blocks(days)
 
+    def _enough(self, info: FileInfo) -> bool:
+        return info.replicas > self._settings.replica_threshold
+
     async def _watch(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Outcome:
         settings = self._settings
         REPLICAS.observe(info.replicas)
-        enough = info.replicas > settings.replica_threshold
-        seconds = settings.crust_watch_seconds if enough or archive.replicated else settings.crust_check_seconds
+        settled = self._enough(info) or archive.dropped
+        seconds = settings.crust_watch_seconds if settled else settings.crust_check_seconds
         until_renewal = self._blocks_to_renewal(archive, info, head) * settings.crust_block_seconds
         again = min(seconds, until_renewal) if info.expires is not None else seconds
         left = None if info.expires is None else (info.expires - head.height) * settings.crust_block_seconds
-        await self._store.close_watched(lease, info, head.height, left, replicated=enough, again=again)
-        if enough and not archive.replicated:
-            log.info("enough replicas", replicas=info.replicas, block=head.height)
-            self.on_enough()
+        await self._store.close_watched(lease, info, head.height, left, again=again)
         return Done(again_after=again)
 
     async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head, need: Need) -> Outcome:
@@ -269,6 +280,11 @@ class Orderer:
             RUNWAY.set(float("inf") if days is None else days)
         except RoadVaultError as error:
             log.warning("money can't be looked at", error=brief(error))
+
+
+def _behind(archive: Archive, head: Head) -> bool:
+    """Tell whether a node's head is from before the archive's latest order: it tells nothing of the present."""
+    return archive.bought_at is not None and head.height < archive.bought_at
 
 
 def _show(offer: Offer) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction, duplicate_key
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import PROVE, RESTORE, Lease
+from roadvault_common.lease import ORDER, RESTORE, Lease
 from roadvault_common.outcome import Done, Failed, Outcome
 from roadvault_common.repair import note_failed
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer import evidence_store, renewals_store
 from roadvault_crust_orderer.market import FileInfo, Included, Signed
 
 NOT_ORDERED, ORDERED, LIVE, EXPIRED = 0, 1, 3, 4
@@ -25,8 +25,6 @@ class Archive:
     cid: str
     dag_size: int
     status: int
-    replicated: bool
-    """Whether the market once counted enough replicas."""
     gone: bool
     """Whether the local copies went, and are not back."""
     dropped: bool
@@ -81,8 +79,7 @@ class OrdererStore:
             PermanentError: There is none, or it has no CID.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, cid, dag_size, status, enough_at IS NOT NULL AS replicated,"
-            " dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"
+            "SELECT zip_id, cid, dag_size, status, dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"
             " dropped_at IS NOT NULL AND restored_at IS NULL AND restore_due IS NULL"
             " AND restore_failed_at IS NULL AS dropped,"
             " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted"
@@ -96,7 +93,7 @@ class OrdererStore:
             " WHERE zip_id = %s AND status = 1 ORDER BY term DESC LIMIT 2",
             (market, zip_id),
         )
-        flags = {name: bool(row[name]) for name in ("replicated", "gone", "dropped")}
+        flags = {name: bool(row[name]) for name in ("gone", "dropped")}
         blocks = [purchase["block"] for purchase in bought] + [None, None]
         terms = bought[0]["term"] if bought else 0
         return Archive(**{**row, **flags}, terms=terms, bought_at=blocks[0], bought_before=blocks[1])
@@ -167,12 +164,16 @@ class OrdererStore:
                 " WHERE order_id = %s AND status = 0",
                 (BOUGHT, block, purchase.order_id),
             )
+            if settled != 1:
+                return False
+            # Another archive's turn may have settled it after this one was given up: what a person was asked about
+            # has been answered, and an order that runs has to be watched.
+            await leases.revive(tx, ORDER, purchase.zip_id)
             await tx.execute(
-                "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s),"
-                " order_due = COALESCE(order_due, UTC_TIMESTAMP(6)), order_failed_at = NULL WHERE zip_id = %s",
+                "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s) WHERE zip_id = %s",
                 (LIVE, ORDERED, purchase.zip_id),
             )
-            return settled == 1
+            return True
 
         return await self._db.transact(write)
 
@@ -206,9 +207,9 @@ class OrdererStore:
         await self._db.transact(write)
 
     async def close_watched(
-        self, lease: Lease, info: FileInfo, height: int, seconds_left: float | None, *, replicated: bool, again: float
+        self, lease: Lease, info: FileInfo, height: int, seconds_left: float | None, *, again: float
     ) -> None:
-        """Close the lease with what the market says; `replicated` makes the proof due that lets local copies go.
+        """Close the lease with what the market says, to be looked at `again` after so many seconds.
 
         Raises:
             LeaseLost: Another worker has the archive; nothing was written.
@@ -229,11 +230,6 @@ class OrdererStore:
                 " WHERE zip_id = %s",
                 (status, info.replicas, info.calculated, info.expires, seconds_left, lease.row_id),
             )
-            if replicated and await tx.execute(
-                "UPDATE zip_ipfs_info SET enough_at = UTC_TIMESTAMP(6) WHERE zip_id = %s AND enough_at IS NULL",
-                (lease.row_id,),
-            ):
-                await leases.make_due(tx, PROVE, lease.row_id)
 
         await self._db.transact(write)
 
@@ -246,9 +242,9 @@ class OrdererStore:
 
         async def write(tx: Transaction) -> None:
             await leases.hold(tx, lease)
+            await evidence_store.void(tx, lease.row_id, "called back: the network holds too little of it")
             await tx.execute(
-                "UPDATE zip_ipfs_info SET enough_at = NULL, replicated_at = NULL, terms_wanted = %s WHERE zip_id = %s",
-                (archive.terms + 1, lease.row_id),
+                "UPDATE zip_ipfs_info SET terms_wanted = %s WHERE zip_id = %s", (archive.terms + 1, lease.row_id)
             )
             await leases.make_due(tx, RESTORE, lease.row_id)
 

@@ -152,7 +152,8 @@ def state(row: Row) -> str:
         return {0: "state_open", 1: "state_closed", 3: "state_pack_failed"}[row["folder_status"]]
     if row["cid"] is None:
         return "state_packed" if row.get("pin_failed_at") is None else "state_pin_failed"
-    live = "state_live" if row["zip_path"] is not None else "state_network"
+    away = "state_network" if row["proven"] else "state_unproven"
+    live = away if row["zip_path"] is None else "state_live"
     return ("state_pinned", "state_ordered", "state_order_failed", live, "state_expired")[row["zip_status"]]
 
 

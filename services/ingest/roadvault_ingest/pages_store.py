@@ -13,6 +13,7 @@ _SHOWN_FAILURES = 5
 _FILES = (
     "SELECT file.file_id, file.file_name, file.size, file.create_time, file.zip_id, folder.folder_id,"
     " folder.status AS folder_status, zip.cid, zip.status AS zip_status, zip.path AS zip_path, zip.pin_failed_at,"
+    " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip.zip_id AND valid = 1 AND proven_at IS NOT NULL) AS proven,"
     " (SELECT status FROM download_info WHERE file_id = file.file_id ORDER BY download_id DESC LIMIT 1) AS request"
     " FROM file_upload_info AS file STRAIGHT_JOIN folder_info AS folder ON folder.folder_id = file.folder_id"
     " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
@@ -20,7 +21,13 @@ _FILES = (
 _ARCHIVES = (
     "SELECT zip_id, folder_id, 2 AS folder_status, files, size, cid, status AS zip_status, replicas, expired_on,"
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
-    " COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
+    " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
+    " AS proven, COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
+)
+_WAITING = "zip_id, replicas, pinned_at, COALESCE(prove_reason, order_reason) AS reason FROM zip_ipfs_info"
+_UNPROVEN = (
+    "NOT EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1"
+    " AND proven_at IS NOT NULL)"
 )
 
 
@@ -84,12 +91,15 @@ class PagesStore:
         return Failures(stage, await leases.count_failed(self._db, stage) if rows else 0, rows)
 
     async def waiting(self, days: float) -> list[Row]:
-        """Return archives that have been on IPFS for `days` without being proven on the network, the oldest first."""
+        """Return archives kept here that have been on IPFS for `days` without valid proof of it, the oldest first."""
+        never_dropped, restored = (
+            f"(SELECT {_WAITING} WHERE {kept} AND {since} < UTC_TIMESTAMP(6) - INTERVAL %s SECOND AND {_UNPROVEN}"
+            f" ORDER BY {since} LIMIT %s)"
+            for kept, since in (("dropped_at IS NULL", "pinned_at"), ("restored_at IS NOT NULL", "restored_at"))
+        )
+        bound = (days * 86_400, _SHOWN_FAILURES)
         return await self._db.fetch_all(
-            "SELECT zip_id, replicas, pinned_at, COALESCE(prove_reason, order_reason) AS reason FROM zip_ipfs_info"
-            " WHERE replicated_at IS NULL AND pinned_at < UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
-            " ORDER BY pinned_at LIMIT %s",
-            (days * 86_400, _SHOWN_FAILURES),
+            f"{never_dropped} UNION ALL {restored} ORDER BY pinned_at LIMIT %s", (*bound, *bound, _SHOWN_FAILURES)
         )
 
     async def stopped_sweeps(self) -> list[Row]:

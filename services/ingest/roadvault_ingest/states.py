@@ -56,8 +56,11 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "packed": time(row["packed_at"]),
         "pinned": time(row["pinned_at"]),
         "ordered": time(row["ordered_at"]),
-        "replicated": time(row["enough_at"]),
-        "proven": time(row["replicated_at"]),
+        "replicated": time(row["replicated_at"]),
+        "proven": time(row["proven_at"]),
+        "provenBy": row["proven_by"],
+        "counted": time(row["counted_at"]),
+        "countedOnBlock": row["counted_block"],
         "dropped": time(row["dropped_at"]),
     }
 

@@ -217,12 +217,15 @@ class IngestStore:
             " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
             " zip.pin_failed_at,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
-            " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.enough_at,"
-            " zip.replicated_at, zip.dropped_at,"
+            " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.dropped_at,"
+            " evidence.create_time AS replicated_at, evidence.proven_at,"
+            " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
+            " evidence.block AS counted_block,"
             " COALESCE(zip.pin_reason, zip.order_reason, zip.prove_reason, zip.drop_reason) AS zip_reason,"
             " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at"
             " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
+            " LEFT JOIN evidence_info AS evidence ON evidence.zip_id = file.zip_id AND evidence.valid = 1"
             " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
             " WHERE file.file_id = %s",
             (file_id,),

@@ -13,13 +13,13 @@ from roadvault_common.events import ZipPinned
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.lease import DROP, PIN, RESTORE, Lease
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Failed, Outcome
+from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
 from roadvault_common.vault import Vault
 from roadvault_common.verify import VerifiedStream
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.shared_run import SharedRun
-from roadvault_pinner.store import Archive, PinnerStore
+from roadvault_pinner.store import Archive, Look, PinnerStore
 
 log = structlog.get_logger()
 
@@ -27,6 +27,10 @@ _DROPS_AT_ONCE = 50
 """Archives dropped in one pass: they share one garbage collection."""
 _DROP_LEASE_SECONDS = 1800
 """A garbage collection reports no progress and walks all pins; a drop that dies waits this long, which hurts nobody."""
+_LOOK_SECONDS = 600
+"""A drop waits so long for what has to be seen anew; whoever sees it makes the drop due sooner."""
+_LAST_LOOKS, _LAST_LOOK_SECONDS = 60, 2.0
+"""After a garbage collection the archive is in no node of ours: a new count is waited for at once, for two minutes."""
 
 
 class Pinner:
@@ -77,19 +81,65 @@ class Pinner:
 
     async def _drop(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
-        uploads, local = self._may_go(archive)
-        if uploads:
-            paths = await self._store.upload_paths(archive.zip_id)
-            await asyncio.to_thread(self._remove_all, paths, lease)
-        if local and archive.cid is not None:
-            await self._ipfs.unpin(archive.cid)
-            await self._collect_garbage()
-            if archive.path is not None:
-                await asyncio.to_thread(self._vault.remove, archive.path)
-        await self._store.close_dropped(lease, uploads=uploads, archive=local)
-        if uploads or local:
-            log.info("local copies dropped", uploads=uploads, archive=local)
+        if archive.cid is None:
+            return Done()
+        uploads = archive.uploads_dropped_at is None
+        if uploads and self._settings.keep_uploads_until == "pinned":
+            await self._drop_uploads(lease)
+            uploads = False
+        look = await self._store.look_again(lease) if uploads or archive.kept else Look(held=False)
+        if look.waits is not None:
+            return Retry(look.waits, after=_LOOK_SECONDS, counts=False)
+        if look.held:
+            kept = await self._drop_proven(archive, archive.cid, lease, uploads=uploads)
+            if kept is not None:
+                return kept
+        await self._store.close_dropped(lease, archive=look.held)
+        if look.held:
+            log.info("local copies dropped")
         return Done()
+
+    async def _drop_proven(self, archive: Archive, cid: str, lease: Lease, *, uploads: bool) -> Outcome | None:
+        """Remove what the network is proven to hold, and return None, unless a last look before that forbids it.
+
+        Then everything stays, our node is to hold the archive again, and the lease is closed with what is returned.
+        """
+        if archive.kept:
+            await self._ipfs.unpin(cid)
+            await self._collect_garbage()
+            lease.progress()
+            look = await self._look_last(lease)
+            if not look.may_go:
+                return await self._keep(look, lease)
+        if uploads:
+            await self._drop_uploads(lease)
+        if archive.path is not None:
+            await asyncio.to_thread(self._vault.remove, archive.path)
+        return None
+
+    async def _keep(self, look: Look, lease: Lease) -> Outcome:
+        outcome: Outcome = Done()
+        if look.waits is not None:
+            outcome = Retry(look.waits, after=_LOOK_SECONDS, counts=False)
+        await self._store.close_kept(lease, outcome)
+        log.warning("local copies stay after all", reason=look.waits or "the evidence became void meanwhile")
+        return outcome
+
+    async def _look_last(self, lease: Lease) -> Look:
+        """Look again after a garbage collection; a count that has grown old in it is waited for a little."""
+        look = await self._store.look_again(lease)
+        for _ in range(_LAST_LOOKS):
+            if look.waits is None:
+                break
+            await asyncio.sleep(_LAST_LOOK_SECONDS)
+            look = await self._store.look_again(lease)
+        return look
+
+    async def _drop_uploads(self, lease: Lease) -> None:
+        paths = await self._store.upload_paths(lease.row_id)
+        await asyncio.to_thread(self._remove_all, paths, lease)
+        await self._store.note_uploads_dropped(lease)
+        log.info("uploads dropped", files=len(paths))
 
     async def _restore(self, lease: Lease) -> Outcome:
         """Fetch an archive back whose replicas have fallen too low, so that the network can copy it from us again."""
@@ -100,13 +150,6 @@ class Pinner:
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)
         return Done()
-
-    def _may_go(self, archive: Archive) -> tuple[bool, bool]:
-        """Tell whether the uploads, and whether the local archive, may be removed now."""
-        replicated = archive.cid is not None and archive.replicated_at is not None
-        pinned_is_enough = self._settings.keep_uploads_until == "pinned"
-        uploads = archive.cid is not None and archive.uploads_dropped_at is None and (replicated or pinned_is_enough)
-        return uploads, replicated and (archive.path is not None or archive.restored_at is not None)
 
     def _remove_all(self, paths: list[str], lease: Lease) -> None:
         for path in paths:

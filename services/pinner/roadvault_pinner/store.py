@@ -6,9 +6,14 @@ from datetime import datetime
 from roadvault_common import lease as leases
 from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import DROP, ORDER, Lease
-from roadvault_common.outcome import Done
+from roadvault_common.lease import DROP, ORDER, PIN, PROVE, RESTORE, Lease
+from roadvault_common.outcome import Done, Outcome
 from roadvault_common.verify import Member
+
+COUNT_SECONDS = 300
+"""A count of replicas that is older says nothing of the present. It is made anew at the end of a proof."""
+PROOF_SECONDS = 86_400
+"""So is a proof that is older."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,30 @@ class Archive:
     size: int
     files: int
     cid: str | None
-    replicated_at: datetime | None
     uploads_dropped_at: datetime | None
     restored_at: datetime | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether our disk or our IPFS node still has the archive."""
+        return self.path is not None or self.restored_at is not None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What evidence there is, right now, that the network holds an archive.
+
+    It is `held` if that was proven and nothing speaks against it; `waits` is what has to be seen anew before local
+    copies may go, or None.
+    """
+
+    held: bool
+    waits: str | None = None
+
+    @property
+    def may_go(self) -> bool:
+        """Whether local copies may be removed, if that is done at once."""
+        return self.held and self.waits is None
 
 
 class PinnerStore:
@@ -41,8 +67,7 @@ class PinnerStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, replicated_at, uploads_dropped_at,"
-            " restored_at"
+            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, uploads_dropped_at, restored_at"
             " FROM zip_ipfs_info WHERE zip_id = %s",
             (zip_id,),
         )
@@ -72,8 +97,8 @@ class PinnerStore:
                 "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6) WHERE zip_id = %s",
                 (cid, dag_size, lease.row_id),
             )
-            for stage in (ORDER, DROP):
-                await leases.make_due(tx, stage, lease.row_id)
+            await leases.make_due(tx, ORDER, lease.row_id, hurry=False)  # to pin again changes nothing for its order
+            await leases.make_due(tx, DROP, lease.row_id)
 
         await self._db.transact(write)
 
@@ -89,6 +114,7 @@ class PinnerStore:
             await tx.execute(
                 "UPDATE zip_ipfs_info SET restored_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
             )
+            await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
 
         await self._db.transact(write)
 
@@ -99,8 +125,71 @@ class PinnerStore:
         )
         return [row["path"] for row in rows]
 
-    async def close_dropped(self, lease: Lease, *, uploads: bool, archive: bool) -> None:
-        """Close the lease and record which local copies went.
+    async def look_again(self, lease: Lease) -> Look:
+        """Return whether local copies may go now; what is too old for that is made due to be seen anew.
+
+        Raises:
+            LeaseLost: Another worker has the archive.
+        """
+
+        async def look(tx: Transaction) -> Look:
+            await leases.hold(tx, lease)  # and with it the row: what makes evidence void locks it, too
+            row = await tx.fetch_one(
+                "SELECT TIMESTAMPDIFF(SECOND, counted_at, UTC_TIMESTAMP(6)) AS counted,"
+                " TIMESTAMPDIFF(SECOND, proven_at, UTC_TIMESTAMP(6)) AS proven, pin_due IS NOT NULL AS pinning,"
+                " IF(order_failed_at IS NULL, NULL, order_reason) AS order_failure,"
+                " IF(prove_failed_at IS NULL, NULL, prove_reason) AS prove_failure"
+                " FROM evidence_info JOIN zip_ipfs_info USING (zip_id) WHERE zip_id = %s AND valid = 1",
+                (lease.row_id,),
+            )
+            if row is None or row["proven"] is None:
+                return Look(held=False)
+            if row["proven"] >= PROOF_SECONDS:
+                await leases.make_due(tx, PROVE, lease.row_id, hurry=False)
+                return Look(held=True, waits=_waits("the proof", row["proven"], row["prove_failure"]))
+            if row["counted"] >= COUNT_SECONDS:
+                await leases.make_due(tx, ORDER, lease.row_id, hurry=False)
+                return Look(held=True, waits=_waits("the count of replicas", row["counted"], row["order_failure"]))
+            return Look(held=True, waits="it is being pinned again" if row["pinning"] else None)
+
+        return await self._db.transact(look)
+
+    async def note_uploads_dropped(self, lease: Lease) -> None:
+        """Note that the archive's uploads are gone; the lease goes on.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.hold(tx, lease)
+            await tx.execute("UPDATE file_upload_info SET path = NULL WHERE zip_id = %s", (lease.row_id,))
+            await tx.execute(
+                "UPDATE zip_ipfs_info SET uploads_dropped_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
+            )
+
+        await self._db.transact(write)
+
+    async def close_kept(self, lease: Lease, outcome: Outcome) -> None:
+        """Close the lease of a drop that has to leave the archive where it is: our IPFS node is to hold it again.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, outcome)
+            row = await tx.fetch_one("SELECT path FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
+            if row is not None and row["path"] is not None:
+                await leases.make_due(tx, PIN, lease.row_id)
+                return
+            await tx.execute("UPDATE zip_ipfs_info SET restored_at = NULL WHERE zip_id = %s", (lease.row_id,))
+            await leases.make_due(tx, RESTORE, lease.row_id)
+
+        await self._db.transact(write)
+
+    async def close_dropped(self, lease: Lease, *, archive: bool) -> None:
+        """Close the lease and record whether the local archive went.
 
         Raises:
             LeaseLost: Another worker has the archive; nothing was written.
@@ -108,23 +197,23 @@ class PinnerStore:
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
-            if uploads:
-                await tx.execute("UPDATE file_upload_info SET path = NULL WHERE zip_id = %s", (lease.row_id,))
-                await tx.execute(
-                    "UPDATE zip_ipfs_info SET uploads_dropped_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
-                )
             if archive:
                 await tx.execute(
                     "UPDATE zip_ipfs_info SET path = NULL, restored_at = NULL, dropped_at = UTC_TIMESTAMP(6)"
                     " WHERE zip_id = %s",
                     (lease.row_id,),
                 )
-            # Replication may have been noted while this lease was at work: then there is more to drop.
+            # It may have been proven while this lease was at work: then there is more to drop.
             await tx.execute(
                 "UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s"
-                " AND replicated_at IS NOT NULL AND (path IS NOT NULL OR restored_at IS NOT NULL"
-                " OR uploads_dropped_at IS NULL)",
+                " AND (path IS NOT NULL OR restored_at IS NOT NULL OR uploads_dropped_at IS NULL) AND EXISTS (SELECT 1"
+                " FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)",
                 (lease.row_id,),
             )
 
         await self._db.transact(write)
+
+
+def _waits(what: str, age: int, failure: str | None) -> str:
+    waits = f"{what} is {age} s old: it is made anew before local copies go"
+    return waits if failure is None else f"{waits}; that has failed, and has to be retried first: {failure}"

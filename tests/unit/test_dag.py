@@ -1,0 +1,122 @@
+"""The nodes of a file's DAG: what Kubo makes of a file is read, what does not fit is refused."""
+
+import hashlib
+
+import pytest
+
+from roadvault_common import dag
+from roadvault_common.dag import DAG_PB, RAW, Cid, Part
+from roadvault_common.errors import IpfsUnavailable
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
+
+
+def field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def raw_cid(data: bytes, codec: int = RAW) -> bytes:
+    return bytes([1, codec, 0x12, 0x20]) + hashlib.sha256(data).digest()
+
+
+def node(links: list[bytes], sizes: list[int], *, total: int | None = None, kind: int = 2, own: bytes = b"") -> bytes:
+    unixfs = field(1, kind) + (field(2, own) if own else b"") + field(3, sum(sizes) if total is None else total)
+    unixfs += b"".join(field(4, size) for size in sizes)
+    return b"".join(field(2, field(1, link) + field(2, b"") + field(3, 9)) for link in links) + field(1, unixfs)
+
+
+A, B = raw_cid(b"a" * 10), raw_cid(b"b" * 7)
+ROOT = Part(Cid(DAG_PB, b""), 0, -1)
+
+
+def test_a_cid_is_read_and_written() -> None:
+    text = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"  # of no bytes
+    cid = Cid.parse(text)
+    assert (cid.codec, str(cid), cid.fits(b""), cid.fits(b"x")) == (RAW, text, True, False)
+    for wrong in (
+        "",
+        "b",
+        "bafkqaaa",
+        "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG",
+        text[:-3],
+        "b!!!",
+        text.upper(),
+    ):
+        with pytest.raises(IpfsUnavailable):
+            Cid.parse(wrong)
+
+
+def test_a_node_tells_where_its_children_are() -> None:
+    children = dag.parse(node([A, B], [10, 7]), Part(ROOT.cid, 100, 17))
+    assert [(str(child.cid), child.offset, child.size) for child in children] == [
+        (str(Cid.decode(A)), 100, 10),
+        (str(Cid.decode(B)), 110, 7),
+    ]
+    packed = field(2, field(1, A)) + field(1, field(1, 2) + field(3, 10) + field(4, varint(10)))
+    assert dag.parse(packed, ROOT)[0].size == 10
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        node([A], [10, 7]),
+        node([A, B], [10, 7], total=18),
+        node([A, B], [17, 0]),
+        node([A, B], [10, 7], kind=1),
+        node([A, B], [10, 7], own=b"bytes of its own"),
+        node([A[:-1]], [10]),
+        node([bytes([1, 0x71]) + A[2:]], [10]),
+        field(2, field(3, 1)) + field(1, field(1, 2) + field(3, 1) + field(4, 1)),
+        node([A, B], [10, 7])[:-1],
+        b"\xff" * 40,
+        b"\x0a\x7f",
+        b"\x0b",
+        b"",
+    ],
+)
+def test_a_node_that_does_not_fit_is_refused(block: bytes) -> None:
+    with pytest.raises(IpfsUnavailable):
+        dag.parse(block, ROOT)
+
+
+async def test_only_what_a_range_touches_is_asked_for_and_a_lie_about_sizes_is_found() -> None:
+    inner = [node([A, B], [10, 7]), node([B, A], [7, 10])]
+    links = [raw_cid(block, DAG_PB) for block in inner]
+    root = node(links, [17, 17])
+    blocks = {hashlib.sha256(block).digest(): block for block in (*inner, root)}
+    asked: list[Cid] = []
+
+    async def fetch(cid: Cid, most: int) -> bytes:
+        assert most == dag.BLOCK_BYTES
+        asked.append(cid)
+        return blocks[cid.digest]
+
+    def name(block: bytes) -> str:
+        return str(Cid.decode(raw_cid(block, DAG_PB)))
+
+    found = [(leaf.offset, leaf.size) async for leaf in dag.leaves(fetch, name(root), 12, 18)]
+    assert (found, len(asked)) == ([(10, 7), (17, 7)], 3)
+    asked.clear()
+    assert [leaf.offset async for leaf in dag.leaves(fetch, name(root), 30, 31)] == [24]
+    assert len(asked) == 2
+    with pytest.raises(IpfsUnavailable, match="ends at byte 34, before byte 35"):
+        [leaf async for leaf in dag.leaves(fetch, name(root), 30, 35)]
+    liar = node(links, [18, 17])
+    blocks[hashlib.sha256(liar).digest()] = liar
+    with pytest.raises(IpfsUnavailable, match="its parent says 18"):
+        [leaf async for leaf in dag.leaves(fetch, name(liar), 0, 1)]
+
+
+async def test_a_dag_without_end_is_left() -> None:
+    async def fetch(cid: Cid, most: int) -> bytes:  # noqa: ARG001 - as it is called
+        return node([raw_cid(b"", DAG_PB)], [10])
+
+    with pytest.raises(IpfsUnavailable, match="levels"):
+        [leaf async for leaf in dag.leaves(fetch, str(Cid.decode(raw_cid(b"", DAG_PB))), 0, 5)]
