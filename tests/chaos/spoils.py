@@ -103,10 +103,10 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
     def request(row: Row, **values: object) -> Spoil:
         return partial(_changed, arena, "download_info", "download_id", row["download_id"], **values)
 
-    def evidence(file: dict[str, Any], **values: object) -> Spoil:
+    def evidence(row: Row, **values: object) -> Spoil:
         valid = "SELECT evidence_id FROM evidence_info WHERE zip_id = %s AND valid = 1"
-        (row,) = arena.sql(valid, (file["zip_id"],))
-        return partial(_changed, arena, "evidence_info", "evidence_id", row["evidence_id"], **values)
+        (found,) = arena.sql(valid, (row["zip_id"],))
+        return partial(_changed, arena, "evidence_info", "evidence_id", found["evidence_id"], **values)
 
     other_cid = arena.sql("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", (f["zip_id"],))[0]["cid"]
     bought = partial(_changed, arena, "order_info", "zip_id", a["zip_id"], status=3)

@@ -10,6 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from evidence_rows import evidence
 from pydantic import SecretStr
+from servers_hostile import hostile
 from servers_orderer import Desk, OpenDesk
 
 from roadvault_common import lease as leases
@@ -151,6 +152,17 @@ async def test_an_archive_that_only_we_hold_is_not_proven(bench: Bench, kubo: Ku
     assert isinstance(outcome, Retry)
     row = await bench.row()
     assert (await bench.proven(), row["drop_due"], row["prove_reason"]) == ([False], None, outcome.reason)
+
+
+@pytest.mark.parametrize("what", ["more than was asked, as a block", "a gzip bomb", "a CAR of leaves without end"])
+async def test_a_gateway_that_sends_what_nobody_asked_for_proves_nothing(
+    bench: Bench, network_kubo: Kubo, what: str
+) -> None:
+    await bench.add_to(network_kubo)
+    async with hostile(what) as server, Gateway.open(server.url, 3, only_cached=True) as gateway:
+        bench.prover._gateway = gateway
+        assert isinstance(await bench.prover.proving.work(bench.zip_id), Retry)
+    assert await bench.proven() == [False]
 
 
 async def test_bytes_that_are_wrong_ask_a_person(bench: Bench, network_kubo: Kubo) -> None:

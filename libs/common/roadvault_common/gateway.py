@@ -181,7 +181,7 @@ class Gateway:
             async for block in read_blocks(response.content.iter_any(), most):
                 if block.codec != dag.RAW:
                     continue
-                if position >= end:
+                if position >= end or not block.data:
                     raise IpfsUnavailable(f"the gateway gives more of {cid} than the {size} bytes asked for")
                 piece = block.data[max(offset - position, 0) : end - position]
                 position += len(block.data)

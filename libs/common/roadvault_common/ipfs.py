@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
+from aiohttp.http import HttpProcessingError
 
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
 from roadvault_common.urls import without_secrets
@@ -109,7 +110,7 @@ class Ipfs:
                         progress()
         except UNREACHABLE as error:
             raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError) as error:  # also a line without end
+        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError, TypeError) as error:
             raise IpfsUnavailable(f"Kubo's pin/add broke off: {brief(error)}") from error
         if not pinned:
             raise IpfsUnavailable(f"Kubo's pin/add ended without a pin after {seen} blocks")
