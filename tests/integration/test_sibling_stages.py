@@ -7,6 +7,7 @@ from roadvault_common import repair
 from roadvault_common.lease import DROP, ORDER, PROVE, Lease, Stage
 from roadvault_common.outcome import Done, Failed, Retry
 from roadvault_crust_orderer.evidence_store import Count, Proof, close_proven
+from roadvault_crust_orderer.store import OrdererStore
 from roadvault_pinner.store import PinnerStore
 
 COUNT, PROOF = Count("here", 7, 60, None), Proof("by hand", 1, 1)
@@ -93,3 +94,21 @@ async def test_a_folder_whose_packing_failed_is_packed_again_when_a_person_asks_
     row = await console.db.fetch_one("SELECT pack_failed_at, pack_attempts FROM folder_info WHERE status = 1")
     assert row == {"pack_failed_at": None, "pack_attempts": 0}
     assert await console.packer.packing.work(closed.folder_id) == Done()
+
+
+async def test_an_order_that_turns_out_to_be_bought_is_watched_again_and_only_then(console: Console) -> None:
+    """Another archive's turn may settle it, after its own order had asked a person."""
+    zip_id, store = await console.archive(), OrdererStore(console.db)
+    await console.pinner.pinning.work(zip_id)
+    await console.db.execute(
+        "INSERT INTO order_info (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death,"
+        " extrinsic_hash, extrinsic, price) VALUES (%s, 1, 'a', 'c', 1, 0, 1, 65, 'h', 'x', 1)",
+        (zip_id,),
+    )
+    purchase = await store.unsettled(zip_id)
+    assert purchase is not None
+    for settled in (True, False):
+        lease = await claimed(console, ORDER, zip_id)
+        await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed("ask a person")))  # type: ignore[misc]
+        assert await store.settle_bought(purchase, 2) == settled
+        assert (await leases.due_rows(console.db, ORDER, 10) == [zip_id]) == settled

@@ -27,7 +27,7 @@ _DROPS_AT_ONCE = 50
 """Archives dropped in one pass: they share one garbage collection."""
 _DROP_LEASE_SECONDS = 1800
 """A garbage collection reports no progress and walks all pins; a drop that dies waits this long, which hurts nobody."""
-_LOOK_SECONDS = 600
+_LOOK_SECONDS = 120
 """A drop waits so long for what has to be seen anew; whoever sees it makes the drop due sooner."""
 _LAST_LOOKS, _LAST_LOOK_SECONDS = 60, 2.0
 """After a garbage collection the archive is in no node of ours: a new count is waited for at once, for two minutes."""
