@@ -20,6 +20,7 @@ from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.proof_store import ProofStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.watching_store import WatchingStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.pages_store import PagesStore
 from roadvault_ingest.store import IngestStore
@@ -99,6 +100,14 @@ def status(filled: Filled) -> list[Statement]:
         *each_stage("status: counts", "due", leases.count_due),
         *each_stage("status: counts", "at work", leases.count_at_work),
         *each_stage("status: counts", "failed", leases.count_failed),
+        *each_stage("status: ages", "waiting", leases.seconds_waiting),
+        *group(
+            "status: how archives stand",
+            soonest_expiry=lambda db: WatchingStore(db).soonest_expiry(),
+            expired=lambda db: WatchingStore(db).expired(),
+            under_floor=lambda db: WatchingStore(db).under(10),
+            oldest_unreplicated=lambda db: WatchingStore(db).oldest_unreplicated(),
+        ),
         *each_stage("status: failures", "latest", lambda db, stage: leases.failures(db, stage, 20)),
         *each_stage(
             "status: failures", "first", lambda db, stage: leases.failed_between(db, stage, (None, 0), ever, 1000)

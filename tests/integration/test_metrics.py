@@ -34,7 +34,16 @@ OWN: dict[str, set[str]] = {
     },
     "packer": set(),
     "pinner": set(),
-    "crust-orderer": {"roadvault_crust_balance_cru", "roadvault_replicas_count"},
+    "crust-orderer": {
+        "roadvault_crust_balance_cru",
+        "roadvault_replicas_count",
+        "roadvault_finalized_head_age_seconds",
+        "roadvault_soonest_expiry_seconds",
+        "roadvault_archives_expired",
+        "roadvault_archives_under_floor",
+        "roadvault_oldest_unreplicated_seconds",
+        *(f"roadvault_sample_age_seconds sample={name}" for name in ("rows", "events", "archives", "chain", "money")),
+    },
     "retriever": {
         f"roadvault_fetch_{what}_total source={source}"
         for what in ("sources", "rot", "unreadable")
@@ -62,9 +71,18 @@ def expected(name: str, data_dir: str) -> set[str]:
         }
         series |= {
             f"roadvault_{what} stage={stage}"
-            for what in ("rows_due", "rows_failed", "stage_bytes_total", "stage_seconds_count")
+            for what in (
+                "rows_due",
+                "rows_failed",
+                "oldest_due_seconds",
+                "oldest_waiting_seconds",
+                "stage_bytes_total",
+                "stage_seconds_count",
+            )
         }
-    return series | ({f"roadvault_disk_free_bytes data_dir={data_dir}"} if name in ON_DISK else set())
+    if name in ON_DISK:
+        series |= {f"roadvault_disk_free_bytes data_dir={data_dir}", "roadvault_sample_age_seconds sample=disk"}
+    return series
 
 
 async def shown(url: str) -> set[str]:

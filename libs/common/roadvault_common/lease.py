@@ -26,7 +26,8 @@ class Stage:
     """One kind of work on the rows of one table. Times are in seconds.
 
     `deadline` bounds one attempt however much it progresses; `max_attempts` bounds the attempts; between them waits
-    `backoff` doubled each time, at most `backoff_max`, with jitter.
+    `backoff` doubled each time, at most `backoff_max`, with jitter. `since` is the column that says since when a row
+    waits to be done with, where there is one; `waits` is the condition of those that do, if not all that may be taken.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Stage:
     max_attempts: int
     backoff: float = 2
     backoff_max: float = 3600
+    since: str | None = None
+    waits: str | None = None
 
     def column(self, suffix: str) -> str:
         """Return the name of one of the stage's columns."""
@@ -47,14 +50,20 @@ class Stage:
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
 
-PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8)
-PIN = Stage("pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12)
+PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8, since="closed_at")
+PIN = Stage(
+    "pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12,
+    since="create_time", waits="pin_due IS NOT NULL AND pinned_at IS NULL",  # not those that are added once more
+)  # fmt: skip
 DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=20)
-ORDER = Stage("order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30)
+ORDER = Stage(
+    "order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30,
+    since="pinned_at", waits="status = 0",  # what was ordered is looked at again and again, and waits for nothing
+)  # fmt: skip
 PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
 RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
-FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12)
-CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20)
+FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time")
+CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
 STAGES = (PACK, PIN, DROP, ORDER, PROVE, RESTORE, FETCH, CALLBACK, EXPIRE)
 
@@ -130,6 +139,22 @@ async def seconds_to_next(db: Database, stage: Stage) -> float | None:
         f"SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN({due})) AS us FROM {stage.table}"  # noqa: S608
     )
     return None if row is None or row["us"] is None else float(row["us"]) / 1e6
+
+
+async def seconds_waiting(db: Database, stage: Stage, most: int = 10_000) -> float:
+    """Return how long the row that has waited longest waits to be done with; 0 if none does, or nothing tells.
+
+    No more than `most` rows are looked at.
+    """
+    if stage.since is None:
+        return 0
+    waits = stage.waits or f"{stage.column('due')} IS NOT NULL"
+    row = await db.fetch_one(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(since), UTC_TIMESTAMP(6)) AS us"  # noqa: S608 - of the stages above
+        f" FROM (SELECT {stage.since} AS since FROM {stage.table} WHERE {waits} LIMIT %s) AS some",
+        (most,),
+    )
+    return 0 if row is None or row["us"] is None else float(row["us"]) / 1e6
 
 
 async def count_due(db: Database, stage: Stage, most: int = 10_000) -> int:

@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -10,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from roadvault_common import lease as leases
 from roadvault_common.db import Database
-from roadvault_common.errors import TransientError, brief
+from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.lease import Stage
 
 log = structlog.get_logger()
@@ -34,6 +36,13 @@ STAGE_SECONDS = Histogram("roadvault_stage_seconds", "Time of one attempt", ["st
 STAGE_BYTES = Counter("roadvault_stage_bytes", "Bytes that went through a stage", ["stage"])
 ROWS_DUE = Gauge("roadvault_rows_due", "Rows due, counted up to 10 000", ["stage"])
 ROWS_FAILED = Gauge("roadvault_rows_failed", "Rows that failed and wait for a person, up to 10 000", ["stage"])
+OLDEST_DUE = Gauge("roadvault_oldest_due_seconds", "How long the longest-due row has been due, 0 if none is", ["stage"])
+OLDEST_WAITING = Gauge(
+    "roadvault_oldest_waiting_seconds",
+    "How long the longest-waiting row has waited to be done with, tried or not: a closed folder to be packed, an"
+    " archive to be pinned, then ordered, a request to be fetched, then called back; 0 if none waits",
+    ["stage"],
+)
 
 HTTP_SECONDS = Histogram(
     "roadvault_http_seconds",
@@ -61,6 +70,8 @@ STOPPED_SWEEP = Gauge(
 
 DISK_FREE = Gauge("roadvault_disk_free_bytes", "Free room on the data directory's file system", ["data_dir"])
 
+SAMPLE_AGE = Gauge("roadvault_sample_age_seconds", "Time since gauges of this kind were last read", ["sample"])
+
 for _why in ("header", "crowd", "full", "stalled"):
     CONNECTIONS_CUT.labels(_why)
 
@@ -84,10 +95,13 @@ def show_stage(stage: Stage) -> None:
 
 
 def rows(db: Database, stages: Sequence[Stage]) -> Sample:
-    """Return a sample of how many rows are due, and have failed, in each of the stages."""
+    """Return a sample of how many rows are due, and have failed, in each of the stages, and how long rows wait."""
 
     async def sample() -> None:
         for stage in stages:
+            to_next = await leases.seconds_to_next(db, stage)
+            OLDEST_DUE.labels(stage.name).set(0 if to_next is None else max(-to_next, 0))
+            OLDEST_WAITING.labels(stage.name).set(await leases.seconds_waiting(db, stage))
             ROWS_DUE.labels(stage.name).set(await leases.count_due(db, stage))
             ROWS_FAILED.labels(stage.name).set(await leases.count_failed(db, stage))
 
@@ -104,16 +118,25 @@ def disk(data_dir: Path) -> Sample:
     return sample
 
 
-async def watch(closing: asyncio.Event, samples: Sequence[Sample], seconds: float) -> None:
-    """Take all samples every `seconds` until `closing` is set; a server that is away skips its turn."""
+async def watch(closing: asyncio.Event, samples: Mapping[str, Sample], seconds: float) -> None:
+    """Take all samples every `seconds` until `closing` is set; of those that can't be taken the age is seen to grow."""
+    taken = dict.fromkeys(samples, time.monotonic())
+    for name in samples:
+        SAMPLE_AGE.labels(name).set_function(partial(_age, taken, name))
     while not closing.is_set():
-        for sample in samples:
+        for name, sample in samples.items():
             try:
                 await sample()
-            except (TransientError, OSError) as error:
-                log.debug("sample skipped", error=brief(error))
+            except (RoadVaultError, OSError) as error:
+                log.warning("gauges can't be read now", sample=name, error=brief(error))
+            else:
+                taken[name] = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 await closing.wait()
         except TimeoutError:
             continue
+
+
+def _age(taken: Mapping[str, float], name: str) -> float:
+    return time.monotonic() - taken[name]

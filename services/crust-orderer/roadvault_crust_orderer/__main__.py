@@ -21,6 +21,7 @@ from roadvault_crust_orderer.pinning import PinningMarket
 from roadvault_crust_orderer.proof import Prover
 from roadvault_crust_orderer.service import PLANCK, Orderer
 from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.watching import Watching
 
 _PART_OF_LEASE = 3 / 4
 """What one call may take of the lease under which it is made: after the call there is progress, or an outage."""
@@ -42,7 +43,14 @@ async def serve() -> None:
         prover = Prover(settings, db, bus, keys, gateway, market)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge)
         handlers = app.bind(HANDLERS, orderer)
-        samples = [metrics.rows(db, [ORDER, PROVE]), bus.lag(handlers), orderer.sample]
+        watching = Watching(db, market, settings.replica_floor)
+        samples = {
+            "rows": metrics.rows(db, [ORDER, PROVE]),
+            "events": bus.lag(handlers),
+            "archives": watching.archives,
+            "chain": watching.head,
+            "money": orderer.sample,
+        }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(orderer.ordering.sweep, seconds=settings.sweep_seconds),

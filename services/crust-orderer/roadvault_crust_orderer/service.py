@@ -11,7 +11,6 @@ from prometheus_client import Gauge, Histogram
 
 from roadvault_common.bus import Bus
 from roadvault_common.db import Database
-from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.lease import ORDER, Lease
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_common.stage import Worker
@@ -266,20 +265,21 @@ class Orderer:
         )
 
     async def sample(self) -> None:
-        """Quote an order like the latest archive's, for the metrics; what can't be read now is left as it was."""
-        try:
-            SPENT_TODAY.set(await self._store.spent(0) / PLANCK)
-            latest = await self._store.latest()
-            if latest is None:
-                return
-            offer = await self._market.offer(*latest)
-            _show(offer)
-            month = (await self._market.head()).height + self._policy.blocks(30)
-            renewals = offer.cost(await renewals_store.until(self._db, month))
-            days = runway_days(offer.balance, await self._store.spent(7), renewals)
-            RUNWAY.set(float("inf") if days is None else days)
-        except RoadVaultError as error:
-            log.warning("money can't be looked at", error=brief(error))
+        """Quote an order like the latest archive's, for the metrics.
+
+        Raises:
+            RoadVaultError: It can't be read now; what was read before is left as it was.
+        """
+        SPENT_TODAY.set(await self._store.spent(0) / PLANCK)
+        latest = await self._store.latest()
+        if latest is None:
+            return
+        offer = await self._market.offer(*latest)
+        _show(offer)
+        month = (await self._market.head()).height + self._policy.blocks(30)
+        renewals = offer.cost(await renewals_store.until(self._db, month))
+        days = runway_days(offer.balance, await self._store.spent(7), renewals)
+        RUNWAY.set(float("inf") if days is None else days)
 
 
 def _behind(archive: Archive, head: Head) -> bool:

@@ -35,7 +35,7 @@ async def serve() -> None:
         jobs: list[app.Job] = [
             partial(app.repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(app.repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
-            partial(metrics.watch, samples=[metrics.disk(vault.root)], seconds=settings.sweep_seconds),
+            partial(metrics.watch, samples={"disk": metrics.disk(vault.root)}, seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
         identity = Identity(db, vault.root, moves_on=True)

@@ -26,7 +26,7 @@ async def serve() -> None:
         )
         notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
         handlers = app.bind(HANDLERS, notifier)
-        samples = [metrics.rows(db, [CALLBACK]), bus.lag(handlers)]
+        samples = {"rows": metrics.rows(db, [CALLBACK]), "events": bus.lag(handlers)}
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(notifier.calling.sweep, seconds=settings.sweep_seconds),

@@ -27,7 +27,11 @@ async def serve() -> None:
         keys = MasterKeys(settings.master_keys)
         packer = Packer(settings, db, bus, vault, keys)
         handlers = app.bind(HANDLERS, packer)
-        samples = [metrics.rows(db, [PACK]), metrics.disk(vault.root), bus.lag(handlers)]
+        samples = {
+            "rows": metrics.rows(db, [PACK]),
+            "disk": metrics.disk(vault.root),
+            "events": bus.lag(handlers),
+        }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(packer.packing.sweep, seconds=settings.sweep_seconds),

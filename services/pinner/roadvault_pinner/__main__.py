@@ -29,7 +29,11 @@ async def serve() -> None:
         keys = MasterKeys(settings.master_keys)
         pinner = Pinner(settings, db, bus, vault, keys, ipfs)
         handlers = app.bind(HANDLERS, pinner)
-        samples = [metrics.rows(db, [PIN, DROP, RESTORE]), metrics.disk(vault.root), bus.lag(handlers)]
+        samples = {
+            "rows": metrics.rows(db, [PIN, DROP, RESTORE]),
+            "disk": metrics.disk(vault.root),
+            "events": bus.lag(handlers),
+        }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),

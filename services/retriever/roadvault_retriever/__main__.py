@@ -33,7 +33,11 @@ async def serve() -> None:
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, db, bus, vault, keys, gateway)
         handlers = app.bind(HANDLERS, retriever)
-        samples = [metrics.rows(db, [FETCH, EXPIRE]), metrics.disk(vault.root), bus.lag(handlers)]
+        samples = {
+            "rows": metrics.rows(db, [FETCH, EXPIRE]),
+            "disk": metrics.disk(vault.root),
+            "events": bus.lag(handlers),
+        }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
