@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
 # With the argument `tests` also what tests break things with: a fault proxy, a clock that can be bent, a tracer of
-# system calls, a load balancer.
+# system calls, a load balancer, and what checks the rules of alerts.
 # Idempotent, and quick when there is nothing to do. Needs no terminal.
 set -euo pipefail
 
@@ -85,6 +85,8 @@ missing_test_packages() {
     have faketime || echo faketime
     have haproxy || echo haproxy
     have wget || echo wget
+    have promtool || echo prometheus
+    have amtool || echo prometheus-alertmanager
     have toxiproxy-server || [ -x "$TOXIPROXY" ] || have go || echo golang-go
 }
 
