@@ -1,14 +1,13 @@
 """Writes architecture/settings.md from the services' settings; `.venv/bin/python setup/settings_page.py` runs it."""
 
 from pathlib import Path
-from typing import get_args
 
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from roadvault_common.config import PREFIX, ServiceSettings, Settings
+from roadvault_common.secret_files import is_secret
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_devnet.config import DevnetSettings
 from roadvault_door.config import DoorSettings
@@ -37,6 +36,9 @@ _HEAD = """# Settings
 
 Every setting is an environment variable. This page is generated from the code by `setup/settings_page.py`; a test keeps
 it true. *Required* means that the service does not start without it; *secret* that it never shows in a log or an error.
+
+A secret `ROADVAULT_X` may stand in a file instead, which `ROADVAULT_X_FILE` names; blanks and line breaks around it are
+not part of it.
 
 `ROADVAULT_DATABASE_URL` is all that most commands of `roadvault` need; `archive-key` and `verify` need
 `ROADVAULT_MASTER_KEYS`, too.
@@ -76,8 +78,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    secret = field.annotation is SecretStr or SecretStr in get_args(field.annotation)
-    text = f"{field.title}: {field.description}" + (" (secret)" if secret else "")
+    text = f"{field.title}: {field.description}" + (" (secret)" if is_secret(field) else "")
     return text.replace("|", "\\|")
 
 

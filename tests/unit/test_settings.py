@@ -1,10 +1,16 @@
 """Settings: clear errors, and no secret in them."""
 
-import pytest
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pathlib import Path
 
-from roadvault_common.config import explain
+import pytest
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
+from redis.asyncio import connection as redis_url
+
+from roadvault_common.config import PREFIX, explain
+from roadvault_common.db import parse_url
+from roadvault_common.errors import SettingsError
+from roadvault_common.secret_files import is_secret
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
@@ -110,7 +116,62 @@ def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_orderer_takes_its_seed_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError) as caught:
         OrdererSettings()
-    assert "ROADVAULT_CRUST_SEED_FILE" in explain(caught.value)
+    assert "ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE must be set" in explain(caught.value)
     monkeypatch.setenv("ROADVAULT_CRUST_SEED", "//Alice")
     assert OrdererSettings().seed().get_secret_value() == "//Alice"
     assert "//Alice" not in repr(OrdererSettings())
+
+
+SERVICES = [IngestSettings, PackerSettings, PinnerSettings, RetrieverSettings, NotifierSettings, OrdererSettings]
+
+
+@pytest.mark.parametrize("settings", SERVICES, ids=lambda settings: str(settings.__name__))
+def test_every_secret_may_stand_in_a_file(
+    settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ROADVAULT_CRUST_SEED", "//Alice")
+    for name in (name for name, field in settings.model_fields.items() if is_secret(field)):
+        monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
+        value = (
+            f"{'redis' if 'redis' in name else 'mysql'}://u@h/0" if name.endswith("_url") else f"the {name} % of /all@"
+        )
+        (tmp_path / name).write_text(f"{value}\n")
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}_FILE", str(tmp_path / name))
+    read = settings()
+    for name, field in settings.model_fields.items():
+        if is_secret(field) and not name.endswith("_url"):
+            assert getattr(read, name).get_secret_value() == f"the {name} % of /all@"
+    assert "% of" not in repr(read)
+
+
+def test_a_secret_file_that_is_of_no_use_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROADVAULT_MASTER_KEYS_FILE", str(tmp_path / "keys"))
+    with pytest.raises(SettingsError, match="ROADVAULT_MASTER_KEYS and ROADVAULT_MASTER_KEYS_FILE are both set"):
+        PackerSettings()
+    monkeypatch.delenv("ROADVAULT_MASTER_KEYS")
+    with pytest.raises(SettingsError, match=r"ROADVAULT_MASTER_KEYS_FILE: .*keys can't be read: No such file"):
+        PackerSettings()
+    (tmp_path / "keys").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="it is not text"):
+        PackerSettings()
+    (tmp_path / "keys").write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        PackerSettings()
+
+
+def test_passwords_may_be_set_apart_from_their_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROADVAULT_DATABASE_PASSWORD", "p@ss/w:rd %")
+    with pytest.raises(ValidationError) as caught:
+        IngestSettings()
+    assert "ROADVAULT_DATABASE_URL has a password of its own" in explain(caught.value)
+    assert "secret-password" not in explain(caught.value)
+    monkeypatch.setenv("ROADVAULT_DATABASE_URL", "mysql://roads@db:3307/vault")
+    monkeypatch.setenv("ROADVAULT_REDIS_URL", "redis://cache:6380/2")
+    monkeypatch.setenv("ROADVAULT_REDIS_PASSWORD", "r@dis?")
+    for settings in (IngestSettings, OperatorSettings):
+        read = settings()
+        assert isinstance(read.redis_url, SecretStr)
+        database = parse_url(read.database_url)
+        assert (database["user"], database["password"], database["port"]) == ("roads", "p@ss/w:rd %", 3307)
+        redis = redis_url.parse_url(read.redis_url.get_secret_value())
+        assert (redis["host"], redis["password"], redis["db"]) == ("cache", "r@dis?", 2)

@@ -1,15 +1,18 @@
 """Settings that every service has. A service's own `config.py` adds what it alone needs.
 
-Each setting is read from the environment variable `ROADVAULT_<NAME>`; `architecture/settings.md` lists them all.
+Each setting is read from the environment variable `ROADVAULT_<NAME>`, or, if it is secret, from the file that
+`ROADVAULT_<NAME>_FILE` names; `architecture/settings.md` lists them all.
 """
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from redis.asyncio.connection import parse_url
+
+from roadvault_common.secret_files import SecretFiles, with_password
 
 PREFIX = "ROADVAULT_"
 _HOST_NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
@@ -38,14 +41,46 @@ def check_redis_url(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
-class DatabaseSettings(BaseSettings):
-    """Where the database is; all that `roadvault` needs for migrations."""
+class EnvironmentSettings(BaseSettings):
+    """Settings of the environment, and secrets of files that it names."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=None, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where settings come from, the first that has one first."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+class DatabaseSettings(EnvironmentSettings):
+    """Where the database is; all that `roadvault` needs for migrations."""
 
     database_url: SecretStr = Field(
         title="Database", description="mysql://user:password@host:port/name of a MariaDB or MySQL database"
     )
+    database_password: SecretStr | None = Field(
+        None, title="Database password", description="any text; for a URL without one"
+    )
+
+    @model_validator(mode="after")
+    def _with_passwords(self) -> Self:
+        for server in ("database", "redis"):
+            url, password = getattr(self, f"{server}_url", None), getattr(self, f"{server}_password", None)
+            if password is not None:
+                if url is None:
+                    raise ValueError(f"{PREFIX}{server.upper()}_PASSWORD is set, and no URL that it belongs to")
+                try:
+                    setattr(self, f"{server}_url", with_password(url, password))
+                except ValueError as error:
+                    raise ValueError(f"{PREFIX}{server.upper()}_URL {error}") from None
+        return self
 
 
 class ServiceSettings(DatabaseSettings):
@@ -106,6 +141,9 @@ class Settings(ServiceSettings):
     """What a service needs that works on rows and hears of them by events: every one but the door."""
 
     redis_url: SecretStr = Field(title="Redis", description="redis://host:port/number of the event streams")
+    redis_password: SecretStr | None = Field(
+        None, title="Redis password", description="any text; for a URL without one"
+    )
     sweep_seconds: float = Field(
         30, gt=0, title="Sweep interval", description="seconds between two looks for rows that are due"
     )
@@ -131,10 +169,8 @@ def _names(hosts: str) -> list[str]:
     return [name.strip().lower().removesuffix(".") for name in hosts.split(",") if name.strip()]
 
 
-class DataSettings(BaseSettings):
+class DataSettings(EnvironmentSettings):
     """Where files are on disk."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     data_dir: Path = Field(
         title="Data directory",
@@ -170,10 +206,8 @@ class SweepSettings(VaultSettings):
     )
 
 
-class KeySettings(BaseSettings):
+class KeySettings(EnvironmentSettings):
     """For services that encrypt or decrypt."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     master_keys: SecretStr = Field(
         title="Master keys",
@@ -181,10 +215,8 @@ class KeySettings(BaseSettings):
     )
 
 
-class IpfsSettings(BaseSettings):
+class IpfsSettings(EnvironmentSettings):
     """For services that talk to Kubo."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     ipfs_rpc_url: str = Field("http://127.0.0.1:5001", title="Kubo RPC", description="base URL of Kubo's HTTP RPC API")
     ipfs_stall_seconds: float = Field(

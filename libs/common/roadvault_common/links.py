@@ -5,15 +5,13 @@ from datetime import UTC, datetime
 
 from itsdangerous import BadData, URLSafeSerializer
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from roadvault_common.config import EnvironmentSettings
 from roadvault_common.errors import PermanentError
 
 
-class LinkSettings(BaseSettings):
+class LinkSettings(EnvironmentSettings):
     """For services that make or take links."""
-
-    model_config = SettingsConfigDict(env_prefix="ROADVAULT_", extra="ignore")
 
     link_secret: SecretStr = Field(
         min_length=16, title="Link secret", description="at least 16 characters; signs download links"

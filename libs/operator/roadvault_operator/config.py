@@ -13,6 +13,9 @@ class OperatorSettings(DatabaseSettings):
     redis_url: SecretStr | None = Field(
         None, title="Redis", description="for `status` and `dead-letters`, and to wake packer after `seal`"
     )
+    redis_password: SecretStr | None = Field(
+        None, title="Redis password", description="any text; for a URL without one"
+    )
     data_dir: Path | None = Field(
         None,
         title="Data directory",

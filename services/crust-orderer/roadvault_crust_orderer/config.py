@@ -1,12 +1,10 @@
 """The orderer's settings."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from roadvault_common.config import KeySettings, Settings
-from roadvault_common.errors import SettingsError
 from roadvault_common.urls import has_host
 from roadvault_crust_orderer.planner import RenewalPolicy
 
@@ -35,9 +33,6 @@ class OrdererSettings(Settings, KeySettings):
     )
     crust_seed: SecretStr | None = Field(
         None, title="Account", description="seed phrase, hex seed or //Derivation of the account that pays"
-    )
-    crust_seed_file: Path | None = Field(
-        None, title="Account file", description="file that holds the same, instead of the setting itself"
     )
     replica_threshold: int = Field(
         50, ge=0, title="Replicas", description="local copies may go when the network holds more than this"
@@ -129,9 +124,7 @@ class OrdererSettings(Settings, KeySettings):
     @model_validator(mode="after")
     def _one_account(self) -> "OrdererSettings":
         with_token = self.market == "pinning" and self.pinning_token is not None
-        if self.crust_seed is not None and self.crust_seed_file is not None:
-            raise ValueError("set either ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE")
-        if self.crust_seed is None and self.crust_seed_file is None and not with_token:
+        if self.crust_seed is None and not with_token:
             raise ValueError("ROADVAULT_CRUST_SEED or ROADVAULT_CRUST_SEED_FILE must be set")
         if self.market == "pinning" and self.pinning_url is None:
             raise ValueError("ROADVAULT_PINNING_URL must be set for the market `pinning`")
@@ -144,15 +137,5 @@ class OrdererSettings(Settings, KeySettings):
         )
 
     def seed(self) -> SecretStr:
-        """Return the account's seed phrase, hex seed or //Derivation.
-
-        Raises:
-            SettingsError: The file that should hold it can't be read.
-        """
-        if self.crust_seed_file is None:
-            return self.crust_seed or SecretStr("")
-        try:
-            return SecretStr(self.crust_seed_file.read_text().strip())
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SettingsError(f"ROADVAULT_CRUST_SEED_FILE: {self.crust_seed_file} can't be read: {why}") from None
+        """Return the account's seed phrase, hex seed or //Derivation; empty where a pinning token stands for it."""
+        return self.crust_seed or SecretStr("")
