@@ -180,3 +180,23 @@ def test_a_port_in_use_is_named_and_nothing_is_started(local: LocalStack) -> Non
     assert f"Port {local.ports['redis_port']}, for Redis, is in use" in err
     assert "ROADVAULT_LOCAL_REDIS_PORT" in err
     assert not local.layout.mariadb.exists()
+
+
+def test_a_setting_that_can_not_be_taken_is_named_and_nothing_is_started(
+    local: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROADVAULT_REDIS_URL", "redis://elsewhere:6379/0")
+    monkeypatch.setenv("ROADVAULT_CRUST_ULR", "wss://node.example")
+    code, _, err = local.run("up")
+    assert code == 1
+    assert "ROADVAULT_REDIS_URL can't be set for the local stack" in err
+    assert "did you mean ROADVAULT_CRUST_URL?" in err
+    assert not local.layout.mariadb.exists()
+
+
+def test_a_setting_that_wins_is_told(local: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROADVAULT_REPLICA_THRESHOLD", "3")
+    code, out, _ = local.run("up", "--detach")
+    assert code == 0
+    assert "from the environment: ROADVAULT_REPLICA_THRESHOLD=3 for crust-orderer" in out
+    assert local.run("down")[0] == 0

@@ -1,11 +1,16 @@
 """Who gets which settings: the one table of the local stack's environment.
 
 Each service is told what it needs and nothing else: only crust-orderer can spend, only who encrypts or decrypts has
-master keys, only who makes or takes links has their secret.
+master keys, only who makes or takes links has their secret. What stands in the environment of whoever starts the stack
+wins (`overrides.py`).
 """
 
+from collections.abc import Callable, Mapping, Sequence
+
 from roadvault_stack.credentials import Credentials
+from roadvault_stack.errors import StackError
 from roadvault_stack.layout import Layout
+from roadvault_stack.overrides import Override
 from roadvault_stack.ports import HOST
 from roadvault_stack.settings import StackSettings
 
@@ -46,15 +51,37 @@ GRANTS: dict[str, tuple[str, ...]] = {
 
 SERVICES = tuple(GRANTS)
 
+_DEVNET_ONLY = (
+    "CRUST_URL",
+    "CRUST_SEED",
+    "CRUST_CHECK_SECONDS",
+    "CRUST_POLL_SECONDS",
+    "CRUST_BLOCK_SECONDS",
+    "PROOF_GATEWAY_URL",
+    "PROOF_ONLY_CACHED",
+)
+"""What is right for the devnet alone; elsewhere the services' own defaults count."""
+
 
 class Environments:
     """The environment of everything that RoadVault itself runs."""
 
-    def __init__(self, settings: StackSettings, layout: Layout, credentials: Credentials, urls: dict[str, str]) -> None:
-        """Collect the values; `urls` are those of the servers, by the names of the settings."""
+    def __init__(
+        self,
+        settings: StackSettings,
+        layout: Layout,
+        credentials: Credentials,
+        urls: dict[str, str],
+        read: Callable[[Mapping[str, str]], Sequence[Override]] = lambda _: (),
+    ) -> None:
+        """Collect the values; `urls` are those of the servers, by the names of the settings.
+
+        `read` returns what wins over the values that it is given.
+
+        Raises:
+            StackError: That can't be, or there is an account missing that pays elsewhere than on the devnet.
+        """
         self._settings = settings
-        self._layout = layout
-        self._network_rpc_url = urls["NETWORK_IPFS_RPC_URL"]
         self._values = {
             "DATABASE_URL": urls["DATABASE_URL"],
             "REDIS_URL": urls["REDIS_URL"],
@@ -84,26 +111,36 @@ class Environments:
             "CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
             "CALLBACK_REFUSE": ",".join(f"{HOST}:{port}" for port in settings.ports().values()),
         }
+        self._devnet_values = {
+            "DEVNET_HOST": HOST,
+            "DEVNET_PORT": str(settings.devnet_port),
+            "DEVNET_DATA_DIR": str(layout.devnet),
+            "DEVNET_KUBO_RPC_URL": urls["NETWORK_IPFS_RPC_URL"],
+            "DEVNET_BLOCK_SECONDS": str(settings.block_seconds),
+            "DEVNET_REPLICAS_PER_BLOCK": str(settings.replicas_per_block),
+            "DEVNET_MAX_REPLICAS": "60",
+        }
+        self.overrides = read({**self._values, **self._devnet_values})
+        given = {override.name: override.value for override in self.overrides}
+        self.on_devnet = "CRUST_URL" not in given and given.get("MARKET") != "pinning"
+        """Whether orders are placed on the devnet; else nobody needs it."""
+        if not self.on_devnet:
+            _see_account(given)
+        replaced = {override.replaces for override in self.overrides} | (set() if self.on_devnet else set(_DEVNET_ONLY))
+        self._values = {name: value for name, value in self._values.items() if name not in replaced}
 
     def service(self, name: str) -> dict[str, str]:
         """Return what a service gets."""
         port = getattr(self._settings, f"{name.replace('-', '_')}_port")
-        granted = {key: self._values[key] for key in (*_EVERY_SERVICE, *GRANTS[name])}
-        return _prefixed({**granted, "HTTP_PORT": str(port)})
+        granted = {key: self._values[key] for key in (*_EVERY_SERVICE, *GRANTS[name]) if key in self._values}
+        return _prefixed({**granted, **self._given(name), "HTTP_PORT": str(port)})
+
+    def _given(self, *programs: str) -> dict[str, str]:
+        return {one.name: one.value for one in self.overrides if not set(programs).isdisjoint(one.readers)}
 
     def devnet(self) -> dict[str, str]:
         """Return what the stand-in network gets."""
-        return _prefixed(
-            {
-                "DEVNET_HOST": HOST,
-                "DEVNET_PORT": str(self._settings.devnet_port),
-                "DEVNET_DATA_DIR": str(self._layout.devnet),
-                "DEVNET_KUBO_RPC_URL": self._network_rpc_url,
-                "DEVNET_BLOCK_SECONDS": str(self._settings.block_seconds),
-                "DEVNET_REPLICAS_PER_BLOCK": str(self._settings.replicas_per_block),
-                "DEVNET_MAX_REPLICAS": "60",
-            }
-        )
+        return _prefixed({**self._devnet_values, **self._given("devnet")})
 
     def migration(self) -> dict[str, str]:
         """Return what `roadvault migrate` gets."""
@@ -111,7 +148,22 @@ class Environments:
 
     def everything(self) -> dict[str, str]:
         """Return all that any service gets, other than the port that each has of its own: for a person's shell."""
-        return _prefixed(self._values)
+        return _prefixed({**self._values, **self._given(*SERVICES)})
+
+
+def _see_account(given: dict[str, str]) -> None:
+    """See that somebody pays where orders cost money.
+
+    Raises:
+        StackError: No account is given; the devnet's is everybody's.
+    """
+    if given.get("MARKET") == "pinning" and not given.keys().isdisjoint({"PINNING_TOKEN", "PINNING_TOKEN_FILE"}):
+        return
+    if given.keys().isdisjoint({"CRUST_SEED", "CRUST_SEED_FILE"}):
+        raise StackError(
+            "ROADVAULT_CRUST_SEED_FILE or ROADVAULT_CRUST_SEED has to be set with ROADVAULT_CRUST_URL or"
+            " ROADVAULT_MARKET: //Alice, who pays on the devnet, is an account whose key everybody knows."
+        )
 
 
 def _prefixed(values: dict[str, str]) -> dict[str, str]:

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from roadvault_stack.servers import socket_path
+from roadvault_stack.errors import StackError
+from roadvault_stack.servers import private_file, socket_path
+
+DEVNET, ELSEWHERE = "the devnet", "another network"
+"""Where the archives of a data directory are ordered."""
 
 
 class Layout:
@@ -24,6 +28,7 @@ class Layout:
         self.supervisor_conf = root / "supervisord.conf"
         self.supervisor_pid = root / "supervisord.pid"
         self.lock = root / "stack.lock"
+        self.network = root / "network"
 
     def create(self) -> None:
         """Make the directories that nobody else makes; uploads and keys are for their owner's eyes only."""
@@ -32,6 +37,22 @@ class Layout:
             (self.vault / name).mkdir(parents=True, exist_ok=True)
         self.devnet.mkdir(exist_ok=True)
         self.logs.mkdir(exist_ok=True)
+
+    def belongs_to(self, network: str) -> None:
+        """Note that archives here are ordered on this network, at the first time.
+
+        Raises:
+            StackError: They were ordered elsewhere: they would be bought once more here, and not be renewed there.
+        """
+        if not self.network.exists():
+            earlier = DEVNET if any(self.devnet.iterdir()) else network
+            private_file(self.network, f"{earlier}\n")
+        known = self.network.read_text().strip()
+        if known != network:
+            raise StackError(
+                f"The archives in {self.root} are ordered on {known}, and settings name {network}: set"
+                " ROADVAULT_LOCAL_DIR to a directory of its own for each."
+            )
 
     @property
     def supervisor_socket(self) -> Path:

@@ -1,5 +1,6 @@
 """Everything that the stack runs, in the order in which it starts."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,9 +9,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from roadvault_stack import credentials as secret
+from roadvault_stack import overrides
 from roadvault_stack.environment import SERVICES, Environments
 from roadvault_stack.kubo import Kubo, KuboPorts
-from roadvault_stack.layout import Layout
+from roadvault_stack.layout import DEVNET, ELSEWHERE, Layout
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 from roadvault_stack.redis_server import Redis
@@ -20,6 +22,10 @@ from roadvault_stack.settings import StackSettings
 _READY_SECONDS = 8
 """A service gives each of its checks 5 seconds before it answers that it is not ready."""
 _ANSWER_BYTES = 2000
+_ELSEWHERE = (
+    "orders cost money on another network than the devnet, which is not started. This stack's IPFS node is private: no"
+    " storage node there can fetch from it. Use docker compose where archives are to be replicated."
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Plan:
     """What must hold, beyond each server's answering, before RoadVault itself starts."""
     ready_seconds: float = 60
     """How long the programs of a group may take until they are ready."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever starts it is told."""
 
     def programs(self) -> list[Program]:
         """Return all programs, in starting order."""
@@ -64,7 +72,11 @@ class Plan:
 
 
 def make(settings: StackSettings) -> Plan:
-    """Lay out the stack for these settings; creates its directories and, at the first time, its secrets."""
+    """Lay out the stack for these settings; creates its directories and, at the first time, its secrets.
+
+    Raises:
+        StackError: A setting in the environment can't be taken, or the data belong to another network.
+    """
     layout = Layout(settings.dir)
     layout.create()
     credentials = secret.load_or_create(layout.secrets)
@@ -79,14 +91,22 @@ def make(settings: StackSettings) -> Plan:
         "NETWORK_IPFS_RPC_URL": network.rpc_url,
         "NETWORK_IPFS_GATEWAY_URL": network.gateway_url,
     }
-    environments = Environments(settings, layout, credentials, urls)
-    servers: list[Server] = [mariadb, redis, ours, network]
+    environments = Environments(settings, layout, credentials, urls, partial(overrides.read, os.environ))
+    layout.belongs_to(DEVNET if environments.on_devnet else ELSEWHERE)
+    notes = [f"from the environment: {override}" for override in environments.overrides]
+    services = Group("services", [_service(name, environments, settings) for name in SERVICES])
+    if not environments.on_devnet:
+        servers: list[Server] = [mariadb, redis, ours]
+        groups = [Group("servers", [_server(server) for server in servers]), services]
+        return Plan(layout, servers, groups, environments, notes=[*notes, _ELSEWHERE])
+    ours.peer_with(network)
+    servers = [mariadb, redis, ours, network]
     groups = [
         Group("servers", [_server(server) for server in servers]),
         Group("network", [_own("devnet", environments.devnet(), settings.devnet_port)]),
-        Group("services", [_service(name, environments, settings) for name in SERVICES]),
+        services,
     ]
-    return Plan(layout, servers, groups, environments, [ours.connect])
+    return Plan(layout, servers, groups, environments, [ours.connect], notes=notes)
 
 
 def _kubos(settings: StackSettings, layout: Layout) -> tuple[Kubo, Kubo]:
@@ -96,7 +116,6 @@ def _kubos(settings: StackSettings, layout: Layout) -> tuple[Kubo, Kubo]:
     )
     ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True)
     network = Kubo("network-ipfs", layout.network_ipfs, network_at)
-    ours.peer_with(network)
     return ours, network
 
 

@@ -77,8 +77,10 @@ class Stack:
     def _start(self, *, detach: bool) -> None:
         self._stop_leftovers()
         check_ports(self.settings)
-        self._console.print("starting the servers")
         plan = self._make(self.settings)
+        for note in plan.notes:
+            self._console.print(note)
+        self._console.print("starting the servers")
         for server in plan.servers:
             server.prepare()
         self.supervisor.start(plan, tied=not detach)

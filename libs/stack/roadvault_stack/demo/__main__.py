@@ -46,6 +46,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     own = _files_in(arguments.files) if arguments.files else None
     loaded = settings.load()
     stack = Stack(loaded, console, plan.make)
+    if not plan.make(loaded).environments.on_devnet:
+        raise DemoError("it runs on the devnet only: unset ROADVAULT_CRUST_URL and ROADVAULT_MARKET")
     was_up = stack.supervisor.pid() is not None
     stack.up(detach=True)
     try:
