@@ -70,18 +70,19 @@ class Stored:
             )  # fmt: skip
 
     @property
-    def rpc_url(self) -> str:
-        """Our node's RPC API."""
-        return self.system.environment()["ROADVAULT_IPFS_RPC_URL"]
+    def rpc(self) -> tuple[str, str]:
+        """Our node's RPC API, and the token that it asks for."""
+        environment = self.system.environment()
+        return environment["ROADVAULT_IPFS_RPC_URL"], environment["ROADVAULT_IPFS_RPC_TOKEN"]
 
     def forget(self) -> None:
         """Have our node hold nothing of the archive: each fetch begins cold."""
-        self.loop.run(network.forget_fetched(self.rpc_url))
+        self.loop.run(network.forget_fetched(*self.rpc))
 
     def moved(self) -> int:
         """Return the bytes of blocks that our node has received until now."""
         other = self.system.plan.environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
-        return self.loop.run(network.counters(self.rpc_url, other)).received
+        return self.loop.run(network.counters(*self.rpc, other)).received
 
     def ask(self, files: list[Uploaded]) -> None:
         """Ask for files, all at once; return when each callback is there."""

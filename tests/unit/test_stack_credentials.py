@@ -37,3 +37,14 @@ def test_a_damaged_file_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="MASTER_KEYS"):
         load_or_create(path)
     assert path.read_text() == damaged
+
+
+def test_a_secret_that_an_earlier_version_did_not_have_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.env"
+    before = load_or_create(path)
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "IPFS" not in line))
+    after = load_or_create(path)
+    assert after.ipfs_rpc_token not in ("", before.ipfs_rpc_token)
+    assert after._replace(ipfs_rpc_token=before.ipfs_rpc_token) == before
+    assert load_or_create(path) == after
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -23,7 +23,7 @@ URLS = {
 @pytest.fixture
 def environments(tmp_path: Path) -> Environments:
     settings = StackSettings(dir=tmp_path, notifier_port=9015, folder_bytes=5 * 2**20)
-    return Environments(settings, Layout(tmp_path), Credentials("pw", "master", "link"), URLS)
+    return Environments(settings, Layout(tmp_path), Credentials("pw", "master", "link", "token"), URLS)
 
 
 def given(tmp_path: Path, **variables: str) -> Environments:
@@ -32,7 +32,7 @@ def given(tmp_path: Path, **variables: str) -> Environments:
     return Environments(
         StackSettings(dir=tmp_path),
         Layout(tmp_path),
-        Credentials("pw", "master", "link"),
+        Credentials("pw", "master", "link", "token"),
         URLS,
         partial(overrides.read, environment),
     )
@@ -46,6 +46,7 @@ def test_secrets_go_only_where_they_are_needed(environments: Environments) -> No
     assert holders(environments, "ROADVAULT_CRUST_SEED") == {"crust-orderer"}
     assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "crust-orderer", "retriever"}
     assert holders(environments, "ROADVAULT_LINK_SECRET") == {"door", "notifier"}
+    assert holders(environments, "ROADVAULT_IPFS_RPC_TOKEN") == {"pinner", "retriever"}
     assert not any("MASTER" in name or "DATABASE" in name for name in environments.devnet())
 
 

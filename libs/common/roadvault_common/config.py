@@ -219,6 +219,11 @@ class IpfsSettings(EnvironmentSettings):
     """For services that talk to Kubo."""
 
     ipfs_rpc_url: str = Field("http://127.0.0.1:5001", title="Kubo RPC", description="base URL of Kubo's HTTP RPC API")
+    ipfs_rpc_token: SecretStr | None = Field(
+        None,
+        title="Kubo token",
+        description="what Kubo's API.Authorizations asks for (a bearer token); without it Kubo has to be open",
+    )
     ipfs_stall_seconds: float = Field(
         60,
         gt=0,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 from aiohttp.http import HttpProcessingError
+from pydantic import SecretStr
 
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
 from roadvault_common.urls import without_secrets
@@ -23,6 +24,7 @@ _ANSWER_BYTES = 1 << 20
 """No answer of the RPC API that is asked for here is longer."""
 PLAIN = {"Accept-Encoding": "identity"}
 """What is asked for with each request: a compressed answer may be any size once it is unpacked, and is refused."""
+_REFUSED = frozenset({401, 403})
 _CHECK_SECONDS = 10.0
 """A node that takes longer for one small block is in trouble, whatever it is asked."""
 
@@ -43,13 +45,14 @@ class Ipfs:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, rpc_url: str, stall_seconds: float) -> AsyncIterator["Ipfs"]:
-        """Make a client; `stall_seconds` is how long the node may be silent."""
+    async def open(cls, rpc_url: str, stall_seconds: float, token: SecretStr | None = None) -> AsyncIterator["Ipfs"]:
+        """Make a client; `stall_seconds` is how long the node may be silent, `token` what it asks for."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
         async with aiohttp.ClientSession(
             base_url=rpc_url.rstrip("/") + "/api/v0/",
             timeout=timeout,
-            headers=PLAIN,
+            headers={**PLAIN, **headers},
             auto_decompress=False,
             json_serialize=_dumps,
         ) as session:
@@ -99,6 +102,7 @@ class Ipfs:
         seen, pinned = 0, False
         try:
             async with self._session.post("pin/add", params=parameters, timeout=limits) as response:
+                _see_token(response)
                 # The node reports every half second; what counts is that its number of blocks grows.
                 async for line in response.content:
                     report = orjson.loads(line)
@@ -142,6 +146,7 @@ class Ipfs:
         with aiohttp.MultipartWriter("form-data") as form:
             form.append(secrets.token_bytes(CHUNK_BYTES)).set_content_disposition("form-data", name="data")
         try:
+            await self._call("version", {}, limits=limits)  # a refused token is told from a body that nobody takes
             answer = orjson.loads(await self._call("block/put", {"pin": "false"}, form, limits))
             await self._call("block/rm", {"arg": answer["Key"]}, limits=limits)
         except (IpfsUnavailable, orjson.JSONDecodeError, KeyError, TypeError) as error:
@@ -158,6 +163,7 @@ class Ipfs:
             async with self._session.post(
                 command, params=parameters, data=body, timeout=limits or self._session.timeout
             ) as response:
+                _see_token(response)
                 answer = await read_body(response, _ANSWER_BYTES)
                 if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
                     base = str(response.url).partition("/api/v0/")[0]
@@ -185,6 +191,16 @@ async def read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             raise IpfsUnavailable(f"an answer is longer than the {most} bytes that there can be")
     return bytes(body)
+
+
+def _see_token(response: aiohttp.ClientResponse) -> None:
+    """See that the node takes our token: one wrong setting must not fail every archive.
+
+    Raises:
+        IpfsAway: It doesn't.
+    """
+    if response.status in _REFUSED:
+        raise IpfsAway(f"Kubo refuses the token ({response.status}): see ROADVAULT_IPFS_RPC_TOKEN")
 
 
 def _message(answer: bytes, status: int) -> str:

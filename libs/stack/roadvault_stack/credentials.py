@@ -16,6 +16,11 @@ class Credentials(NamedTuple):
     database_password: str
     master_keys: str
     link_secret: str
+    ipfs_rpc_token: str
+
+
+_WITHOUT_THE_PAST = ("ipfs_rpc_token",)
+"""Secrets that nothing stored depends on: one that is missing, as in the file of an earlier version, is made anew."""
 
 
 def load_or_create(path: Path) -> Credentials:
@@ -32,6 +37,10 @@ def load_or_create(path: Path) -> Credentials:
         private_file(path, "".join(f"{name.upper()}={value}\n" for name, value in fresh.items()))
     lines = [line.partition("=") for line in path.read_text().splitlines() if "=" in line]
     found = {name.strip().lower(): value.strip() for name, _, value in lines}
+    added = {name: getattr(_generate(), name) for name in _WITHOUT_THE_PAST if not found.get(name)}
+    if added:
+        private_file(path, path.read_text() + "".join(f"{name.upper()}={value}\n" for name, value in added.items()))
+        found |= added
     missing = [name for name in Credentials._fields if not found.get(name)]
     if missing:
         raise StackError(f"{path} lacks {', '.join(missing).upper()}: restore it, since archives need its master key.")
@@ -43,4 +52,5 @@ def _generate() -> Credentials:
         database_password=secrets.token_hex(16),  # hex: it stands in a URL and in SQL
         master_keys=base64.urlsafe_b64encode(os.urandom(32)).decode(),  # the form of a Fernet key
         link_secret=secrets.token_urlsafe(32),
+        ipfs_rpc_token=secrets.token_hex(24),
     )

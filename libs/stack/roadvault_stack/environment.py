@@ -42,9 +42,9 @@ GRANTS: dict[str, tuple[str, ...]] = {
     "ingest": (*_WORK, "DATA_DIR", *_FOLDERS, *_CALLBACKS),
     "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT"),
     "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
-    "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL"),
+    "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
     "crust-orderer": _CHAIN,
-    "retriever": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_GATEWAY_URL"),
+    "retriever": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN", "IPFS_GATEWAY_URL"),
     "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", *_CALLBACKS),
 }
 """What each service gets beyond what every service gets."""
@@ -95,6 +95,7 @@ class Environments:
             "PUBLIC_URL": f"http://{HOST}:{settings.public_port}",
             "MASTER_KEYS": credentials.master_keys,
             "LINK_SECRET": credentials.link_secret,
+            "IPFS_RPC_TOKEN": credentials.ipfs_rpc_token,
             "CRUST_URL": f"ws://{HOST}:{settings.devnet_port}",
             "CRUST_SEED": "//Alice",  # a key that everybody knows: worth something on the devnet only
             "CRUST_CHECK_SECONDS": "2",

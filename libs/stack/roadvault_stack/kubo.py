@@ -23,10 +23,16 @@ class KuboPorts(NamedTuple):
 
 
 class Kubo(Server):
-    """One node; `home` is its IPFS_PATH. With the filestore it takes files in place, from under home's parent only."""
+    """One node; `home` is its IPFS_PATH. With the filestore it takes files in place, from under home's parent only.
 
-    def __init__(self, name: str, home: Path, ports: KuboPorts, *, filestore: bool = False) -> None:
+    With `token` its RPC does nothing for whoever has not got it.
+    """
+
+    def __init__(
+        self, name: str, home: Path, ports: KuboPorts, *, filestore: bool = False, token: str | None = None
+    ) -> None:
         super().__init__(home)
+        self._token = token
         self.name = name
         self._ports = ports
         self._filestore = filestore
@@ -68,6 +74,7 @@ class Kubo(Server):
         self._init()
         config = self._config()
         _merge(config, _private(self._ports))
+        config["API"]["Authorizations"] = authorizations(self._token)
         config["Experimental"]["FilestoreEnabled"] = self._filestore
         if self._peer is not None:
             self._peer._init()  # noqa: SLF001 - the same class: the peer's id exists only afterwards
@@ -127,7 +134,7 @@ class Kubo(Server):
         """Return the answer of a small RPC call, or None if there is none or it is an error."""
         connection = HTTPConnection(HOST, self._ports.rpc, timeout=5)
         try:
-            connection.request("POST", f"/api/v0/{call}")
+            connection.request("POST", f"/api/v0/{call}", headers=authorized(self._token))
             response = connection.getresponse()
             body = response.read()
         except (OSError, HTTPException):
@@ -150,6 +157,16 @@ def _gateway_answers(port: int) -> bool:
     finally:
         connection.close()
     return True
+
+
+def authorizations(token: str | None) -> dict[str, Any]:
+    """Return Kubo's API.Authorizations: whoever has the token may do anything, nobody else; without one anybody."""
+    return {"roadvault": {"AuthSecret": f"bearer:{token}", "AllowedPaths": ["/api/v0"]}} if token else {}
+
+
+def authorized(token: str | None) -> dict[str, str]:
+    """Return the header of a request to the RPC."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _private(ports: KuboPorts) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def make(settings: StackSettings) -> Plan:
     credentials = secret.load_or_create(layout.secrets)
     mariadb = MariaDB(layout.mariadb, settings.mariadb_port, credentials.database_password)
     redis = Redis(layout.redis, settings.redis_port)
-    ours, network = _kubos(settings, layout)
+    ours, network = _kubos(settings, layout, credentials.ipfs_rpc_token)
     urls = {
         "DATABASE_URL": mariadb.url(),
         "REDIS_URL": redis.url(),
@@ -109,12 +109,13 @@ def make(settings: StackSettings) -> Plan:
     return Plan(layout, servers, groups, environments, [ours.connect], notes=notes)
 
 
-def _kubos(settings: StackSettings, layout: Layout) -> tuple[Kubo, Kubo]:
+def _kubos(settings: StackSettings, layout: Layout, token: str) -> tuple[Kubo, Kubo]:
+    """Return our node, which asks for a token, and the network's, which is as open as the devnet is."""
     ours_at = KuboPorts(settings.ipfs_rpc_port, settings.ipfs_gateway_port, settings.ipfs_swarm_port)
     network_at = KuboPorts(
         settings.network_ipfs_rpc_port, settings.network_ipfs_gateway_port, settings.network_ipfs_swarm_port
     )
-    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True)
+    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True, token=token)
     network = Kubo("network-ipfs", layout.network_ipfs, network_at)
     return ours, network
 

@@ -26,7 +26,9 @@ async def serve() -> None:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "retriever", settings.event_reclaim_seconds))
-        ipfs = await stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds))
+        ipfs = await stack.enter_async_context(
+            Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds, settings.ipfs_rpc_token)
+        )
         gateway = await stack.enter_async_context(
             Gateway.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds, node=ipfs)
         )

@@ -50,7 +50,7 @@ class Demo:
         self._scratch = scratch
         self._steps: list[Step] = []
         values = environments.everything()
-        self._ours = values["ROADVAULT_IPFS_RPC_URL"]
+        self._ours = values["ROADVAULT_IPFS_RPC_URL"], values["ROADVAULT_IPFS_RPC_TOKEN"]
         self._network = environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
 
     async def run(self, own: list[Path] | None, count: int) -> None:
@@ -110,14 +110,14 @@ class Demo:
         state = await client.state(file.file_id)
         if state["uploadKept"] or state["archive"]["localCopyKept"]:
             raise DemoError(f"file {file.file_id} still has a local copy; its way over the network can't be shown")
-        await network.forget_fetched(self._ours)
-        before = await network.counters(self._ours, self._network)
+        await network.forget_fetched(*self._ours)
+        before = await network.counters(*self._ours, self._network)
         with self._step(f"fetch file {file.file_id}", file.size) as step:
             link = await client.ask(file.file_id, _CALLBACK_SECONDS)
             target = self._scratch / f"fetched-{file.file_id}.mp4"
             if await client.download(link, target) != file.sha256:
                 raise DemoError(f"file {file.file_id} came back with another SHA-256")
-        moved = (await network.counters(self._ours, self._network)).since(before)
+        moved = (await network.counters(*self._ours, self._network)).since(before)
         inner = state["archive"]["dagSize"] - state["archive"]["size"]
         most = file.size + network.READ_AHEAD_BYTES + inner
         if not file.size <= moved.received <= most or moved.sent < file.size:
