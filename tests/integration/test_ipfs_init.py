@@ -1,0 +1,84 @@
+"""deploy/ipfs-init.sh, which the Kubo image runs before its daemon, with the real program."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadvault_stack.kubo import authorizations
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "ipfs-init.sh"
+TOKEN = "0123456789abcdef-._~+/="
+
+
+class Repository:
+    """An IPFS repository as the image makes it, and a token's file."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.token = root / "ipfs", root / "token"
+        self.token.write_text(f"{TOKEN}\n")
+        self.run("ipfs", "init", "--empty-repo")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "IPFS_PATH": str(self.home),
+            "HOME": str(self.home.parent),
+            "ROADVAULT_IPFS_RPC_TOKEN_FILE": str(self.token),
+        }
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    def prepare(self) -> subprocess.CompletedProcess[str]:
+        return self.run("sh", str(SCRIPT))
+
+    @property
+    def version(self) -> int:
+        return int((self.home / "version").read_text())
+
+    @property
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = json.loads((self.home / "config").read_text())
+        return config
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path)
+
+
+def test_it_can_be_run_at_each_start(repository: Repository) -> None:
+    for _ in range(2):
+        done = repository.prepare()
+        assert done.returncode == 0, done.stderr
+    config = repository.config
+    assert config["API"]["Authorizations"] == authorizations(TOKEN)
+    assert config["Experimental"]["FilestoreEnabled"] is True
+    assert config["Provide"]["Strategy"] == "roots"
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_a_repository_of_an_earlier_version_is_migrated_first(repository: Repository) -> None:
+    newest = repository.version
+    (repository.home / "version").write_text(str(newest - 1))
+    refused = repository.run("ipfs", "config", "Provide.Strategy")
+    assert refused.returncode != 0
+    assert "needs migration" in refused.stderr
+    done = repository.prepare()
+    assert done.returncode == 0, done.stderr
+    assert repository.version == newest
+    assert repository.config["API"]["Authorizations"] == authorizations(TOKEN)
+
+
+@pytest.mark.parametrize("token", [None, "", "two words", 'quoted"', "one\ntwo"])
+def test_it_does_not_go_on_without_a_token(repository: Repository, token: str | None) -> None:
+    repository.token.unlink()
+    if token is not None:
+        repository.token.write_text(token)
+    done = repository.prepare()
+    assert done.returncode != 0
+    assert str(repository.token) in done.stderr
+    assert "Authorizations" not in repository.config["API"]
