@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from roadvault_common.app import FORCE_SECONDS
 from roadvault_common.config import PREFIX, DatabaseSettings
 from roadvault_common.crypto import MasterKeys
+from roadvault_common.secret_files import SUFFIX, is_secret
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
@@ -35,9 +37,10 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "retriever": RetrieverSettings,
     "notifier": NotifierSettings,
 }
+MOUNTED = "/run/secrets/"
 FILLED_IN = "filled-in-as-an-operator-would"
 SET_BY_COMPOSE = {
-    "DATABASE_URL": "its own MariaDB, with ROADVAULT_DATABASE_PASSWORD",
+    "DATABASE_URL": "its own MariaDB",
     "REDIS_URL": "its own Redis",
     "IPFS_RPC_URL": "its own Kubo",
     "IPFS_GATEWAY_URL": "likewise",
@@ -49,8 +52,6 @@ SET_BY_COMPOSE = {
     "INGEST_WORKER": "one ingest; its open folder outlives its container",
     "DRAIN_SECONDS": "stop_grace_period has to be longer",
     "NOTICE_SECONDS": "likewise",
-    "CRUST_SEED": "a secret of its own, never in the environment: ROADVAULT_CRUST_SEED_FILE",
-    "CRUST_SEED_FILE": "where that secret is in the container",
 }
 """Settings that .env has no say in, and what stands in for them."""
 
@@ -65,6 +66,26 @@ def _may_be_set() -> dict[str, str]:
     """Return the settings that the example shows behind a `#`, with the values it gives them."""
     pairs = re.findall(r"^#(ROADVAULT_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return {name: value or FILLED_IN for name, value in pairs}
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of secrets, as an operator makes them."""
+    directory = tmp_path_factory.mktemp("secrets")
+    _make_secrets(directory, directory / "no.env")
+    for name, value in (("crust_seed", "//Alice"), ("pinning_token", FILLED_IN), ("callback_secret", "whsec_MTIzNDU2")):
+        (directory / name).write_text(value)
+    return directory
+
+
+def _make_secrets(directory: Path, env_file: Path) -> str:
+    done = subprocess.run(
+        ["sh", str(ROOT / "deploy" / "make-secrets.sh")],
+        env={"PATH": os.environ["PATH"], "ROADVAULT_SECRETS_DIR": str(directory), "ENV_FILE": str(env_file)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +120,19 @@ def _given(compose: dict[str, Any], service: str, env_file: dict[str, str] | Non
     return {name: value for name, value in passed.items() if value is not None and name.startswith(PREFIX)}
 
 
+def _variables(service: str) -> set[str]:
+    """Return the variables that a service reads; of a secret that of its file."""
+    fields = SETTINGS[service].model_fields.items()
+    return {f"{PREFIX}{name.upper()}{SUFFIX if is_secret(field) else ''}" for name, field in fields}
+
+
+def _urls(service: str) -> set[str]:
+    return {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields if name.endswith("_url")}
+
+
 @pytest.mark.parametrize("service", list(SETTINGS))
-def test_every_variable_is_a_setting_that_the_service_reads(compose: dict[str, Any], service: str) -> None:
-    fields = {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields}
+def test_every_variable_is_a_setting_that_is_read_and_no_secret(compose: dict[str, Any], service: str) -> None:
+    fields = _variables(service) | _urls(service)
     assert _given(compose, service).keys() <= fields
     assert _environment(compose, service).keys() <= fields
 
@@ -110,9 +141,9 @@ def test_every_variable_is_a_setting_that_the_service_reads(compose: dict[str, A
 def test_every_setting_can_be_set_in_env(compose: dict[str, Any], service: str) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     settable = set(re.findall(r"^ +(\w+): \$\{\1:", text, re.MULTILINE))
-    settable |= {name for name, value in _environment(compose, service).items() if value is None}
-    fields = {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields}
-    not_settable = {name.removeprefix(PREFIX) for name in fields - settable}
+    given = _environment(compose, service)
+    settable |= {name for name, value in given.items() if value is None or value.startswith(MOUNTED)}
+    not_settable = {name.removeprefix(PREFIX).replace("_URL_FILE", "_URL") for name in _variables(service) - settable}
     assert not_settable <= SET_BY_COMPOSE.keys(), "add them to docker-compose.yml, without a value"
     assert not {f"{PREFIX}{name}" for name in SET_BY_COMPOSE} & settable
 
@@ -120,13 +151,15 @@ def test_every_setting_can_be_set_in_env(compose: dict[str, Any], service: str) 
 @pytest.mark.parametrize("env_file", [{}, _may_be_set()], ids=["least", "all"])
 @pytest.mark.parametrize("service", list(SETTINGS))
 def test_every_service_starts_with_what_it_is_given(
-    compose: dict[str, Any], service: str, env_file: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    compose: dict[str, Any], service: str, env_file: dict[str, str], monkeypatch: pytest.MonkeyPatch, secrets: Path
 ) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
     for name, value in _given(compose, service, env_file).items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value.replace(MOUNTED, f"{secrets}/"))
     SETTINGS[service]()
+    mounted = {value.removeprefix(MOUNTED) for value in _given(compose, service).values() if value.startswith(MOUNTED)}
+    assert mounted == set(compose["services"][service].get("secrets", []))
 
 
 def test_every_variable_of_the_example_is_used_and_none_is_missing() -> None:
@@ -139,23 +172,71 @@ def test_what_the_example_says_may_be_set_is_passed_on(compose: dict[str, Any]) 
     assert _may_be_set().keys() <= passed
 
 
-@pytest.mark.parametrize("secret", ["ROADVAULT_MASTER_KEYS", "ROADVAULT_LINK_SECRET", "ROADVAULT_DATABASE_PASSWORD"])
-def test_the_commands_that_make_secrets_make_secrets_that_are_taken(secret: str) -> None:
-    head = (ROOT / ".env.example").read_text().partition(f"\n{secret}=")[0]
-    command = re.findall(r"openssl .*", head)[-1]
-    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
-    if secret == "ROADVAULT_MASTER_KEYS":
-        MasterKeys(SecretStr(made))
-    assert len(made) >= 44
-    assert not set(made) & set("/@$")
+def test_secrets_are_made_once_and_are_ones_that_are_taken(secrets: Path) -> None:
+    made = {path.name: path.read_text().strip() for path in secrets.iterdir()}
+    MasterKeys(SecretStr(made["master_keys"]))
+    for name in ("database_password", "redis_password", "link_secret", "ipfs_rpc_token"):
+        assert re.fullmatch("[0-9a-f]{48}", made[name])
+        assert (secrets / name).stat().st_mode & 0o777 == 0o444  # a container's user reads the file that is mounted
+    assert secrets.stat().st_mode & 0o777 == 0o700  # and nobody else gets into the directory
+    assert "there already" in _make_secrets(secrets, secrets / "no.env")
+    assert {path.name: path.read_text().strip() for path in secrets.iterdir()} == made
+
+
+def test_what_an_earlier_version_had_in_env_is_taken_over(tmp_path: Path) -> None:
+    old = Fernet.generate_key().decode()
+    (tmp_path / ".env").write_text(f"ROADVAULT_DATABASE_PASSWORD='as it was'\nROADVAULT_MASTER_KEYS={old},{old}\n")
+    said = _make_secrets(tmp_path / "secrets", tmp_path / ".env")
+    assert (tmp_path / "secrets/master_keys").read_text() == f"{old},{old}\n"
+    assert (tmp_path / "secrets/database_password").read_text() == "as it was\n"
+    assert "master_keys: taken from ROADVAULT_MASTER_KEYS" in said
+    assert old not in said
 
 
 def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any]) -> None:
-    for secret in ("MASTER_KEYS", "LINK_SECRET"):
-        holders = {service for service in GRANTS if f"{PREFIX}{secret}" in _environment(compose, service)}
+    for secret in ("MASTER_KEYS", "LINK_SECRET", "IPFS_RPC_TOKEN", "CRUST_SEED"):
+        holders = {service for service in GRANTS if f"{PREFIX}{secret}_FILE" in _environment(compose, service)}
         assert holders == {service for service, granted in GRANTS.items() if secret in granted}
-    holders = {name for name, service in compose["services"].items() if service.get("secrets")}
-    assert holders == {"crust-orderer"}
+    for name, service in compose["services"].items():
+        text = str(service.get("environment", {})) + str(service.get("command", ""))
+        assert "PASSWORD:" not in text, name
+
+
+def test_kubo_is_on_no_network_with_whoever_does_not_need_it(compose: dict[str, Any]) -> None:
+    on = {name: set(service.get("networks") or []) for name, service in compose["services"].items()}
+    assert {name for name, networks in on.items() if networks & on["ipfs"]} == {"ipfs", "pinner", "retriever"}
+    assert {name for name, networks in on.items() if networks & on["mariadb"]} == {*SETTINGS, "mariadb", "redis"}
+    outside = {name for name, network in compose["networks"].items() if not (network or {}).get("internal")}
+    assert {name for name, networks in on.items() if networks & outside} == {
+        "ingest", "door", "crust-orderer", "notifier", "ipfs", "prometheus", "alertmanager",
+    }  # fmt: skip
+    assert {name for name, networks in on.items() if "watch" in networks} == {*GRANTS, "prometheus"}
+
+
+def test_everything_has_limits(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert service["ulimits"]["nofile"], name
+
+
+def test_images_can_be_pinned_by_digest(tmp_path: Path) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    images = re.findall(r"(?:image|PYTHON_IMAGE): (.*)", text)
+    tags = dict(re.findall(r"\$\{(ROADVAULT_\w+_IMAGE):-(.*?)\}", "\n".join(images)))
+    assert len(tags) == len(images) - 1  # all but our own
+    assert tags.items() <= _example().items()
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\nprintf "sha256:%064d" "$(printf %s "$6" | wc -c)"\n')
+    docker.chmod(0o755)
+    (tmp_path / ".env").write_text("A=1\n" + "".join(f"{name}={tag}\n" for name, tag in tags.items()))
+    for _ in range(2):  # again, too, when newer ones are wanted
+        subprocess.run(
+            ["sh", str(ROOT / "deploy" / "pin-images.sh")], check=True, capture_output=True,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "ENV_FILE": str(tmp_path / ".env")},
+        )  # fmt: skip
+    pinned = "".join(f"{name}={tag}@sha256:{len(tag):064d}\n" for name, tag in tags.items())
+    assert (tmp_path / ".env").read_text() == f"A=1\n{pinned}"
 
 
 def test_servers_are_healthy_and_tables_are_there_before_a_service_starts(compose: dict[str, Any]) -> None:
@@ -179,18 +260,30 @@ def test_only_what_people_and_nodes_ask_has_ports(compose: dict[str, Any]) -> No
 def test_the_door_writes_nothing_and_has_no_keys(compose: dict[str, Any]) -> None:
     door = compose["services"]["door"]
     assert door["read_only"]
-    assert [volume.rpartition(":")[2] for volume in door["volumes"]] == ["ro"]
+    assert [volume["read_only"] for volume in door["volumes"]] == [True]
     given = _environment(compose, "door").keys()
-    assert not {f"{PREFIX}{name}" for name in ("MASTER_KEYS", "REDIS_URL", "CRUST_URL", "IPFS_RPC_URL")} & given
+    assert not {f"{PREFIX}{name}" for name in ("MASTER_KEYS_FILE", "REDIS_URL", "CRUST_URL", "IPFS_RPC_URL")} & given
 
 
-def test_kubo_sees_archives_where_the_services_write_them(compose: dict[str, Any]) -> None:
+def test_each_sees_its_part_of_the_volume_and_kubo_archives_where_services_write_them(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    repository = Path(services["ipfs"]["environment"]["IPFS_PATH"])
-    data = Path(_given(compose, "pinner")["ROADVAULT_DATA_DIR"])
-    assert repository.parent in data.parents  # what the filestore asks for
-    for name in ("ipfs", "ingest", "packer", "pinner", "retriever"):
-        assert f"vault:{repository.parent}" in services[name]["volumes"]
+    seen = {name: {volume["target"]: volume for volume in _parts(service)} for name, service in services.items()}
+    data = _given(compose, "pinner")["ROADVAULT_DATA_DIR"]
+    for name in ("ingest", "door", "packer", "pinner", "retriever"):
+        assert {target: volume["volume"]["subpath"] for target, volume in seen[name].items()} == {data: "data"}
+    repository = services["ipfs"]["environment"]["IPFS_PATH"]
+    assert Path(repository).parent in Path(data).parents  # what the filestore asks for
+    assert seen["ipfs"].keys() == {repository, f"{data}/archives"}
+    assert seen["ipfs"][f"{data}/archives"]["read_only"]
+    assert not seen["crust-orderer"] | seen["notifier"]
+    made = services["vault"]["command"]
+    for volumes in seen.values():
+        for volume in volumes.values():
+            assert f"/vault/{volume['volume']['subpath']}" in made
+
+
+def _parts(service: dict[str, Any]) -> list[dict[str, Any]]:
+    return [volume for volume in service.get("volumes") or [] if isinstance(volume, dict)]
 
 
 def test_prometheus_asks_every_replica_of_every_service_where_it_listens(compose: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         """
         name = f"{self.config.get('env_prefix', '')}{field_name}".upper()
         path = os.environ.get(name + SUFFIX)
-        if path is None or not is_secret(field):
+        if not path or not is_secret(field):  # compose has no other way to leave it out than to leave it empty
             return None, field_name, False
         if name in os.environ:
             raise SettingsError(f"{name} and {name}{SUFFIX} are both set: set one of them")
