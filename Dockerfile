@@ -1,14 +1,20 @@
-# One image for all services: each runs its own command (roadvault-ingest, roadvault-packer, ...).
-FROM python:3.11-slim AS build
+# One image for all services: each runs its own command (roadvault-ingest, roadvault-packer, ...). What is installed is
+# given by hash in deploy/requirements.txt, which setup/lock.py makes of constraints.txt.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
-RUN python -m venv /opt/roadvault
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY deploy/requirements.txt deploy/requirements-build.txt deploy/
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps -r deploy/requirements-build.txt \
+    && python -m venv /opt/roadvault && /opt/roadvault/bin/pip install --no-cache-dir --require-hashes --no-deps -r deploy/requirements.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY libs libs
 COPY services services
 COPY schema schema
-RUN /opt/roadvault/bin/pip install --no-cache-dir -c constraints.txt .
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/roadvault/bin/pip install --no-cache-dir --no-index --no-deps dist/*.whl
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/roadvault /opt/roadvault
 ENV PATH=/opt/roadvault/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The same user id as Kubo's in its own image: its filestore reads the archives that the packer writes.
