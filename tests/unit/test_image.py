@@ -1,4 +1,4 @@
-"""What the image installs: every dependency, in the versions that are tested, by hash, and from no index in particular."""
+"""What the image installs: every dependency, in the versions that are tested, by hash, from whatever index."""
 
 import re
 import tomllib
@@ -19,9 +19,8 @@ LOCKS = {
 
 def pins(path: Path) -> dict[str, str]:
     """Return the versions that a file of pins has, by name."""
-    return {
-        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.M)
-    }
+    found = re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
 
 
 def needed(requirements: list[str]) -> set[str]:
