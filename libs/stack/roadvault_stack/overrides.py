@@ -71,6 +71,8 @@ def _known() -> dict[str, dict[str, bool]]:
         prefix = str(of.model_config.get("env_prefix")).removeprefix(PREFIX)
         names = {f"{prefix}{name}".upper(): is_secret(field) for name, field in of.model_fields.items()}
         found[entry.name] = names | {f"{name}{SUFFIX}": False for name, secret in names.items() if secret}
+    if not found:
+        raise StackError("The services' settings are not known, as after an update: run `make setup`.")
     return found
 
 
