@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
 # With the argument `tests` also what tests break things with: a fault proxy, a clock that can be bent, a tracer of
-# system calls, a load balancer, and what checks the rules of alerts.
+# system calls, a load balancer, what checks the rules of alerts; and the clients that people use, which the tests run.
 # Idempotent, and quick when there is nothing to do. Needs no terminal.
 set -euo pipefail
 
@@ -84,10 +84,15 @@ missing_test_packages() {
     have lsattr || echo e2fsprogs
     have faketime || echo faketime
     have haproxy || echo haproxy
-    have wget || echo wget
     have promtool || echo prometheus
     have amtool || echo prometheus-alertmanager
-    have toxiproxy-server || [ -x "$TOXIPROXY" ] || have go || echo golang-go
+    # What people use RoadVault with, for tests/clients.
+    local program
+    for program in curl wget ffmpeg; do have "$program" || echo "$program"; done
+    have aria2c || echo aria2
+    { have node && have npm; } || printf 'nodejs\nnpm\n'
+    { have javac && have mvn; } || printf 'default-jdk-headless\nmaven\n'
+    have go || echo golang-go
 }
 
 as_root() {
@@ -239,6 +244,49 @@ ensure_toxiproxy() {
         ln -sfn "$toxiproxy" .venv/bin/toxiproxy-server
 }
 
+# --- real clients, which the tests run ---------------------------------------------------------------------------
+
+# Makes a directory once, by a command that gets a fresh one: half of it is never taken for the whole.
+ensure_made() {
+    local target=$1 fresh
+    shift
+    [ ! -d "$target" ] || return 0
+    mkdir -p "$CACHE"
+    fresh=$(mktemp -d "$CACHE/.clients-XXXXXX")
+    if ! "$@" "$fresh" >&2; then
+        rm -rf "$fresh"
+        fail "the clients for the tests could not be installed (see above); are the package registries within reach? Run this again once they are."
+    fi
+    mv "$fresh" "$target" || rm -rf "$fresh"
+}
+
+make_java_clients() {
+    say "getting the Java clients of the tests, once (about half a minute)"
+    mvn -q -B -f tests/clients/pom.xml dependency:copy-dependencies -DoutputDirectory="$1/jars" &&
+        javac -cp "$1/jars/*" -d "$1/classes" tests/clients/Clients.java
+}
+
+make_node_clients() {
+    cp tests/clients/package.json tests/clients/clients.cjs "$1" &&
+        npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent
+}
+
+make_go_client() { CGO_ENABLED=0 go build -o "$1/go-client" tests/clients/clients.go; }
+
+ensure_clients() {
+    local java node go
+    java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java)"
+    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs)"
+    go="$CACHE/clients-go-$(hash_of tests/clients/clients.go)"
+    ensure_made "$java" make_java_clients
+    ensure_made "$node" make_node_clients
+    ensure_made "$go" make_go_client
+    mkdir -p .venv/clients
+    ln -sfn "$java" .venv/clients/java
+    ln -sfn "$node" .venv/clients/node
+    ln -sfn "$go" .venv/clients/go
+}
+
 # --- what the benchmarks measure RoadVault beside --------------------------------------------------------------
 
 ensure_peer() {
@@ -262,4 +310,5 @@ ensure_programs
 ensure_venv
 ensure_kubo
 [ -z "$FOR_TESTS" ] || ensure_toxiproxy
+[ -z "$FOR_TESTS" ] || ensure_clients
 [ -z "$FOR_BENCH" ] || ensure_peers
