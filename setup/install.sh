@@ -74,7 +74,7 @@ missing_packages() {
     have setpriv || echo util-linux
     [ -z "$FOR_TESTS" ] || missing_test_packages
     [ -z "$FOR_BENCH" ] || have nginx || echo nginx-light
-    [ -z "$FOR_BENCH$FOR_TESTS" ] || have curl || echo curl
+    [ -z "$FOR_BENCH" ] || have curl || echo curl
     # Where there are both, as on Debian 12, only p7zip-full has a program named 7z.
     have 7z || first_known p7zip-full 7zip
 }

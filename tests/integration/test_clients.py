@@ -36,7 +36,6 @@ m = MultipartEncoder({"filename": name, "file": (name, open(first, "rb"), "video
 r = requests.post(url, data=m, headers={"Content-Type": m.content_type})"""
 UPLOADS: dict[str, Sequence[str]] = {
     **{name: [*JAVA, name] for name in ("okhttp-upload", "apache5-upload", "apache5-extended", "apache4-upload")},
-    "apache4-gbk": [*JAVA, "apache4-gbk"],
     **{name: [*NODE, name] for name in ("axios-upload", "axios-web-form", "fetch-upload", "fetch-stream")},
     **{name: [*GO, name] for name in ("go-upload", "go-stream")},
     "requests": python("import requests\nr = requests.post(url, files={'file': (name, open(first, 'rb'))})"),
@@ -93,6 +92,15 @@ async def test_an_upload_keeps_its_name_and_its_bytes(door: Door, video: Path) -
         if status != "200" or await about(door, body) != (NAME, SHA256):
             wrong[client] = (status, body)
     assert wrong == {}
+
+
+async def test_a_name_in_gbk_that_nobody_declares_is_refused_in_words(door: Door, video: Path) -> None:
+    """Apache HttpClient 4 as Chinese tutorials have it: neither header nor field says which charset it is."""
+    out = await answer([*JAVA, "apache4-gbk"], f"{door.url}/api/open/upload", str(video), NAME)
+    status, _, body = out.partition("\n")
+    assert status == "400"
+    assert "is not UTF-8" in json.loads(body)["message"]
+    assert await door.nothing_is_left()
 
 
 async def test_curl_uploads(door: Door, video: Path) -> None:
