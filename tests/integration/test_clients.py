@@ -3,7 +3,6 @@
 The ones of Java, Node and Go stand in `tests/clients`. Names are Chinese, since that is where clients differ.
 """
 
-import asyncio
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from clients_run import answer
 from servers_ingest import Door
 
 NAME = "京A12345_前方.mp4"
@@ -59,17 +59,6 @@ REQUESTS: dict[str, Sequence[str]] = {
     "curl": ["curl", "-sS", "-w", "%{stderr}%{http_code}", "-d"],
     "wget": ["wget", "-q", "-O", "-", "--post-data"],
 }
-
-
-async def answer(command: Sequence[str], *arguments: str, cwd: Path | None = None) -> str:
-    """Run a client to its end; return what it printed."""
-    child = await asyncio.create_subprocess_exec(
-        *command, *arguments, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(60):
-        out, errors = await child.communicate()
-    assert child.returncode == 0, errors.decode(errors="replace")
-    return out.decode()
 
 
 @pytest.fixture(scope="module")

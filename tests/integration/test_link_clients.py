@@ -5,8 +5,8 @@ import json
 import os
 from pathlib import Path
 
+from clients_run import answer
 from servers_door import LinkDoor
-from test_clients import answer
 
 CONTENT = os.urandom(9_000_001)
 
