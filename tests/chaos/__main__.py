@@ -29,7 +29,7 @@ from chaos.watch import Watch
 from chaos.wiring import ORPHAN_SECONDS
 from rich.console import Console
 
-_INSIDE = "ROADVAULT_CHAOS_INSIDE"
+_INSIDE = "CHAOS_INSIDE"
 _QUIET_SECONDS = 240
 _SETTLE_SECONDS = 20
 _HASTENED = {stage: 60 for stage in STAGES if stage != "expire"} | {"callback": 3600, "fetch": 3600}

@@ -125,7 +125,7 @@ def test_a_run_that_breaks_off_still_says_how_to_see_it_again(
 
     report, timeline = tmp_path / "report.json", tmp_path / "timeline.txt"
     monkeypatch.setattr(chaos_main, "_run_in_an_arena", break_off)
-    monkeypatch.setenv("ROADVAULT_CHAOS_INSIDE", "yes")
+    monkeypatch.setenv("CHAOS_INSIDE", "yes")
     monkeypatch.setattr(sys, "argv", ["chaos", "--seed", "7", "--report", str(report), "--timeline", str(timeline)])
     with pytest.raises(AssertionError, match="toxiproxy"):
         chaos_main.main()
