@@ -56,7 +56,6 @@ DOES: dict[type, dict[str, str | None]] = {
         "close_aged_folders": "close_folders",
         "sweep_orphans": "sweep_orphans",
         "file": None,
-        "extraction": None,
     },
     Packer: {"sweep_orphans": "sweep_orphans"},
     Pinner: {},
