@@ -2,6 +2,7 @@
 
 import socket
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ PRIVATE = (
 )  # fmt: skip
 NEVER = (
     "169.254.169.254", "0.0.0.0", "224.0.0.1", "::", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1%lo", "ff02::1",  # noqa: S104
-    "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "::ffff:168.63.129.16",
+    "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254",
+    "::ffff:168.63.129.16",
 )  # fmt: skip
 
 
@@ -116,3 +118,13 @@ def test_the_settings_say_what_they_want(monkeypatch: pytest.MonkeyPatch) -> Non
             settings(**{name: value})
     with pytest.raises(ValidationError, match="networks"):
         settings(callback_allow_private="10.0.0.1/8")
+
+
+def test_a_server_whose_url_stands_in_a_file_is_ours_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, url in (("DATABASE_URL", "mysql://u:p@10.0.0.7/roadvault"), ("REDIS_URL", "redis://:p@10.0.0.8:6380/0")):
+        (tmp_path / name).write_text(url)
+        monkeypatch.setenv(f"ROADVAULT_{name}_FILE", str(tmp_path / name))
+        monkeypatch.delenv(f"ROADVAULT_{name}", raising=False)
+    reach = CallbackSettings(callback_allow_private="10.0.0.0/8").reach()  # type: ignore[call-arg]
+    places = [("10.0.0.7", 3306), ("10.0.0.8", 6380), ("10.0.0.7", 80), ("10.0.0.9", 3306)]
+    assert [refused(reach, host, port) for host, port in places] == [True, True, False, False]

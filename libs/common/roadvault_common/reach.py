@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from roadvault_common.config import PREFIX, Settings
 from roadvault_common.errors import PermanentError
@@ -21,8 +21,10 @@ Network = IPv4Network | IPv6Network
 
 _CARRYING = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 """IPv6 networks whose addresses end in an IPv4 address: compatible, mapped, translated, and NAT64's (RFC 6052)."""
-_METADATA = tuple(map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")))
-"""Where clouds hand out their machines' credentials, besides 169.254.169.254: Alibaba, Azure, Oracle, AWS."""
+_METADATA = tuple(
+    map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"))
+)
+"""Where clouds hand out their machines' credentials, besides 169.254.169.254: Alibaba, Azure, Oracle, AWS, Google."""
 _PLACE = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:/@%\[\]]+))(?::([0-9]{1,5}))?")
 _PORTS = {"mysql": 3306, "redis": 6379, "rediss": 6379, "http": 80, "ws": 80, "https": 443, "wss": 443}
 _LOOK_UP_SECONDS = 2.0
@@ -81,10 +83,15 @@ class CallbackSettings(Settings):
         """Return where callbacks may go, by these settings and by what the environment tells of our own servers."""
         refused = _entries(self.callback_refuse)
         own = [place for entry in refused if not _network(entry) and (place := _place(entry))]
-        own += own_servers(os.environ)
+        own += own_servers({**os.environ, **self._urls()})
         if self.http_port:
             own.append(Place(self.http_host, self.http_port))
         return Reach(_networks(_entries(self.callback_allow_private)), _networks(refused), own)
+
+    def _urls(self) -> dict[str, str]:
+        """Return the URLs of this service's own settings: one that is secret may stand in a file alone."""
+        urls = ((f"{PREFIX}{name}".upper(), value) for name, value in self if name.endswith("_url"))
+        return {name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in urls}
 
 
 class Reach:
