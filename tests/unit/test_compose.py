@@ -255,6 +255,10 @@ def test_only_what_people_and_nodes_ask_has_ports(compose: dict[str, Any]) -> No
     assert ports.keys() == {"ingest", "door", "ipfs", "prometheus", "alertmanager"}
     assert ports["ingest"] == ["127.0.0.1:7001:7001"]
     assert ports["door"] == ["0.0.0.0:7002:7002"]
+    # Pages of any origin may read Prometheus unless it is told otherwise, and silence Alertmanager whatever it is told.
+    assert [ports["prometheus"], ports["alertmanager"]] == [["127.0.0.1:9090:9090"], ["127.0.0.1:9093:9093"]]
+    assert "WATCH_ADDRESS:-127.0.0.1}:9093" in (ROOT / "docker-compose.yml").read_text()
+    assert "--web.cors.origin=none" in compose["services"]["prometheus"]["command"]
 
 
 def test_the_door_writes_nothing_and_has_no_keys(compose: dict[str, Any]) -> None:
