@@ -151,6 +151,17 @@ def test_a_host_has_its_share_of_the_slots(clock: Clock) -> None:
     assert clock.now == 1000
 
 
+def test_a_host_has_no_more_of_the_slots_for_having_many_ports(clock: Clock) -> None:
+    known = Hosts(4)
+    _end(known, "a:1", ClientAway())
+    assert known.wait("a:2") is None  # another port of it may be another client's, and does not rest
+    with known.calling("a:2"), known.calling("a:3"):
+        assert known.wait("a:4") is not None
+        assert known.wait("b:4") is None
+    assert known.wait("a:4") is None
+    assert clock.now == 1000
+
+
 def test_no_more_silent_hosts_are_remembered_than_there_is_room_for(clock: Clock) -> None:
     known = Hosts(4)
     for number in range(hosts._MOST + 5):

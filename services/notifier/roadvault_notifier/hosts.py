@@ -29,7 +29,7 @@ class _Host:
 
 
 class Hosts:
-    """What this process knows of the hosts it calls; a place is `host:port`."""
+    """What this process knows of the hosts it calls; a place is `host:port`. A place rests, a host has a share."""
 
     def __init__(self, concurrency: int) -> None:
         self._share = min(concurrency, max(2, concurrency // 4))
@@ -47,14 +47,18 @@ class Hosts:
 
     def wait(self, place: str) -> float | None:
         """Return the seconds to wait before the host is to be called, or None if it may be called now."""
-        host = self._hosts.get(place)
-        if host is None:
-            return None
+        host = self._hosts.get(place, _Host())
         left = host.rests_until - time.monotonic()
         if left > 0:
             return left * random.uniform(1, 2)  # noqa: S311 - jitter
-        # One call finds out whether a silent host is back.
-        return random.uniform(*_TURN_SECONDS) if host.calls >= (1 if host.silences else self._share) else None  # noqa: S311
+        # One call finds out whether a silent one is back. All ports of a host have one share: a stranger may name many.
+        if (host.silences and host.calls) or self._calls(_name(place)) >= self._share:
+            return random.uniform(*_TURN_SECONDS)  # noqa: S311 - likewise
+        return None
+
+    def _calls(self, name: str) -> int:
+        """Return how many calls are under way to a host, whatever the port."""
+        return sum(host.calls for place, host in self._hosts.items() if host.calls and _name(place) == name)
 
     @contextmanager
     def calling(self, place: str) -> Iterator[None]:
@@ -85,3 +89,7 @@ class Hosts:
                 if not silent[place].calls:
                     del silent[place]
         self._hosts = silent
+
+
+def _name(place: str) -> str:
+    return place.rpartition(":")[0]
