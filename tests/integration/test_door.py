@@ -258,6 +258,19 @@ async def test_one_address_has_its_share_and_its_oldest_waiting_connection_gives
         assert (_cut("crowd") - crowd, _cut("full") - full) == (3, 2)
 
 
+async def test_who_has_no_link_holds_no_connection(open_link_door: OpenLinks) -> None:
+    """Bodies that never come keep nobody out, and one answer that is not taken is all that there is to take."""
+    asked = b"GET /d/x HTTP/1.1\r\nHost: x\r\n"
+    async with open_link_door(public_connections=5, public_peer_connections=0) as door, AsyncExitStack() as stack:
+        for number in range(15):
+            reader, writer = await stack.enter_async_context(_client(door.url, f"127.0.0.{number + 2}"))
+            writer.write(asked + b"Content-Length: 9\r\n\r\n")
+            assert b"403" in await reader.readline()
+        async with _client(door.url) as (reader, writer), asyncio.timeout(20):
+            writer.write((asked + b"\r\n") * 100)
+            assert (await _end_of(reader)).count(b"HTTP/1.1 ") == 1
+
+
 async def test_headers_and_idle_connections_have_their_time_and_size(open_link_door: OpenLinks) -> None:
     async with open_link_door(public_header_seconds=0.3, public_idle_seconds=1) as door:
         asked = f"GET {(await door.link(BYTES)).removeprefix(door.url)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -288,6 +301,12 @@ async def test_an_intranet_listener_has_its_time_and_bound_too(services: Service
         await upload(http, ingest.url, b"others are served")
         async with asyncio.timeout(20):
             assert {await _end_of(reader) for reader, _ in held} == {b""}
+    for line in (b"POST /api/open/downFile", b"POST /nowhere"):  # one waits for its body, the other has answered before
+        async with AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+            for _ in range(60):
+                _, writer = await stack.enter_async_context(_client(ingest.url))
+                writer.write(line + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+            await upload(http, ingest.url, b"others are served, whatever bodies never come")
 
 
 def test_whom_a_connection_counts_for() -> None:

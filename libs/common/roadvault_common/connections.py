@@ -2,10 +2,13 @@
 
 A connection that waits for its client, for a request or the rest of its header, costs the client nothing and us a
 descriptor. So it has its time, and where there are too many connections the oldest that waits gives way to a new one:
-an honest client's request is here within milliseconds, and from then on its connection is not touched.
+an honest client's request is here within milliseconds, and from then on its connection is not touched. So does one that
+still sends a body after its answer, and one whose short body does not come.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple, cast
 
@@ -67,7 +70,7 @@ class Crowd:
 def _has_room(connections: "dict[Connection, None]", most: int) -> bool:
     if len(connections) < most:
         return True
-    oldest = next((one for one in connections if one.waits), None)
+    oldest = next((one for one in connections if one.gives_way), None)
     if oldest is not None:
         oldest.cut("crowd")
     return oldest is not None
@@ -76,7 +79,7 @@ def _has_room(connections: "dict[Connection, None]", most: int) -> bool:
 class Connection(web.RequestHandler):
     """aiohttp's protocol, with a time for a request's header, a bound for its size, and a place in a crowd."""
 
-    __slots__ = ("_crowd", "_header", "_late", "_stalled", "_wire", "peer")
+    __slots__ = ("_crowd", "_header", "_late", "_stalled", "_wire", "peer", "waits_for_body")
 
     def __init__(self, server: web.Server, crowd: Crowd) -> None:
         loop = asyncio.get_running_loop()
@@ -96,6 +99,14 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         """The transport, also once aiohttp has closed it and it still has something to send."""
         self.peer = ""
+        self.waits_for_body = False
+        """Whether a handler waits for a body that an honest client sends at once."""
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it may be cut for a new one: it waits for its client, or only takes what comes behind its answer."""
+        answered = not self._messages and not self._request_in_progress
+        return self.waits or answered or self.waits_for_body
 
     @property
     def waits(self) -> bool:
@@ -174,6 +185,20 @@ class Connection(web.RequestHandler):
         response = web.Response(status=status, text="this is not HTTP as it is spoken here\n")
         response.force_close()
         return response
+
+
+@contextmanager
+def giving_way(request: web.BaseRequest) -> Iterator[None]:
+    """Let a request's connection give way while its body is awaited: one so short that it is here with its header."""
+    connection = request.protocol
+    if not isinstance(connection, Connection):
+        yield
+        return
+    connection.waits_for_body = True
+    try:
+        yield
+    finally:
+        connection.waits_for_body = False
 
 
 def _stop(timer: asyncio.TimerHandle | None) -> None:

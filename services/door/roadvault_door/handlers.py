@@ -38,7 +38,9 @@ def link_routes(settings: DoorSettings, door: Door) -> list[web.RouteDef]:
         return await send(request, found, headers, settings.download_bytes_per_second, settings.download_grace_seconds)
 
     async def preflight(request: web.Request) -> web.Response:
-        return web.Response(status=204, headers={**_headers(request, settings.origins), **_PREFLIGHT})
+        response = web.Response(status=204, headers={**_headers(request, settings.origins), **_PREFLIGHT})
+        response.force_close()  # as any answer that takes no link
+        return response
 
     routes = [web.get("/d/{token}", link)]
     return [*routes, web.options("/d/{token}", preflight)] if settings.origins else routes
@@ -60,7 +62,10 @@ def answer_plainly(settings: DoorSettings) -> Middleware:
 
     def refusal(request: web.Request, status: int, text: str, more: dict[str, str] | None = None) -> web.Response:
         headers = {**_headers(request, settings.origins), **(more or {})}
-        return web.Response(status=status, text=f"{text}\n", headers=headers)
+        response = web.Response(status=status, text=f"{text}\n", headers=headers)
+        # Who has no link gets one answer: many, asked for at once and never taken, would hold the connection.
+        response.force_close()
+        return response
 
     @web.middleware
     async def answer(request: web.Request, handler: RequestHandler) -> web.StreamResponse:

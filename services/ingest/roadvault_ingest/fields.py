@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import web
 
+from roadvault_common.connections import giving_way
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.form import Form, content_type
 from roadvault_ingest.names import decoded, shown
@@ -68,7 +69,8 @@ async def request_fields(request: web.Request, settings: IngestSettings) -> Fiel
     Raises:
         Problem: It can't be read.
     """
-    body = await _read_all(Body(request.content, settings))
+    with giving_way(request):
+        body = await _read_all(Body(request.content, settings))
     kind, options = content_type(request.headers.get("Content-Type", ""))
     called = f"its Content-Type is {shown(kind)}" if kind else "it has no Content-Type"
     start = body.removeprefix(b"\xef\xbb\xbf").lstrip()
