@@ -69,6 +69,8 @@ def test_the_control_door_says_what_it_does_not_take(devnet: Network) -> None:
     for wrong in ({"no_such": 1}, {"block_seconds": 0}, {"fund": {"address": ALICE.ss58_address, "planck": -1}}):
         assert requests.post(f"{devnet.http_url}/control", data=json.dumps(wrong), timeout=30).status_code == 400
     nobody = {"fund": {"address": "nobody", "planck": 1}}
+    for foreign in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://page.example"}, {"Host": "page.example"}):
+        assert requests.post(f"{devnet.http_url}/control", headers=foreign, timeout=30).status_code in {403, 421}
     answer = requests.post(f"{devnet.http_url}/control", data=json.dumps(nobody), timeout=30)
     assert (answer.status_code, devnet.state()["head"]["number"]) == (409, 0)
 

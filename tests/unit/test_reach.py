@@ -125,6 +125,6 @@ def test_a_server_whose_url_stands_in_a_file_is_ours_too(tmp_path: Path, monkeyp
         (tmp_path / name).write_text(url)
         monkeypatch.setenv(f"ROADVAULT_{name}_FILE", str(tmp_path / name))
         monkeypatch.delenv(f"ROADVAULT_{name}", raising=False)
-    reach = CallbackSettings(callback_allow_private="10.0.0.0/8").reach()  # type: ignore[call-arg]
+    reach = CallbackSettings(callback_allow_private="10.0.0.0/8").reach()
     places = [("10.0.0.7", 3306), ("10.0.0.8", 6380), ("10.0.0.7", 80), ("10.0.0.9", 3306)]
     assert [refused(reach, host, port) for host, port in places] == [True, True, False, False]

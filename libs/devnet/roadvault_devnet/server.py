@@ -7,6 +7,7 @@ import structlog
 from aiohttp import WSMsgType, web
 from pydantic import ValidationError
 
+from roadvault_common.guards import own_sites_only
 from roadvault_devnet.connection import Connection
 from roadvault_devnet.control import Control, Turn
 from roadvault_devnet.errors import AnswerLost, ControlRefused
@@ -28,7 +29,8 @@ class Server:
 
     def application(self) -> web.Application:
         """Return the application with all its routes."""
-        application = web.Application(client_max_size=_MESSAGE_BYTES)
+        # A page that somebody on this machine has open is to turn nothing here; clients of chains are programs.
+        application = web.Application(client_max_size=_MESSAGE_BYTES, middlewares=[own_sites_only(())])
         application.router.add_get("/", self._websocket)
         application.router.add_post("/", self._post)
         application.router.add_get("/control", self._show)
