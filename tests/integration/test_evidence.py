@@ -15,9 +15,10 @@ from servers_orderer import Desk, OpenDesk
 
 from roadvault_common import lease as leases
 from roadvault_common import repair
+from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.gateway import Gateway
 from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import DROP, ORDER, PROVE
+from roadvault_common.lease import DROP, ORDER, PIN, PROVE, RESTORE
 from roadvault_common.outcome import Done, Failed, Outcome, Retry
 from roadvault_crust_orderer.proof import Prover
 from roadvault_pinner import service
@@ -255,6 +256,33 @@ async def test_a_copy_in_our_node_alone_is_fetched_back_when_the_last_look_fails
     row = await console.db.fetch_one("SELECT restored_at, restore_due, dropped_at FROM zip_ipfs_info")
     assert row is not None
     assert (row["restored_at"], row["restore_due"] is not None, row["dropped_at"]) == (None, True, None)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+async def test_an_archive_that_was_unpinned_before_its_evidence_became_void_is_had_again(
+    console: Console, kubo: Kubo, monkeypatch: pytest.MonkeyPatch, *, restored: bool
+) -> None:
+    zip_id = await archive(console)
+    if restored:
+        await console.db.execute("UPDATE zip_ipfs_info SET path = NULL, restored_at = UTC_TIMESTAMP(6)")
+
+    async def stopped() -> None:
+        raise IpfsUnavailable("the node was stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(console.pinner._collect_garbage, "_work", stopped)
+        assert isinstance(await console.pinner.dropping.work(zip_id), Retry)
+    await void(console.db)
+    await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")
+    assert await console.pinner.dropping.work(zip_id) == Done()
+    stage, worker = (RESTORE, console.pinner.restoring) if restored else (PIN, console.pinner.pinning)
+    assert await leases.due_rows(console.db, stage, 10) == [zip_id]
+    assert await worker.work(zip_id) == Done()
+    row = await console.db.fetch_one("SELECT cid FROM zip_ipfs_info")
+    assert row is not None
+    assert await asyncio.to_thread(kubo.rpc, f"pin/ls?arg={row['cid']}&type=recursive") is not None
+    assert await console.pinner.dropping.work(zip_id) == Done()  # it is where it should be
+    assert await leases.due_rows(console.db, stage, 10) == []
 
 
 async def test_uploads_that_are_kept_until_then_go_by_the_same_evidence(console: Console) -> None:

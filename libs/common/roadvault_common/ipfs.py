@@ -127,6 +127,16 @@ class Ipfs:
             if _NOT_PINNED not in str(error):
                 raise
 
+    async def has_pinned(self, cid: str) -> bool:
+        """Tell whether a CID is pinned, with all that is below it."""
+        try:
+            await self._call("pin/ls", {"arg": cid, "type": "recursive"})
+        except IpfsUnavailable as error:
+            if _NOT_PINNED not in str(error):
+                raise
+            return False
+        return True
+
     async def collect_garbage(self) -> None:
         """Remove all that is not pinned from the node's store; takes a while, and holds up adds."""
         limits = aiohttp.ClientTimeout(total=3600, sock_connect=5)

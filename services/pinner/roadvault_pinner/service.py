@@ -94,6 +94,8 @@ class Pinner:
             kept = await self._drop_proven(archive, archive.cid, lease, uploads=uploads)
             if kept is not None:
                 return kept
+        elif archive.kept and not await self._ipfs.has_pinned(archive.cid):
+            return await self._keep(look, lease)  # an attempt before this one came as far as to unpin it
         await self._store.close_dropped(lease, archive=look.held)
         if look.held:
             log.info("local copies dropped")
@@ -122,7 +124,7 @@ class Pinner:
         if look.waits is not None:
             outcome = Retry(look.waits, after=_LOOK_SECONDS, counts=False)
         await self._store.close_kept(lease, outcome)
-        log.warning("local copies stay after all", reason=look.waits or "the evidence became void meanwhile")
+        log.warning("local copies stay after all", reason=look.waits or "there is no valid evidence")
         return outcome
 
     async def _look_last(self, lease: Lease) -> Look:
