@@ -19,7 +19,8 @@ from roadvault_common.crypto import ArchiveKey, MasterKeys
 from roadvault_common.db import Row
 from roadvault_common.gateway import Gateway
 from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import ORDER
+from roadvault_common.lease import ORDER, PROVE
+from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.outcome import Done, Failed, Retry
 from roadvault_crust_orderer.proof import Prover
 from roadvault_packer.archive import Member, pack
@@ -117,6 +118,16 @@ async def test_what_the_market_counts_no_more_at_the_end_of_a_proof_is_not_prove
     assert "50 replicas" in row["void_reason"]
     assert (await bench.row())["drop_due"] is None
     assert await leases.due_rows(bench.desk.db, ORDER, 10) == [bench.zip_id]  # the orderer looks again
+
+
+async def test_while_the_market_is_away_nothing_is_fetched(bench: Bench, network_kubo: Kubo) -> None:
+    await bench.add_to(network_kubo)
+    fetched = STAGE_BYTES.labels(PROVE.name)._value
+    before = fetched.get()
+    bench.desk.devnet.turn(syncing=True)
+    outcome = await bench.prover.proving.work(bench.zip_id)
+    assert isinstance(outcome, Retry)
+    assert (outcome.counts, "syncing" in outcome.reason, fetched.get()) == (False, True, before)
 
 
 def moved(node: Kubo) -> int:

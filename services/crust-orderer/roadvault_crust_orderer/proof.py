@@ -66,6 +66,7 @@ class Prover:
         if self._gateway is None:
             reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
             return Retry(reason, after=_NO_GATEWAY_SECONDS, counts=False)
+        await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
         archive = await self._store.archive(lease.row_id)
         key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
         members = await self._store.members(lease.row_id)
