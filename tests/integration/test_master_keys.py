@@ -59,7 +59,9 @@ async def test_a_service_that_lacks_a_key_is_not_ready_and_names_it(console: Con
                     states = json.loads(await response.text())["checks"]
         assert await missing.readiness() == 503
         async with http.get(f"{missing.url}/metrics") as response:
-            assert "roadvault_master_keys_missing 1.0" in await response.text()
+            metrics = await response.text()
+    assert "roadvault_master_keys_missing 1.0" in metrics
+    assert 'roadvault_sample_age_seconds{sample="master keys"}' in metrics  # it is looked at though nobody asks
     assert needed in states["master keys"]
     assert f"archives from {zip_id} to {zip_id}" in states["master keys"]
     there = services("retriever", master_keys=f"{new_key()},{console.environment['ROADVAULT_MASTER_KEYS']}")
@@ -76,6 +78,9 @@ async def test_keys_of_before_are_found_out(console: Console) -> None:
     await master_keys.note(console.db, ours)
     assert (await archive_row(console, zip_id))["master_key"] == ours.ids[0]
     assert await master_keys.lacking(console.db, ours) == []
+    for keys, missing in ((stranger, 1), (ours, 0)):
+        await master_keys.measure(console.db, keys)
+        assert master_keys.MISSING._value.get() == missing
 
 
 async def test_a_leaked_key_is_retired(console: Console) -> None:

@@ -37,7 +37,9 @@ def test_master_keys_rotate() -> None:
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     key = ArchiveKey.new()
     wrapped = MasterKeys(SecretStr(old)).wrap(key.key)
-    assert MasterKeys(SecretStr(f"{new}, {old}")).unwrap(wrapped, key.iv.hex()) == key
+    both = MasterKeys(SecretStr(f"{new}, {old}"))
+    assert both.unwrap(wrapped, key.iv.hex()) == key
+    assert MasterKeys(SecretStr(new)).unwrap(both.rewrap(wrapped), key.iv.hex()) == key
 
 
 @pytest.mark.parametrize("noted", [True, False])

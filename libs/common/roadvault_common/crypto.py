@@ -82,6 +82,10 @@ class MasterKeys:
                 " which archives need which"
             ) from error
 
+    def rewrap(self, wrapped: str) -> str:
+        """Return a key that one of ours wraps, wrapped by the first."""
+        return self._fernet.rotate(wrapped).decode()
+
     def wrapped_by(self, wrapped: str) -> str | None:
         """Return the id of the master key that wrapped a key; None if it is none of ours."""
         for name, fernet in self._named.items():

@@ -44,9 +44,10 @@ async def serve() -> None:
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge)
         handlers = app.bind(HANDLERS, orderer)
         watching = Watching(db, market, settings.replica_floor)
-        samples = {
+        samples: dict[str, metrics.Sample] = {
             "rows": metrics.rows(db, [ORDER, PROVE]),
             "events": bus.lag(handlers),
+            "master keys": partial(master_keys.measure, db, keys),
             "archives": watching.archives,
             "chain": watching.head,
             "money": orderer.sample,

@@ -27,10 +27,11 @@ async def serve() -> None:
         keys = MasterKeys(settings.master_keys)
         packer = Packer(settings, db, bus, vault, keys)
         handlers = app.bind(HANDLERS, packer)
-        samples = {
+        samples: dict[str, metrics.Sample] = {
             "rows": metrics.rows(db, [PACK]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
+            "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),

@@ -31,10 +31,11 @@ async def serve() -> None:
         keys = MasterKeys(settings.master_keys)
         pinner = Pinner(settings, db, bus, vault, keys, ipfs)
         handlers = app.bind(HANDLERS, pinner)
-        samples = {
+        samples: dict[str, metrics.Sample] = {
             "rows": metrics.rows(db, [PIN, DROP, RESTORE]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
+            "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),

@@ -35,10 +35,11 @@ async def serve() -> None:
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, db, bus, vault, keys, gateway)
         handlers = app.bind(HANDLERS, retriever)
-        samples = {
+        samples: dict[str, metrics.Sample] = {
             "rows": metrics.rows(db, [FETCH, EXPIRE]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
+            "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
