@@ -10,6 +10,7 @@ from servers_operator import Console
 
 from roadvault_common import metrics
 from roadvault_common.errors import PermanentError
+from roadvault_common.identity import FILE
 from roadvault_common.quarantine import Quarantine
 from roadvault_ingest.pages_store import PagesStore
 
@@ -65,6 +66,9 @@ async def test_what_is_in_quarantine_is_listed_brought_back_and_purged(
     code, out, _ = await console.run("quarantine", "purge", "--all")
     assert (code, "1 files are named by rows and stay" in out, "1 files, 100 bytes, would be" in out) == (1, True, True)
     assert quarantine.path(second.name).exists()
+    (root / FILE).rename(root / "elsewhere")  # the database is another directory's: its rows tell nothing of these
+    assert "has no identity" in await console.refuses("quarantine", "purge", "--all", "--yes")
+    (root / "elsewhere").rename(root / FILE)
     assert "1 files were removed" in await console.says("quarantine", "purge", "--all", "--yes")
     assert [entry.name for entry in quarantine.entries("archives")] == [third.name]
     await sweep(console, 1)

@@ -11,6 +11,7 @@ from rich.progress import Progress, track
 from roadvault_common import sweep_store as store
 from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError, SettingsError, brief
+from roadvault_common.identity import Identity
 from roadvault_common.mirror import named_paths
 from roadvault_common.quarantine import Entry, Quarantine
 from roadvault_common.vault import ARCHIVES, DOWNLOADS, RECEIVED, SWEPT, Vault
@@ -95,6 +96,8 @@ async def purge(
     if bool(names) == everything:
         raise SettingsError("name entries, or --all")
     quarantine, entries = _quarantine(), _wanted(names, source)
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        await Identity(db, data_dir(), only_looks=True).look()  # what rows name is asked of the right database
     kept = set(await _named(entries))
     going = [entry for entry in entries if entry not in kept]
     if kept:
