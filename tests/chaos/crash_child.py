@@ -176,6 +176,9 @@ class Plenty:
     async def identity(self) -> str:
         return "here"
 
+    async def ping(self) -> tuple[str, int]:
+        return await self.identity(), (await self.head()).height
+
     async def head(self) -> Head:
         return Head(1, "")
 
