@@ -34,6 +34,14 @@ import requests
 from requests_toolbelt import MultipartEncoder
 m = MultipartEncoder({"filename": name, "file": (name, open(first, "rb"), "video/mp4")})
 r = requests.post(url, data=m, headers={"Content-Type": m.content_type})"""
+AIOHTTP = """
+import aiohttp, asyncio, types
+async def send():
+    form = aiohttp.FormData()
+    form.add_field("file", open(first, "rb"), filename=name)
+    async with aiohttp.ClientSession() as session, session.post(url, data=form) as answer:
+        return types.SimpleNamespace(status_code=answer.status, text=await answer.text())
+r = asyncio.run(send())"""
 UPLOADS: dict[str, Sequence[str]] = {
     **{name: [*JAVA, name] for name in ("okhttp-upload", "apache5-upload", "apache5-extended", "apache4-upload")},
     **{name: [*NODE, name] for name in ("axios-upload", "axios-web-form", "fetch-upload", "fetch-stream")},
@@ -43,6 +51,7 @@ UPLOADS: dict[str, Sequence[str]] = {
         "import requests\nr = requests.post(url, files={'file': open(first, 'rb')}, data={'filename': name})"
     ),
     "requests-toolbelt": python(TOOLBELT),
+    "aiohttp": python(AIOHTTP),
     "httpx": python("import httpx\nr = httpx.post(url, files={'file': (name, open(first, 'rb'))})"),
 }
 ASKED = {"fileID": 0, "cbUrl": "http://client.example/done?sig=a%2Fb"}

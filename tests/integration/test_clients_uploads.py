@@ -1,6 +1,7 @@
 """Uploads as clients write them on the wire: HTTP libraries, browsers, cameras, boards that build a form by hand."""
 
 import asyncio
+import hashlib
 import os
 
 from clients_wire import CJK, DATA, FILE, TYPE, B, Taken, contents, field, form, part, request
@@ -188,3 +189,41 @@ async def test_another_method_is_told_which_one_is_right(door: Door) -> None:
     assert b"\r\nAllow: POST\r\n" in head
     status, _, answer = await request(door, DATA, "video/mp4", "Content-Length: 900000", method="PUT")
     assert status == 405
+
+
+async def test_a_raw_body_in_chunks_is_refused_at_once(door: Door) -> None:
+    """ffmpeg -method POST: what it sends has no end of its own."""
+    status, head, answer = await request(door, b"5\r\nhello\r\n", "video/mp2t", "Transfer-Encoding: chunked")
+    assert (status, answer["code"], "multipart/form-data" in answer["message"]) == (415, 415, True)
+    assert b"\r\nconnection: close\r\n" in head.lower()
+
+
+async def test_an_empty_clip_between_good_ones_is_refused_alone(door: Door) -> None:
+    async with door.connection() as (reader, writer), asyncio.timeout(10):
+        for content, status in ((DATA, b"200"), (b"", b"400"), (DATA, b"200")):
+            body = form(field("clip.mp4"), part("form-data; name=file", content))
+            writer.write(
+                b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+                % (TYPE.encode(), len(body), body)
+            )
+            head, _ = await answer_of(reader)
+            assert (head.split(b" ")[1], b"connection: close" in head.lower()) == (status, False)
+    assert (await door.count("file_upload_info"), len(door.files_on_disk())) == (2, 2)
+
+
+async def test_what_broke_off_at_a_fifth_is_sent_again_and_taken(door: Door) -> None:
+    data = os.urandom(500_000)
+    digest = field(hashlib.sha256(data).hexdigest(), name="sha256")
+    body = form(digest, field("a.mp4"), part("form-data; name=file", data))
+    async with door.connection() as (_, writer), asyncio.timeout(10):
+        writer.write(
+            b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (TYPE.encode(), len(body), body[: len(body) // 5])
+        )
+        await writer.drain()
+        writer.transport.abort()
+    assert await contents(door, Taken("", body)) == (200, "a.mp4", data)
+    assert await door.count("file_upload_info") == 1
+    async with asyncio.timeout(10):
+        while len(door.files_on_disk()) > 1:  # of the one that broke off nothing stays
+            await asyncio.sleep(0.01)

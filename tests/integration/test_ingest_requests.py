@@ -102,3 +102,15 @@ async def test_more_uploads_than_fit_are_told_to_come_again(open_door: Open) -> 
         assert set(statuses) == {200, 503}
         assert len(door.files_on_disk()) == statuses.count(200)
         assert (await door.upload(b"later"))[0] == 200
+
+
+async def test_who_hangs_up_while_asking_for_a_file_never_leaves_its_answer_to_another(door: Door) -> None:
+    one, other = [(await door.upload(b"frames", name))[1]["result"]["fileID"] for name in ("one.mp4", "other.mp4")]
+    for _ in range(100):
+        async with door.connection() as (_, writer):
+            writer.write(f"GET /api/open/file/{one} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            asking = asyncio.create_task(door.file(other))
+            await asyncio.sleep(0)
+            writer.transport.abort()
+            told = (await asking)["result"]
+            assert (told["fileID"], told["filename"]) == (other, "other.mp4")

@@ -53,3 +53,20 @@ async def test_a_link_takes_nothing(link_door: LinkDoor, tmp_path: Path) -> None
     (tmp_path / "x").write_bytes(b"x")
     command = ["curl", "-sS", "-o", os.devnull, "-w", "%{http_code}", "-T", str(tmp_path / "x")]
     assert await answer(command, await link_door.link(CONTENT)) == "405"
+
+
+async def test_players_jump_to_the_end_of_what_is_as_long_as_fat32_takes_and_longer(link_door: LinkDoor) -> None:
+    end = CONTENT[:20]
+    url = await link_door.link(b"begin")
+    (path,) = (path for path in (link_door.vault.root / "downloads").rglob("*") if path.is_file())
+    for size in ((1 << 32) - 1, (1 << 32) + 10):
+        with path.open("r+b") as file:  # sparse
+            file.seek(size - 20)
+            file.write(end)
+        head = await link_door.ask(url, "HEAD")
+        assert head.headers["Content-Length"] == str(size)
+        for asked in ("bytes=-20", f"bytes={size - 20}-", f"bytes={size - 20}-{1 << 33}"):
+            answer = await link_door.ask(url, Range=asked)
+            assert (answer.status, answer.body) == (206, end)
+            assert answer.headers["Content-Range"] == f"bytes {size - 20}-{size - 1}/{size}"
+        assert (await link_door.ask(url, Range=f"bytes={size}-")).status == 416

@@ -223,8 +223,11 @@ async def test_scripts_of_no_origin_may_read_links_unless_a_setting_says_so(
             assert (answer.status, answer.headers["Vary"]) == (200, "Origin")
             assert "Access-Control-Allow-Origin" not in answer.headers
     async with open_link_door(link_origins="*") as door:
-        answer = await door.ask(await door.link(BYTES), Origin="https://any.example")
+        url = await door.link(BYTES)
+        answer = await door.ask(url, Origin="https://any.example")
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        answer = await door.ask(url, "OPTIONS")  # nobody's preflight
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
 
 
 # --- clients that people use -----------------------------------------------------------------------------------------

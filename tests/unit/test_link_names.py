@@ -29,6 +29,8 @@ def test_the_plain_form_is_safe_for_any_client(name: str, plain: str) -> None:
 
 def test_the_other_form_is_the_real_name() -> None:
     assert disposition("摄像 1.mp4").endswith("; filename*=UTF-8''%E6%91%84%E5%83%8F%201.mp4")
+    assert disposition("a:b?.mp4").endswith("; filename*=UTF-8''a%3Ab%3F.mp4")
+    assert disposition("a.").endswith("; filename*=UTF-8''a.")
     assert disposition("a'b\"c.mp4").endswith("; filename*=UTF-8''a%27b%22c.mp4")
 
 
