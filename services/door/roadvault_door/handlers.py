@@ -38,6 +38,8 @@ def link_routes(settings: DoorSettings, door: Door) -> list[web.RouteDef]:
         return await send(request, found, headers, settings.download_bytes_per_second, settings.download_grace_seconds)
 
     async def preflight(request: web.Request) -> web.Response:
+        if "Access-Control-Request-Method" not in request.headers:  # not a browser's question on behalf of a page
+            raise web.HTTPMethodNotAllowed(request.method, {"GET", "HEAD"})
         response = web.Response(status=204, headers={**_headers(request, settings.origins), **_PREFLIGHT})
         response.force_close()  # as any answer that takes no link
         return response
