@@ -15,7 +15,7 @@ from servers_services import Service, Services
 
 from roadvault_common import identity_store as store
 from roadvault_common.db import Database
-from roadvault_common.errors import IdentityMismatch
+from roadvault_common.errors import IdentityMismatch, Outage
 from roadvault_common.identity import FILE, MARGIN, Identity, Stamp, adopt, read_stamp
 from roadvault_common.sweep import Sweeper
 from roadvault_common.vault import Vault
@@ -208,9 +208,16 @@ async def test_an_installation_from_before_is_adopted_and_a_wrong_mount_is_not(d
     await db.execute("UPDATE file_upload_info SET path = NULL")
     path.unlink()
     await Identity(db, vault.root).settle()
-    await forget()  # a reader makes nothing
-    with pytest.raises(IdentityMismatch, match="has no identity"):
-        await Identity(db, vault.root, only_looks=True).settle()
+    await forget()  # a reader makes nothing, and on a first start it waits for who does
+    reader = Identity(db, vault.root, only_looks=True)
+    with pytest.raises(Outage, match="no identity yet"):
+        await reader.settle()
+    await store.make(db, other)
+    with pytest.raises(Outage, match="no identity yet"):
+        await reader.settle()
+    await db.execute("UPDATE identity_info SET mark = 1")
+    with pytest.raises(IdentityMismatch, match="the data directory has no identity"):
+        await reader.settle()
     assert not (vault.root / FILE).exists()
 
 

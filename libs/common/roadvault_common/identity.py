@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from roadvault_common import identity_store as store
 from roadvault_common.db import Database, Row, Transaction
-from roadvault_common.errors import IdentityMismatch
+from roadvault_common.errors import IdentityMismatch, Outage
 from roadvault_common.new_file import disk_errors, sync_directory
 from roadvault_common.quarantine import QUARANTINE
 from roadvault_common.vault import SWEPT
@@ -63,7 +63,7 @@ class Identity:
 
         Raises:
             IdentityMismatch: They don't.
-            TransientError: It can't be told now.
+            TransientError: It can't be told now, or is not for this service to make.
         """
         stamp, row = await self._both()
         if not self._only_looks and (stamp is None or row is None):
@@ -73,6 +73,8 @@ class Identity:
                 await self._check_local(self._db)
                 await store.make(self._db, secrets.token_hex(16))
             await self._db.transact(self._make_stamp)
+        elif stamp is None and (row is None or row["mark"] == 0):
+            raise Outage("database and data directory have no identity yet: a service that writes makes it")
         await self.look()
 
     async def look(self) -> None:
