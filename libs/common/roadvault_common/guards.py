@@ -41,7 +41,11 @@ async def refuse_compressed(request: web.Request, handler: RequestHandler) -> we
     """Refuse a body that is compressed: how long it is, is seen when it has been taken."""
     if not _compressed(request.headers):
         return await handler(request)
-    response = _refused(request, 415, "the body must not be compressed: send it as it is")
+    came = ", ".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())) or "Transfer-Encoding"
+    message = (
+        f"the body must not be compressed: send it as it is, without Content-Encoding ({plain(came[:_SHOWN])} came)"
+    )
+    response = _refused(request, 415, message)
     response.headers[hdrs.ACCEPT_ENCODING] = "identity"
     return response
 
