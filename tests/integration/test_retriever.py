@@ -16,9 +16,10 @@ from roadvault_common.gateway import CAR_MOST_BYTES, Gateway
 from roadvault_common.ipfs import Ipfs
 from roadvault_common.lease import FETCH
 from roadvault_common.new_file import NewFile
-from roadvault_common.outcome import Failed, Retry
+from roadvault_common.outcome import Done, Failed, Retry
 from roadvault_common.vault import Vault
 from roadvault_retriever.service import Retriever
+from roadvault_retriever.store import Wanted
 from roadvault_stack.kubo import Kubo
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
@@ -124,6 +125,28 @@ async def test_no_copy_at_all_is_a_failure_with_its_reason(bench: Bench) -> None
     outcome = await bench.retriever.fetching.work(await bench.request("1 MB"))
     assert isinstance(outcome, Failed)
     assert "no copy is left" in outcome.reason
+
+
+async def test_a_file_that_was_packed_and_moved_out_meanwhile_is_looked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cid = await bench.db.fetch_one("SELECT cid FROM zip_ipfs_info")
+    await bench.db.execute("UPDATE zip_ipfs_info SET cid = NULL")
+    begin = bench.retriever._store.note_begun
+
+    async def suspended(wanted: Wanted) -> None:
+        assert cid is not None
+        await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s, path = NULL", (cid["cid"],))
+        _lose(bench, "received", "archives")
+        await begin(wanted)
+
+    monkeypatch.setattr(bench.retriever._store, "note_begun", suspended)
+    download_id = await bench.request("1 MB")
+    outcome = await bench.retriever.fetching.work(download_id)
+    assert isinstance(outcome, Retry)
+    assert (outcome.counts, outcome.after) == (False, 0)
+    assert await bench.retriever.fetching.work(download_id) == Done()
+    assert (await bench.row(download_id))["source"] == "ipfs"
 
 
 async def test_a_network_that_is_silent_is_a_retry(bench: Bench, kubo: Kubo) -> None:

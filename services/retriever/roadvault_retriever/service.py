@@ -96,7 +96,7 @@ class Retriever:
         await asyncio.to_thread(self._vault.make_directory, directory)
         source = await self._from_first_source(wanted, path, lease)
         if source is None:
-            return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")
+            return await self._nowhere(wanted)
         try:
             made, keep = Shared(path, source), self._settings.extraction_seconds
             served = await self._store.close_extracted(lease, wanted, made, keep, instead_of=damaged)
@@ -111,6 +111,13 @@ class Retriever:
             await self._vault.remove_remains(one, self._store.named)
         return Done()
 
+    async def _nowhere(self, wanted: Wanted) -> Outcome:
+        """Nothing was where the row had said: look at once where its copies went, if they did go; else give up."""
+        if await self._store.wanted(wanted.download_id) != wanted:
+            # A process that was suspended for long finds that its file was packed and put on the network meanwhile.
+            return Retry("the file's copies moved while they were looked for", 0, counts=False)
+        return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")
+
     async def _ring(self, download_ids: Sequence[int], *, shared: int) -> None:
         SHARED.inc(shared)
         await asyncio.gather(*(self._bus.emit(FileExtracted(download_id=download_id)) for download_id in download_ids))
@@ -120,7 +127,7 @@ class Retriever:
 
         Raises:
             IntegrityError: Sources had it, and none of them had the right bytes.
-        Unreadable: There is a local copy that may be read another time, and no other.
+            Unreadable: There is a local copy that may be read another time, and no other.
         """
         rot: IntegrityError | None = None
         unreadable: Unreadable | None = None
