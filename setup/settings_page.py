@@ -6,8 +6,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from roadvault_common.config import PREFIX, ServiceSettings, Settings
-from roadvault_common.secret_files import is_secret
+from roadvault_common.settings.config import PREFIX, ServiceSettings, Settings
+from roadvault_common.settings.secret_files import is_secret
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_devnet.config import DevnetSettings
 from roadvault_door.config import DoorSettings

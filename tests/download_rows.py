@@ -1,6 +1,6 @@
 """A download request's row, as tests of what comes after the request look at it."""
 
-from roadvault_common.db import Database, Row
+from roadvault_common.sql.db import Database, Row
 
 
 async def download_row(db: Database, download_id: int) -> Row:

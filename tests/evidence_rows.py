@@ -1,6 +1,6 @@
 """Evidence for tests in which nobody counts or proves: rows as crust-orderer writes them."""
 
-from roadvault_common.db import Database, Row
+from roadvault_common.sql.db import Database, Row
 
 _PROVEN = """
 INSERT INTO evidence_info (zip_id, market, block, replicas, counted_at, proven_at, proven_by, members, bytes)

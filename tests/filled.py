@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from roadvault_common.db import Database, Transaction
-from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Stage
+from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Stage
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 HANDFUL = 10

@@ -1,9 +1,9 @@
 """A folder's row to be worked on under a lease, for tests of leases and stages."""
 
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database, Row
-from roadvault_common.lease import PACK
-from roadvault_common.stage import Do, Worker
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.lease import PACK
+from roadvault_common.work.stage import Do, Worker
 
 
 async def new_folder(db: Database) -> int:

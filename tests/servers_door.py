@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from roadvault_common import listener
-from roadvault_common.db import Database
-from roadvault_common.links import Links
-from roadvault_common.vault import Vault
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.web import listener
+from roadvault_common.web.links import Links
 from roadvault_door.__main__ import limits
 from roadvault_door.config import DoorSettings
 from roadvault_door.handlers import answer_plainly, link_routes

@@ -14,12 +14,12 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from roadvault_common import listener
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.guards import own_sites_only
-from roadvault_common.identity import Identity
-from roadvault_common.vault import Vault
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.web import listener
+from roadvault_common.web.guards import own_sites_only
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.service import Ingest

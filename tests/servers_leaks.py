@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from roadvault_common.events import DEAD_LETTERS, EVENTS
+from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -11,15 +11,15 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.identity import Identity
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.outcome import Done
-from roadvault_common.vault import Vault
-from roadvault_ingest.receive import Incoming, Received
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql.db import Database
+from roadvault_common.work.outcome import Done
 from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.uploads.receive import Incoming, Received
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings

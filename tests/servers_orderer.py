@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 from servers_devnet import Devnet
 
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database, Row
-from roadvault_common.outcome import Done, Outcome, Retry
-from roadvault_crust_orderer.chain import Chain
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.outcome import Done, Outcome, Retry
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.service import Orderer
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzd{}"

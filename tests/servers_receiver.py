@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
-from roadvault_common.callback_url import read
-from roadvault_common.reach import Reach
+from roadvault_common.web.callback_url import read
+from roadvault_common.web.reach import Reach
 from roadvault_notifier.webhook import Callbacks
 
 LOOPBACK = Reach([ip_network("127.0.0.0/8"), ip_network("::1")], [], [])

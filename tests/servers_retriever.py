@@ -11,13 +11,13 @@ from cryptography.fernet import Fernet
 from download_rows import download_row
 from pydantic import SecretStr
 
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import ArchiveKey, MasterKeys
-from roadvault_common.db import Database, Row
-from roadvault_common.gateway import Gateway
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.outcome import Done
-from roadvault_common.vault import Vault
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.outcome import Done
 from roadvault_packer.archive import Member, pack
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from cryptography.fernet import Fernet
 
-from roadvault_common.db import Database
-from roadvault_common.identity import Identity
+from roadvault_common.files.identity import Identity
+from roadvault_common.sql.db import Database
 from roadvault_stack.kubo import Kubo
 from roadvault_stack.ports import HOST, pick_free
 

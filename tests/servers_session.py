@@ -124,7 +124,7 @@ def network_kubo(network_kubo_server: Running[Kubo]) -> Kubo:
 
 @pytest.fixture
 def database_url(mariadb: Running[MariaDB]) -> Iterator[str]:
-    from roadvault_common.migrate import migrate  # noqa: PLC0415 - tests without a database don't need it
+    from roadvault_common.sql.migrate import migrate  # noqa: PLC0415 - tests without a database don't need it
 
     name = f"roadvault_{next(_numbers)}"
     with mariadb.server.connect() as connection, connection.cursor() as cursor:

@@ -11,18 +11,19 @@ from functools import partial
 
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
-from roadvault_common import lease as leases
-from roadvault_common import master_keys, repair
-from roadvault_common.db import Database
-from roadvault_common.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
-from roadvault_common.migrate import check_schema, check_server
+from roadvault_common.archive import master_keys
+from roadvault_common.sql.db import Database
+from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.work import lease as leases
+from roadvault_common.work import repair
+from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.proof_store import ProofStore
+from roadvault_crust_orderer.proof.proof_store import ProofStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_crust_orderer.watching_store import WatchingStore
 from roadvault_door.store import DoorStore
-from roadvault_ingest.pages_store import PagesStore
+from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import store as operator

@@ -10,19 +10,22 @@ from functools import partial
 from filled import HEIGHT, Filled
 from statements import Statement, each_stage, group
 
-from roadvault_common import folders, identity_store, master_keys, repair, sweep_store
-from roadvault_common import lease as leases
-from roadvault_common.callback_url import read
-from roadvault_common.db import Database
-from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.archive import master_keys
+from roadvault_common.files import identity_store, sweep_store
+from roadvault_common.sql import folders
+from roadvault_common.sql.db import Database
+from roadvault_common.web.callback_url import read
+from roadvault_common.work import lease as leases
+from roadvault_common.work import repair
+from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
 from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.evidence_store import Proof, close_proven, counted, note_counted
-from roadvault_crust_orderer.market import FileInfo, Head, Signed
+from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
+from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
-from roadvault_ingest.pages_store import PagesStore
-from roadvault_ingest.receive import Received
+from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore, Limits, Most
+from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed

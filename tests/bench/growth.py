@@ -24,9 +24,9 @@ from filled import Filled, fill
 from servers_process import Running
 from statements import Statement
 
-from roadvault_common.db import Database
-from roadvault_common.migrate import migrate
-from roadvault_ingest.pages_store import PAGE
+from roadvault_common.sql.db import Database
+from roadvault_common.sql.migrate import migrate
+from roadvault_ingest.pages.store import PAGE
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, pick_free
 from roadvault_stack.redis_server import Redis as RedisServer

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from servers_process import Running
 
-from roadvault_common.bus import Bus
-from roadvault_common.events import FolderSealed
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FolderSealed
 from roadvault_stack.ports import pick_free
 from roadvault_stack.redis_server import Redis as RedisServer
 

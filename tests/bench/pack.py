@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
 
-from roadvault_common.crypto import ArchiveKey
-from roadvault_common.new_file import sync_directory
+from roadvault_common.archive.crypto import ArchiveKey
+from roadvault_common.files.new_file import sync_directory
 from roadvault_packer.archive import Member, pack
 
 FILE_BYTES = 100_000_000

@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 
-from roadvault_crust_orderer.market import MIB, Offer, Renewals, mebibytes
+from roadvault_crust_orderer.markets.market import MIB, Offer, Renewals, mebibytes
 from roadvault_crust_orderer.planner import Buy, Need, Purse, RenewalPolicy, Stop, Wait, decide, renewal_block
 
 BLOCK_SECONDS = 6

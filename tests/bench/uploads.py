@@ -17,7 +17,7 @@ from bench.pack import sync
 from bench.peers import find
 from servers_process import Running
 
-from roadvault_common.migrate import migrate
+from roadvault_common.sql.migrate import migrate
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, accepts, pick_free
 from roadvault_stack.redis_server import Redis as RedisServer

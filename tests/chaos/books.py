@@ -16,7 +16,7 @@ from chaos.contents import Contents, Row, compare
 from chaos.load import Load, Request
 from chaos.throws import Findings
 
-from roadvault_crust_orderer.market import mebibytes
+from roadvault_crust_orderer.markets.market import mebibytes
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 _SHA256_LENGTH = 64

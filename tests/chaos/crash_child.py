@@ -19,22 +19,23 @@ import aiohttp
 import redis as blocking_redis
 from chaos.points import install
 
-from roadvault_common import bus, listener
-from roadvault_common import lease as leases
-from roadvault_common.bus import Bus
-from roadvault_common.config import DatabaseSettings, Settings
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.events import FileReceived
-from roadvault_common.gateway import Gateway
-from roadvault_common.identity import Identity
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import Lease
-from roadvault_common.links import Links
-from roadvault_common.vault import Vault
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events import bus
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FileReceived
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.settings.config import DatabaseSettings, Settings
+from roadvault_common.sql.db import Database
+from roadvault_common.web import listener
+from roadvault_common.web.links import Links
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import Lease
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.market import FileInfo, Head, Market
-from roadvault_crust_orderer.proof import Prover
+from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
+from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.service import Ingest

@@ -14,16 +14,16 @@ import evidence_rows
 from chaos.crash_child import PACKER, UPLOAD
 from redis import Redis
 
-from roadvault_common.config import SweepSettings
-from roadvault_common.db import Database, Row
-from roadvault_common.events import DEAD_LETTERS, FileReceived
-from roadvault_common.identity import FILE, read_stamp
-from roadvault_common.lease import STAGES
-from roadvault_common.quarantine import QUARANTINE
-from roadvault_common.sweep import Sweeper
-from roadvault_common.vault import SWEPT, Vault
-from roadvault_ingest.receive import Received
+from roadvault_common.events.kinds import DEAD_LETTERS, FileReceived
+from roadvault_common.files.identity import FILE, read_stamp
+from roadvault_common.files.quarantine import QUARANTINE
+from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.vault import SWEPT, Vault
+from roadvault_common.settings.config import SweepSettings
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.lease import STAGES
 from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.uploads.receive import Received
 from roadvault_packer.store import PackerStore
 from roadvault_retriever.store import RetrieverStore
 from roadvault_stack.kubo import Kubo

@@ -17,8 +17,8 @@ from chaos.mounts import mount
 from evidence_rows import prove
 from servers_services import Service
 
-from roadvault_common.config import DatabaseSettings
-from roadvault_common.db import Database
+from roadvault_common.settings.config import DatabaseSettings
+from roadvault_common.sql.db import Database
 from roadvault_stack.ports import pick_free
 
 DISK_BYTES, FOLDER_BYTES, UPLOAD_BYTES, MARGIN_BYTES = 80_000_000, 8_000_000, 700_000, 2_000_000

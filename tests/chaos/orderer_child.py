@@ -7,11 +7,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.outcome import Done
-from roadvault_crust_orderer.chain import Chain
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database
+from roadvault_common.work.outcome import Done
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.service import Orderer
 from roadvault_crust_orderer.store import OrdererStore
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from servers_process import Running
 from servers_services import Service
 
-from roadvault_common.migrate import migrate
+from roadvault_common.sql.migrate import migrate
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import pick_free

@@ -13,9 +13,9 @@ from aiohttp import web
 from redis.asyncio import Redis
 from servers_services import Service
 
-from roadvault_common import listener
-from roadvault_common.db import Database
-from roadvault_common.events import FileReceived
+from roadvault_common.events.kinds import FileReceived
+from roadvault_common.sql.db import Database
+from roadvault_common.web import listener
 
 AT_ONCE = 16
 FOLDER_FILES = 5

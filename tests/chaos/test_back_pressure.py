@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from servers_door import extracted, token
 from servers_services import Service, Services
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 from roadvault_stack.kubo import Kubo
 
 CROWD = 200
@@ -33,7 +33,7 @@ DOOR_BYTES = 250_000_000
 
 SLOW_DISK = """
 import os, time
-from roadvault_common import new_file
+from roadvault_common.files import new_file
 
 real = new_file.NewFile.append
 

@@ -11,8 +11,8 @@ from servers_faults import Proxied
 from servers_ingest import Door, Open
 from servers_process import Running
 
-from roadvault_common import db as db_module
-from roadvault_common.db import Database
+from roadvault_common.sql import db as db_module
+from roadvault_common.sql.db import Database
 from roadvault_ingest.store import IngestStore
 from roadvault_stack.mariadb import MariaDB
 

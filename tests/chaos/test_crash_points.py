@@ -22,12 +22,12 @@ from chaos.points import POLLS, gaps
 from cryptography.fernet import Fernet
 from redis import Redis
 
-from roadvault_common import listener
-from roadvault_common.db import Database
-from roadvault_common.identity import Identity
-from roadvault_common.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, STAGES, Stage
-from roadvault_common.vault import Vault
-from roadvault_crust_orderer.proof import Prover
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.web import listener
+from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, STAGES, Stage
+from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.service import Ingest
 from roadvault_notifier.service import Notifier
 from roadvault_packer.service import Packer

@@ -16,7 +16,7 @@ from evidence_rows import prove
 from servers_process import Running
 from servers_services import Service, Services
 
-from roadvault_common.db import Database, Row
+from roadvault_common.sql.db import Database, Row
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import pick_free
 

@@ -13,8 +13,8 @@ from chaos.crowd import Crowd, left_by_itself, restart
 from servers_devnet import Devnet
 from servers_services import Service, Services
 
-from roadvault_common import migrate as migrations
-from roadvault_common.db import Database
+from roadvault_common.sql import migrate as migrations
+from roadvault_common.sql.db import Database
 from roadvault_stack import programs
 from roadvault_stack.ports import HOST, pick_free
 
@@ -98,9 +98,9 @@ async def _long_folder(db: Database, data_dir: Path, size: int = 64 << 30) -> in
 
 HANGING = """
 import asyncio, signal, time
-from roadvault_common import app
-from roadvault_common.config import Settings
-from roadvault_common.db import Database
+from roadvault_common.process import app
+from roadvault_common.settings.config import Settings
+from roadvault_common.sql.db import Database
 
 def read_from_a_dead_disk():
     print("hangs", flush=True)

@@ -15,7 +15,7 @@ from servers_door import extracted, token
 from servers_faults import Proxied
 from servers_services import Service, Services
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 from roadvault_stack.ports import HOST
 
 LARGE = 64 << 20

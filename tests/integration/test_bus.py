@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from servers_process import Running
 
-from roadvault_common import bus as bus_module
-from roadvault_common.bus import Bus, Handler
 from roadvault_common.errors import TransientError
-from roadvault_common.events import DEAD_LETTERS, Event, FolderSealed, ZipPinned, ZipReplicated
+from roadvault_common.events import bus as bus_module
+from roadvault_common.events.bus import Bus, Handler
+from roadvault_common.events.kinds import DEAD_LETTERS, Event, FolderSealed, ZipPinned, ZipReplicated
 from roadvault_stack.redis_server import Redis as RedisServer
 
 

@@ -10,8 +10,8 @@ import pytest
 from servers_ingest import Door
 from servers_receiver import call, receiver
 
-from roadvault_common.callback_url import BadCallbackUrl
-from roadvault_common.reach import AddressRefused, Place, Reach
+from roadvault_common.web.callback_url import BadCallbackUrl
+from roadvault_common.web.reach import AddressRefused, Place, Reach
 from roadvault_notifier.webhook import CallbackNotTaken
 from roadvault_stack.kubo import Kubo
 

@@ -8,10 +8,10 @@ import pytest
 from pydantic import SecretStr
 from servers_receiver import FOREVER, LOOPBACK, Receiver, receiver
 
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.links import Links
-from roadvault_common.outcome import Done, Retry
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database
+from roadvault_common.web.links import Links
+from roadvault_common.work.outcome import Done, Retry
 from roadvault_notifier import hosts
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts

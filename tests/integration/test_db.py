@@ -16,9 +16,9 @@ import uvloop
 from pymysql.cursors import Cursor
 from servers_process import Running
 
-from roadvault_common.db import Database, Transaction, duplicate_key, parse_url
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
-from roadvault_common.migrate import check_server, migrate
+from roadvault_common.sql.db import Database, Transaction, duplicate_key, parse_url
+from roadvault_common.sql.migrate import check_server, migrate
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, pick_free
 

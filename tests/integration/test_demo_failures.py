@@ -11,9 +11,9 @@ from rich.console import Console as Screen
 from servers_operator import Console
 from servers_services import Services
 
-from roadvault_common import repair
-from roadvault_common.lease import DROP, ORDER, PACK, PIN, PROVE, Stage
-from roadvault_common.outcome import Done
+from roadvault_common.work import repair
+from roadvault_common.work.lease import DROP, ORDER, PACK, PIN, PROVE, Stage
+from roadvault_common.work.outcome import Done
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
 from roadvault_stack.demo.follow import Folder, folders_of, follow

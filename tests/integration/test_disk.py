@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from roadvault_common.vault import Vault
-from roadvault_ingest.disk import _DIRECT, _LONG_THREADS, Disk
-from roadvault_ingest.receive import Incoming
+from roadvault_common.files.vault import Vault
+from roadvault_ingest.uploads.disk import _DIRECT, _LONG_THREADS, Disk
+from roadvault_ingest.uploads.receive import Incoming
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_a_file_that_nobody_waits_for_is_not_begun(vault: Vault, disk: Dis
 async def test_a_short_file_that_comes_as_the_last_thread_ends_is_not_forgotten(
     vault: Vault, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadvault_ingest.disk._THREADS", 1)
+    monkeypatch.setattr("roadvault_ingest.uploads.disk._THREADS", 1)
     async with asyncio.timeout(30):
         for _ in range(20):
             await disk.finish(Incoming(vault), [b"content"])

@@ -16,8 +16,8 @@ from servers_faults import Proxied
 from servers_process import Running
 from servers_services import Service, Services
 
-from roadvault_common.connections import peer_of
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
+from roadvault_common.web.connections import peer_of
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 

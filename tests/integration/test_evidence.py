@@ -13,14 +13,14 @@ from servers_devnet import running_devnet
 from servers_operator import Console
 from servers_orderer import Desk, OpenDesk
 
-from roadvault_common import lease as leases
-from roadvault_common import repair
 from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.gateway import Gateway
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import DROP, ORDER, PIN, PROVE, RESTORE
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_crust_orderer.proof import Prover
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work import lease as leases
+from roadvault_common.work import repair
+from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_pinner import service
 from roadvault_stack.kubo import Kubo
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from servers_services import Services
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 
 
 async def test_a_disk_that_is_short_is_cleared_of_what_nobody_can_fetch(

@@ -7,10 +7,10 @@ from servers_hostile import HOSTILE, hostile
 from servers_retriever import Bench
 
 from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.gateway import CAR_MOST_BYTES, Gateway
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.new_file import NewFile
-from roadvault_common.outcome import Retry
+from roadvault_common.files.new_file import NewFile
+from roadvault_common.ipfs.gateway import CAR_MOST_BYTES, Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work.outcome import Retry
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 SOCKETS = 24 << 20

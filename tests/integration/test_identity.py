@@ -13,12 +13,12 @@ from dumps import dump, restore
 from servers_operator import Console
 from servers_services import Service, Services
 
-from roadvault_common import identity_store as store
-from roadvault_common.db import Database
 from roadvault_common.errors import IdentityMismatch, Outage
-from roadvault_common.identity import FILE, MARGIN, Identity, Stamp, adopt, read_stamp
-from roadvault_common.sweep import Sweeper
-from roadvault_common.vault import Vault
+from roadvault_common.files import identity_store as store
+from roadvault_common.files.identity import FILE, MARGIN, Identity, Stamp, adopt, read_stamp
+from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
 
 
 @pytest.fixture

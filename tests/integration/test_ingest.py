@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 from servers_ingest import Door, Open, multipart
 
-from roadvault_common import new_file
-from roadvault_ingest.receive import Received
+from roadvault_common.files import new_file
 from roadvault_ingest.store import IngestStore, Limits, Placed
+from roadvault_ingest.uploads.receive import Received
 
 
 @pytest.mark.parametrize("late_name", [False, True])
@@ -209,7 +209,7 @@ class Clock:
 
 async def test_uploads_that_no_row_names_are_swept_after_hours(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("roadvault_common.ages.time", clock)
+    monkeypatch.setattr("roadvault_common.files.ages.time", clock)
     _, body = await door.upload(b"kept")
     stray = door.vault.root / "received/ab" / ("ab" * 16)
     stray.write_bytes(b"cut short by a crash")

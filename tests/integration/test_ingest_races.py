@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from servers_ingest import Door, Open
 
-from roadvault_common.db import Row, Transaction
+from roadvault_common.sql.db import Row, Transaction
 from roadvault_ingest.store import IngestStore, Limits
 
 SIZES = [1 + number * 7919 % 90_000 for number in range(300)]

@@ -10,8 +10,8 @@ from servers_operator import Console
 from servers_process import Running
 
 from roadvault_common.errors import IpfsAway
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.outcome import Done, Retry
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work.outcome import Done, Retry
 from roadvault_pinner.service import Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.ports import pick_free

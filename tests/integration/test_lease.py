@@ -7,14 +7,14 @@ import pytest
 from lease_rows import let_time_pass, new_folder, row, worker
 from pydantic import SecretStr
 
-from roadvault_common import lease as leases
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
 from roadvault_common.errors import LeaseLost, PermanentError, TransientError
-from roadvault_common.events import FolderSealed
-from roadvault_common.lease import PACK, Lease
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.stage import Worker
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FolderSealed
+from roadvault_common.sql.db import Database
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import PACK, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.stage import Worker
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 from lease_rows import let_time_pass, new_folder, row, worker
 from pydantic import SecretStr
 
-from roadvault_common import lease as leases
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
 from roadvault_common.errors import DiskFull, IpfsAway, TransientError
-from roadvault_common.lease import PACK, Lease
-from roadvault_common.outcome import Done, Outcome, Retry
-from roadvault_common.stage import Worker
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import PACK, Lease
+from roadvault_common.work.outcome import Done, Outcome, Retry
+from roadvault_common.work.stage import Worker
 
 
 @pytest.fixture

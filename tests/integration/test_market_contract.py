@@ -12,11 +12,11 @@ from pydantic import SecretStr
 from servers_devnet import Devnet
 from servers_pinning import TOKEN, PinningService
 
-from roadvault_common import listener
 from roadvault_common.errors import ChainUnavailable
-from roadvault_crust_orderer.chain import Chain
-from roadvault_crust_orderer.market import Market
-from roadvault_crust_orderer.pinning import PinningMarket
+from roadvault_common.web import listener
+from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.market import Market
+from roadvault_crust_orderer.markets.pinning import PinningMarket
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 SIZE = 5_000_000

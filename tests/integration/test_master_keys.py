@@ -8,10 +8,10 @@ from pydantic import SecretStr
 from servers_operator import Console
 from servers_services import Services
 
-from roadvault_common import master_keys
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Row
-from roadvault_common.outcome import Done, Retry
+from roadvault_common.archive import master_keys
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.sql.db import Row
+from roadvault_common.work.outcome import Done, Retry
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.service import Pinner
 

@@ -11,7 +11,7 @@ from servers_devnet import FINALITY_LAG
 from servers_orderer import CID, Desk, OpenDesk
 
 from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 from roadvault_crust_orderer.service import BALANCE, PRICE, RUNWAY, UNKNOWN
 
 ROOT = Path(__file__).parents[2]

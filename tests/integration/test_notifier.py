@@ -13,14 +13,14 @@ from download_rows import download_row
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
-from roadvault_common import listener
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database, Row
 from roadvault_common.errors import SettingsError
-from roadvault_common.lease import CALLBACK
-from roadvault_common.links import Links
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_common.reach import Reach
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.web import listener
+from roadvault_common.web.links import Links
+from roadvault_common.web.reach import Reach
+from roadvault_common.work.lease import CALLBACK
+from roadvault_common.work.outcome import Done, Failed, Retry
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts
 from roadvault_notifier.service import Notifier

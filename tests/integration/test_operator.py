@@ -4,9 +4,9 @@ from typing import Any
 
 from servers_operator import Console
 
-from roadvault_common.events import FolderSealed
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.outcome import Done
+from roadvault_common.events.kinds import FolderSealed
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work.outcome import Done
 from roadvault_stack.kubo import Kubo
 
 

@@ -6,9 +6,9 @@ import pytest
 from cryptography.fernet import Fernet
 from servers_operator import Console
 
-from roadvault_common import lease as leases
-from roadvault_common import repair
-from roadvault_common.lease import PACK
+from roadvault_common.work import lease as leases
+from roadvault_common.work import repair
+from roadvault_common.work.lease import PACK
 
 
 async def test_a_row_whose_worker_died_is_given_up(console: Console) -> None:

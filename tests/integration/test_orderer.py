@@ -3,8 +3,8 @@
 import pytest
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 
 async def test_an_order_is_recorded_sent_found_and_watched(desk: Desk) -> None:

@@ -11,11 +11,11 @@ from servers_orderer import CID, SIZE, Desk, OpenDesk
 from servers_process import Running
 from substrateinterface import Keypair, SubstrateInterface
 
-from roadvault_common import repair
-from roadvault_common.lease import ORDER
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_crust_orderer.endpoints import SS58_PREFIX
-from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_common.work import repair
+from roadvault_common.work.lease import ORDER
+from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_crust_orderer.markets.endpoints import SS58_PREFIX
+from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 REFUSE = {"code": 1010, "text": "Invalid Transaction"}
 

@@ -11,9 +11,9 @@ from servers_devnet import Devnet
 from servers_orderer import OpenDesk
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.outcome import Retry
-from roadvault_crust_orderer.chain import Chain
-from roadvault_crust_orderer.endpoints import Endpoints
+from roadvault_common.work.outcome import Retry
+from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.endpoints import Endpoints
 
 ALICE = SecretStr("//Alice")
 HOST = "127.0.0.1"
@@ -88,7 +88,7 @@ async def test_readiness_does_not_wait_for_the_accounts_work(devnet: Devnet) -> 
 async def test_readiness_tells_of_nodes_that_hang_and_asks_once_however_many_want_to_know(
     three_nodes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadvault_crust_orderer.chain._PING_SECONDS", 0.5)
+    monkeypatch.setattr("roadvault_crust_orderer.markets.chain._PING_SECONDS", 0.5)
     asked: list[Endpoints] = []
     ask = Endpoints.ask
 

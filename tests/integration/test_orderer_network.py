@@ -11,10 +11,10 @@ from servers_orderer import CID, SIZE, STRANGER, Desk, OpenDesk
 from servers_process import Running
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.outcome import Done, Retry
-from roadvault_crust_orderer.chain import Chain
-from roadvault_crust_orderer.market import FileInfo, Head
-from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_common.work.outcome import Done, Retry
+from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.market import FileInfo, Head
+from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 
 async def test_replicas_above_the_threshold_at_a_finalized_block_make_the_proof_due(desk: Desk) -> None:

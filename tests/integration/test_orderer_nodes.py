@@ -10,13 +10,13 @@ from servers_devnet import Devnet, left_behind
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 from servers_process import Running
 
-from roadvault_common import listener
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_crust_orderer.chain import Chain
-from roadvault_crust_orderer.endpoints import STUCK_SECONDS
-from roadvault_crust_orderer.market import Included
-from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_common.web import listener
+from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.endpoints import STUCK_SECONDS
+from roadvault_crust_orderer.markets.market import Included
+from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 
 async def test_a_node_that_is_behind_proves_nothing(

@@ -11,12 +11,12 @@ from servers_orderer import CID, SIZE
 from servers_pinning import TOKEN, PinningService
 from servers_services import Services
 
-from roadvault_common import listener
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database, Row
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.web import listener
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.pinning import PinningMarket
+from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.service import Orderer
 
 

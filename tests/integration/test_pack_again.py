@@ -3,11 +3,11 @@
 import pytest
 from servers_operator import Console
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Row
 from roadvault_common.errors import LeaseLost
-from roadvault_common.lease import PIN
-from roadvault_common.outcome import Done, Failed
+from roadvault_common.sql.db import Row
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import PIN
+from roadvault_common.work.outcome import Done, Failed
 from roadvault_pinner.store import PinnerStore
 
 

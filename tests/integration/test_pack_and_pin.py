@@ -15,16 +15,16 @@ from cryptography.fernet import Fernet
 from evidence_rows import prove, void
 from pydantic import SecretStr
 
-from roadvault_common import lease as leases
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database, Row
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import PACK, PIN
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_common.vault import Vault
-from roadvault_ingest.receive import Received
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import PACK, PIN
+from roadvault_common.work.outcome import Done, Failed, Retry
 from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.uploads.receive import Received
 from roadvault_packer import service as packer_service
 from roadvault_packer.archive import pack
 from roadvault_packer.config import PackerSettings

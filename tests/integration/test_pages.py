@@ -9,17 +9,18 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from roadvault_common import listener, sweep_store
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.guards import own_sites_only
-from roadvault_common.vault import Vault
+from roadvault_common.events.bus import Bus
+from roadvault_common.files import sweep_store
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.web import listener
+from roadvault_common.web.guards import own_sites_only
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems
-from roadvault_ingest.pages import page_routes
-from roadvault_ingest.pages_store import _ARCHIVES, _FILES, PagesStore
+from roadvault_ingest.pages.store import _ARCHIVES, _FILES, PagesStore
+from roadvault_ingest.pages.texts import LANGUAGES
+from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.texts import LANGUAGES
 
 HOSTILE = "<script>alert(1)</script>\u202egpj.exe\u061c"
 FILES = 130

@@ -13,16 +13,16 @@ from pydantic import SecretStr
 from servers_hostile import hostile
 from servers_orderer import Desk, OpenDesk
 
-from roadvault_common import lease as leases
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import ArchiveKey, MasterKeys
-from roadvault_common.db import Row
-from roadvault_common.gateway import Gateway
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import ORDER, PROVE
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_crust_orderer.proof import Prover
+from roadvault_common.sql.db import Row
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import ORDER, PROVE
+from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_packer.archive import Member, pack
 from roadvault_stack.kubo import Kubo
 

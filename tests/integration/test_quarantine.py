@@ -10,9 +10,9 @@ from servers_operator import Console
 
 from roadvault_common import metrics
 from roadvault_common.errors import PermanentError
-from roadvault_common.identity import FILE
-from roadvault_common.quarantine import Quarantine
-from roadvault_ingest.pages_store import PagesStore
+from roadvault_common.files.identity import FILE
+from roadvault_common.files.quarantine import Quarantine
+from roadvault_ingest.pages.store import PagesStore
 
 
 @pytest.fixture
@@ -89,12 +89,12 @@ async def test_a_file_that_was_being_moved_when_the_process_was_killed_is_one_fi
     for after in ("link", "unlink"):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             if after == "link":
-                patch.setattr("roadvault_common.quarantine.sync_directory", killed)
+                patch.setattr("roadvault_common.files.quarantine.sync_directory", killed)
             else:
                 patch.setattr(Path, "unlink", killed)
             quarantine.set_aside(origin)
         assert (root / origin).exists()
-        monkeypatch.setattr("roadvault_common.quarantine._TIME", f"%Y%m%dT%H%M{len(after):02}Z")  # another second
+        monkeypatch.setattr("roadvault_common.files.quarantine._TIME", f"%Y%m%dT%H%M{len(after):02}Z")  # another second
     monkeypatch.undo()
     quarantine.set_aside(origin)
     (entry,) = quarantine.entries("downloads")

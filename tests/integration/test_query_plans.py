@@ -17,7 +17,7 @@ import statements
 import statements_work
 from filled import fill
 
-from roadvault_common.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_ingest.store import IngestStore
 from roadvault_operator import store as operator
 

@@ -5,9 +5,9 @@ from servers_devnet import FINALITY_LAG
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.outcome import Failed, Retry
+from roadvault_common.work.outcome import Failed, Retry
 from roadvault_crust_orderer import readiness
-from roadvault_crust_orderer.node import ERA_BLOCKS
+from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 from roadvault_crust_orderer.store import OrdererStore
 
 DEPOSIT = 10**8

@@ -8,14 +8,14 @@ import pytest
 from evidence_rows import prove
 from servers_operator import Console
 
-from roadvault_common import lease as leases
-from roadvault_common.config import SweepSettings
 from roadvault_common.errors import TransientError
-from roadvault_common.lease import PACK
-from roadvault_common.new_file import create
-from roadvault_common.outcome import Done, Retry
-from roadvault_common.sweep import Sweeper
-from roadvault_common.vault import Vault
+from roadvault_common.files.new_file import create
+from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.vault import Vault
+from roadvault_common.settings.config import SweepSettings
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import PACK
+from roadvault_common.work.outcome import Done, Retry
 from roadvault_packer.archive import Member
 
 
@@ -126,7 +126,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("roadvault_common.ages.time", clock)
+    monkeypatch.setattr("roadvault_common.files.ages.time", clock)
     return clock
 
 
@@ -157,7 +157,7 @@ async def test_unnamed_files_keep_their_age_over_restarts(
     # What the clock of another run of the machine says is not compared with this one's.
     boot = tmp_path / "boot_id"
     boot.write_text("another-run-of-the-machine")
-    monkeypatch.setattr("roadvault_common.ages._BOOT", boot)
+    monkeypatch.setattr("roadvault_common.files.ages._BOOT", boot)
     clock.now += 24 * 3600
     assert await sweep(console) == {"still-written"}
     clock.now += 6 * 3600

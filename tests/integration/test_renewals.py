@@ -5,9 +5,9 @@ import asyncio
 from servers_devnet import FINALITY_LAG
 from servers_orderer import CID, SIZE, Desk
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.market import MIB, Renewals
+from roadvault_crust_orderer.markets.market import MIB, Renewals
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 

@@ -11,13 +11,13 @@ from prometheus_client import REGISTRY
 from servers_process import Running
 from servers_retriever import SIZES, Bench
 
-from roadvault_common import lease as leases
-from roadvault_common.gateway import CAR_MOST_BYTES, Gateway
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import FETCH
-from roadvault_common.new_file import NewFile
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_common.vault import Vault
+from roadvault_common.files.new_file import NewFile
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.gateway import CAR_MOST_BYTES, Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import FETCH
+from roadvault_common.work.outcome import Done, Failed, Retry
 from roadvault_retriever.service import Retriever
 from roadvault_retriever.store import Wanted
 from roadvault_stack.kubo import Kubo
@@ -95,7 +95,7 @@ async def test_a_target_that_can_not_be_written_is_not_taken_for_a_bad_source(
     def breaks(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("roadvault_common.new_file.write_all", breaks)
+    monkeypatch.setattr("roadvault_common.files.new_file.write_all", breaks)
     outcome = await bench.retriever.fetching.work(await bench.request("1 MB"))
     assert isinstance(outcome, Retry)
     assert "Input/output error" in outcome.reason

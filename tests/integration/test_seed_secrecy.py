@@ -11,7 +11,7 @@ from servers_orderer import CID, SIZE
 from servers_services import Service, Services
 from substrateinterface import Keypair
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 
 PHRASE = "bottom drive obey lake curtain smoke basket hold race lonely fit walk"
 HEX_SEED = "0x9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"

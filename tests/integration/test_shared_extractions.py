@@ -13,15 +13,15 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from servers_retriever import Bench
 
-from roadvault_common import lease as leases
-from roadvault_common import repair
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.gateway import Gateway
-from roadvault_common.lease import EXPIRE, FETCH
-from roadvault_common.outcome import Done, Outcome, Retry
-from roadvault_common.vault import Vault
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.sql.db import Database
+from roadvault_common.work import lease as leases
+from roadvault_common.work import repair
+from roadvault_common.work.lease import EXPIRE, FETCH
+from roadvault_common.work.outcome import Done, Outcome, Retry
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 

@@ -2,11 +2,11 @@
 
 from servers_operator import Console
 
-from roadvault_common import lease as leases
-from roadvault_common import repair
-from roadvault_common.lease import DROP, ORDER, PROVE, Lease, Stage
-from roadvault_common.outcome import Done, Failed, Retry
-from roadvault_crust_orderer.evidence_store import Count, Proof, close_proven
+from roadvault_common.work import lease as leases
+from roadvault_common.work import repair
+from roadvault_common.work.lease import DROP, ORDER, PROVE, Lease, Stage
+from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_pinner.store import PinnerStore
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from servers_ingest import Door, Open, answer_of, multipart
 
-from roadvault_common.new_file import NewFile
+from roadvault_common.files.new_file import NewFile
 
 HEAD = (
     b"POST /api/open/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"

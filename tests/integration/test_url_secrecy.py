@@ -10,14 +10,14 @@ from pydantic import SecretStr, ValidationError
 from servers_orderer import CID, SIZE
 from servers_services import Service, Services
 
-from roadvault_common.config import explain
-from roadvault_common.db import Database
 from roadvault_common.errors import RoadVaultError, brief
-from roadvault_common.gateway import Gateway
-from roadvault_common.ipfs import Ipfs
-from roadvault_crust_orderer.chain import Chain
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.settings.config import explain
+from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.pinning import PinningMarket
+from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_stack.ports import HOST, pick_free
 
 KEY, USER, QUERY = "k3y-that-nobody-may-see", "us3r-that-nobody-may-see", "qu3ry%20that-nobody-may-see"

@@ -11,11 +11,11 @@ from servers_devnet import Devnet
 from servers_process import Running
 from servers_services import Services
 
-from roadvault_common import lease as leases
 from roadvault_common import metrics
-from roadvault_common.db import Database
 from roadvault_common.errors import DatabaseUnavailable
-from roadvault_common.lease import CALLBACK, DROP, FETCH, ORDER, PACK, PIN
+from roadvault_common.sql.db import Database
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import CALLBACK, DROP, FETCH, ORDER, PACK, PIN
 from roadvault_crust_orderer.watching_store import WatchingStore
 
 DAY = 86_400

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadvault_common.crypto import ArchiveKey
+from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError, LeaseLost
 from roadvault_packer.archive import Member, Packed, member_name, pack
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadvault_common.callback_url import BadCallbackUrl, read
+from roadvault_common.web.callback_url import BadCallbackUrl, read
 
 TAKEN = {
     "http://127.0.0.1:9/x ": ("127.0.0.1:9", "/x"),

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from roadvault_common.car import Block, read_blocks
-from roadvault_common.dag import DAG_PB, RAW
 from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.ipfs.car import Block, read_blocks
+from roadvault_common.ipfs.dag import DAG_PB, RAW
 
 HEADER = b"\x03hdr"
 

@@ -13,10 +13,10 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from roadvault_common.app import FORCE_SECONDS
-from roadvault_common.config import PREFIX, DatabaseSettings
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.secret_files import SUFFIX, is_secret
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.process.app import FORCE_SECONDS
+from roadvault_common.settings.config import PREFIX, DatabaseSettings
+from roadvault_common.settings.secret_files import SUFFIX, is_secret
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings

@@ -6,7 +6,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from roadvault_common.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import IntegrityError, MasterKeyMissing, SettingsError
 
 

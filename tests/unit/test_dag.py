@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from roadvault_common import dag
-from roadvault_common.dag import DAG_PB, RAW, Cid, Part
 from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.ipfs import dag
+from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, Part
 
 
 def varint(value: int) -> bytes:

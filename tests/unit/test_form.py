@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from clients_wire import DATA, FILE, B, field, form
 
-from roadvault_ingest.form import Form
 from roadvault_ingest.problems import Problem
+from roadvault_ingest.uploads.form import Form
 
 FIELDS = field("b.mp4")
 PADDED = b"\r\n--X-b0undary \t\r\n%b\r\n--X-b0undary \t\r\n%b\r\n--X-b0undary--\r\n" % (FIELDS, FILE)

@@ -13,7 +13,7 @@ import asyncio, logging, sys, threading, warnings
 from types import SimpleNamespace
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage, InvalidURLError
-from roadvault_common import log
+from roadvault_common.process import log
 
 log.configure("packer", SimpleNamespace(log_level="info", log_format=sys.argv[1]))
 """

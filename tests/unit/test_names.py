@@ -4,8 +4,8 @@ import encodings
 
 import pytest
 
-from roadvault_ingest.names import decoded, name_in_header
 from roadvault_ingest.problems import Problem
+from roadvault_ingest.uploads.names import decoded, name_in_header
 
 
 def test_a_charset_that_is_not_known_is_not_remembered() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadvault_common.new_file import BUFFER_BYTES, DirectFile, NewFile
+from roadvault_common.files.new_file import BUFFER_BYTES, DirectFile, NewFile
 
 
 @pytest.mark.parametrize("length", [1, 4096, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 4097])

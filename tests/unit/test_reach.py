@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from roadvault_common.reach import AddressRefused, CallbackSettings, Place, Reach, own_servers
+from roadvault_common.web.reach import AddressRefused, CallbackSettings, Place, Reach, own_servers
 
 EVERYTHING = [ip_network("0.0.0.0/0"), ip_network("::/0")]
 PRIVATE = (

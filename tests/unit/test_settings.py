@@ -7,10 +7,10 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 from redis.asyncio import connection as redis_url
 
-from roadvault_common.config import PREFIX, explain
-from roadvault_common.db import parse_url
 from roadvault_common.errors import SettingsError
-from roadvault_common.secret_files import is_secret
+from roadvault_common.settings.config import PREFIX, explain
+from roadvault_common.settings.secret_files import is_secret
+from roadvault_common.sql.db import parse_url
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings

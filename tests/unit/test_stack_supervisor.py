@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from supervisor.datatypes import dict_of_key_value_pairs
 
-from roadvault_common.app import FORCE_SECONDS
+from roadvault_common.process.app import FORCE_SECONDS
 from roadvault_stack import processes, programs
 from roadvault_stack.environment import SERVICES
 from roadvault_stack.errors import StackError

@@ -4,8 +4,8 @@ import subprocess
 from collections import Counter
 from pathlib import Path, PurePath
 
-from roadvault_common.placement import spread
-from roadvault_common.vault import FANOUT, Vault
+from roadvault_common.files.placement import spread
+from roadvault_common.files.vault import FANOUT, Vault
 
 
 def test_uploads_that_follow_each_other_share_a_directory_and_all_are_used_alike(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from roadvault_common.archive.verify import Member, MemberCheck
 from roadvault_common.errors import IntegrityError
-from roadvault_common.verify import Member, MemberCheck
 
 SIZES = [10, 1, 0, 4096, 33, 7]
 HEAD = 32

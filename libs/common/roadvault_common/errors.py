@@ -17,7 +17,7 @@
     │   └── IdentityMismatch      database and data directory don't belong together: nothing may be served or removed
     └── LeaseLost                 somebody else works on the row now; write nothing
 
-Adapters raise them where the fault arises; `roadvault_common.stage` turns them into outcomes.
+Adapters raise them where the fault arises; `roadvault_common.work.stage` turns them into outcomes.
 """
 
 from aiohttp import ClientPayloadError, ClientResponseError, InvalidURL

@@ -10,10 +10,8 @@ from pathlib import Path
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database
 from roadvault_common.errors import RoadVaultError, brief
-from roadvault_common.lease import Stage
+from roadvault_common.loops import repeat
 
 log = structlog.get_logger()
 
@@ -86,28 +84,6 @@ def show_events(streams: Sequence[str]) -> None:
             EVENTS.labels(stream, end)
 
 
-def show_stage(stage: Stage) -> None:
-    """Begin a stage's counters at 0, for the same reason."""
-    STAGE_SECONDS.labels(stage.name)
-    STAGE_BYTES.labels(stage.name)
-    for outcome in ("done", "retry", "failed"):
-        STAGE_OUTCOMES.labels(stage.name, outcome)
-
-
-def rows(db: Database, stages: Sequence[Stage]) -> Sample:
-    """Return a sample of how many rows are due, and have failed, in each of the stages, and how long rows wait."""
-
-    async def sample() -> None:
-        for stage in stages:
-            to_next = await leases.seconds_to_next(db, stage)
-            OLDEST_DUE.labels(stage.name).set(0 if to_next is None else max(-to_next, 0))
-            OLDEST_WAITING.labels(stage.name).set(await leases.seconds_waiting(db, stage))
-            ROWS_DUE.labels(stage.name).set(await leases.count_due(db, stage))
-            ROWS_FAILED.labels(stage.name).set(await leases.count_failed(db, stage))
-
-    return sample
-
-
 def disk(data_dir: Path) -> Sample:
     """Return a sample of the free room on the data directory's file system."""
 
@@ -123,7 +99,8 @@ async def watch(closing: asyncio.Event, samples: Mapping[str, Sample], seconds: 
     taken = dict.fromkeys(samples, time.monotonic())
     for name in samples:
         SAMPLE_AGE.labels(name).set_function(partial(_age, taken, name))
-    while not closing.is_set():
+
+    async def take() -> None:
         for name, sample in samples.items():
             try:
                 await sample()
@@ -131,11 +108,8 @@ async def watch(closing: asyncio.Event, samples: Mapping[str, Sample], seconds: 
                 log.warning("gauges can't be read now", sample=name, error=brief(error))
             else:
                 taken[name] = time.monotonic()
-        try:
-            async with asyncio.timeout(seconds):
-                await closing.wait()
-        except TimeoutError:
-            continue
+
+    await repeat(take, closing, seconds)
 
 
 def _age(taken: Mapping[str, float], name: str) -> float:

@@ -7,7 +7,7 @@ import structlog
 from aiohttp import WSMsgType, web
 from pydantic import ValidationError
 
-from roadvault_common.guards import own_sites_only
+from roadvault_common.web.guards import own_sites_only
 from roadvault_devnet.connection import Connection
 from roadvault_devnet.control import Control, Turn
 from roadvault_devnet.errors import AnswerLost, ControlRefused

@@ -4,8 +4,8 @@ import sys
 
 from pydantic import ValidationError
 
-from roadvault_common.config import explain
 from roadvault_common.errors import RoadVaultError, brief
+from roadvault_common.settings.config import explain
 from roadvault_operator import identity, keys, letters, look, mend, quarantine, verify
 from roadvault_operator.shell import app
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from roadvault_common import identity as identities
-from roadvault_common import identity_store as store
-from roadvault_common.db import Database
 from roadvault_common.errors import IdentityMismatch, SettingsError, brief
+from roadvault_common.files import identity as identities
+from roadvault_common.files import identity_store as store
+from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, say, show
 

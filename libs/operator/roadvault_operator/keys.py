@@ -7,12 +7,12 @@ import typer
 from cryptography.fernet import Fernet
 from rich.progress import Progress
 
-from roadvault_common import master_keys as needed
-from roadvault_common import migrate as migrations
-from roadvault_common.config import KeySettings
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
+from roadvault_common.archive import master_keys as needed
+from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.errors import PermanentError
+from roadvault_common.settings.config import KeySettings
+from roadvault_common.sql import migrate as migrations
+from roadvault_common.sql.db import Database
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say, show

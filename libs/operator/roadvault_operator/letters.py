@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from roadvault_common import repair
-from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError, RedisUnavailable, SettingsError, brief
-from roadvault_common.events import DEAD_LETTERS, EVENTS
-from roadvault_common.lease import STAGES
+from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
+from roadvault_common.sql.db import Database
+from roadvault_common.work import repair
+from roadvault_common.work.lease import STAGES
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, say, show
 

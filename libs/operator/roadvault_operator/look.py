@@ -8,10 +8,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.filesize import decimal
 
-from roadvault_common.db import Database
 from roadvault_common.errors import brief
-from roadvault_common.events import DEAD_LETTERS, EVENTS
-from roadvault_common.lease import STAGES, count_at_work, count_due, count_failed, failures
+from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import STAGES, count_at_work, count_due, count_failed, failures
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, say, show, stage_named

@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, track
 
-from roadvault_common import repair
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError, SettingsError
-from roadvault_common.events import FileReceived
-from roadvault_common.folders import Closed, close_folder
-from roadvault_common.lease import count_failed
-from roadvault_common.vault import Vault
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FileReceived
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.sql.folders import Closed, close_folder
+from roadvault_common.work import repair
+from roadvault_common.work.lease import count_failed
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named

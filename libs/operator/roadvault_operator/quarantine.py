@@ -8,13 +8,13 @@ import typer
 from rich.filesize import decimal
 from rich.progress import Progress, track
 
-from roadvault_common import sweep_store as store
-from roadvault_common.db import Database
 from roadvault_common.errors import PermanentError, SettingsError, brief
-from roadvault_common.identity import Identity
-from roadvault_common.mirror import named_paths
-from roadvault_common.quarantine import Entry, Quarantine
-from roadvault_common.vault import ARCHIVES, DOWNLOADS, RECEIVED, SWEPT, Vault
+from roadvault_common.files import sweep_store as store
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.quarantine import Entry, Quarantine
+from roadvault_common.files.vault import ARCHIVES, DOWNLOADS, RECEIVED, SWEPT, Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.sql.mirror import named_paths
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.shell import blocking, console, say, show

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from roadvault_common.errors import SettingsError
-from roadvault_common.lease import STAGES, Stage
 from roadvault_common.plain import plain
+from roadvault_common.work.lease import STAGES, Stage
 
 P = ParamSpec("P")
 T = TypeVar("T")

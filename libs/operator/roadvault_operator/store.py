@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncGenerator
 
-from roadvault_common.db import Database, Row
-from roadvault_common.verify import Member
+from roadvault_common.archive.verify import Member
+from roadvault_common.sql.db import Database, Row
 
 MOST = 10_000
-"""What is counted no further; as for the stages (`roadvault_common.lease`)."""
+"""What is counted no further; as for the stages (`roadvault_common.work.lease`)."""
 _AT_ONCE = 500
 """Rows that are read at a time."""
 

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from roadvault_common.config import KeySettings
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database, Row
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.verify import READ_BYTES, Member, MemberCheck
 from roadvault_common.errors import PermanentError, RoadVaultError, SettingsError, brief
-from roadvault_common.gateway import Gateway
-from roadvault_common.vault import Vault
-from roadvault_common.verify import READ_BYTES, Member, MemberCheck
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.settings.config import KeySettings
+from roadvault_common.sql.db import Database, Row
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say

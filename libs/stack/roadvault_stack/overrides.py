@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings
 
-from roadvault_common.config import PREFIX
-from roadvault_common.secret_files import SUFFIX, is_secret
+from roadvault_common.settings.config import PREFIX
+from roadvault_common.settings.secret_files import SUFFIX, is_secret
 from roadvault_stack import settings
 from roadvault_stack.errors import StackError
 from roadvault_stack.ports import FREE_PORTS

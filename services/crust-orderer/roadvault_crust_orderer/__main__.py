@@ -5,20 +5,24 @@ from functools import partial
 
 import structlog
 
-from roadvault_common import app, log, master_keys, metrics
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.gateway import Gateway
-from roadvault_common.health import Check
-from roadvault_common.lease import ORDER, PROVE
-from roadvault_crust_orderer import readiness, w3auth
-from roadvault_crust_orderer.chain import Chain
+from roadvault_common import metrics
+from roadvault_common.archive import master_keys
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
+from roadvault_common.web.health import Check
+from roadvault_common.work import gauges
+from roadvault_common.work.lease import ORDER, PROVE
+from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
-from roadvault_crust_orderer.market import Market
-from roadvault_crust_orderer.pinning import PinningMarket
-from roadvault_crust_orderer.proof import Prover
+from roadvault_crust_orderer.markets import w3auth
+from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.market import Market
+from roadvault_crust_orderer.markets.pinning import PinningMarket
+from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_crust_orderer.service import PLANCK, Orderer
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_crust_orderer.watching import Watching
@@ -45,7 +49,7 @@ async def serve() -> None:
         handlers = app.bind(HANDLERS, orderer)
         watching = Watching(db, market, settings.replica_floor)
         samples: dict[str, metrics.Sample] = {
-            "rows": metrics.rows(db, [ORDER, PROVE]),
+            "rows": gauges.rows(db, [ORDER, PROVE]),
             "events": bus.lag(handlers),
             "master keys": partial(master_keys.measure, db, keys),
             "archives": watching.archives,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from roadvault_common.config import KeySettings, Settings
+from roadvault_common.settings.config import KeySettings, Settings
 from roadvault_common.urls import has_host
 from roadvault_crust_orderer.planner import RenewalPolicy
 

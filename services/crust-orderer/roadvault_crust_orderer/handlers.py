@@ -1,7 +1,7 @@
 """What the orderer hears."""
 
-from roadvault_common.bus import HandlerTable
-from roadvault_common.events import ZipPinned
+from roadvault_common.events.bus import HandlerTable
+from roadvault_common.events.kinds import ZipPinned
 from roadvault_crust_orderer.service import Orderer
 
 

@@ -1,7 +1,7 @@
 """Whether the market can be worked with, for `/readyz`."""
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_crust_orderer.market import Market
+from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.store import OrdererStore
 
 

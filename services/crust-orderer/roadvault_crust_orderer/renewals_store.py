@@ -1,7 +1,7 @@
 """How many orders end on which day, and their sizes: `renewal_info`, a summary of `expired_on`, as fast at any size."""
 
-from roadvault_common.db import Database, Transaction
-from roadvault_crust_orderer.market import Renewals, mebibytes
+from roadvault_common.sql.db import Database, Transaction
+from roadvault_crust_orderer.markets.market import Renewals, mebibytes
 
 BLOCKS_A_DAY = 14_400
 """Of blocks that come every 6 s; a chain with other blocks has other days here, which only round the count up."""

@@ -9,16 +9,16 @@ from functools import partial
 import structlog
 from prometheus_client import Gauge, Histogram
 
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.lease import ORDER, Lease
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.stage import Worker
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import ORDER, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.stage import Worker
 from roadvault_crust_orderer import readiness, renewals_store
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.evidence_store import counted, note_counted
-from roadvault_crust_orderer.market import FileInfo, Head, Market, Offer
+from roadvault_crust_orderer.markets.market import FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
+from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
 from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
 from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
 

@@ -7,10 +7,10 @@ from collections import Counter
 
 import structlog
 
-from roadvault_common.bus import Bus
-from roadvault_common.events import OrderPlaced
-from roadvault_common.outcome import Failed, Outcome, Retry
-from roadvault_crust_orderer.market import Head, Included, Market
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import OrderPlaced
+from roadvault_common.work.outcome import Failed, Outcome, Retry
+from roadvault_crust_orderer.markets.market import Head, Included, Market
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, OrdererStore, Purchase, Refusal
 
 log = structlog.get_logger()

@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database, Transaction, duplicate_key
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import ORDER, RESTORE, Lease
-from roadvault_common.outcome import Done, Failed, Outcome
-from roadvault_common.repair import note_failed
-from roadvault_crust_orderer import evidence_store, renewals_store
-from roadvault_crust_orderer.market import FileInfo, Included, Signed
+from roadvault_common.sql.db import Database, Transaction, duplicate_key
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import ORDER, RESTORE, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome
+from roadvault_common.work.repair import note_failed
+from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.markets.market import FileInfo, Included, Signed
+from roadvault_crust_orderer.proof import evidence_store
 
 NOT_ORDERED, ORDERED, LIVE, EXPIRED = 0, 1, 3, 4
-"""`zip_ipfs_info.status`; `roadvault_common.repair` writes 2, order failed, and 0 again when a person retries."""
+"""`zip_ipfs_info.status`; `roadvault_common.work.repair` writes 2, order failed, and 0 again when a person retries."""
 BOUGHT, REFUSED, NEVER_INCLUDED = 1, 2, 3
 """`order_info.status`."""
 

@@ -5,8 +5,8 @@ from functools import partial
 
 from prometheus_client import Gauge
 
-from roadvault_common.db import Database
-from roadvault_crust_orderer.market import Market
+from roadvault_common.sql.db import Database
+from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.watching_store import WatchingStore
 
 HEAD_AGE = Gauge(

@@ -1,6 +1,6 @@
 """SQL over all archives, each read along an index of its own (`schema/0011_ages.sql`)."""
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.store import EXPIRED, LIVE
 
 _MOST = 10_000

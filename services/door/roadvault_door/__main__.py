@@ -2,14 +2,14 @@
 
 import resource
 
-from roadvault_common import app, log
-from roadvault_common.connections import Limits
-from roadvault_common.db import Database
 from roadvault_common.errors import SettingsError
-from roadvault_common.identity import Identity
-from roadvault_common.links import Links
-from roadvault_common.listener import Listener
-from roadvault_common.vault import Vault
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
+from roadvault_common.web.connections import Limits
+from roadvault_common.web.links import Links
+from roadvault_common.web.listener import Listener
 from roadvault_door.config import DoorSettings
 from roadvault_door.handlers import answer_plainly, link_routes
 from roadvault_door.service import Door

@@ -4,8 +4,8 @@ import re
 
 from pydantic import Field, field_validator
 
-from roadvault_common.config import DataSettings, ServiceSettings
-from roadvault_common.links import LinkSettings
+from roadvault_common.settings.config import DataSettings, ServiceSettings
+from roadvault_common.web.links import LinkSettings
 
 _ORIGIN = re.compile(r"https?://[^/\s,]+")
 """As browsers send it: a scheme, a host and, unless it is the scheme's own, a port; no path."""

@@ -6,10 +6,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
-from roadvault_common.db import Database
 from roadvault_common.errors import Outage, PermanentError
-from roadvault_common.links import BadLink, Links
-from roadvault_common.vault import DOWNLOADS, Vault
+from roadvault_common.files.vault import DOWNLOADS, Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.web.links import BadLink, Links
 from roadvault_door.store import DoorStore
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 
 
 @dataclass(frozen=True)

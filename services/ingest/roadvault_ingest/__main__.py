@@ -6,17 +6,19 @@ from functools import partial
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
-from roadvault_common import app, log, metrics
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.identity import Identity
-from roadvault_common.vault import Vault
+from roadvault_common import metrics
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.loops import repeat
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
-from roadvault_ingest.memory import keep_freed
-from roadvault_ingest.pages import page_routes
-from roadvault_ingest.pages_store import PagesStore
+from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
+from roadvault_ingest.uploads.memory import keep_freed
 
 
 async def serve() -> None:
@@ -33,8 +35,8 @@ async def serve() -> None:
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
         jobs: list[app.Job] = [
-            partial(app.repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
-            partial(app.repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
+            partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples={"disk": metrics.disk(vault.root)}, seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]

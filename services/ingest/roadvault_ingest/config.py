@@ -4,8 +4,8 @@ import socket
 
 from pydantic import Field, model_validator
 
-from roadvault_common.config import SweepSettings
-from roadvault_common.reach import CallbackSettings
+from roadvault_common.settings.config import SweepSettings
+from roadvault_common.web.reach import CallbackSettings
 
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""

@@ -7,12 +7,12 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import web
 
-from roadvault_common.connections import giving_way
+from roadvault_common.web.connections import giving_way
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.form import Form, content_type
-from roadvault_ingest.names import decoded, shown
 from roadvault_ingest.problems import Problem, TooLarge
-from roadvault_ingest.receive import Body
+from roadvault_ingest.uploads.form import Form, content_type
+from roadvault_ingest.uploads.names import decoded, shown
+from roadvault_ingest.uploads.receive import Body
 
 _REQUEST_BYTES = 16_384
 """Longest body of a short request."""

@@ -7,15 +7,15 @@ import structlog
 from aiohttp import web
 
 from roadvault_common.errors import DiskFull, TransientError, brief
-from roadvault_common.guards import refusal
-from roadvault_common.listener import route_of
+from roadvault_common.web.guards import refusal
+from roadvault_common.web.listener import route_of
 from roadvault_ingest.fields import file_id, request_fields
-from roadvault_ingest.form import Form, content_type
-from roadvault_ingest.names import shown
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
-from roadvault_ingest.receive import Body, Incoming, Received, Room, receive
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe
+from roadvault_ingest.uploads.form import Form, content_type
+from roadvault_ingest.uploads.names import shown
+from roadvault_ingest.uploads.receive import Body, Incoming, Received, Room, receive
 
 log = structlog.get_logger()
 

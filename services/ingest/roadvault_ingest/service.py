@@ -6,23 +6,23 @@ from functools import partial
 
 import structlog
 
-from roadvault_common import callback_url
-from roadvault_common.bus import Bus
-from roadvault_common.callback_url import BadCallbackUrl, CallbackUrl
-from roadvault_common.db import Database, Row
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
-from roadvault_common.events import DownloadRequested, FileReceived
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import DownloadRequested, FileReceived
+from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.reach import AddressRefused
-from roadvault_common.sweep import Sweeper
-from roadvault_common.vault import RECEIVED, Vault
-from roadvault_ingest.admission import Admission
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.web import callback_url
+from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
+from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.disk import Disk
 from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
-from roadvault_ingest.receive import Incoming, Received, Room
-from roadvault_ingest.recorder import Recorder
 from roadvault_ingest.store import IngestStore, Limits, Most, Placed
+from roadvault_ingest.uploads.admission import Admission
+from roadvault_ingest.uploads.disk import Disk
+from roadvault_ingest.uploads.receive import Incoming, Received, Room
+from roadvault_ingest.uploads.recorder import Recorder
 
 log = structlog.get_logger()
 

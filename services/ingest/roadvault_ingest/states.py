@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from roadvault_common.db import Row
+from roadvault_common.sql.db import Row
 
 REQUEST_STATES = ("requested", "extracted", "called back", "failed", "expired")
 """By `download_info.status`."""

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from roadvault_common.callback_url import CallbackUrl
-from roadvault_common.db import Database, Row, Transaction, duplicate_key
-from roadvault_common.folders import CLOSE, Closed, close_folder
-from roadvault_common.mirror import named_paths
+from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
+from roadvault_common.sql.folders import CLOSE, Closed, close_folder
+from roadvault_common.sql.mirror import named_paths
+from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.problems import TooMany
-from roadvault_ingest.receive import Received
+from roadvault_ingest.uploads.receive import Received
 
 UNPACKED = (0, 1, 3)
 """Folder states whose files still have to be packed: open, closed, packing failed."""

@@ -3,11 +3,13 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, metrics
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.lease import CALLBACK
-from roadvault_common.links import Links
+from roadvault_common import metrics
+from roadvault_common.events.bus import Bus
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
+from roadvault_common.web.links import Links
+from roadvault_common.work import gauges
+from roadvault_common.work.lease import CALLBACK
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.handlers import HANDLERS
 from roadvault_notifier.service import Notifier
@@ -26,7 +28,7 @@ async def serve() -> None:
         )
         notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
         handlers = app.bind(HANDLERS, notifier)
-        samples = {"rows": metrics.rows(db, [CALLBACK]), "events": bus.lag(handlers)}
+        samples = {"rows": gauges.rows(db, [CALLBACK]), "events": bus.lag(handlers)}
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(notifier.calling.sweep, seconds=settings.sweep_seconds),

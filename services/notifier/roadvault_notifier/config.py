@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from roadvault_common.links import LinkSettings
-from roadvault_common.reach import CallbackSettings
+from roadvault_common.web.links import LinkSettings
+from roadvault_common.web.reach import CallbackSettings
 
 
 class NotifierSettings(CallbackSettings, LinkSettings):

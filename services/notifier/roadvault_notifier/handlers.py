@@ -1,7 +1,7 @@
 """What the notifier hears."""
 
-from roadvault_common.bus import HandlerTable
-from roadvault_common.events import FileExtracted
+from roadvault_common.events.bus import HandlerTable
+from roadvault_common.events.kinds import FileExtracted
 from roadvault_notifier.service import Notifier
 
 

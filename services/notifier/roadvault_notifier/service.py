@@ -2,13 +2,13 @@
 
 import structlog
 
-from roadvault_common import callback_url
-from roadvault_common.bus import Bus
-from roadvault_common.db import Database
-from roadvault_common.lease import CALLBACK, Lease
-from roadvault_common.links import Links
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.stage import Worker
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database
+from roadvault_common.web import callback_url
+from roadvault_common.web.links import Links
+from roadvault_common.work.lease import CALLBACK, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.stage import Worker
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts
 from roadvault_notifier.store import PATIENCE_SECONDS, Callback, NotifierStore

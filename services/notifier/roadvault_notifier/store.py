@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import Lease
-from roadvault_common.mirror import mirror
-from roadvault_common.outcome import Done
+from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.mirror import mirror
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.outcome import Done
 
 CALLBACK_DONE = 5
 """`file_upload_info.status`, which mirrors the file's latest request."""

@@ -19,9 +19,9 @@ import structlog
 from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
-from roadvault_common.callback_url import CallbackUrl
 from roadvault_common.errors import PermanentError, SettingsError, TransientError, brief
-from roadvault_common.reach import Reach
+from roadvault_common.web.callback_url import CallbackUrl
+from roadvault_common.web.reach import Reach
 
 log = structlog.get_logger()
 

@@ -3,13 +3,17 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, master_keys, metrics
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.identity import Identity
-from roadvault_common.lease import PACK
-from roadvault_common.vault import Vault
+from roadvault_common import metrics
+from roadvault_common.archive import master_keys
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.loops import repeat
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
+from roadvault_common.work import gauges
+from roadvault_common.work.lease import PACK
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.handlers import HANDLERS
 from roadvault_packer.service import Packer
@@ -28,7 +32,7 @@ async def serve() -> None:
         packer = Packer(settings, db, bus, vault, keys)
         handlers = app.bind(HANDLERS, packer)
         samples: dict[str, metrics.Sample] = {
-            "rows": metrics.rows(db, [PACK]),
+            "rows": gauges.rows(db, [PACK]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
             "master keys": partial(master_keys.measure, db, keys),
@@ -36,8 +40,8 @@ async def serve() -> None:
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(packer.packing.sweep, seconds=settings.sweep_seconds),
-            partial(app.repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
-            partial(app.repeat, partial(master_keys.note, db, keys), seconds=3600),
+            partial(repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(repeat, partial(master_keys.note, db, keys), seconds=3600),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(

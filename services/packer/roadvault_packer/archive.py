@@ -16,9 +16,9 @@ from typing import IO, cast
 import orjson
 import py7zr
 
-from roadvault_common.crypto import ArchiveKey
+from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError
-from roadvault_common.new_file import create, write_all
+from roadvault_common.files.new_file import create, write_all
 from roadvault_packer.helper import Helper
 
 MANIFEST = "manifest.json"

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from roadvault_common.config import KeySettings, SweepSettings
+from roadvault_common.settings.config import KeySettings, SweepSettings
 
 
 class PackerSettings(SweepSettings, KeySettings):

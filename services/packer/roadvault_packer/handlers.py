@@ -1,7 +1,7 @@
 """What the packer hears."""
 
-from roadvault_common.bus import HandlerTable
-from roadvault_common.events import FileReceived
+from roadvault_common.events.bus import HandlerTable
+from roadvault_common.events.kinds import FileReceived
 from roadvault_packer.service import Packer
 
 

@@ -5,17 +5,17 @@ from functools import partial
 
 import structlog
 
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import ArchiveKey, MasterKeys
-from roadvault_common.db import Database
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import LeaseLost
-from roadvault_common.events import FolderSealed
-from roadvault_common.lease import PACK, Lease
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FolderSealed
+from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.vault import ARCHIVES, Vault
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Failed, Outcome
-from roadvault_common.stage import Worker
-from roadvault_common.sweep import Sweeper
-from roadvault_common.vault import ARCHIVES, Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import PACK, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome
+from roadvault_common.work.stage import Worker
 from roadvault_packer.archive import Packed, pack
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.store import PackerStore, Sealed

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import orjson
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database, Row, Transaction
-from roadvault_common.lease import Lease
-from roadvault_common.mirror import named_paths
-from roadvault_common.outcome import Done
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.mirror import named_paths
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.outcome import Done
 from roadvault_packer.archive import Member, Packed
 
 

@@ -3,14 +3,17 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, master_keys, metrics
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.identity import Identity
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import DROP, PIN, RESTORE
-from roadvault_common.vault import Vault
+from roadvault_common import metrics
+from roadvault_common.archive import master_keys
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
+from roadvault_common.work import gauges
+from roadvault_common.work.lease import DROP, PIN, RESTORE
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.handlers import HANDLERS
 from roadvault_pinner.service import Pinner
@@ -32,7 +35,7 @@ async def serve() -> None:
         pinner = Pinner(settings, db, bus, vault, keys, ipfs)
         handlers = app.bind(HANDLERS, pinner)
         samples: dict[str, metrics.Sample] = {
-            "rows": metrics.rows(db, [PIN, DROP, RESTORE]),
+            "rows": gauges.rows(db, [PIN, DROP, RESTORE]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
             "master keys": partial(master_keys.measure, db, keys),

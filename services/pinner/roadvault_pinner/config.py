@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from roadvault_common.config import IpfsSettings, KeySettings, VaultSettings
+from roadvault_common.settings.config import IpfsSettings, KeySettings, VaultSettings
 
 
 class PinnerSettings(VaultSettings, KeySettings, IpfsSettings):

@@ -1,7 +1,7 @@
 """What the pinner hears."""
 
-from roadvault_common.bus import HandlerTable
-from roadvault_common.events import FolderSealed, ZipReplicated
+from roadvault_common.events.bus import HandlerTable
+from roadvault_common.events.kinds import FolderSealed, ZipReplicated
 from roadvault_pinner.service import Pinner
 
 

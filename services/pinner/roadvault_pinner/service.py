@@ -5,18 +5,18 @@ from functools import partial
 
 import structlog
 
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.verify import VerifiedStream
 from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.events import ZipPinned
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import DROP, PIN, RESTORE, Lease
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import ZipPinned
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.stage import Worker
-from roadvault_common.vault import Vault
-from roadvault_common.verify import VerifiedStream
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import DROP, PIN, RESTORE, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.stage import Worker
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.shared_run import SharedRun
 from roadvault_pinner.store import Archive, Look, PinnerStore

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database, Transaction
+from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import DROP, ORDER, PIN, PROVE, RESTORE, Lease
-from roadvault_common.outcome import Done, Outcome
-from roadvault_common.verify import Member
+from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE, Lease
+from roadvault_common.work.outcome import Done, Outcome
 
 COUNT_SECONDS = 300
 """A count of replicas that is older says nothing of the present. It is made anew at the end of a proof."""

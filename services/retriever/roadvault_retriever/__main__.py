@@ -3,15 +3,19 @@
 from contextlib import AsyncExitStack
 from functools import partial
 
-from roadvault_common import app, log, master_keys, metrics
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import MasterKeys
-from roadvault_common.db import Database
-from roadvault_common.gateway import Gateway
-from roadvault_common.identity import Identity
-from roadvault_common.ipfs import Ipfs
-from roadvault_common.lease import EXPIRE, FETCH
-from roadvault_common.vault import Vault
+from roadvault_common import metrics
+from roadvault_common.archive import master_keys
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.loops import repeat
+from roadvault_common.process import app, log
+from roadvault_common.sql.db import Database
+from roadvault_common.work import gauges
+from roadvault_common.work.lease import EXPIRE, FETCH
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
 from roadvault_retriever.service import Retriever
@@ -36,7 +40,7 @@ async def serve() -> None:
         retriever = Retriever(settings, db, bus, vault, keys, gateway)
         handlers = app.bind(HANDLERS, retriever)
         samples: dict[str, metrics.Sample] = {
-            "rows": metrics.rows(db, [FETCH, EXPIRE]),
+            "rows": gauges.rows(db, [FETCH, EXPIRE]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
             "master keys": partial(master_keys.measure, db, keys),
@@ -45,8 +49,8 @@ async def serve() -> None:
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
             partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
-            partial(app.repeat, retriever.keep_room, seconds=settings.sweep_seconds),
-            partial(app.repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(repeat, retriever.keep_room, seconds=settings.sweep_seconds),
+            partial(repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from roadvault_common.config import IpfsSettings, KeySettings, SweepSettings
+from roadvault_common.settings.config import IpfsSettings, KeySettings, SweepSettings
 
 
 class RetrieverSettings(SweepSettings, KeySettings, IpfsSettings):

@@ -1,7 +1,7 @@
 """What the retriever hears."""
 
-from roadvault_common.bus import HandlerTable
-from roadvault_common.events import DownloadRequested
+from roadvault_common.events.bus import HandlerTable
+from roadvault_common.events.kinds import DownloadRequested
 from roadvault_retriever.service import Retriever
 
 

@@ -9,18 +9,18 @@ from functools import partial
 import structlog
 from prometheus_client import Counter
 
-from roadvault_common.bus import Bus
-from roadvault_common.crypto import ArchiveKey, MasterKeys
-from roadvault_common.db import Database
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import DiskFull, IntegrityError, LeaseLost, brief
-from roadvault_common.events import FileExtracted
-from roadvault_common.gateway import Gateway
-from roadvault_common.lease import EXPIRE, FETCH, Lease
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FileExtracted
+from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.vault import DOWNLOADS, Vault
+from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.metrics import STAGE_BYTES
-from roadvault_common.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.stage import Worker
-from roadvault_common.sweep import Sweeper
-from roadvault_common.vault import DOWNLOADS, Vault
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import EXPIRE, FETCH, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.stage import Worker
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
 from roadvault_retriever.store import RetrieverStore, Shared, Wanted

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from roadvault_common.crypto import ArchiveKey
+from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError, RoadVaultError, TransientError
-from roadvault_common.lease import Lease
-from roadvault_common.new_file import NewFile
+from roadvault_common.files.new_file import NewFile
+from roadvault_common.work.lease import Lease
 from roadvault_retriever.store import Wanted
 
 _READ_BYTES = 1 << 20

@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database, Transaction
 from roadvault_common.errors import PermanentError
-from roadvault_common.lease import FETCH, Lease
-from roadvault_common.mirror import REQUEST_FAILED, mirror, named_paths
-from roadvault_common.outcome import Done, Retry
+from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.mirror import REQUEST_FAILED, mirror, named_paths
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import FETCH, Lease
+from roadvault_common.work.outcome import Done, Retry
 
 DOWNLOADING, DOWNLOADED, GONE = 3, 6, 7
 """`file_upload_info.status`, which mirrors the file's latest request."""

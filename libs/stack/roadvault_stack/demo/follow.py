@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from roadvault_common import lease as leases
-from roadvault_common.db import Database
-from roadvault_common.lease import DROP, ORDER, PACK, PIN, PROVE
+from roadvault_common.sql.db import Database
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import DROP, ORDER, PACK, PIN, PROVE
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
 

@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from roadvault_common.db import Database
+from roadvault_common.sql.db import Database
 from roadvault_stack.demo import by_hand, network, timeline, videos
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError

@@ -1,0 +1,1 @@
+"""Archives: their keys, the master keys, and the check of their members."""

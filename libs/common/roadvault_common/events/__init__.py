@@ -1,0 +1,1 @@
+"""Events: what there are, and the bus that carries them."""

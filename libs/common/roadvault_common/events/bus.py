@@ -1,0 +1,217 @@
+"""The bus: events over Redis Streams.
+
+An event is a doorbell. Sending one happens after the commit, under a short time limit, and never fails its caller;
+hearing one means working on the row it names, and it is acknowledged when that has ended. While Redis is away, or
+when all of it was lost, the sweeps do the same work a little later.
+"""
+
+import asyncio
+import math
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import structlog
+from pydantic import SecretStr, ValidationError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError, ResponseError
+
+from roadvault_common import metrics
+from roadvault_common.cancellation import heeding
+from roadvault_common.errors import RedisUnavailable, TransientError, brief
+from roadvault_common.events.kinds import DEAD_LETTERS, Event
+from roadvault_common.loops import pause
+
+log = structlog.get_logger()
+
+Handler = Callable[[Any], Awaitable[object]]
+"""Takes an event of the type it is registered for."""
+HandlerTable = Mapping[type[Event], Callable[[Any, Any], Awaitable[object]]]
+"""What each `handlers.py` ends with: who handles what; a handler takes the service and the event."""
+
+_EMIT_SECONDS = 1.0
+"""An emit that takes longer is given up: the row is committed, a sweep will find it."""
+_CONNECTIONS = 16
+"""To Redis, at most; a crowd of uploads that end together shares them."""
+_STREAM_LENGTH = 100_000
+"""Entries kept in each stream (approximately); an entry is about 100 bytes."""
+_DEAD_LETTERS_LENGTH = 10_000
+_BLOCK_MS = 1000
+_GONE_IDLE_MS = 3_600_000
+"""A consumer that holds nothing and was not heard of for this long is forgotten."""
+_AWAY_SECONDS = 2.0
+_RECLAIMS = 4
+"""Looks for what dead consumers left, in the time after which they count as dead."""
+_BATCH = 16
+
+
+class _Redis(Redis):
+    """A client whose every command heeds that its task was told to stop."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        return await heeding(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+
+
+class Bus:
+    """Sends events, and hears those of one consumer group. Use `Bus.open`."""
+
+    def __init__(self, redis: Redis, group: str, reclaim_seconds: float) -> None:
+        self._redis = redis
+        self.group = group
+        self._reclaim_ms = int(reclaim_seconds * 1000)
+        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: SecretStr, group: str, reclaim_seconds: float = 60) -> AsyncIterator["Bus"]:
+        """Make a bus for the service named `group`; nothing connects before the first use.
+
+        Entries that a consumer has held for `reclaim_seconds` are taken over from it.
+        """
+        pool = BlockingConnectionPool.from_url(
+            url.get_secret_value(), max_connections=_CONNECTIONS, timeout=10,
+            socket_timeout=10, socket_connect_timeout=3, health_check_interval=30,
+        )  # fmt: skip
+        redis = _Redis.from_pool(pool)
+        try:
+            yield cls(redis, group, reclaim_seconds)
+        finally:
+            await redis.aclose()
+
+    async def emit(self, event: Event) -> bool:
+        """Send an event after its commit; False if it could not be sent, which costs time, not data."""
+        return await self._add(event.stream, {b"event": event.model_dump_json()}, _STREAM_LENGTH)
+
+    async def dead_letter(self, source: str, reason: str, **details: object) -> bool:
+        """Put what could not be handled where a person looks: a stage's row, or a stream's entry."""
+        log.error("dead letter", source=source, reason=reason, **details)
+        body = orjson.dumps({"source": source, "group": self.group, "reason": reason, **details})
+        return await self._add(DEAD_LETTERS, {b"letter": body}, _DEAD_LETTERS_LENGTH)
+
+    async def _add(self, stream: str, fields: dict[Any, Any], length: int) -> bool:
+        try:
+            async with asyncio.timeout(_EMIT_SECONDS):
+                await self._redis.xadd(stream, fields, maxlen=length, approximate=True)
+        except (RedisError, OSError, TimeoutError) as error:
+            metrics.EMIT_FAILURES.labels(stream).inc()
+            log.warning("event not sent; a sweep will make up", stream=stream, error=brief(error))
+            return False
+        return True
+
+    async def listen(self, handlers: Mapping[type[Event], Handler], closing: asyncio.Event, concurrency: int) -> None:
+        """Handle events until `closing` is set, at most `concurrency` at once; then wait for those in hand.
+
+        What was read and not begun by then stays pending: another process takes it over.
+        """
+        streams = {event.stream: event for event in handlers}
+        metrics.show_events(list(streams))
+        slots = asyncio.Semaphore(concurrency)
+        async with asyncio.TaskGroup() as group:
+            ready, reclaim_at = False, 0.0
+            while not closing.is_set():
+                try:
+                    if not ready:
+                        await self._create_groups(list(streams))
+                        ready = True
+                    entries = await self._read(list(streams))
+                    if time.monotonic() >= reclaim_at:
+                        entries += await self._reclaim(list(streams))
+                        reclaim_at = time.monotonic() + self._reclaim_ms / 1000 / _RECLAIMS
+                except (RedisError, OSError, TimeoutError) as error:
+                    ready = False  # Redis may come back without its groups
+                    log.warning("no events for now; sweeps go on", error=brief(error))
+                    await pause(closing, _AWAY_SECONDS)
+                    continue
+                for stream, entry, fields in entries:
+                    await slots.acquire()
+                    if closing.is_set():
+                        break
+                    event = streams[stream]
+                    task = group.create_task(self._handle(event, handlers[event], entry, fields))
+                    task.add_done_callback(lambda _: slots.release())
+
+    async def _create_groups(self, streams: list[str]) -> None:
+        for stream in streams:
+            try:
+                await self._redis.xgroup_create(stream, self.group, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+            for consumer in await self._redis.xinfo_consumers(stream, self.group):
+                if consumer["pending"] == 0 and consumer["idle"] > _GONE_IDLE_MS:
+                    await self._redis.xgroup_delconsumer(stream, self.group, consumer["name"])
+
+    async def _read(self, streams: list[str]) -> list[tuple[str, bytes, dict[bytes, bytes]]]:
+        answer = await self._redis.xreadgroup(
+            self.group, self._consumer, dict.fromkeys(streams, ">"), count=_BATCH, block=_BLOCK_MS
+        )
+        pairs: Any = answer.items() if isinstance(answer, dict) else answer or []
+        return [(bytes(name).decode(), entry, fields) for name, entries in pairs for entry, fields in _flat(entries)]
+
+    async def _reclaim(self, streams: list[str]) -> list[tuple[str, bytes, dict[bytes, bytes]]]:
+        """Take over what dead consumers left unacknowledged; a row's lease tells whether somebody still works on it."""
+        taken = []
+        for stream in streams:
+            answer = await self._redis.xautoclaim(
+                stream, self.group, self._consumer, min_idle_time=self._reclaim_ms, count=_BATCH
+            )
+            taken += [(stream, entry, fields) for entry, fields in answer[1]]
+        return taken
+
+    async def _handle(self, event: type[Event], handler: Handler, entry: bytes, fields: dict[bytes, bytes]) -> None:
+        stream = event.stream
+        try:
+            parsed = event.model_validate_json(fields.get(b"event", b""))
+        except ValidationError as error:
+            reason = f"does not parse: {error.error_count()} errors"
+            body = fields.get(b"event", b"").decode(errors="replace")[:1000]
+            if await self.dead_letter(stream, reason, entry=entry.decode(), body=body):
+                await self._acknowledge(stream, entry)
+            metrics.EVENTS.labels(stream, "dead_lettered").inc()
+            return
+        try:
+            with metrics.EVENT_SECONDS.labels(stream).time():
+                await handler(parsed)
+        except TransientError as error:
+            # Not acknowledged: it is taken up again, and the row it names is due for the sweep in any case.
+            metrics.EVENTS.labels(stream, "retried").inc()
+            log.warning("event will be taken up again", stream=stream, error=brief(error))
+            return
+        metrics.EVENTS.labels(stream, "handled").inc()
+        await self._acknowledge(stream, entry)
+
+    async def _acknowledge(self, stream: str, entry: bytes) -> None:
+        try:
+            async with asyncio.timeout(_EMIT_SECONDS):
+                await self._redis.xack(stream, self.group, entry)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("event not acknowledged; it will come again", stream=stream, error=brief(error))
+
+    def lag(self, handlers: Mapping[type[Event], Handler]) -> metrics.Sample:
+        """Return a sample of how far this group is behind on the streams it handles."""
+
+        async def sample() -> None:
+            for event in handlers:
+                try:
+                    groups = await self._redis.xinfo_groups(event.stream)
+                except (RedisError, OSError) as error:
+                    raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
+                for group in groups:
+                    if group["name"] == self.group.encode():
+                        # Redis does not know how far behind a group is after some kinds of trimming: then says none.
+                        lag = math.nan if group["lag"] is None else group["lag"]
+                        metrics.STREAM_LAG.labels(event.stream).set(lag)
+                        metrics.STREAM_PENDING.labels(event.stream).set(group["pending"])
+
+        return sample
+
+
+def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:  # noqa: ANN401 - redis-py's shape differs by protocol
+    """Return (id, fields) pairs; an entry that was trimmed meanwhile has no fields."""
+    pairs = entries[0] if entries and isinstance(entries[0], list) else entries
+    return [(entry, fields or {}) for entry, fields in pairs]

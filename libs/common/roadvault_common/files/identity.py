@@ -1,0 +1,234 @@
+"""One identity for database and data directory: where they don't belong together, nothing is served or swept.
+
+Both have it, and a mark that ingest moves on, about once a minute if something was recorded: first in the database,
+then in the directory's `identity.json`. So a directory is never ahead of its database, and one that is tells that the
+database went back in time: a dump was restored. A dump that is younger than the last mark is not noticed so; what its
+rows don't name falls to quarantine.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from pathlib import Path
+
+import structlog
+from pydantic import BaseModel, Field, ValidationError
+
+from roadvault_common.errors import IdentityMismatch, Outage
+from roadvault_common.files import identity_store as store
+from roadvault_common.files.new_file import disk_errors, sync_directory
+from roadvault_common.files.quarantine import QUARANTINE
+from roadvault_common.files.vault import SWEPT
+from roadvault_common.sql.db import Database, Row, Transaction
+
+log = structlog.get_logger()
+
+FILE = "identity.json"
+"""Its name in the data directory."""
+MARGIN = 1_000_000
+"""Numbers that are left out when a database is adopted: far more than can be given out between two marks."""
+_MARK_SECONDS = 60.0
+_LOOKS = 3
+"""A directory that seems too old is looked at again: between two looks at both sides the mark may have moved on."""
+_SAMPLE = 100
+"""Paths that are looked for on the disk before a directory without identity is taken for the database's."""
+_WHAT_TO_DO = (
+    "nothing is served or removed until the right one is back, or `roadvault identity adopt` accepts what is there;"
+    " `roadvault identity` shows both sides"
+)
+
+
+class Stamp(BaseModel):
+    """What `identity.json` says: whose directory it is, and how far the database had come."""
+
+    identity: str = Field(pattern="^[0-9a-f]{32}$")
+    mark: int = Field(ge=0)
+    given_out: dict[str, int] = {}
+    """The highest ids that are known to have been given out, by their columns' names."""
+
+
+class Identity:
+    """Looks at both sides; ingest's moves the mark on, and one that only looks (a read-only disk) makes nothing."""
+
+    def __init__(self, db: Database, root: Path, *, moves_on: bool = False, only_looks: bool = False) -> None:
+        self._db = db
+        self._root = root
+        self._moves_on = moves_on
+        self._only_looks = only_looks
+        self._moved_at = float("-inf")
+
+    async def settle(self) -> None:
+        """See that both sides belong together; where one has no identity yet, give it one, if that is sure.
+
+        Raises:
+            IdentityMismatch: They don't.
+            TransientError: It can't be told now, or is not for this service to make.
+        """
+        stamp, row = await self._both()
+        if not self._only_looks and (stamp is None or row is None):
+            if row is None:
+                if stamp is not None:
+                    raise _mismatch("the data directory has an identity, the database has none: it is new, or older")
+                await self._check_local(self._db)
+                await store.make(self._db, secrets.token_hex(16))
+            await self._db.transact(self._make_stamp)
+        elif stamp is None and (row is None or row["mark"] == 0):
+            raise Outage("database and data directory have no identity yet: a service that writes makes it")
+        await self.look()
+
+    async def look(self) -> None:
+        """See that both sides still belong together; move the mark on when it is time.
+
+        Raises:
+            IdentityMismatch: They don't.
+            TransientError: It can't be told now.
+        """
+        for _ in range(_LOOKS):
+            trouble = trouble_between(*await self._both())
+            if trouble is None:
+                break
+        else:
+            raise _mismatch(trouble or "")
+        if self._moves_on and time.monotonic() - self._moved_at >= _MARK_SECONDS:
+            await self.move_on()
+            self._moved_at = time.monotonic()
+
+    async def move_on(self) -> None:
+        """Move the mark on if something was recorded since, durably: first the database's, then the directory's.
+
+        Raises:
+            IdentityMismatch: They don't belong together.
+        """
+        given_out = await store.highest(self._db)
+        if await self._db.transact(lambda tx: self._move_database(tx, given_out)):
+            await self._db.transact(lambda tx: self._move_directory(tx, given_out))
+
+    async def _both(self) -> tuple[Stamp | None, Row | None]:
+        # In this order the directory's mark is never seen ahead of the database's, as long as all is well.
+        stamp = await asyncio.to_thread(read_stamp, self._root)
+        return stamp, await store.read(self._db)
+
+    async def _move_database(self, tx: Transaction, given_out: dict[str, int]) -> bool:
+        stamp, row = await self._checked(tx)
+        if row["mark"] == stamp.mark:
+            if all(number <= stamp.given_out.get(name, 0) for name, number in given_out.items()):
+                return False
+            await store.move_on(tx)
+        return True
+
+    async def _move_directory(self, tx: Transaction, given_out: dict[str, int]) -> None:
+        stamp, row = await self._checked(tx)
+        if stamp.mark < row["mark"]:
+            known = {name: max(number, stamp.given_out.get(name, 0)) for name, number in given_out.items()}
+            new = Stamp(identity=stamp.identity, mark=row["mark"], given_out=known)
+            await asyncio.to_thread(_write, self._root, new)
+
+    async def _checked(self, tx: Transaction) -> tuple[Stamp, Row]:
+        """Return both sides; whoever writes the directory's has to hold the lock on the database's."""
+        row = await store.lock(tx)
+        stamp = await asyncio.to_thread(read_stamp, self._root)
+        if (trouble := trouble_between(stamp, row)) is not None or stamp is None or row is None:
+            raise _mismatch(trouble or "")
+        return stamp, row
+
+    async def _make_stamp(self, tx: Transaction) -> None:
+        row = await store.lock(tx)
+        if row is None or await asyncio.to_thread(read_stamp, self._root) is not None:
+            return  # `look` tells
+        if row["mark"] > 0:
+            raise _mismatch(
+                f"the database has an identity, {self._root} has none: it is not this database's, or not mounted"
+            )
+        await self._check_local(tx)
+        stamp = Stamp(identity=row["identity"], mark=0)
+        await asyncio.to_thread(_write, self._root, stamp)
+        log.info("database and data directory have an identity", identity=stamp.identity, data_dir=str(self._root))
+
+    async def _check_local(self, db: Database | Transaction) -> None:
+        """See that a directory without identity may be the database's: both are empty, or what rows name is there."""
+        given_out, paths = await store.highest(db), await store.local_paths(db, _SAMPLE)
+        if not any(given_out.values()) and await asyncio.to_thread(_has_files, self._root):
+            raise _mismatch(f"the database is empty, and {self._root} has files")
+        if paths and not await asyncio.to_thread(lambda: any((self._root / path).exists() for path in paths)):
+            raise _mismatch(f"of {len(paths)} files that the database names, {self._root} has none: is it mounted?")
+
+
+async def adopt(db: Database, root: Path) -> Stamp:
+    """Accept the database for the directory, whatever they were; return what stands in both then.
+
+    What it numbers goes on behind the highest number that either side knows, and MARGIN more.
+    """
+    row, highest = await store.read(db), await store.highest(db)
+    try:
+        known = await asyncio.to_thread(read_stamp, root)
+    except IdentityMismatch:  # it can't be read
+        known = None
+    before = known.given_out if known else {}
+    given_out = {name: max(number, before.get(name, 0)) + MARGIN for name, number in highest.items()}
+    for table, name in store.COUNTED.items():
+        await store.go_on_behind(db, table, given_out[name])
+    # A new identity: a database that was here before, and comes back, is refused as well.
+    mark = 1 + max(known.mark if known else 0, row["mark"] if row else 0)
+    stamp = Stamp(identity=secrets.token_hex(16), mark=mark, given_out=given_out)
+    await db.transact(lambda tx: store.replace(tx, stamp.identity, stamp.mark))
+
+    async def write(tx: Transaction) -> None:
+        await store.lock(tx)
+        await asyncio.to_thread(_write, root, stamp)
+
+    await db.transact(write)
+    return stamp
+
+
+def trouble_between(stamp: Stamp | None, row: Row | None) -> str | None:
+    """Return what keeps the two sides apart, or None if nothing does."""
+    if stamp is None or row is None:
+        return f"{'the data directory' if stamp is None else 'the database'} has no identity, or has lost it"
+    if stamp.identity != row["identity"]:
+        return f"the data directory belongs to the database {stamp.identity}, this one is {row['identity']}"
+    if stamp.mark > row["mark"]:
+        return (
+            f"the database went back in time: the data directory has seen it at mark {stamp.mark}, it is at"
+            f" {row['mark']} (a dump was restored)"
+        )
+    if stamp.mark + 1 < row["mark"]:
+        return f"the data directory is an old copy: its mark is {stamp.mark}, the database's {row['mark']}"
+    return None
+
+
+def _mismatch(trouble: str) -> IdentityMismatch:
+    return IdentityMismatch(f"{trouble}; {_WHAT_TO_DO}")
+
+
+def read_stamp(root: Path) -> Stamp | None:
+    """Return what the directory's file says, or None if it has none. Blocks.
+
+    Raises:
+        IdentityMismatch: It can't be understood.
+    """
+    try:
+        return Stamp.model_validate_json((root / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        raise _mismatch(f"{root / FILE} can't be understood") from None
+
+
+def _write(root: Path, stamp: Stamp) -> None:
+    """Put a new file in the old one's place, whole and durable at every moment."""
+    path = root / FILE
+    for left in root.glob(f"{FILE}.*"):  # of a writer that was killed: nobody else writes now
+        left.unlink(missing_ok=True)
+    fresh = path.with_name(f"{FILE}.{secrets.token_hex(8)}")
+    with disk_errors(path):
+        with fresh.open("xb") as file:
+            file.write(stamp.model_dump_json(indent=1).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_directory(root)
+
+
+def _has_files(root: Path) -> bool:
+    return any(names for directory in (*SWEPT, QUARANTINE) for _, _, names in os.walk(root / directory))

@@ -1,0 +1,69 @@
+"""SQL of the identity that database and data directory share."""
+
+from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
+
+COUNTED = {
+    "file_upload_info": "file_id",
+    "folder_info": "folder_id",
+    "zip_ipfs_info": "zip_id",
+    "download_info": "download_id",
+    "order_info": "order_id",
+}
+"""Tables whose ids are given out, and must never be given twice; with the names of these ids."""
+
+
+async def read(db: Database) -> Row | None:
+    """Return the database's `identity` and `mark`."""
+    return await db.fetch_one("SELECT identity, mark FROM identity_info WHERE one = 1")
+
+
+async def lock(tx: Transaction) -> Row | None:
+    """As `read`; nobody else moves the mark, or writes it to the data directory, until the transaction ends."""
+    return await tx.fetch_one("SELECT identity, mark FROM identity_info WHERE one = 1 FOR UPDATE")
+
+
+async def make(db: Database, identity: str) -> None:
+    """Give the database an identity, unless somebody just has."""
+    try:
+        await db.execute("INSERT INTO identity_info (identity) VALUES (%s)", (identity,))
+    except Exception as error:
+        if not duplicate_key(error):
+            raise
+
+
+async def move_on(tx: Transaction) -> None:
+    """Move the mark on by one."""
+    await tx.execute("UPDATE identity_info SET mark = mark + 1 WHERE one = 1")
+
+
+async def replace(tx: Transaction, identity: str, mark: int) -> None:
+    """Give the database an identity and a mark, whatever it had."""
+    await tx.execute(
+        "INSERT INTO identity_info (identity, mark) VALUES (%s, %s)"
+        " ON DUPLICATE KEY UPDATE identity = VALUES(identity), mark = VALUES(mark)",
+        (identity, mark),
+    )
+
+
+async def highest(db: Database | Transaction) -> dict[str, int]:
+    """Return the highest id of each table in COUNTED, 0 where there is none; by the ids' names."""
+    row = await db.fetch_one(
+        "SELECT (SELECT COALESCE(MAX(file_id), 0) FROM file_upload_info) AS file_id,"
+        " (SELECT COALESCE(MAX(folder_id), 0) FROM folder_info) AS folder_id,"
+        " (SELECT COALESCE(MAX(zip_id), 0) FROM zip_ipfs_info) AS zip_id,"
+        " (SELECT COALESCE(MAX(download_id), 0) FROM download_info) AS download_id,"
+        " (SELECT COALESCE(MAX(order_id), 0) FROM order_info) AS order_id"
+    )
+    return {name: int(number) for name, number in (row or {}).items()}
+
+
+async def local_paths(db: Database | Transaction, limit: int) -> list[str]:
+    """Return up to `limit` paths of uploads, and as many of archives, that should be on the disk."""
+    uploads = await db.fetch_all("SELECT path FROM file_upload_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
+    archives = await db.fetch_all("SELECT path FROM zip_ipfs_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
+    return [row["path"] for row in (*uploads, *archives)]
+
+
+async def go_on_behind(db: Database, table: str, number: int) -> None:
+    """Have the table's next id be higher than `number`; the server keeps what is higher already."""
+    await db.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number + 1}")

@@ -1,0 +1,1 @@
+"""Settings that every service has, and secrets from files."""

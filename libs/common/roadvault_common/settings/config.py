@@ -1,0 +1,232 @@
+"""Settings that every service has. A service's own `config.py` adds what it alone needs.
+
+Each setting is read from the environment variable `ROADVAULT_<NAME>`, or, if it is secret, from the file that
+`ROADVAULT_<NAME>_FILE` names; `architecture/settings.md` lists them all.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from redis.asyncio.connection import parse_url
+
+from roadvault_common.settings.secret_files import SecretFiles, with_password
+
+PREFIX = "ROADVAULT_"
+_HOST_NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
+
+
+def explain(error: ValidationError) -> str:
+    """Return which variables are wrong and why, without their values: some are secrets."""
+    reasons = []
+    for detail in error.errors(include_input=False, include_context=False, include_url=False):
+        name = PREFIX + "_".join(str(part) for part in detail["loc"]).upper() if detail["loc"] else "settings"
+        reasons.append(f"{name}: {detail['msg'].removeprefix('Value error, ')}")
+    return "; ".join(reasons)
+
+
+def check_redis_url(url: SecretStr | None) -> SecretStr | None:
+    """Return a Redis URL that the client can read.
+
+    Raises:
+        ValueError: It can't; the client's own message would show a piece of a password that has a slash in it.
+    """
+    if url is not None:
+        try:
+            parse_url(url.get_secret_value())
+        except ValueError:
+            raise ValueError("must look like redis://host:port/number, and what is special in a URL as %XX") from None
+    return url
+
+
+class EnvironmentSettings(BaseSettings):
+    """Settings of the environment, and secrets of files that it names."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=None, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where settings come from, the first that has one first."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+class DatabaseSettings(EnvironmentSettings):
+    """Where the database is; all that `roadvault` needs for migrations."""
+
+    database_url: SecretStr = Field(
+        title="Database", description="mysql://user:password@host:port/name of a MariaDB or MySQL database"
+    )
+    database_password: SecretStr | None = Field(
+        None, title="Database password", description="any text; for a URL without one"
+    )
+
+    @model_validator(mode="after")
+    def _with_passwords(self) -> Self:
+        for server in ("database", "redis"):
+            url, password = getattr(self, f"{server}_url", None), getattr(self, f"{server}_password", None)
+            if password is not None:
+                if url is None:
+                    raise ValueError(f"{PREFIX}{server.upper()}_PASSWORD is set, and no URL that it belongs to")
+                try:
+                    setattr(self, f"{server}_url", with_password(url, password))
+                except ValueError as error:
+                    raise ValueError(f"{PREFIX}{server.upper()}_URL {error}") from None
+        return self
+
+
+class ServiceSettings(DatabaseSettings):
+    """What every service needs."""
+
+    log_format: Literal["json", "console"] = Field("json", title="Log format", description="json or console")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", title="Log level", description="debug, info, warning or error"
+    )
+    http_host: str = Field(
+        "127.0.0.1", title="Service address", description="address of /metrics, /healthz and /readyz"
+    )
+    http_port: int = Field(0, ge=0, le=65535, title="Service port", description="port of the same; 0 picks a free one")
+    hosts: str = Field(
+        "",
+        title="Our names",
+        description="names with a dot under which the intranet's listeners are called, separated by commas;"
+        " *.example.org stands for all that end so. Addresses and names without a dot are always right",
+    )
+    http_header_seconds: float = Field(
+        30, gt=0, title="Header", description="seconds in which a request's header has to arrive there"
+    )
+    http_idle_seconds: float = Field(
+        75, gt=0, title="Idle", description="seconds after which a connection there on which nobody asks is closed"
+    )
+    http_connections: int = Field(
+        500,
+        ge=1,
+        title="Connections",
+        description="connections there at once; over it the oldest that waits for its client gives way",
+    )
+    drain_seconds: float = Field(
+        30, ge=0, title="Drain", description="seconds that work in hand gets when the service is told to stop"
+    )
+    notice_seconds: float = Field(
+        0,
+        ge=0,
+        title="Notice",
+        description="seconds that a service which is told to stop goes on taking requests while /readyz says no: more"
+        " than a load balancer takes to see it",
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: str) -> str:
+        for name in _names(hosts):
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError("must be names such as vault.example.org or *.example.org, without scheme and port")
+        return hosts
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """Our names besides addresses and names without a dot."""
+        return frozenset(_names(self.hosts))
+
+
+class Settings(ServiceSettings):
+    """What a service needs that works on rows and hears of them by events: every one but the door."""
+
+    redis_url: SecretStr = Field(title="Redis", description="redis://host:port/number of the event streams")
+    redis_password: SecretStr | None = Field(
+        None, title="Redis password", description="any text; for a URL without one"
+    )
+    sweep_seconds: float = Field(
+        30, gt=0, title="Sweep interval", description="seconds between two looks for rows that are due"
+    )
+    lease_seconds: float = Field(
+        120,
+        gt=0,
+        title="Lease",
+        description="seconds without progress after which another worker may take a row",
+    )
+    concurrency: int = Field(4, ge=1, title="Concurrency", description="rows worked on at once in each stage")
+    event_reclaim_seconds: float = Field(
+        60,
+        gt=0,
+        title="Reclaim",
+        description="seconds after which an event that another process took and did not finish is taken over",
+    )
+    event_concurrency: int = Field(16, ge=1, title="Events", description="events in hand at once")
+
+    _check_redis_url = field_validator("redis_url")(check_redis_url)
+
+
+def _names(hosts: str) -> list[str]:
+    return [name.strip().lower().removesuffix(".") for name in hosts.split(",") if name.strip()]
+
+
+class DataSettings(EnvironmentSettings):
+    """Where files are on disk."""
+
+    data_dir: Path = Field(
+        title="Data directory",
+        description="holds received/, archives/, downloads/ and quarantine/; one POSIX file system shared by all",
+    )
+
+
+class VaultSettings(Settings, DataSettings):
+    """For services that write files to disk."""
+
+
+class SweepSettings(VaultSettings):
+    """For services that sweep a directory of files that no row names."""
+
+    orphan_hours: float = Field(
+        6, gt=0, title="Orphans", description="hours after which a file that no row names goes to quarantine"
+    )
+    quarantine_days: float = Field(
+        7, gt=0, title="Quarantine", description="days after which a file in quarantine is removed for good"
+    )
+    sweep_files: int = Field(
+        300,
+        ge=1,
+        title="Usual sweep",
+        description="files that a sweep moves to quarantine without asking; ten times as many are never moved unasked",
+    )
+    sweep_share: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        title="Usual share",
+        description="share of all files of its directory that a sweep moves without asking, if they are more than that",
+    )
+
+
+class KeySettings(EnvironmentSettings):
+    """For services that encrypt or decrypt."""
+
+    master_keys: SecretStr = Field(
+        title="Master keys",
+        description="Fernet keys separated by commas; the first wraps new archive keys, all unwrap old ones",
+    )
+
+
+class IpfsSettings(EnvironmentSettings):
+    """For services that talk to Kubo."""
+
+    ipfs_rpc_url: str = Field("http://127.0.0.1:5001", title="Kubo RPC", description="base URL of Kubo's HTTP RPC API")
+    ipfs_rpc_token: SecretStr | None = Field(
+        None,
+        title="Kubo token",
+        description="what Kubo's API.Authorizations asks for (a bearer token); without it Kubo has to be open",
+    )
+    ipfs_stall_seconds: float = Field(
+        60,
+        gt=0,
+        title="IPFS stall",
+        description="seconds without a byte after which a read is given up for now",
+    )

@@ -1,0 +1,30 @@
+"""Closing folders: ingest does it by size, count and age, an operator by hand."""
+
+from dataclasses import dataclass
+
+from roadvault_common.sql.db import Database
+
+CLOSE = "status = 1, open_slot = NULL, closed_at = UTC_TIMESTAMP(6), pack_due = UTC_TIMESTAMP(6)"
+"""What an UPDATE of `folder_info` sets to close an open folder: it is due for the packer."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A folder that was closed, and its last file (0 if it had none)."""
+
+    folder_id: int
+    file_id: int
+
+
+async def close_folder(db: Database, folder_id: int) -> Closed | None:
+    """Close a folder that is still open; None if it was not."""
+    changed = await db.execute(
+        f"UPDATE folder_info SET {CLOSE} WHERE folder_id = %s AND status = 0",  # noqa: S608 - a constant
+        (folder_id,),
+    )
+    if not changed:
+        return None
+    last = await db.fetch_one(
+        "SELECT file_id FROM file_upload_info WHERE folder_id = %s ORDER BY file_id DESC LIMIT 1", (folder_id,)
+    )
+    return Closed(folder_id, last["file_id"] if last else 0)

@@ -1,0 +1,106 @@
+"""Applies the migrations in `schema/`, in order, each once (yoyo keeps the list in the database).
+
+A new schema is applied while old services run: a migration only adds (expand), and old code goes on beside it. What
+takes away has `_contract_` in its name, and is applied once no service needs it any more.
+"""
+
+import warnings
+from pathlib import Path
+
+from roadvault_common.errors import DatabaseUnavailable, SettingsError
+from roadvault_common.sql.db import Database, explained, parse_url
+
+_CONTRACT = "_contract_"
+PACKET_BYTES = 4 << 20
+"""The longest statement names the members of an archive, 20 000 of some 40 bytes; longer folders are allowed."""
+
+
+def schema_dir() -> Path:
+    """Return the directory of the migrations: inside the installed package, or the checkout's `schema/`."""
+    packaged = Path(__file__).parents[1] / "schema"
+    return packaged if packaged.is_dir() else Path(__file__).parents[4] / "schema"
+
+
+async def check_schema(db: Database) -> None:
+    """See that the database's schema is one that this code can work with.
+
+    Raises:
+        SettingsError: A migration that the code needs is missing, or a later one took away what it may need.
+        DatabaseUnavailable: It can't be told now.
+    """
+    listed = await db.fetch_one(
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '_yoyo_migration'"
+    )
+    rows = await db.fetch_all("SELECT migration_id FROM _yoyo_migration") if listed else []
+    known, applied = {path.stem for path in schema_dir().glob("*.sql")}, {row["migration_id"] for row in rows}
+    missing = sorted(known - applied)
+    if missing:
+        raise SettingsError(f"the database lacks the migration {missing[0]}: run `roadvault migrate`, then start again")
+    contracted = sorted(name for name in applied - known if _CONTRACT in name)
+    if contracted:
+        raise SettingsError(f"the database has the migration {contracted[0]}, which is newer: upgrade this service")
+
+
+async def check_server(db: Database) -> None:
+    """See that the server lets the services do what they do: transactions on every table, long statements, writes.
+
+    Raises:
+        SettingsError: It does not, and will not before somebody changes it.
+        DatabaseUnavailable: It takes no writes now, or can't be asked.
+    """
+    tables = await db.fetch_all(
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()"
+        " AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'"
+    )
+    if tables:
+        names = ", ".join(sorted(row["name"] for row in tables))
+        raise SettingsError(
+            f"these tables know no transactions: {names}; ALTER TABLE … ENGINE = InnoDB, then start again"
+        )
+    row = await db.fetch_one("SELECT @@max_allowed_packet AS bytes")
+    if row is not None and row["bytes"] < PACKET_BYTES:
+        raise SettingsError(
+            f"the database's max_allowed_packet is {row['bytes']} bytes: set it to at least {PACKET_BYTES}"
+        )
+    await db.ping()
+
+
+def migrate(url: str) -> list[str]:
+    """Bring the database at `url` (mysql://…) up to date; return the ids of the migrations applied.
+
+    Blocks; several callers at once are safe, they wait for each other's lock.
+
+    Raises:
+        DatabaseUnavailable: The database can't be reached, or refuses.
+        SettingsError: The URL is not one of a database, or the server is not set up for what RoadVault does.
+    """
+    arguments = parse_url(url)  # yoyo's own error would show a piece of the password
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # yoyo uses parts of setuptools and sqlparse that warn
+        import pymysql  # noqa: PLC0415 - only this function needs the blocking driver
+        from yoyo import get_backend, read_migrations  # noqa: PLC0415
+
+        try:
+            backend = get_backend(url)
+        except pymysql.err.OperationalError as error:
+            raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
+        try:
+            with pymysql.connect(**arguments) as connection, connection.cursor() as cursor:
+                cursor.execute("SHOW VARIABLES")
+                _refuse_server(dict(cursor.fetchall()))
+            with backend, backend.lock():
+                waiting = backend.to_apply(read_migrations(str(schema_dir())))
+                backend.apply_migrations(waiting)
+        except pymysql.err.MySQLError as error:
+            raise DatabaseUnavailable(f"the database can't be migrated: {explained(error)}") from error
+        return [migration.id for migration in waiting]
+
+
+def _refuse_server(variables: dict[str, str]) -> None:
+    """Raise SettingsError for a server on which the tables could be made, but not worked with."""
+    if variables["log_bin"] == "ON" and variables["binlog_format"] == "STATEMENT":
+        raise SettingsError("the database's binlog_format is STATEMENT, which can't record what RoadVault writes: ROW")
+    if variables["read_only"] == "ON":
+        raise SettingsError("the database is read-only (read_only): is it a replica?")
+    if (engine := variables["default_storage_engine"]) != "InnoDB":
+        raise SettingsError(f"the database's default_storage_engine is {engine}, which knows no transactions: InnoDB")

@@ -1,0 +1,1 @@
+"""HTTP: listeners and their limits, what is refused, links, callbacks, health."""

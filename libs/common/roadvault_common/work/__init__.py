@@ -1,0 +1,1 @@
+"""Work on rows: leases, stages, outcomes, and what a failure means."""

@@ -1,0 +1,357 @@
+"""Leases: the only code that knows the five columns a stage of work has on its row (see `schema/`).
+
+A row is due when its stage's `due` has passed. `claim` is one compare-and-set UPDATE by the database's clock: it
+moves `due` forward by the lease's length, writes a random token and counts the attempt. Progress moves `due` further;
+a worker that dies or hangs stops doing so, and the row is due again by itself. Every closing write names the token.
+"""
+
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from roadvault_common.errors import LeaseLost
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+
+REASON_LENGTH = 500
+"""Characters of a `<stage>_reason` column."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of work on the rows of one table. Times are in seconds.
+
+    `deadline` bounds one attempt however much it progresses; `max_attempts` bounds the attempts; between them waits
+    `backoff` doubled each time, at most `backoff_max`, with jitter. `since` is the column that says since when a row
+    waits to be done with, where there is one; `waits` is the condition of those that do, if not all that may be taken.
+    """
+
+    name: str
+    table: str
+    key: str
+    deadline: float
+    max_attempts: int
+    backoff: float = 2
+    backoff_max: float = 3600
+    since: str | None = None
+    waits: str | None = None
+
+    def column(self, suffix: str) -> str:
+        """Return the name of one of the stage's columns."""
+        return f"{self.name}_{suffix}"
+
+    def wait(self, attempt: int) -> float:
+        """Return the seconds to wait after attempt number `attempt`."""
+        longest = min(self.backoff * 2 ** min(attempt - 1, 30), self.backoff_max)
+        return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
+
+
+PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8, since="closed_at")
+PIN = Stage(
+    "pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12,
+    since="create_time", waits="pin_due IS NOT NULL AND pinned_at IS NULL",  # not those that are added once more
+)  # fmt: skip
+DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=20)
+ORDER = Stage(
+    "order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30,
+    since="pinned_at", waits="status = 0",  # what was ordered is looked at again and again, and waits for nothing
+)  # fmt: skip
+PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
+RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
+FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time")
+CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
+EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
+STAGES = (PACK, PIN, DROP, ORDER, PROVE, RESTORE, FETCH, CALLBACK, EXPIRE)
+
+
+@dataclass
+class Lease:
+    """The right to work on one row until `seconds` pass without progress."""
+
+    stage: Stage
+    row_id: int
+    token: str
+    attempt: int
+    seconds: float
+    done: int = field(default=0, init=False)
+    """Bytes (or steps) worked off so far; the lease is extended only when this has moved."""
+    lost: bool = field(default=False, init=False)
+    closed: bool = field(default=False, init=False)
+    stalled: bool = field(default=False, init=False)
+    """Nothing has moved for the whole length of the lease."""
+    cuts: int = field(default=0, init=False)
+    """How often the work was told to stop, for one of these reasons."""
+
+    def progress(self, amount: int = 1) -> None:
+        """Note that `amount` bytes (or steps) were worked off. May be called from a thread.
+
+        Raises:
+            LeaseLost: The row is no longer ours; stop at once and write nothing.
+        """
+        if self.lost or self.stalled:
+            raise LeaseLost(f"{self.stage.name} {self.row_id}: the lease has passed to another worker")
+        self.done += amount
+
+
+_held: ContextVar[Lease | None] = ContextVar("lease", default=None)
+
+
+@contextmanager
+def under(lease: Lease) -> Iterator[None]:
+    """Let what is done here, and in tasks begun here, be done under a lease."""
+    token = _held.set(lease)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def note_progress() -> None:
+    """Note progress of the lease under which this is done, if there is one: a server has answered.
+
+    Raises:
+        LeaseLost: As `Lease.progress` does.
+    """
+    lease = _held.get()
+    if lease is not None:
+        lease.progress()
+
+
+async def due_rows(db: Database, stage: Stage, limit: int) -> list[int]:
+    """Return the ids of up to `limit` rows that are due, the longest due first."""
+    due = stage.column("due")
+    rows = await db.fetch_all(
+        f"SELECT {stage.key} AS id FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {due} <= UTC_TIMESTAMP(6) ORDER BY {due} LIMIT %s",
+        (limit,),
+    )
+    return [row["id"] for row in rows]
+
+
+async def seconds_to_next(db: Database, stage: Stage) -> float | None:
+    """Return the seconds until the next row is due (negative: it already is), or None if none is waiting."""
+    due = stage.column("due")
+    row = await db.fetch_one(
+        f"SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN({due})) AS us FROM {stage.table}"  # noqa: S608
+    )
+    return None if row is None or row["us"] is None else float(row["us"]) / 1e6
+
+
+async def seconds_waiting(db: Database, stage: Stage, most: int = 10_000) -> float:
+    """Return how long the row that has waited longest waits to be done with; 0 if none does, or nothing tells.
+
+    No more than `most` rows are looked at.
+    """
+    if stage.since is None:
+        return 0
+    waits = stage.waits or f"{stage.column('due')} IS NOT NULL"
+    row = await db.fetch_one(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(since), UTC_TIMESTAMP(6)) AS us"  # noqa: S608 - of the stages above
+        f" FROM (SELECT {stage.since} AS since FROM {stage.table} WHERE {waits} LIMIT %s) AS some",
+        (most,),
+    )
+    return 0 if row is None or row["us"] is None else float(row["us"]) / 1e6
+
+
+async def count_due(db: Database, stage: Stage, most: int = 10_000) -> int:
+    """Return how many rows are due, counting no further than `most`."""
+    return await _count(db, stage, f"{stage.column('due')} <= UTC_TIMESTAMP(6)", most)
+
+
+async def count_at_work(db: Database, stage: Stage, most: int = 10_000) -> int:
+    """Return how many rows somebody works on, counting no further than `most`."""
+    return await _count(
+        db, stage, f"{stage.column('token')} IS NOT NULL AND {stage.column('due')} > UTC_TIMESTAMP(6)", most
+    )
+
+
+async def count_failed(db: Database, stage: Stage, most: int = 10_000) -> int:
+    """Return how many rows have failed for good in this stage, counting no further than `most`."""
+    return await _count(db, stage, f"{stage.column('failed_at')} IS NOT NULL", most)
+
+
+async def failures(db: Database, stage: Stage, limit: int) -> list[Row]:
+    """Return `id`, `attempts`, `reason` and `failed_at` of rows that have failed for good, the latest first."""
+    columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))
+    failed_at = stage.column("failed_at")
+    return await db.fetch_all(
+        f"SELECT {stage.key} AS id, {columns} FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {failed_at} IS NOT NULL ORDER BY {failed_at} DESC LIMIT %s",
+        (limit,),
+    )
+
+
+async def failed_between(
+    db: Database, stage: Stage, after: tuple[datetime | None, int], until: datetime, limit: int
+) -> list[Row]:
+    """Return `id` and `failed_at` of rows that failed up to `until`, the longest ago first.
+
+    `after` is the time and the id of the last row of the page before; None as its time begins with the first page.
+    """
+    failed_at, (time, row_id) = stage.column("failed_at"), after
+    from_there = f"AND ({failed_at} > %s OR ({failed_at} = %s AND {stage.key} > %s))"
+    return await db.fetch_all(
+        f"SELECT {stage.key} AS id, {failed_at} AS failed_at FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {failed_at} <= %s {'' if time is None else from_there} ORDER BY {failed_at}, {stage.key} LIMIT %s",
+        (until, *(() if time is None else (time, time, row_id)), limit),
+    )
+
+
+async def _count(db: Database, stage: Stage, where: str, most: int) -> int:
+    row = await db.fetch_one(
+        f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM {stage.table} WHERE {where} LIMIT %s) AS some",  # noqa: S608
+        (most,),
+    )
+    return int(row["n"]) if row else 0
+
+
+async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
+    """Take the row if it is due and nobody works on it; None otherwise."""
+    due, token, attempts = stage.column("due"), secrets.token_hex(16), stage.column("attempts")
+    # The plain read keeps an event about a row that is not due from waiting for that row's lock.
+    row = await db.fetch_one(
+        f"SELECT {attempts} AS attempts FROM {stage.table}"  # noqa: S608 - names from the stages above
+        f" WHERE {stage.key} = %s AND {due} <= UTC_TIMESTAMP(6)",
+        (row_id,),
+    )
+    if row is None:
+        return None
+    taken = await db.execute(
+        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"  # noqa: S608
+        f" {stage.column('token')} = %s, {attempts} = {attempts} + 1"
+        f" WHERE {stage.key} = %s AND {due} <= UTC_TIMESTAMP(6)",
+        (seconds, token, row_id),
+    )
+    return Lease(stage, row_id, token, int(row["attempts"]) + 1, seconds) if taken else None
+
+
+async def extend(db: Database, lease: Lease) -> bool:
+    """Move the end of the lease to its full length from now; False if it is no longer ours."""
+    stage = lease.stage
+    held = await db.execute(
+        f"UPDATE {stage.table} SET {stage.column('due')} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"  # noqa: S608
+        f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
+        (lease.seconds, lease.row_id, lease.token),
+    )
+    return held == 1
+
+
+async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
+    """Write the outcome and end the lease, in the caller's transaction, with whatever else that writes.
+
+    Raises:
+        LeaseLost: The row is no longer ours; the transaction must not commit.
+    """
+    args: tuple[object, ...]
+    match outcome:
+        case Done(again_after=None):
+            change, args = "{due} = NULL, {attempts} = 0, {reason} = NULL, {failed_at} = NULL", ()
+        case Done(again_after=seconds):
+            change = "{due} = {now} + INTERVAL %s SECOND, {attempts} = 0, {reason} = NULL, {failed_at} = NULL"
+            args = (seconds,)
+        case Retry(reason, after, counts):
+            seconds = lease.stage.wait(lease.attempt) if after is None else after
+            kept = "{attempts}" if counts else "GREATEST({attempts} - 1, 0)"
+            change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {failed_at} = NULL, {attempts} = " + kept
+            args = (seconds, reason[:REASON_LENGTH])
+        case Failed(reason):
+            change, args = "{due} = NULL, {reason} = %s, {failed_at} = {now}", (reason[:REASON_LENGTH],)
+    await _end(tx, lease, change, args)
+
+
+async def hold(tx: Transaction, lease: Lease) -> None:
+    """Make sure that the lease is ours until the caller's transaction ends, without ending it.
+
+    Raises:
+        LeaseLost: The row is no longer ours; the transaction must not commit.
+    """
+    stage = lease.stage
+    held = await tx.fetch_one(
+        f"SELECT 1 FROM {stage.table} WHERE {stage.key} = %s AND {stage.column('token')} = %s FOR UPDATE",  # noqa: S608
+        (lease.row_id, lease.token),
+    )
+    if held is None:
+        lease.lost = True
+        raise LeaseLost(f"{stage.name} {lease.row_id}: the lease has passed to another worker")
+
+
+async def hand_back(tx: Transaction, lease: Lease) -> None:
+    """Make the row due again at once, as if it had not been claimed: for work cut short by a shutdown."""
+    await _end(tx, lease, "{due} = {now}, {attempts} = GREATEST({attempts} - 1, 0)", ())
+
+
+async def revive(tx: Transaction, stage: Stage, row_id: int) -> bool:
+    """Give a failed row a new start, for a person who pressed "retry"; False if it has not failed."""
+    row: int = await tx.execute(
+        f"UPDATE {stage.table} SET {stage.column('due')} = UTC_TIMESTAMP(6), {stage.column('attempts')} = 0,"  # noqa: S608
+        f" {stage.column('failed_at')} = NULL WHERE {stage.key} = %s AND {stage.column('failed_at')} IS NOT NULL",
+        (row_id,),
+    )
+    return row == 1
+
+
+async def hasten(tx: Transaction, stage: Stage, row_id: int) -> bool:
+    """Make a row that waits for a later time due now; False if it does not wait, or somebody works on it."""
+    due = stage.column("due")
+    row = await tx.fetch_one(
+        f"SELECT 1 FROM {stage.table} WHERE {stage.key} = %s AND {due} IS NOT NULL"  # noqa: S608
+        f" AND {stage.column('token')} IS NULL FOR UPDATE",
+        (row_id,),
+    )
+    if row is None:
+        return False
+    await tx.execute(f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s", (row_id,))  # noqa: S608
+    return True
+
+
+async def make_due(tx: Transaction, stage: Stage, row_id: int, *, hurry: bool = True) -> None:
+    """Make a row due for a stage, because of what another stage has found or done.
+
+    A live lease is not cut short: whoever has it either knows by its end what there is to do, or has to look again. A
+    row that has failed asked a person, and waits for one (`revive`). Without `hurry` a row that rests after trouble,
+    and so has a reason, gets its rest, too.
+    """
+    due, token = stage.column("due"), stage.column("token")
+    rested = "" if hurry else f" AND {stage.column('reason')} IS NULL"
+    await tx.execute(
+        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s"  # noqa: S608 - names from the stages above
+        f" AND {stage.column('failed_at')} IS NULL AND ({token} IS NULL OR {due} IS NULL OR {due} <= UTC_TIMESTAMP(6))"
+        f"{rested}",
+        (row_id,),
+    )
+
+
+async def settle(tx: Transaction, stage: Stage, row_id: int) -> bool:
+    """End a stage on a row that waits for it, as done: somebody else did its work; False if it does not wait."""
+    due, token = stage.column("due"), stage.column("token")
+    settled = await tx.execute(
+        f"UPDATE {stage.table} SET {due} = NULL, {token} = NULL, {stage.column('attempts')} = 0,"  # noqa: S608
+        f" {stage.column('reason')} = NULL, {stage.column('failed_at')} = NULL WHERE {stage.key} = %s"
+        f" AND ({token} IS NULL OR {due} <= UTC_TIMESTAMP(6)) AND {due} IS NOT NULL",
+        (row_id,),
+    )
+    return settled == 1
+
+
+async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:
+    """Return `attempts`, `reason` and `failed_at` of a row, or None if there is no such row."""
+    columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))
+    return await db.fetch_one(f"SELECT {columns} FROM {stage.table} WHERE {stage.key} = %s", (row_id,))  # noqa: S608
+
+
+async def _end(tx: Transaction, lease: Lease, change: str, args: tuple[object, ...]) -> None:
+    stage = lease.stage
+    names = {name: stage.column(name) for name in ("due", "attempts", "reason", "failed_at")}
+    held = await tx.execute(
+        f"UPDATE {stage.table} SET {change.format(now='UTC_TIMESTAMP(6)', **names)}, {stage.column('token')} = NULL"  # noqa: S608
+        f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
+        (*args, lease.row_id, lease.token),
+    )
+    if held != 1:
+        lease.lost = True
+        raise LeaseLost(f"{stage.name} {lease.row_id}: the lease has passed to another worker")
+    lease.closed = True

@@ -1,0 +1,1 @@
+"""Markets: Crust, and services behind the Pinning Service API."""

@@ -1,0 +1,1 @@
+"""Evidence that the network holds an archive, and its proof."""

@@ -1,0 +1,110 @@
+"""Proof that the network holds an archive: random members of it, fetched through a path that has no local copy.
+
+Replica counts are what others report. Local copies go only after bytes came back from the network and were right, and
+replicas were counted once more then: the drop that follows at once needs no other look at the market.
+"""
+
+import asyncio
+import hashlib
+import random
+
+import structlog
+
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.errors import IntegrityError
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import ZipReplicated
+from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import PROVE, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.stage import Worker
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.markets.market import Market
+from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven, counted
+from roadvault_crust_orderer.proof.proof_store import Member, ProofStore
+
+log = structlog.get_logger()
+
+_NO_GATEWAY_SECONDS = 3600
+_pick = random.SystemRandom()
+"""Which members are asked for must not be known before."""
+
+
+class Prover:
+    """Proves archives; `proving` is the stage's worker."""
+
+    def __init__(
+        self,
+        settings: OrdererSettings,
+        db: Database,
+        bus: Bus,
+        keys: MasterKeys,
+        gateway: Gateway | None,
+        market: Market,
+    ) -> None:
+        self._members = settings.proof_members
+        self._threshold = settings.replica_threshold
+        self._db = db
+        self._bus = bus
+        self._market = market
+        self._keys = keys
+        self._gateway = gateway
+        self._store = ProofStore(db)
+        self.proving = Worker(
+            PROVE,
+            self._prove,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=settings.concurrency,
+            well=None if gateway is None else gateway.check,
+        )
+
+    async def _prove(self, lease: Lease) -> Outcome:
+        if self._gateway is None:
+            reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
+            return Retry(reason, after=_NO_GATEWAY_SECONDS, counts=False)
+        await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
+        archive = await self._store.archive(lease.row_id)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
+        members = await self._store.members(lease.row_id)
+        if not members:
+            return Failed(
+                "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
+            )
+        picked = _pick.sample(members, min(self._members, len(members)))
+        for member in picked:
+            await self._check(self._gateway, archive.cid, key, member, lease)
+        proof = Proof(self._gateway.way, len(picked), sum(member.size for member in picked))
+        count = await self._count(archive.cid)
+        if not await close_proven(self._db, lease, count, proof):
+            log.warning("files came back, and yet nothing is proven", cid=archive.cid, reason=count.objection)
+            return Done()
+        log.info("archive proven on the network", cid=archive.cid, bytes=proof.bytes, block=count.block)
+        await self._bus.emit(ZipReplicated(zip_id=lease.row_id))
+        return Done()
+
+    async def _count(self, cid: str) -> Count:
+        market, head = await self._market.identity(), await self._market.head()
+        return counted(await self._market.file(cid, head), head, market, self._threshold)
+
+    async def _check(self, gateway: Gateway, cid: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
+        """Fetch one member and check it.
+
+        Raises:
+            IntegrityError: It is not what was archived.
+            IpfsUnavailable: The gateway does not give it.
+        """
+        digest, cipher = hashlib.sha256(), key.stream(member.offset)
+
+        def take(data: bytes) -> None:
+            digest.update(cipher.update(data))
+            lease.progress(len(data))
+
+        async for data in gateway.read(cid, member.offset, member.size):
+            await asyncio.to_thread(take, data)
+        STAGE_BYTES.labels(PROVE.name).inc(member.size)
+        if digest.hexdigest() != member.sha256:
+            raise IntegrityError(f"the network's copy of file {member.file_id} does not have its SHA-256")

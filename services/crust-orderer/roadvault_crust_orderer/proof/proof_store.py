@@ -1,0 +1,54 @@
+"""The proof's SQL."""
+
+from dataclasses import dataclass
+
+from roadvault_common.errors import PermanentError
+from roadvault_common.sql.db import Database
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What it takes to read an archive on the network."""
+
+    cid: str
+    key: str
+    master_key: str | None
+    iv: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in the archive: where it begins and how long it is (bytes), and what it must be."""
+
+    file_id: int
+    offset: int
+    size: int
+    sha256: str
+
+
+class ProofStore:
+    """Archives to prove, and their members."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def archive(self, zip_id: int) -> Sealed:
+        """Return the archive's CID, wrapped key and initial counter block.
+
+        Raises:
+            PermanentError: There is no such archive on IPFS.
+        """
+        row = await self._db.fetch_one(
+            "SELECT cid, `key`, master_key, iv FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+        )
+        if row is None or row["cid"] is None:
+            raise PermanentError(f"archive {zip_id} has no CID to prove")
+        return Sealed(**row)
+
+    async def members(self, zip_id: int) -> list[Member]:
+        """Return the archive's members that have bytes: of an empty one nothing would be fetched."""
+        rows = await self._db.fetch_all(
+            "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s AND size > 0",
+            (zip_id,),
+        )
+        return [Member(**row) for row in rows]

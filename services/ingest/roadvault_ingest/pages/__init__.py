@@ -1,0 +1,1 @@
+"""The back-office: pages, their SQL and texts."""
