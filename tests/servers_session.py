@@ -5,7 +5,7 @@ program that is missing fails the tests that need it. Servers:
 
 - `mariadb`, `redis_server`, `kubo_server`, `network_kubo_server`: `Running[...]`, for tests that stop and start them;
   started again afterwards, should the test have left them down
-- `database_url`: a database of its own, migrated, dropped afterwards
+- `database_url`: a database of its own, with all tables as migrations make them, dropped afterwards
 - `redis_url`: a logical database of its own; a key that would stay for ever fails the test
 - `kubo`, `network_kubo`: `.rpc_url`, `.gateway_url`, `.peer_id`; the two are connected, ours has the filestore
 - `data_dir`: received/, archives/ and downloads/, where the filestore of `kubo` takes files
@@ -122,16 +122,34 @@ def network_kubo(network_kubo_server: Running[Kubo]) -> Kubo:
     return network_kubo_server.server
 
 
-@pytest.fixture
-def database_url(mariadb: Running[MariaDB]) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def migrated(mariadb_of_session: Running[MariaDB]) -> list[str]:
+    """Return the statements that make in an empty database what all migrations make, in a twentieth of their time."""
     from roadvault_common.sql.migrate import migrate  # noqa: PLC0415 - tests without a database don't need it
 
+    name = "roadvault_migrated"
+    mariadb_of_session.start()
+    with mariadb_of_session.server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        migrate(mariadb_of_session.server.url(name))
+        cursor.execute(f"SHOW TABLES FROM {name}")
+        tables = [table for (table,) in cursor.fetchall()]
+        statements = ["SET foreign_key_checks = 0"]
+        for table in tables:
+            cursor.execute(f"SHOW CREATE TABLE {name}.{table}")
+            statements.append((cursor.fetchone() or ())[1])
+        return statements + [f"INSERT INTO {table} SELECT * FROM {name}.{table}" for table in tables]
+
+
+@pytest.fixture
+def database_url(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
     name = f"roadvault_{next(_numbers)}"
     with mariadb.server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-    url = mariadb.server.url(name)
-    migrate(url)
-    yield url
+        cursor.execute(f"USE {name}")
+        for statement in migrated:
+            cursor.execute(statement)
+    yield mariadb.server.url(name)
     mariadb.start()
     with mariadb.server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {name}")
