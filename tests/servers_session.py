@@ -138,7 +138,7 @@ def migrated(mariadb_of_session: Running[MariaDB]) -> list[str]:
         for table in tables:
             cursor.execute(f"SHOW CREATE TABLE {name}.{table}")
             statements.append((cursor.fetchone() or ())[1])
-        return statements + [f"INSERT INTO {table} SELECT * FROM {name}.{table}" for table in tables]
+        return statements + [f"INSERT INTO {table} SELECT * FROM {name}.{table}" for table in tables]  # noqa: S608
 
 
 @pytest.fixture
