@@ -137,7 +137,7 @@ def migrated(mariadb_of_session: Running[MariaDB]) -> list[str]:
         statements = ["SET foreign_key_checks = 0"]
         for table in tables:
             cursor.execute(f"SHOW CREATE TABLE {name}.{table}")
-            statements.append((cursor.fetchone() or ())[1])
+            statements += [statement for _, statement in cursor.fetchall()]
         return statements + [f"INSERT INTO {table} SELECT * FROM {name}.{table}" for table in tables]  # noqa: S608
 
 
