@@ -1,15 +1,16 @@
-"""How ingest takes uploads to disk: short ones together, long ones by several threads."""
+"""How ingest takes uploads to disk: short ones together, long ones each in order."""
 
 import asyncio
 import hashlib
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from roadvault_common.files.vault import Vault
-from roadvault_ingest.uploads.disk import _DIRECT, _LONG_THREADS, Disk
+from roadvault_ingest.uploads.disk import WIRES, Disk
 from roadvault_ingest.uploads.receive import Incoming
 
 
@@ -22,7 +23,7 @@ def vault(tmp_path: Path) -> Vault:
 
 @pytest.fixture(params=[True, False], ids=["direct", "cached"])
 def disk(request: pytest.FixtureRequest) -> Disk:
-    return Disk(lambda: 1 << 20, direct=request.param)
+    return Disk(direct=request.param)
 
 
 async def test_short_files_that_end_together_are_all_whole(vault: Vault, disk: Disk) -> None:
@@ -63,85 +64,33 @@ async def test_a_short_file_that_comes_as_the_last_thread_ends_is_not_forgotten(
 
 async def test_a_long_file_is_written_and_hashed_in_order(vault: Vault, disk: Disk) -> None:
     file, pieces = Incoming(vault), [os.urandom(300_000 + number) for number in range(250)]
-    sink = disk.sink(file)
     for piece in pieces:
-        await sink.add([piece[:1000], piece[1000:]])
-    await sink.finish()
+        await disk.write(file, [piece[:1000], piece[1000:]])
     await disk.finish(file, [b"the rest"])
     content = b"".join(pieces) + b"the rest"
     assert file.path.read_bytes() == content
     assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-async def test_long_files_at_once_share_the_threads_which_end_with_them(vault: Vault, disk: Disk) -> None:
-    async def write(number: int) -> None:
-        file, pieces = Incoming(vault), [os.urandom(300_000 + number) for _ in range(20)]
-        sink = disk.sink(file)
-        for piece in pieces:
-            await sink.add([piece])
-        assert 0 < len(ours()) <= _LONG_THREADS
-        await sink.finish()
-        await disk.finish(file, [])
-        assert file.path.read_bytes() == b"".join(pieces)
-        assert file.sha256 == hashlib.sha256(b"".join(pieces)).hexdigest()
-
-    def ours() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name == "uploads"]
-
-    await asyncio.gather(*map(write, range(12)))
-    for thread in ours():
-        await asyncio.to_thread(thread.join, 20)
-    assert ours() == []
-    await write(12)
+async def test_buffers_are_lent_to_some_and_come_back(disk: Disk) -> None:
+    for _ in range(2):
+        with ExitStack() as stack:
+            lent = [stack.enter_context(disk.lend()) for _ in range(WIRES + 2)]
+            assert len({id(buffer) for buffer in lent if buffer is not None}) == WIRES
+            assert lent[WIRES:] == [None, None]
 
 
-async def test_more_than_its_share_of_a_file_waits_for_the_threads(vault: Vault) -> None:
-    class Slow(Incoming):
-        go_on = threading.Semaphore(0)
+async def test_who_is_told_to_stop_waits_for_the_thread(disk: Disk) -> None:
+    begun, stop, ended = threading.Event(), threading.Event(), threading.Event()
 
-        def append(self, data: bytes) -> None:
-            assert self.go_on.acquire(timeout=20)
-            super().append(data)
+    def work() -> None:
+        begun.set()
+        assert stop.wait(20)
+        ended.set()
 
-    file = Slow(vault)
-    sink = Disk(lambda: 500_000, direct=False).sink(file)
-    await sink.add([bytes(300_000)])
-    adding = asyncio.create_task(sink.add([bytes(300_000)]))
-    await asyncio.wait({adding}, timeout=0.1)
-    assert not adding.done()
-    file.go_on.release()  # 300,000 bytes are left, more than half of the share
-    await asyncio.wait({adding}, timeout=0.1)
-    assert not adding.done()
-    file.go_on.release()
-    await adding
-    await sink.finish()
-    await asyncio.to_thread(file.discard)
-
-
-async def test_the_first_long_files_of_a_time_go_past_the_page_cache(vault: Vault) -> None:
-    disk = Disk(lambda: 1 << 20, direct=True)
-
-    async def write(number: int) -> bool:
-        file, content = Incoming(vault), os.urandom(3_000_000 + number)
-        sink = disk.sink(file)
-        await sink.add([content])
-        direct = file._direct is not None and file._direct._bypasses()
-        await together.wait()
-        await sink.finish()
-        await disk.finish(file, [b"the rest"])
-        assert file.path.read_bytes() == content + b"the rest"
-        return direct
-
-    for _ in range(2):  # the buffers come back
-        together = asyncio.Barrier(_DIRECT + 4)
-        assert sum(await asyncio.gather(*map(write, range(_DIRECT + 4)))) == _DIRECT
-
-
-async def test_a_thread_that_fails_is_heard_and_the_others_are_waited_for(vault: Vault, disk: Disk) -> None:
-    file = Incoming(vault)
-    file.path.touch()
-    sink = disk.sink(file)
-    await sink.add([bytes(300_000)])
-    with pytest.raises(FileExistsError):
-        await sink.finish()
-    await asyncio.to_thread(file.discard)
+    task = asyncio.create_task(disk.run(work, stop.set))
+    await asyncio.to_thread(begun.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()

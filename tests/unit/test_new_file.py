@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from roadvault_common.files.new_file import BUFFER_BYTES, DirectFile, NewFile
+from roadvault_common.files.new_file import BLOCK_BYTES, NewFile
 
 
-@pytest.mark.parametrize("length", [1, 4096, BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 4097])
-def test_every_byte_arrives_whatever_the_length(tmp_path: Path, length: int) -> None:
-    content, file = os.urandom(length), NewFile(tmp_path / "file")
-    file.bypass_cache(mmap(-1, BUFFER_BYTES))
-    for start in range(0, length, 300_007):
-        file.write(content[start : start + 300_007])
-    file.settle()
+def aligned(content: bytes) -> memoryview:
+    """Return the bytes in memory that begins at a block, as writes past the page cache need it."""
+    memory = mmap(-1, len(content))
+    memory[:] = content
+    return memoryview(memory)
+
+
+def test_what_goes_past_the_page_cache_and_what_comes_after_it_arrives(tmp_path: Path) -> None:
+    content, file = os.urandom(5 * BLOCK_BYTES), NewFile(tmp_path / "file")
+    file.bypass_cache(on=True)
+    assert file.bypasses
+    file.write(aligned(content))
+    file.bypass_cache(on=False)
     file.write(b"more")
     file.finish()
     content += b"more"
@@ -24,42 +30,26 @@ def test_every_byte_arrives_whatever_the_length(tmp_path: Path, length: int) -> 
     assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_a_file_that_ends_unsettled_is_whole(tmp_path: Path) -> None:
-    file = NewFile(tmp_path / "file")
-    file.bypass_cache(mmap(-1, BUFFER_BYTES))
-    file.write(b"content")
+@pytest.mark.parametrize("length", [1, BLOCK_BYTES + 1, 23_456])
+def test_writes_that_the_file_system_refuses_go_through_the_page_cache(tmp_path: Path, length: int) -> None:
+    content, file = os.urandom(length), NewFile(tmp_path / "file")  # no whole number of blocks: EINVAL
+    file.bypass_cache(on=True)
+    file.write(aligned(content))
+    assert not file.bypasses
     file.finish()
-    assert file.path.read_bytes() == b"content"
-
-
-def test_a_buffer_that_is_free_again_is_not_written_for_the_file_before(tmp_path: Path) -> None:
-    buffer, file = mmap(-1, BUFFER_BYTES), NewFile(tmp_path / "file")
-    file.bypass_cache(buffer)
-    file.write(b"content")
-    file.settle()
-    buffer[:5] = b"other"
-    file.finish()
-    assert file.path.read_bytes() == b"content"
-
-
-def test_writes_that_the_file_system_refuses_go_through_the_page_cache(tmp_path: Path) -> None:
-    content = os.urandom(23_456)
-    with (tmp_path / "file").open("xb", buffering=0) as file:
-        direct = DirectFile(file, mmap(-1, 5000))  # no whole number of blocks: EINVAL
-        direct.write(content)
-        direct.finish()
-    assert (tmp_path / "file").read_bytes() == content
+    assert file.path.read_bytes() == content
 
 
 def test_a_file_system_that_knows_no_such_writes_takes_the_usual_ones() -> None:
     name = Path("/proc/self/task", str(os.getpid()), "comm")
     before = name.read_bytes()
     try:
-        with name.open("wb", buffering=0) as file:
-            direct = DirectFile(file, mmap(-1, BUFFER_BYTES))
-            assert not direct._bypasses()
-            direct.write(b"direct")
-            direct.finish()
+        with name.open("wb", buffering=0) as opened:
+            file = NewFile(name)
+            file._file = opened
+            file.bypass_cache(on=True)
+            assert not file.bypasses
+            file.write(b"direct")
         assert name.read_bytes() == b"direct\n"
     finally:
         name.write_bytes(before)

@@ -70,7 +70,7 @@ async def request_fields(request: web.Request, settings: IngestSettings) -> Fiel
         Problem: It can't be read.
     """
     with giving_way(request):
-        body = await _read_all(Body(request.content, settings))
+        body = await _read_all(Body(request, settings))
     kind, options = content_type(request.headers.get("Content-Type", ""))
     called = f"its Content-Type is {shown(kind)}" if kind else "it has no Content-Type"
     start = body.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -15,7 +15,8 @@ from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import shown
-from roadvault_ingest.uploads.receive import Body, Incoming, Received, Room, receive
+from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
+from roadvault_ingest.uploads.wire import Room
 
 log = structlog.get_logger()
 
@@ -25,12 +26,14 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
     async def upload(request: web.Request) -> web.Response:
         form = _form(request, ingest.settings.largest_upload)
-        body = Body(request.content, ingest.settings)
+        body = Body(request, ingest.settings)
 
         async def take(incoming: Incoming, room: Room) -> Received:
             return await receive(body, form, incoming, ingest.disk, room)
 
         response = answer({"fileID": await ingest.upload(request.content_length, request.remote or "", take)})
+        if body.taken_over:
+            response.force_close()
         if not request.content.is_eof():
             await _answer_and_end(request, response)
         return response

@@ -21,8 +21,9 @@ from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.store import IngestStore, Limits, Most, Placed
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
-from roadvault_ingest.uploads.receive import Incoming, Received, Room
+from roadvault_ingest.uploads.receive import Incoming, Received
 from roadvault_ingest.uploads.recorder import Recorder
+from roadvault_ingest.uploads.wire import Room
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ class Ingest:
             per_peer=settings.uploads_per_peer,
         )
         self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._store.named)
-        self.disk = Disk(self._admission.share, direct=settings.direct_uploads)
+        self.disk = Disk(direct=settings.direct_uploads)
 
     def check_length(self, content_length: int | None) -> None:
         """Look whether an upload may be as long as it says.

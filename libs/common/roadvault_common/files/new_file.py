@@ -7,14 +7,12 @@ from contextlib import contextmanager, suppress
 from errno import EDQUOT, EINVAL, ENODATA, ENOSPC
 from fcntl import F_GETFL, F_SETFL, fcntl
 from io import FileIO
-from mmap import mmap
 from pathlib import Path
 
 from roadvault_common.errors import DiskFull, TransientError
 
-BUFFER_BYTES = 1 << 20
-"""What is written at a time. With a quarter of it uploads took a fifth longer, with twice as much no less."""
-
+BLOCK_BYTES = 4096
+"""No disk has longer blocks: what goes past the page cache begins and ends at one, in memory and in the file."""
 _WHOLE = "user.roadvault.whole"
 """Attribute of a file of `create` that was written to its end."""
 
@@ -25,8 +23,6 @@ class NewFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: FileIO | None = None
-        self._buffer: mmap | None = None
-        self._direct: DirectFile | None = None
         self._hash = hashlib.sha256()
         self.size = 0
         """Bytes appended so far."""
@@ -36,50 +32,57 @@ class NewFile:
         """SHA-256 of the bytes so far, in hex."""
         return self._hash.hexdigest()
 
-    def bypass_cache(self, buffer: mmap) -> None:
-        """Have what is appended, from the first byte until `settle`, go past the page cache by way of `buffer`."""
-        self._buffer = buffer
+    def bypass_cache(self, *, on: bool) -> None:
+        """Have what is appended from now on go past the page cache, in whole blocks; or through it again.
 
-    def write(self, data: bytes) -> None:
+        Where the file system knows no such writes, or refuses one, they go through the cache.
+        """
+        file = self._opened()
+        flags = fcntl(file.fileno(), F_GETFL)
+        try:
+            fcntl(file.fileno(), F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
+        except OSError as error:
+            if error.errno != EINVAL:
+                raise
+
+    def write(self, data: bytes | memoryview) -> None:
         """Append `data` and hash it.
 
         Raises:
             DiskFull: There is no room for it.
         """
         self.append(data)
-        self.hash(data)
+        self._hash.update(data)
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Append `data`; the file is created at the first call.
 
         Raises:
             DiskFull: There is no room for it.
         """
+        file = self._opened()
         with disk_errors(self.path):
-            if self._file is None:
-                self._file = self.path.open("xb", buffering=0)
-                if self._buffer is not None:
-                    self._direct = DirectFile(self._file, self._buffer)
-            if self._direct is not None:
-                self._direct.write(data)
-            else:
-                write_all(self._file, data)
+            begin = file.tell() if self.bypasses else 0
+            try:
+                write_all(file, data)
+            except OSError as error:
+                # The file system takes the flag but not the write, or a full disk took a part that is no whole block.
+                if error.errno != EINVAL or not self.bypasses:
+                    raise
+                self.bypass_cache(on=False)
+                write_all(file, memoryview(data)[file.tell() - begin :])
         self.size += len(data)
 
-    def hash(self, data: bytes) -> None:
-        """Hash what was appended or is going to be, perhaps in another thread."""
-        self._hash.update(data)
+    @property
+    def bypasses(self) -> bool:
+        """Whether what is appended goes past the page cache."""
+        return self._file is not None and bool(fcntl(self._file.fileno(), F_GETFL) & os.O_DIRECT)
 
-    def settle(self) -> None:
-        """Write what the buffer of `bypass_cache` still holds; it is free then, also when this fails.
-
-        Raises:
-            DiskFull: There is no room for it.
-        """
-        direct, self._direct, self._buffer = self._direct, None, None
-        if direct is not None:
+    def _opened(self) -> FileIO:
+        if self._file is None:
             with disk_errors(self.path):
-                direct.finish()
+                self._file = self.path.open("xb", buffering=0)
+        return self._file
 
     def flush(self) -> None:
         """Have the disk take what was appended so far, while more may be."""
@@ -89,11 +92,8 @@ class NewFile:
 
     def sync(self) -> None:
         """Make the file durable, and close it; its name is not durable yet."""
-        self.settle()
-        with disk_errors(self.path):
-            file = self._file or self.path.open("xb", buffering=0)
-            with file:
-                _sync(file, self.path)
+        with self._opened() as file, disk_errors(self.path):
+            _sync(file, self.path)
 
     def finish(self) -> None:
         """Make the file and its name durable."""
@@ -106,59 +106,6 @@ class NewFile:
         if self._file is not None:
             self._file.close()
             self.path.unlink(missing_ok=True)
-
-
-class DirectFile:
-    """A file that is written past the page cache, a whole `buffer` at a time; its methods block.
-
-    Such writes begin and end at a disk's block, 4096 bytes at most, in memory and on the disk; `buffer` does. Where the
-    file system knows none, they go the usual way.
-    """
-
-    def __init__(self, file: FileIO, buffer: mmap) -> None:
-        self._file = file
-        self._buffer = buffer
-        self._collected = 0
-        try:
-            self._bypass(on=True)
-        except OSError as error:
-            if error.errno != EINVAL:
-                raise
-
-    def write(self, data: bytes) -> None:
-        """Append `data`; up to a buffer of it is on its way only after `finish`."""
-        view = memoryview(data)
-        while view:
-            end = min(self._collected + len(view), len(self._buffer))
-            taken = end - self._collected
-            self._buffer[self._collected : end] = view[:taken]
-            self._collected, view = end, view[taken:]
-            if self._collected == len(self._buffer):
-                self._write_collected()
-
-    def finish(self) -> None:
-        """Write what is left, through the page cache since it may be no whole number of blocks."""
-        self._bypass(on=False)
-        self._write_collected()
-
-    def _write_collected(self) -> None:
-        view, begin = memoryview(self._buffer)[: self._collected], self._file.tell()
-        try:
-            write_all(self._file, view)
-        except OSError as error:
-            # The file system takes the flag but not the write, or a full disk took a part that is no whole block.
-            if error.errno != EINVAL or not self._bypasses():
-                raise
-            self._bypass(on=False)
-            write_all(self._file, view[self._file.tell() - begin :])
-        self._collected = 0
-
-    def _bypasses(self) -> bool:
-        return bool(fcntl(self._file.fileno(), F_GETFL) & os.O_DIRECT)
-
-    def _bypass(self, *, on: bool) -> None:
-        flags = fcntl(self._file.fileno(), F_GETFL)
-        fcntl(self._file.fileno(), F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
 
 
 @contextmanager

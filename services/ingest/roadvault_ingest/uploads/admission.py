@@ -16,8 +16,6 @@ _LOOK_SECONDS = 0.5
 """How long room that was seen is given away before the disk and the database are looked at again."""
 _ANSWER_SECONDS = 10
 """A database that takes longer is away: uploads must not queue behind it."""
-_WAITING_BYTES, _MOST_WAITING_BYTES = 16 << 20, 2 << 20
-"""What may wait in memory for a thread, of all uploads together and of one: enough for the threads not to wait."""
 _FIRST_BYTES, _STEP_BYTES = 1 << 20, 64 << 20
 """Room for an upload whose length is not known: at first, then always twice as much, by this many more at the most."""
 _FULL_RETRY_SECONDS = 60
@@ -44,10 +42,6 @@ class Admission:
         """Bytes that each of those admitted may come to, as far as room is kept for it."""
         self._deciding = asyncio.Lock()
         self._room, self._looked_at = 0, float("-inf")
-
-    def share(self) -> int:
-        """Return how many bytes an upload may have waiting in memory, by how many are under way."""
-        return min(_MOST_WAITING_BYTES, _WAITING_BYTES // max(1, self._count))
 
     @asynccontextmanager
     async def admit(self, incoming: Incoming, length: int | None, peer: str) -> AsyncIterator[None]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import orjson
-from multipart import _COMPLETE, MultipartError, MultipartSegment, PushMultipartParser
+from multipart import _BODY, _COMPLETE, MultipartError, MultipartSegment, PushMultipartParser
 
+from roadvault_common.files.new_file import BLOCK_BYTES
 from roadvault_ingest.problems import Problem, TooLarge
 from roadvault_ingest.uploads.names import decoded, name_in_header, shown
 
@@ -84,6 +85,33 @@ class Form:
         if self._length is None or self._parser._state is not _COMPLETE:  # noqa: SLF001 - it knows, and does not say
             return False
         return self._length - self._rest - self.size <= _REST_BYTES
+
+    @property
+    def lends(self) -> bool:
+        """Whether the file's bytes are coming just now, up to `mark`, and need not come by here."""
+        coming = self._part == "file" and self._parser._state is _BODY  # noqa: SLF001 - likewise
+        return coming and self._padded is None and len(self.mark) <= BLOCK_BYTES
+
+    @property
+    def mark(self) -> bytes:
+        """What ends the file: a line's end, and the boundary."""
+        return b"\r\n" + self._mark
+
+    def lend(self) -> bytes:
+        """Give up what is held since the mark may begin in it; what is fed next goes on with the file, or ends it."""
+        held: bytes = self._parser._buffer  # noqa: SLF001 - nothing else gives it out
+        self._parser._buffer = b""  # noqa: SLF001
+        self._rest -= len(held)
+        return held
+
+    def pass_by(self, length: int) -> None:
+        """Count bytes of the file that did not come by here.
+
+        Raises:
+            TooLarge: It is too long with them.
+        """
+        self._rest += length
+        self._count(length)
 
     @property
     def filename(self) -> str:

@@ -3,28 +3,30 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from aiohttp import StreamReader
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
-from roadvault_ingest.uploads.disk import Disk, Sink
+from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.form import Form
 from roadvault_ingest.uploads.names import checked_name
+from roadvault_ingest.uploads.wire import Buffer, Patience, Room, Wire, from_thread, taken_over
 
 T = TypeVar("T")
 
-Room = Callable[[int], Awaitable[None]]
-"""Sees to it that an upload of that many bytes has room on the disk; raises NoRoom if it has not."""
-
 CHUNK_BYTES = 1 << 18
-"""What is handed to the threads that write and hash; less of it is written at the end, on the same way as the sync."""
+"""What is handed to a thread to be written and hashed; less of it is written at the end, together with the sync."""
+WIRE_BYTES = 4 << 20
+"""An upload of which so much is still to come is worth a thread, and a connection that takes no other afterwards."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,17 +49,15 @@ class Incoming(NewFile):
 
 
 class Body:
-    """A request's body as it comes in, from a client that is not too slow.
+    """A request's body as it comes in, from a client that is not too slow."""
 
-    It may let us wait for `upload_stall_seconds` at a time, and in all for so long and what its bytes take at
-    `upload_bytes_per_second`: so one stall is forgiven, a trickle is not. What we ourselves let it wait does not count.
-    """
-
-    def __init__(self, content: StreamReader, settings: IngestSettings) -> None:
-        self._content = content
-        self._stall_seconds = settings.upload_stall_seconds
-        self._bytes_per_second = settings.upload_bytes_per_second
-        self._came, self._waited = 0, 0.0
+    def __init__(self, request: web.Request, settings: IngestSettings) -> None:
+        self._request = request
+        self._content = request.content
+        self._patience = Patience(settings)
+        self._came = 0
+        self.taken_over = False
+        """Whether the connection can take no other request."""
 
     async def read(self) -> bytes:
         """Return what has come since; nothing at the end.
@@ -68,17 +68,29 @@ class Body:
         """
         if self._content.at_eof():
             return b""
-        left = self._stall_seconds + self._came / self._bytes_per_second - self._waited
         started = time.monotonic()
         try:
-            data = await timely(self._content.readany(), min(left, self._stall_seconds))
+            data = await timely(self._content.readany(), self._patience.left)
         except TooSlow:
-            if left >= self._stall_seconds:
-                raise
-            raise TooSlow(f"the body came at less than {self._bytes_per_second:.0f} bytes a second") from None
-        self._waited += time.monotonic() - started
+            raise self._patience.end() from None
+        self._patience.note(time.monotonic() - started, len(data))
         self._came += len(data)
         return data
+
+    @property
+    def left(self) -> int:
+        """How many bytes of it are still to be read; 0 if that is not known."""
+        return (self._request.content_length or self._came) - self._came
+
+    @contextmanager
+    def from_the_wire(self) -> Iterator[tuple[bytes, Wire]]:
+        """Give what aiohttp has read ahead, and the connection for the rest."""
+        ahead = self._content.read_nowait()
+        self._patience.note(0, len(ahead))
+        self._came += len(ahead)
+        self.taken_over = True
+        with taken_over(self._request, self.left, self._patience) as wire:
+            yield ahead, wire
 
 
 async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> Received:
@@ -106,25 +118,45 @@ async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: 
 
 async def _stream(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> list[bytes]:
     """Write the file as it comes in; return what is left to be written: all of it if it is short."""
-    sink: Sink | None = None
     pieces: list[bytes] = []
     length = 0
-    try:
-        while not form.over and (data := await body.read()):
-            found = form.feed(data)
-            pieces += found
-            length += sum(map(len, found))
-            if length >= CHUNK_BYTES:
-                await room(form.size)
-                sink = sink or disk.sink(incoming)
-                await sink.add(pieces)
-                pieces, length = [], 0
-        pieces += form.feed(b"")
+    while not form.over and (data := await body.read()):
+        found = form.feed(data)
+        pieces += found
+        length += sum(map(len, found))
+        if length < CHUNK_BYTES:
+            continue
+        with disk.lend() if _worth_it(body, form, incoming) else nullcontext() as buffer:
+            if buffer is not None:
+                return await _skim(body, form, incoming, pieces, room, disk, buffer)
         await room(form.size)
-    finally:
-        if sink is not None:
-            await asyncio.shield(sink.finish())
+        await disk.write(incoming, pieces)
+        pieces, length = [], 0
+    pieces += form.feed(b"")
+    await room(form.size)
     return pieces
+
+
+def _worth_it(body: Body, form: Form, incoming: Incoming) -> bool:
+    return not incoming.size and body.left >= WIRE_BYTES and form.lends
+
+
+async def _skim(
+    body: Body, form: Form, incoming: Incoming, pieces: list[bytes], room: Room, disk: Disk, buffer: Buffer
+) -> list[bytes]:
+    """Have a thread write the rest of the file as it comes from the wire; then read the form's end."""
+    with body.from_the_wire() as (ahead, wire):
+        first = b"".join((*pieces, form.lend(), ahead))
+        if disk.direct:
+            incoming.bypass_cache(on=True)
+        known, ask = form.size, from_thread(room)
+        end = await disk.run(partial(wire.skim, first, form.mark, incoming, buffer, ask), wire.stop)
+        form.pass_by(incoming.size - known)
+        rest: list[bytes] = []
+        while end:
+            rest += form.feed(end)
+            end = b"" if form.over else await disk.run(wire.read, wire.stop)
+        return rest + form.feed(b"")
 
 
 async def timely(awaitable: Awaitable[T], seconds: float) -> T:
