@@ -2,8 +2,9 @@
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.attempt import Do
 from roadvault_common.work.lease import PACK
-from roadvault_common.work.stage import Do, Worker
+from roadvault_common.work.stage import Worker
 
 
 async def new_folder(db: Database) -> int:

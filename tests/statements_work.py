@@ -18,7 +18,7 @@ from roadvault_common.web.callback_url import read
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
 from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
@@ -96,7 +96,7 @@ async def _life(db: Database, stage: Stage, row_id: int) -> None:
     await db.transact(lambda tx: leases.hand_back(tx, lease))
     await ends(Retry("x", after=60))
     assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
-    await ends(Retry("x", after=0, counts=False))
+    await ends(Wait("x", after=0))
     await ends(Done(again_after=0))
     await ends(Failed("x"))
     assert await db.transact(lambda tx: leases.revive(tx, stage, row_id))
@@ -203,7 +203,7 @@ async def _fetch(filled: Filled, db: Database) -> None:
     await store.note_begun(wanted)
     second, third = await _ask_again(db, wanted.file_id, 2), await _ask_again(db, wanted.file_id, 3)
     other = await _claim(db, FETCH, second)
-    assert isinstance(await store.look(other, wanted, ["downloads/y"], Retry("x", 0, counts=False)), Retry)
+    assert isinstance(await store.look(other, wanted, ["downloads/y"], Wait("x", 0)), Wait)
     made = Shared("downloads/x", "ipfs")
     assert await store.close_extracted(lease, wanted, made, 0, instead_of=["downloads/y"]) == [
         lease.row_id,
@@ -211,7 +211,7 @@ async def _fetch(filled: Filled, db: Database) -> None:
         third,
     ]
     late = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 4))
-    assert await store.look(late, wanted, [], Retry("x", 0, counts=False)) == made
+    assert await store.look(late, wanted, [], Wait("x", 0)) == made
     assert await store.close_shared(late, wanted, made, 0)
     expiring = await _claim(db, EXPIRE, lease.row_id)
     assert await store.close_unless_last(expiring, await store.extraction(lease.row_id))

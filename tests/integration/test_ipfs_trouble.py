@@ -13,7 +13,7 @@ from roadvault_common.errors import IpfsAway
 from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
-from roadvault_common.work.outcome import Done, Outcome, Retry
+from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_pinner.service import Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.ports import pick_free
@@ -71,7 +71,7 @@ async def state(console: Console, stage: str) -> Row:
 
 
 def is_not_counted(outcome: Outcome | None) -> bool:
-    return isinstance(outcome, Retry) and not outcome.counts and "can't store a block" in outcome.reason
+    return isinstance(outcome, Wait) and "can't store a block" in outcome.reason
 
 
 async def let_it_be_due(console: Console, stage: str) -> None:

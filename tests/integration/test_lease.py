@@ -13,7 +13,7 @@ from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.sql.db import Database
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import PACK, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
 
 
@@ -63,7 +63,7 @@ async def test_a_lease_that_ran_out_is_taken_and_the_late_worker_writes_nothing(
         (Done(), False, 0, False),
         (Done(again_after=60), True, 0, False),
         (Retry("later"), True, 1, False),
-        (Retry("nobody's fault", counts=False), True, 0, False),
+        (Wait("nobody's fault"), True, 0, False),
         (Failed("never"), False, 1, True),
         (TransientError("later"), True, 1, False),
         (PermanentError("never"), False, 1, True),

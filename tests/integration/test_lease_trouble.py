@@ -8,12 +8,13 @@ import pytest
 from lease_rows import let_time_pass, new_folder, row, worker
 from pydantic import SecretStr
 
-from roadvault_common.errors import DiskFull, IpfsAway, TransientError
+from roadvault_common.errors import DiskFull, Domain, IpfsAway, TransientError
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
 from roadvault_common.work import lease as leases
+from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PACK, Lease
-from roadvault_common.work.outcome import Done, Outcome, Retry
+from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
 
 
@@ -83,7 +84,8 @@ async def test_a_shutdown_of_work_that_hangs_hands_the_row_back(db: Database, bu
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 told.release()
-                if task.cancelling() == 3:  # twice because it hangs, once because the service stops
+                own = asyncio.current_task()
+                if own is not None and own.cancelling() == 3:  # twice because it hangs, once because the service stops
                     raise
 
     task = asyncio.create_task(worker(db, bus, do, lease_seconds=1).work(folder))
@@ -110,7 +112,8 @@ async def test_an_attempt_counts_unless_its_server_is_in_trouble(
         if trouble:
             raise IpfsAway("Kubo can't store a block")
 
-    tried = Worker(PACK, do, db, bus, lease_seconds=60, concurrency=2, well=well)
+    node = Breaker(Domain.IPFS, well, first=0)
+    tried = Worker(PACK, do, db, bus, lease_seconds=60, concurrency=2, needs=[node])
     for attempts in (0, 0, 1, 2):
         trouble = attempts == 0
         await let_time_pass(db, folder)
@@ -125,7 +128,7 @@ async def test_an_outage_counts_against_no_row(db: Database, bus: Bus, folder: i
     for _ in range(2 * PACK.max_attempts):
         await let_time_pass(db, folder)
         outcome = await worker(db, bus, do).work(folder)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert 5 <= (outcome.after or 0) <= 15
     state = await row(db, folder)
     assert (state["pack_attempts"], state["pack_failed_at"], state["pack_reason"]) == (0, None, "no room")

@@ -3,20 +3,20 @@
 import pytest
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 
-from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 
 async def test_an_order_is_recorded_sent_found_and_watched(desk: Desk) -> None:
     zip_id = await desk.archive()
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "not final" in outcome.reason
     (intent,) = await desk.purchases()
     assert (intent["status"], intent["in_flight"], intent["term"], intent["nonce"]) == (0, 1, 1, 0)
     assert desk.devnet.state()["pool"] == [intent["extrinsic_hash"]]
     desk.devnet.blocks(1)
-    assert isinstance(await desk.attend(zip_id), Retry)  # in a block is not final
+    assert isinstance(await desk.attend(zip_id), Wait)  # in a block is not final
     desk.devnet.blocks(2)
     assert isinstance(await desk.attend(zip_id), Done)
     (settled,) = await desk.purchases()
@@ -32,8 +32,8 @@ async def test_an_order_is_recorded_sent_found_and_watched(desk: Desk) -> None:
 async def test_the_answer_lost_is_one_payment(desk: Desk) -> None:
     zip_id = await desk.archive()
     desk.devnet.turn(lose_answer=1)
-    assert isinstance(await desk.attend(zip_id), Retry)  # taken by the node, answer lost
-    assert isinstance(await desk.attend(zip_id), Retry)  # the same bytes again
+    assert isinstance(await desk.attend(zip_id), Wait)  # taken by the node, answer lost
+    assert isinstance(await desk.attend(zip_id), Wait)  # the same bytes again
     desk.devnet.final()
     assert isinstance(await desk.attend(zip_id), Done)
     assert (desk.devnet.orders(), len(await desk.purchases())) == (1, 1)
@@ -45,7 +45,7 @@ async def test_an_order_whose_era_ends_without_it_is_made_anew(desk: Desk) -> No
     await desk.attend(zip_id)
     desk.devnet.blocks(ERA_BLOCKS)
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "the node says" in outcome.reason
     assert len(await desk.purchases()) == 1  # the finalized head is not past the era yet
     desk.devnet.turn(refuse_submissions=None)
@@ -98,7 +98,7 @@ async def test_a_closed_market_is_waited_for_and_nothing_is_burned(desk: Desk) -
     zip_id = await desk.archive()
     desk.devnet.turn(market_enabled=False)
     for _ in range(40):  # more often than the stage has attempts
-        assert await desk.attend(zip_id) == Retry("the market is closed", after=300, counts=False)
+        assert await desk.attend(zip_id) == Wait("the market is closed", after=300)
     assert await desk.purchases() == []
     desk.devnet.turn(market_enabled=True)
     await desk.bought(zip_id)
@@ -109,7 +109,7 @@ async def test_a_market_that_closes_in_between_is_waited_for(desk: Desk) -> None
     await desk.attend(zip_id)
     desk.devnet.turn(market_enabled=False)
     desk.devnet.final()
-    assert await desk.attend(zip_id) == Retry("the market is closed", after=300, counts=False)
+    assert await desk.attend(zip_id) == Wait("the market is closed", after=300)
     (purchase,) = await desk.purchases()
     assert (purchase["status"], purchase["term"], purchase["reason"]) == (2, None, "PlaceOrderNotAvailable")
 

@@ -5,7 +5,7 @@ from servers_operator import Console
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
 from roadvault_common.work.lease import DROP, ORDER, PROVE, Lease, Stage
-from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_pinner.store import PinnerStore
@@ -79,7 +79,7 @@ async def test_to_pin_again_does_not_cut_short_an_orders_rest(console: Console) 
     """After a refusal in a block each try costs a fee."""
     zip_id = await console.archive()
     await console.pinner.pinning.work(zip_id)
-    rest = Retry("the account can't pay", after=3600, counts=False)
+    rest = Wait("the account can't pay", after=3600)
     lease = await claimed(console, ORDER, zip_id)
     await console.db.transact(lambda tx: leases.close(tx, lease, rest))
     assert await repair.pin_again(console.db, zip_id)

@@ -1,16 +1,19 @@
 """What can go wrong, as one tree.
 
     RoadVaultError
-    ├── TransientError            worth another try later
-    │   ├── Outage                a server or the disk fails everybody: waiting for it counts against no row
-    │   │   ├── DatabaseUnavailable
+    ├── TransientError            worth another try later; an attempt that ends so counts
+    │   ├── Outage                a server or the disk fails everybody: its domain's breaker opens, nothing is counted
+    │   │   ├── DatabaseUnavailable   database
     │   │   │   └── CommitUnknown     COMMIT was sent, its answer was lost: read the row again
-    │   │   ├── RedisUnavailable
-    │   │   ├── ChainUnavailable      the node is away, not synced, or dropped the connection
-    │   │   ├── DiskFull
+    │   │   ├── RedisUnavailable      redis
+    │   │   ├── ChainUnavailable      market: the node is away, not synced, or dropped the connection
+    │   │   ├── DiskFull              disk
+    │   │   ├── IpfsAway              ipfs: Kubo can't be reached, or works for nobody; also an IpfsUnavailable
+    │   │   └── NetworkAway           network: our Kubo is well and has no peer; also an IpfsUnavailable
+    │   ├── Waiting               this row has to wait for something outside it, others don't: nothing is counted
     │   │   ├── MasterKeyMissing      the settings lack the master key that wrapped an archive's key
-    │   │   └── IpfsAway              Kubo can't be reached, or works for nobody; also an IpfsUnavailable
-    │   └── IpfsUnavailable       Kubo answers 5xx, or a read stalls: perhaps because of this one archive
+    │   │   └── NoProvider            nobody on the network gives what was asked for; also an IpfsUnavailable
+    │   └── IpfsUnavailable       Kubo answers 5xx, or what it gives is wrong: perhaps because of this one archive
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
     │   ├── SettingsError         the operator has to change a setting
@@ -20,10 +23,25 @@
 Adapters raise them where the fault arises; `roadvault_common.work.stage` turns them into outcomes.
 """
 
+from enum import StrEnum
+from typing import ClassVar
+
 from aiohttp import ClientPayloadError, ClientResponseError, InvalidURL
 
 from roadvault_common.plain import plain
 from roadvault_common.urls import shortened
+
+
+class Domain(StrEnum):
+    """What can be away for everybody at once; each has a breaker in each process that needs it."""
+
+    DATABASE = "database"
+    REDIS = "redis"
+    IPFS = "ipfs"
+    NETWORK = "network"
+    MARKET = "market"
+    DISK = "disk"
+    CALLBACK_HOST = "callback host"
 
 
 class RoadVaultError(Exception):
@@ -41,9 +59,18 @@ class PermanentError(RoadVaultError):
 class Outage(TransientError):
     """A server or the disk fails everybody; waiting for it counts against no row."""
 
+    domain: ClassVar[Domain | None] = None
+    """What is away, where the kind of the error tells."""
+
+
+class Waiting(TransientError):
+    """This row has to wait for something outside it, which need not concern others; it counts against no row."""
+
 
 class DatabaseUnavailable(Outage):
     """The database is away, or dropped the connection."""
+
+    domain = Domain.DATABASE
 
 
 class CommitUnknown(DatabaseUnavailable):
@@ -53,24 +80,42 @@ class CommitUnknown(DatabaseUnavailable):
 class RedisUnavailable(Outage):
     """Redis is away; rows are still worked on by the sweeps."""
 
+    domain = Domain.REDIS
+
 
 class IpfsUnavailable(TransientError):
-    """Kubo is away, answers with a server error, or a read stalls."""
+    """Kubo is away, answers with a server error, or what it gives is wrong."""
 
 
 class IpfsAway(IpfsUnavailable, Outage):
     """Kubo can't be reached at all, or a check has shown that it works for nobody."""
 
+    domain = Domain.IPFS
+
+
+class NetworkAway(IpfsUnavailable, Outage):
+    """Our Kubo is well and has no peer: nothing can be brought from the network."""
+
+    domain = Domain.NETWORK
+
+
+class NoProvider(IpfsUnavailable, Waiting):
+    """Nobody on the network gives what was asked for, or nothing of it comes: perhaps only of this archive."""
+
 
 class ChainUnavailable(Outage):
     """The chain's node is away, not synced, or dropped the connection."""
+
+    domain = Domain.MARKET
 
 
 class DiskFull(Outage):
     """The data directory has no room for what is to be written."""
 
+    domain = Domain.DISK
 
-class MasterKeyMissing(Outage):
+
+class MasterKeyMissing(Waiting):
     """The settings lack the master key that wrapped an archive's key: nothing is wrong with the archive."""
 
 

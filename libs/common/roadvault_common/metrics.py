@@ -28,7 +28,7 @@ STREAM_LAG = Gauge("roadvault_stream_lag_events", "Events not yet read by this g
 STREAM_PENDING = Gauge("roadvault_stream_pending_events", "Events read but not yet acknowledged", ["stream"])
 
 STAGE_OUTCOMES = Counter(
-    "roadvault_stage_outcomes", "Attempts on rows, by outcome: done, retry or failed", ["stage", "outcome"]
+    "roadvault_stage_outcomes", "Attempts on rows, by outcome: done, wait, retry or failed", ["stage", "outcome"]
 )
 STAGE_SECONDS = Histogram("roadvault_stage_seconds", "Time of one attempt", ["stage"], buckets=_SECONDS)
 STAGE_BYTES = Counter("roadvault_stage_bytes", "Bytes that went through a stage", ["stage"])

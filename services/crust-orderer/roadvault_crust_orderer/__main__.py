@@ -13,7 +13,8 @@ from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.health import Check
-from roadvault_common.work import gauges
+from roadvault_common.work import breakers, gauges
+from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.lease import ORDER, PROVE
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
@@ -44,13 +45,16 @@ async def serve() -> None:
         structlog.get_logger().info("orders are paid for by", account=market.account, market=settings.market)
         gateway = await _proof_gateway(stack, settings)
         keys = MasterKeys(settings.master_keys)
-        prover = Prover(settings, db, bus, keys, gateway, market)
-        orderer = Orderer(settings, db, bus, market, prover.proving.nudge)
+        needs = readiness.breakers(db, market)
+        prover = Prover(settings, db, bus, keys, gateway, market, needs)
+        orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
+        away = Breakers(*prover.needs, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
         watching = Watching(db, market, settings.replica_floor)
         samples: dict[str, metrics.Sample] = {
             "rows": gauges.rows(db, [ORDER, PROVE]),
             "events": bus.lag(handlers),
+            "outages": away.sample(db, "crust-orderer", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
             "archives": watching.archives,
             "chain": watching.head,
@@ -66,7 +70,7 @@ async def serve() -> None:
             "market": partial(readiness.check, market, OrdererStore(db)),
             "master keys": master_keys.check(db, keys),
         }
-        await app.run(settings, db, jobs, checks)
+        await app.run(settings, db, jobs, checks, breakers=away)
 
 
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:

@@ -1,6 +1,11 @@
-"""Whether the market can be worked with, for `/readyz`."""
+"""Whether the market can be worked with: for `/readyz`, and for its breaker."""
 
-from roadvault_common.errors import ChainUnavailable
+from functools import partial
+
+from roadvault_common.errors import ChainUnavailable, Domain
+from roadvault_common.sql.db import Database
+from roadvault_common.work import breakers as kinds
+from roadvault_common.work.breakers import Breaker
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.store import OrdererStore
 
@@ -18,3 +23,8 @@ async def check(market: Market, store: OrdererStore) -> None:
             f"the finalized head {height} is before block {ordered}, in which an order is: the node lags behind, or"
             " its chain has lost its past"
         )
+
+
+def breakers(db: Database, market: Market) -> list[Breaker]:
+    """Make the breakers of what buying and proving need."""
+    return [kinds.database(db), Breaker(Domain.MARKET, partial(check, market, OrdererStore(db)))]

@@ -3,21 +3,21 @@
 A purchase is recorded before it is sent, and settled (`settling.py`) before anything else is done about its archive.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import structlog
 from prometheus_client import Gauge, Histogram
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
+from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import ORDER, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
-from roadvault_crust_orderer import readiness, renewals_store
+from roadvault_crust_orderer import planner, readiness, renewals_store
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market, Offer
-from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, Wait, decide, renewal_block, runway_days
+from roadvault_crust_orderer.planner import Buy, Need, Purse, Stop, decide, renewal_block, runway_days
 from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
 from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
 from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
@@ -47,11 +47,18 @@ _NO_MONEY_SECONDS = 3600
 class Orderer:
     """Attends to archives; `ordering` is the stage's worker. One purchase at a time for each account.
 
-    `on_enough` is called when an archive has enough replicas for its proof.
+    `on_enough` is called when an archive has enough replicas for its proof. `needs` are the breakers of database and
+    market that the process has already.
     """
 
     def __init__(
-        self, settings: OrdererSettings, db: Database, bus: Bus, market: Market, on_enough: Callable[[], None]
+        self,
+        settings: OrdererSettings,
+        db: Database,
+        bus: Bus,
+        market: Market,
+        on_enough: Callable[[], None],
+        needs: Sequence[Breaker] | None = None,
     ) -> None:
         self._settings = settings
         self._bus = bus
@@ -70,7 +77,7 @@ class Orderer:
             bus,
             lease_seconds=settings.lease_seconds,
             concurrency=1,
-            well=partial(readiness.check, market, self._store),
+            needs=readiness.breakers(db, market) if needs is None else needs,
         )
 
     async def _attend(self, lease: Lease) -> Outcome:
@@ -105,7 +112,7 @@ class Orderer:
             return None
         outcome: Outcome = Failed(explained(refusal))
         if refusal.error in NO_MONEY and archive.bought_at is not None:
-            outcome = Retry(explained(refusal), after=_NO_MONEY_SECONDS, counts=False)
+            outcome = Wait(explained(refusal), after=_NO_MONEY_SECONDS)
         await self._store.close_refused(lease, refusal, outcome)
         if isinstance(outcome, Failed):
             log.error("failed", reason=outcome.reason)
@@ -149,7 +156,7 @@ class Orderer:
         reason = "the market does not know the CID any more; it is bought again once the archive is fetched back"
         if archive.restore_failure is not None:
             reason += f", which failed and has to be retried first: {archive.restore_failure}"
-        return Retry(reason, after=self._settings.crust_check_seconds, counts=False)
+        return Wait(reason, after=self._settings.crust_check_seconds)
 
     def _closed_twice(self, archive: Archive, head: Head) -> bool:
         """Tell whether a CID vanished soon after an order that had itself followed soon after another."""
@@ -237,7 +244,7 @@ class Orderer:
         """Return why not to buy now, or None; nothing is spent by asking."""
         _show(offer)
         if not offer.market_open:
-            return Retry("the market is closed", after=self._settings.crust_check_seconds, counts=False)
+            return Wait("the market is closed", after=self._settings.crust_check_seconds)
         if archive.dag_size >= offer.largest:
             return Failed(f"{archive.dag_size} bytes are too many: the market takes less than {offer.largest}")
         if info is not None and info.size > archive.dag_size:
@@ -245,9 +252,9 @@ class Orderer:
         match decide(need, offer.total, await self._purse(offer, head), self._policy):
             case Stop(reason):
                 return Failed(f"{reason} ({self._market.account})")
-            case Wait(reason, seconds):
+            case planner.Wait(reason, seconds):
                 log.warning("not buying now", reason=reason, kind=need.kind.value)
-                return Retry(reason, after=min(seconds, self._settings.crust_check_seconds), counts=False)
+                return Wait(reason, after=min(seconds, self._settings.crust_check_seconds))
             case Buy(warning):
                 if warning is not None:
                     log.error("buying over a limit", reason=warning)

@@ -9,7 +9,7 @@ import structlog
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import OrderPlaced
-from roadvault_common.work.outcome import Failed, Outcome, Retry
+from roadvault_common.work.outcome import Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer.markets.market import Head, Included, Market
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, OrdererStore, Purchase, Refusal
 
@@ -100,13 +100,13 @@ class Settler:
             after=_REST_SECONDS,
         )
 
-    def not_final(self, refusal: str | None) -> Retry:
+    def not_final(self, refusal: str | None) -> Wait:
         """Return the outcome of having sent an order: a node refuses what it has in a block already, too."""
         return self.wait("the order is not final yet" + (f"; the node says: {refusal}" if refusal else ""))
 
-    def wait(self, reason: str) -> Retry:
+    def wait(self, reason: str) -> Wait:
         """Return the outcome of waiting for what takes a few blocks."""
-        return Retry(reason, after=self._poll_seconds, counts=False)
+        return Wait(reason, after=self._poll_seconds)
 
     async def _look(self, purchase: Purchase, head: Head) -> Included | None:
         """Look for a purchase's extrinsic; where no node can tell how it ended, at the market's files."""

@@ -13,6 +13,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
+from roadvault_common.work.breakers import Breakers, redis
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.pages.store import PagesStore
@@ -34,14 +35,20 @@ async def serve() -> None:
         db = await stack.enter_async_context(Database.open(settings.database_url, size=32))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
+        breakers = Breakers(redis(bus))
+        samples = {
+            "disk": metrics.disk(vault.root),
+            "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
+        }
         jobs: list[app.Job] = [
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
-            partial(metrics.watch, samples={"disk": metrics.disk(vault.root)}, seconds=settings.sweep_seconds),
+            partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
         identity = Identity(db, vault.root, moves_on=True)
-        await app.run(settings, db, jobs, {"disk": vault.ping}, routes, [answer_problems], identity=identity)
+        checks = {"disk": vault.ping}
+        await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)
 
 
 def main() -> None:

@@ -28,13 +28,17 @@ async def serve() -> None:
         )
         notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
         handlers = app.bind(HANDLERS, notifier)
-        samples = {"rows": gauges.rows(db, [CALLBACK]), "events": bus.lag(handlers)}
+        samples = {
+            "rows": gauges.rows(db, [CALLBACK]),
+            "events": bus.lag(handlers),
+            "outages": notifier.breakers.sample(db, "notifier", settings.sweep_seconds, notifier.hosts.away),
+        }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(notifier.calling.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {})
+        await app.run(settings, db, jobs, {}, breakers=notifier.breakers)
 
 
 def main() -> None:

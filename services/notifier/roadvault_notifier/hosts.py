@@ -1,13 +1,14 @@
-"""Keeps one dead host from holding up everybody's callbacks: it has a share of the slots, and a rest after silence."""
+"""Keeps one dead host from holding up everybody's callbacks: it has a share of the slots, and a breaker of its own."""
 
 import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
+from roadvault_common.errors import Domain
+from roadvault_common.work.breakers import OPEN, Breaker
+from roadvault_common.work.outage_store import Away
 from roadvault_notifier.webhook import CallbackNotTaken, ClientAway
 
 RESTING = Gauge("roadvault_callback_hosts_resting", "Hosts that gave no answer and are not called for now")
@@ -16,16 +17,16 @@ _TURN_SECONDS = (0.5, 1.5)
 """Between these, a callback waits while its host has its share of the slots."""
 _MOST = 1000
 """Silent hosts that are remembered."""
+_SHOWN = 20
+"""Of them on the back-office's page: strangers may name any number."""
 
 
-@dataclass
 class _Host:
-    calls: int = 0
-    """Under way now."""
-    silences: int = 0
-    """Calls in a row that got no answer."""
-    rests_until: float = 0.0
-    """By the monotonic clock."""
+    """One host and port: its breaker, which no call opens but one that got no answer, and the calls under way."""
+
+    def __init__(self) -> None:
+        self.breaker = Breaker(Domain.CALLBACK_HOST, first=_FIRST_REST_SECONDS, longest=_LONGEST_REST_SECONDS)
+        self.calls = 0
 
 
 class Hosts:
@@ -35,24 +36,33 @@ class Hosts:
         self._share = min(concurrency, max(2, concurrency // 4))
         self._hosts: dict[str, _Host] = {}
         RESTING.set_function(self.resting)
+        OPEN.labels(Domain.CALLBACK_HOST).set_function(self.resting)
 
     def resting(self) -> int:
         """Return how many hosts rest."""
-        now = time.monotonic()
-        return sum(host.rests_until > now for host in self._hosts.values())
+        return sum(host.breaker.rest_seconds > 0 for host in self._hosts.values())
+
+    def away(self) -> list[Away]:
+        """Return hosts that give no answer, those that have given none for the longest time, `_SHOWN` at most."""
+        silent = [
+            Away(Domain.CALLBACK_HOST, host.breaker.reason, host.breaker.open_seconds, place)
+            for place, host in self._hosts.items()
+            if host.breaker.reason is not None
+        ]
+        return sorted(silent, key=lambda one: one.seconds, reverse=True)[:_SHOWN]
 
     def silent(self, place: str) -> bool:
         """Tell whether the host gave no answer when it was last called."""
-        return place in self._hosts and self._hosts[place].silences > 0
+        return place in self._hosts and self._hosts[place].breaker.reason is not None
 
     def wait(self, place: str) -> float | None:
         """Return the seconds to wait before the host is to be called, or None if it may be called now."""
-        host = self._hosts.get(place, _Host())
-        left = host.rests_until - time.monotonic()
+        host = self._hosts.get(place) or _Host()
+        left = host.breaker.rest_seconds
         if left > 0:
             return left * random.uniform(1, 2)  # noqa: S311 - jitter
         # One call finds out whether a silent one is back. All ports of a host have one share: a stranger may name many.
-        if (host.silences and host.calls) or self._calls(_name(place)) >= self._share:
+        if (host.breaker.reason and host.calls) or self._calls(_name(place)) >= self._share:
             return random.uniform(*_TURN_SECONDS)  # noqa: S311 - likewise
         return None
 
@@ -67,25 +77,23 @@ class Hosts:
         host.calls += 1
         try:
             yield
-        except ClientAway:
-            host.silences += 1
-            rest = min(_FIRST_REST_SECONDS * 2 ** min(host.silences - 1, 10), _LONGEST_REST_SECONDS)
-            host.rests_until = time.monotonic() + rest
+        except ClientAway as error:
+            host.breaker.open(error)
             raise
         except CallbackNotTaken:
-            host.silences = 0
+            host.breaker.close()
             raise
         else:
-            host.silences = 0
+            host.breaker.close()
         finally:
             host.calls -= 1
             self._forget()
 
     def _forget(self) -> None:
         """Forget hosts that answer, and of too many silent ones those that rested longest ago."""
-        silent = {place: host for place, host in self._hosts.items() if host.calls or host.silences}
+        silent = {place: host for place, host in self._hosts.items() if host.calls or host.breaker.reason}
         if len(silent) > _MOST:
-            for place in sorted(silent, key=lambda place: silent[place].rests_until)[: len(silent) - _MOST]:
+            for place in sorted(silent, key=lambda place: silent[place].breaker.look_at)[: len(silent) - _MOST]:
                 if not silent[place].calls:
                     del silent[place]
         self._hosts = silent

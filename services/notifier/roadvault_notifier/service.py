@@ -6,8 +6,10 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
 from roadvault_common.web import callback_url
 from roadvault_common.web.links import Links
+from roadvault_common.work import breakers
+from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.lease import CALLBACK, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts
@@ -25,14 +27,12 @@ class Notifier:
         self._links = links
         self._callbacks = callbacks
         self._store = NotifierStore(db)
-        self._hosts = Hosts(settings.concurrency)
+        self.hosts = Hosts(settings.concurrency)
+        needs = [breakers.database(db)]
+        self.breakers = Breakers(*needs, breakers.redis(bus))
+        seconds, at_once = settings.lease_seconds, settings.concurrency
         self.calling = Worker(
-            CALLBACK,
-            self._call_back,
-            db,
-            bus,
-            lease_seconds=settings.lease_seconds,
-            concurrency=settings.concurrency,
+            CALLBACK, self._call_back, db, bus, lease_seconds=seconds, concurrency=at_once, needs=needs
         )
 
     async def _call_back(self, lease: Lease) -> Outcome:
@@ -40,10 +40,10 @@ class Notifier:
         if callback.path is None:
             return Failed("the extraction is gone; ask for the file again")
         url = callback_url.read(callback.cb_url)
-        wait = self._hosts.wait(url.place)
+        wait = self.hosts.wait(url.place)
         if wait is not None:
             return await self._put_off(callback, url.place, wait)
-        with self._hosts.calling(url.place):
+        with self.hosts.calling(url.place):
             expires_at = await self._store.promise_link(lease, self._settings.link_ttl_seconds)
             token = self._links.token(callback.download_id, expires_at)
             link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
@@ -53,9 +53,9 @@ class Notifier:
         log.info("called back", file_id=callback.file_id)
         return Done()
 
-    async def _put_off(self, callback: Callback, place: str, seconds: float) -> Retry:
+    async def _put_off(self, callback: Callback, place: str, seconds: float) -> Outcome:
         """Have a callback wait for its host, and with it all that are due for a host that gives no answer."""
-        if self._hosts.silent(place):
+        if self.hosts.silent(place):
             await self._store.put_off(place, seconds)
-        counts = callback.waits_seconds > PATIENCE_SECONDS
-        return Retry("waiting for the client's host", None if counts else seconds, counts)
+        reason = "waiting for the client's host"
+        return Retry(reason) if callback.waits_seconds > PATIENCE_SECONDS else Wait(reason, seconds)

@@ -35,6 +35,7 @@ async def serve() -> None:
             "rows": gauges.rows(db, [PACK]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
+            "outages": packer.breakers.sample(db, "packer", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
@@ -50,6 +51,7 @@ async def serve() -> None:
             jobs,
             {"disk": vault.ping, "master keys": master_keys.check(db, keys)},
             identity=Identity(db, vault.root),
+            breakers=packer.breakers,
         )
 
 

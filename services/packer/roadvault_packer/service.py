@@ -13,6 +13,8 @@ from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import ARCHIVES, Vault
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
+from roadvault_common.work import breakers
+from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome
 from roadvault_common.work.stage import Worker
@@ -32,14 +34,10 @@ class Packer:
         self._keys = keys
         self._store = PackerStore(db)
         self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
-        self.packing = Worker(
-            PACK,
-            self._pack,
-            db,
-            bus,
-            lease_seconds=settings.lease_seconds,
-            concurrency=settings.concurrency,
-        )
+        needs = [breakers.database(db), breakers.disk(vault)]
+        self.breakers = Breakers(*needs, breakers.redis(bus))
+        seconds, at_once = settings.lease_seconds, settings.concurrency
+        self.packing = Worker(PACK, self._pack, db, bus, lease_seconds=seconds, concurrency=at_once, needs=needs)
 
     async def _pack(self, lease: Lease) -> Outcome:
         folder = await self._store.folder(lease.row_id)

@@ -38,6 +38,7 @@ async def serve() -> None:
             "rows": gauges.rows(db, [PIN, DROP, RESTORE]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
+            "outages": pinner.breakers.sample(db, "pinner", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
@@ -48,7 +49,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root))
+        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root), breakers=pinner.breakers)
 
 
 def main() -> None:

@@ -7,15 +7,17 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.verify import VerifiedStream
-from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.errors import Domain, IpfsUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
+from roadvault_common.work import breakers
+from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import DROP, PIN, RESTORE, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.shared_run import SharedRun
@@ -25,8 +27,9 @@ log = structlog.get_logger()
 
 _DROPS_AT_ONCE = 50
 """Archives dropped in one pass: they share one garbage collection."""
-_DROP_LEASE_SECONDS = 1800
-"""A garbage collection reports no progress and walks all pins; a drop that dies waits this long, which hurts nobody."""
+_DROP_LEASE_SECONDS = 2 * GC_SECONDS + 600
+"""A garbage collection reports no progress while it walks all pins, and one under way is waited for before it. A drop
+whose worker dies waits this long, which hurts nobody."""
 _LOOK_SECONDS = 120
 """A drop waits so long for what has to be seen anew; whoever sees it makes the drop due sooner."""
 _LAST_LOOKS, _LAST_LOOK_SECONDS = 60, 2.0
@@ -46,11 +49,18 @@ class Pinner:
         self._ipfs = ipfs
         self._store = PinnerStore(db)
         self._collect_garbage = SharedRun(ipfs.collect_garbage)
-        worker = partial(Worker, db=db, bus=bus, well=ipfs.check)
+        node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
+        network = Breaker(Domain.NETWORK, ipfs.check_peers)
+        self.breakers = Breakers(*node, network, breakers.redis(bus))
+        worker = partial(Worker, db=db, bus=bus)
         seconds, at_once = settings.lease_seconds, settings.concurrency
-        self.pinning = worker(PIN, self._pin, lease_seconds=seconds, concurrency=at_once)
-        self.dropping = worker(DROP, self._drop, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE)
-        self.restoring = worker(RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once)
+        self.pinning = worker(PIN, self._pin, lease_seconds=seconds, concurrency=at_once, needs=node)
+        self.dropping = worker(
+            DROP, self._drop, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE, needs=node
+        )
+        self.restoring = worker(
+            RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once, needs=[*node, network]
+        )
 
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
@@ -89,7 +99,7 @@ class Pinner:
             uploads = False
         look = await self._store.look_again(lease) if uploads or archive.kept else Look(held=False)
         if look.waits is not None:
-            return Retry(look.waits, after=_LOOK_SECONDS, counts=False)
+            return Wait(look.waits, after=_LOOK_SECONDS)
         if look.held:
             kept = await self._drop_proven(archive, archive.cid, lease, uploads=uploads)
             if kept is not None:
@@ -122,7 +132,7 @@ class Pinner:
     async def _keep(self, look: Look, lease: Lease) -> Outcome:
         outcome: Outcome = Done()
         if look.waits is not None:
-            outcome = Retry(look.waits, after=_LOOK_SECONDS, counts=False)
+            outcome = Wait(look.waits, after=_LOOK_SECONDS)
         await self._store.close_kept(lease, outcome)
         log.warning("local copies stay after all", reason=look.waits or "there is no valid evidence")
         return outcome

@@ -43,6 +43,7 @@ async def serve() -> None:
             "rows": gauges.rows(db, [FETCH, EXPIRE]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
+            "outages": retriever.breakers.sample(db, "retriever", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
@@ -54,7 +55,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root))
+        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root), breakers=retriever.breakers)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import DiskFull, IntegrityError, LeaseLost, brief
+from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.sweep import Sweeper
@@ -18,8 +18,10 @@ from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
+from roadvault_common.work import breakers
+from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import EXPIRE, FETCH, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
@@ -61,22 +63,19 @@ class Retriever:
             for counter in (SOURCES, ROT, UNREADABLE):
                 counter.labels(source)  # Prometheus sees no increase in a series that begins at 1
         seconds, at_once = settings.lease_seconds, settings.concurrency
-        self.fetching = Worker(
-            FETCH,
-            self._fetch,
-            db,
-            bus,
-            lease_seconds=seconds,
-            concurrency=at_once,
-            well=gateway.check,
-        )
-        self.expiring = Worker(EXPIRE, self._expire, db, bus, lease_seconds=seconds, concurrency=at_once)
+        database, disk = breakers.database(db), breakers.disk(vault)
+        self._network = [Breaker(Domain.IPFS, gateway.check), Breaker(Domain.NETWORK, gateway.check_peers)]
+        """What is asked for only where no copy is at hand."""
+        self.breakers = Breakers(database, disk, breakers.redis(bus), *self._network)
+        worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
+        self.fetching = worker(FETCH, self._fetch, needs=[database, disk], uses=self._network)
+        self.expiring = worker(EXPIRE, self._expire, needs=[database])
 
     async def _fetch(self, lease: Lease) -> Outcome:
         """Take the file's extraction if there is one, wait if another request is about to have one, else make one."""
         wanted = await self._store.wanted(lease.row_id)
         after = random.uniform(*_WAIT_SECONDS)  # noqa: S311 - jitter
-        waits = Retry("the file is being brought back for another request", after, counts=False)
+        waits = Wait("the file is being brought back for another request", after)
         damaged = set[str]()
         while isinstance(found := await self._store.look(lease, wanted, damaged, waits), Shared):
             if not await is_whole(self._vault.path(found.path), wanted, lease):
@@ -115,7 +114,7 @@ class Retriever:
         """Nothing was where the row had said: look at once where its copies went, if they did go; else give up."""
         if await self._store.wanted(wanted.download_id) != wanted:
             # A process that was suspended for long finds that its file was packed and put on the network meanwhile.
-            return Retry("the file's copies moved while they were looked for", 0, counts=False)
+            return Wait("the file's copies moved while they were looked for", 0)
         return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")
 
     async def _ring(self, download_ids: Sequence[int], *, shared: int) -> None:
@@ -133,6 +132,9 @@ class Retriever:
         unreadable: Unreadable | None = None
         for name, pieces, key in self._sources(wanted):
             try:
+                if name == "ipfs":
+                    for breaker in self._network:
+                        await breaker.require()
                 await extract(pieces, key, wanted, self._vault.path(path), lease)
             except Missing as missing:
                 log.debug("not at this source", source=name, error=brief(missing))

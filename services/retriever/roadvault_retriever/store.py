@@ -8,7 +8,7 @@ from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.sql.mirror import REQUEST_FAILED, mirror, named_paths
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import FETCH, Lease
-from roadvault_common.work.outcome import Done, Retry
+from roadvault_common.work.outcome import Done, Wait
 
 DOWNLOADING, DOWNLOADED, GONE = 3, 6, 7
 """`file_upload_info.status`, which mirrors the file's latest request."""
@@ -83,7 +83,7 @@ class RetrieverStore:
         """Mirror that the file is being downloaded."""
         await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
 
-    async def look(self, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Retry) -> Shared | Retry | None:
+    async def look(self, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Wait) -> Shared | Wait | None:
         """Return an extraction of the file that nobody is about to remove, other than `damaged` ones, if there is one.
 
         Else, if another request has somebody at work on the file, close the lease with `waits`, and return that. Of
@@ -95,7 +95,7 @@ class RetrieverStore:
         """
         marks = ", ".join(["%s"] * (1 + len(damaged)))
 
-        async def write(tx: Transaction) -> Shared | Retry | None:
+        async def write(tx: Transaction) -> Shared | Wait | None:
             await _hold_file(tx, wanted.file_id)
             there = await tx.fetch_one(
                 "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders

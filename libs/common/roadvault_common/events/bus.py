@@ -192,6 +192,13 @@ class Bus:
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("event not acknowledged; it will come again", stream=stream, error=brief(error))
 
+    async def ping(self) -> None:
+        """Raise RedisUnavailable unless Redis answers."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
+
     def lag(self, handlers: Mapping[type[Event], Handler]) -> metrics.Sample:
         """Return a sample of how far this group is behind on the streams it handles."""
 

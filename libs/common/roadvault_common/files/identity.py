@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from roadvault_common.errors import IdentityMismatch, Outage
+from roadvault_common.errors import DatabaseUnavailable, IdentityMismatch
 from roadvault_common.files import identity_store as store
 from roadvault_common.files.new_file import disk_errors, sync_directory
 from roadvault_common.files.quarantine import QUARANTINE
@@ -74,7 +74,7 @@ class Identity:
                 await store.make(self._db, secrets.token_hex(16))
             await self._db.transact(self._make_stamp)
         elif stamp is None and (row is None or row["mark"] == 0):
-            raise Outage("database and data directory have no identity yet: a service that writes makes it")
+            raise DatabaseUnavailable("database and data directory have no identity yet: who writes makes it")
         await self.look()
 
     async def look(self) -> None:

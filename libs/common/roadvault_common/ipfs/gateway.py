@@ -116,6 +116,16 @@ class Gateway:
         if self._node is not None:
             await self._node.check()
 
+    async def check_peers(self) -> None:
+        """See that the gateway's node has a peer, if we may ask it.
+
+        Raises:
+            NetworkAway: It has none.
+            IpfsUnavailable: The node can't be asked.
+        """
+        if self._node is not None:
+            await self._node.check_peers()
+
     async def _by_name(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:
         """Yield a range from its leaves, which are found by the DAG's nodes, a few under way at a time."""
         end = offset + size

@@ -1,5 +1,6 @@
 """Kubo's HTTP RPC API, as far as RoadVault needs it (https://docs.ipfs.tech/reference/kubo/rpc/)."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import orjson
 from aiohttp.http import HttpProcessingError
 from pydantic import SecretStr
 
-from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, NoProvider, brief
 from roadvault_common.urls import without_secrets
 
 CHUNK_BYTES = 1 << 20
@@ -27,6 +28,12 @@ PLAIN = {"Accept-Encoding": "identity"}
 _REFUSED = frozenset({401, 403})
 _CHECK_SECONDS = 10.0
 """A node that takes longer for one small block is in trouble, whatever it is asked."""
+_CHECK_BYTES = 1 << 16
+"""Of the block: more than a disk without room has left in the places that it keeps for small files."""
+_NEVER_PINNED = "bafkqaaa"
+"""The empty file, which is its own CID: no node stores it."""
+GC_SECONDS = 3600
+"""What a garbage collection may take: it waits for all adds under way, and walks all pins."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,17 @@ class Ipfs:
         """Bring a CID's blocks from the network and pin them; `progress` is called as blocks arrive.
 
         Raises:
-            IpfsUnavailable: The node is away, or no block came for as long as the node may be silent.
+            IpfsUnavailable: The node is away.
+            NoProvider: No block came for as long as the node may be silent.
         """
         parameters = {"arg": cid, "progress": "true"}
         limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
         seen, pinned = 0, False
         try:
-            async with self._session.post("pin/add", params=parameters, timeout=limits) as response:
+            async with (
+                asyncio.timeout(self._stall_seconds) as stall,
+                self._session.post("pin/add", params=parameters, timeout=limits) as response,
+            ):
                 _see_token(response)
                 # The node reports every half second; what counts is that its number of blocks grows.
                 async for line in response.content:
@@ -112,9 +123,12 @@ class Ipfs:
                     if report.get("Progress", 0) > seen:
                         seen = report["Progress"]
                         progress()
+                        stall.reschedule(asyncio.get_running_loop().time() + self._stall_seconds)
         except UNREACHABLE as error:
             raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
-        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError, TypeError) as error:
+        except TimeoutError as error:
+            raise NoProvider(f"nothing more of {cid} came from the network after {seen} blocks") from error
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, TypeError) as error:
             raise IpfsUnavailable(f"Kubo's pin/add broke off: {brief(error)}") from error
         if not pinned:
             raise IpfsUnavailable(f"Kubo's pin/add ended without a pin after {seen} blocks")
@@ -139,7 +153,7 @@ class Ipfs:
 
     async def collect_garbage(self) -> None:
         """Remove all that is not pinned from the node's store; takes a while, and holds up adds."""
-        limits = aiohttp.ClientTimeout(total=3600, sock_connect=5)
+        limits = aiohttp.ClientTimeout(total=GC_SECONDS, sock_connect=5)
         await self._call("repo/gc", {"silent": "true", "stream-errors": "false"}, limits=limits)
 
     async def ping(self) -> None:
@@ -147,20 +161,52 @@ class Ipfs:
         await self._call("version", {})
 
     async def check(self) -> None:
-        """Have the node store one block and forget it again, which takes its process and its disk.
+        """Have the node store a block, which takes its process and its disk, and none of its locks.
+
+        The block has to be a new one, since a node does not write what it has, and stays until the next garbage
+        collection: only that, and block/rm, which waits like it for all adds to end and holds up those that come,
+        remove any.
 
         Raises:
             IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
         """
-        limits = aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, self._stall_seconds))
         with aiohttp.MultipartWriter("form-data") as form:
-            form.append(secrets.token_bytes(CHUNK_BYTES)).set_content_disposition("form-data", name="data")
+            form.append(secrets.token_bytes(_CHECK_BYTES)).set_content_disposition("form-data", name="data")
         try:
-            await self._call("version", {}, limits=limits)  # a refused token is told from a body that nobody takes
-            answer = orjson.loads(await self._call("block/put", {"pin": "false"}, form, limits))
-            await self._call("block/rm", {"arg": answer["Key"]}, limits=limits)
-        except (IpfsUnavailable, orjson.JSONDecodeError, KeyError, TypeError) as error:
+            await self._call("version", {}, limits=self._soon)  # a refused token is told from a body that nobody takes
+            await self._call("block/put", {"pin": "false"}, form, self._soon)
+        except IpfsUnavailable as error:
             raise IpfsAway(f"Kubo can't store a block: {brief(error)}") from error
+
+    async def check_pinning(self) -> None:
+        """Check the node, and that it adds, pins and unpins now: a garbage collection holds all of these up.
+
+        What is asked for shares the lock that they share, and so holds nobody up.
+
+        Raises:
+            IpfsAway: It can't, or doesn't.
+        """
+        await self.check()
+        try:
+            await self._call("pin/rm", {"arg": _NEVER_PINNED}, limits=self._soon)
+        except IpfsUnavailable as error:
+            if _NOT_PINNED not in str(error):
+                raise IpfsAway(f"Kubo pins nothing now, perhaps it collects garbage: {brief(error)}") from error
+
+    async def check_peers(self) -> None:
+        """See that the node has a peer.
+
+        Raises:
+            NetworkAway: It has none: nothing can be brought from the network.
+            IpfsUnavailable: The node can't be asked.
+        """
+        answer = orjson.loads(await self._call("swarm/peers", {}, limits=self._soon))
+        if not answer.get("Peers"):
+            raise NetworkAway("our Kubo has no peer: see its swarm port, and the way to the internet")
+
+    @property
+    def _soon(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, self._stall_seconds))
 
     async def _call(
         self,

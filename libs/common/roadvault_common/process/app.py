@@ -27,6 +27,7 @@ from roadvault_common.web.connections import Limits
 from roadvault_common.web.guards import own_sites_only
 from roadvault_common.web.health import Check, Gate, health_routes, only_once
 from roadvault_common.web.listener import Listener, open_site
+from roadvault_common.work.breakers import Breakers
 
 log = structlog.get_logger()
 
@@ -46,31 +47,34 @@ def bind(handlers: HandlerTable, service: object) -> dict[type[Event], Handler]:
     return {event: partial(handler, service) for event, handler in handlers.items()}
 
 
-async def run(
+async def run(  # noqa: PLR0913 - all that a process is made of
     settings: ServiceSettings,
     db: Database,
     jobs: Sequence[Job],
     checks: Mapping[str, Check],
     routes: Sequence[web.AbstractRouteDef] = (),
     middlewares: Sequence[Middleware] = (),
+    *,
     public: Listener | None = None,
     identity: Identity | None = None,
+    breakers: Breakers | None = None,
 ) -> None:
     """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and `public` besides.
 
-    No job begins and no request but those for its health is taken before the database was seen to have a schema that
-    this code knows and, where there is an `identity`, to be the data directory's own. A service whose database is not
-    waits, and says so; one that finds it out later takes nothing more, and ends. On the signal no new work is begun and
-    /readyz says so. Jobs in hand have `settings.drain_seconds` to finish, then they are cancelled, which hands their
-    rows back. Requests are still taken for `settings.notice_seconds`, until whoever looks at /readyz sends them
-    elsewhere; then the listeners close, and those in hand have `settings.drain_seconds`. Both go on at once, and what
-    hangs does not keep the process for longer than notice, drain and FORCE_SECONDS. A job that ends or fails by itself
-    ends the service.
+    No job begins and no request but those for its health is taken before the database was seen to have a schema
+    that this code knows and, where there is an `identity`, to be the data directory's own. A service whose database
+    is not waits, and says so; one that finds it out later takes nothing more, and ends. /readyz shows what
+    `breakers` wait for. On the signal no new work is begun and /readyz says so. Jobs in hand have
+    `settings.drain_seconds` to finish, then they are cancelled, which hands their rows back. Requests are still
+    taken for `settings.notice_seconds`, until whoever looks at /readyz sends them elsewhere; then the listeners
+    close, and those in hand have `settings.drain_seconds`. Both go on at once, and what hangs does not keep the
+    process for longer than notice, drain and FORCE_SECONDS. A job that ends or fails by itself ends the service.
 
     Raises:
         SettingsError: The schema is one that this code does not know.
         IdentityMismatch: The database is no longer the data directory's.
     """
+    breakers = breakers or Breakers()
     closing, gate = asyncio.Event(), Gate("schema", *(["identity"] if identity else []))
 
     def close() -> None:
@@ -83,7 +87,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, close)
     own = Listener(
-        [*health_routes({"database": db.ping, **checks}, closing, gate), *routes],
+        [*health_routes({"database": db.ping, **checks}, closing, gate, breakers.states), *routes],
         settings.http_host,
         settings.http_port,
         Limits(settings.http_header_seconds, settings.http_idle_seconds, settings.http_connections),

@@ -39,8 +39,13 @@ class Gate:
         self.states[name] = reason
 
 
-def health_routes(checks: Mapping[str, Check], closing: asyncio.Event, gate: Gate) -> list[web.RouteDef]:
-    """Return the routes of /metrics, /healthz (the process runs) and /readyz (it can do its work)."""
+def health_routes(
+    checks: Mapping[str, Check], closing: asyncio.Event, gate: Gate, away: Callable[[], Mapping[str, object]]
+) -> list[web.RouteDef]:
+    """Return the routes of /metrics, /healthz (the process runs) and /readyz (it can do its work).
+
+    `away` tells what some of the work waits for: that is shown, and decides nothing.
+    """
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -53,7 +58,8 @@ def health_routes(checks: Mapping[str, Check], closing: asyncio.Event, gate: Gat
         states = {} if closing.is_set() else {name: await _state(check) for name, check in checks.items()}
         states |= gate.states
         ready = not closing.is_set() and all(state == _OK for state in states.values())
-        return web.json_response({"ready": ready, "checks": states}, status=200 if ready else 503)
+        body = {"ready": ready, "checks": states, "away": away()}
+        return web.json_response(body, status=200 if ready else 503)
 
     return [web.get(path, handler) for path, handler in zip(_PATHS, (metrics, healthz, readyz), strict=True)]
 

@@ -12,7 +12,7 @@ def show_stage(stage: Stage) -> None:
     """Begin a stage's counters at 0, for the same reason."""
     metrics.STAGE_SECONDS.labels(stage.name)
     metrics.STAGE_BYTES.labels(stage.name)
-    for outcome in ("done", "retry", "failed"):
+    for outcome in ("done", "wait", "retry", "failed"):
         metrics.STAGE_OUTCOMES.labels(stage.name, outcome)
 
 

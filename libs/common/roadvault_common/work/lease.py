@@ -15,10 +15,12 @@ from datetime import datetime
 
 from roadvault_common.errors import LeaseLost
 from roadvault_common.sql.db import Database, Row, Transaction
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 
 REASON_LENGTH = 500
 """Characters of a `<stage>_reason` column."""
+_WAIT_SECONDS = (15, 900)
+"""Bounds of a wait that grows."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,21 @@ class Stage:
         longest = min(self.backoff * 2 ** min(attempt - 1, 30), self.backoff_max)
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
+    @property
+    def growing_wait(self) -> str:
+        """SQL for the seconds to wait for what may take long: %s times a quarter of what the row has waited so far."""
+        if self.since is None:
+            return f"%s * {_WAIT_SECONDS[1]}"
+        waited = f"COALESCE(TIMESTAMPDIFF(SECOND, {self.since}, UTC_TIMESTAMP(6)), 0)"
+        return f"%s * LEAST(GREATEST({waited} / 4, {_WAIT_SECONDS[0]}), {_WAIT_SECONDS[1]})"
+
 
 PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8, since="closed_at")
 PIN = Stage(
     "pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12,
     since="create_time", waits="pin_due IS NOT NULL AND pinned_at IS NULL",  # not those that are added once more
 )  # fmt: skip
-DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=20)
+DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3 * 3600, max_attempts=20)  # of which two collect garbage
 ORDER = Stage(
     "order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30,
     since="pinned_at", waits="status = 0",  # what was ordered is looked at again and again, and waits for nothing
@@ -79,12 +89,10 @@ class Lease:
     seconds: float
     done: int = field(default=0, init=False)
     """Bytes (or steps) worked off so far; the lease is extended only when this has moved."""
-    lost: bool = field(default=False, init=False)
     closed: bool = field(default=False, init=False)
-    stalled: bool = field(default=False, init=False)
-    """Nothing has moved for the whole length of the lease."""
-    cuts: int = field(default=0, init=False)
-    """How often the work was told to stop, for one of these reasons."""
+    """The outcome is written."""
+    over: bool = field(default=False, init=False)
+    """Nothing more is to be done under it: the work has ended, or was told to stop."""
 
     def progress(self, amount: int = 1) -> None:
         """Note that `amount` bytes (or steps) were worked off. May be called from a thread.
@@ -92,9 +100,15 @@ class Lease:
         Raises:
             LeaseLost: The row is no longer ours; stop at once and write nothing.
         """
-        if self.lost or self.stalled:
-            raise LeaseLost(f"{self.stage.name} {self.row_id}: the lease has passed to another worker")
+        if self.over:
+            raise lost(self)
         self.done += amount
+
+
+def lost(lease: Lease) -> LeaseLost:
+    """End what is done under a lease that has passed to another worker; return the error that says so."""
+    lease.over = True
+    return LeaseLost(f"{lease.stage.name} {lease.row_id}: the lease has passed to another worker")
 
 
 _held: ContextVar[Lease | None] = ContextVar("lease", default=None)
@@ -253,11 +267,14 @@ async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
         case Done(again_after=seconds):
             change = "{due} = {now} + INTERVAL %s SECOND, {attempts} = 0, {reason} = NULL, {failed_at} = NULL"
             args = (seconds,)
-        case Retry(reason, after, counts):
-            seconds = lease.stage.wait(lease.attempt) if after is None else after
-            kept = "{attempts}" if counts else "GREATEST({attempts} - 1, 0)"
-            change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {failed_at} = NULL, {attempts} = " + kept
+        case Wait(reason, after):
+            change = "{due} = {now} + INTERVAL " + ("%s" if after is not None else lease.stage.growing_wait)
+            change += " SECOND, {reason} = %s, {failed_at} = NULL, {attempts} = GREATEST({attempts} - 1, 0)"
+            seconds = random.uniform(0.75, 1) if after is None else after  # noqa: S311 - jitter
             args = (seconds, reason[:REASON_LENGTH])
+        case Retry(reason, after):
+            change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {failed_at} = NULL"
+            args = (lease.stage.wait(lease.attempt) if after is None else after, reason[:REASON_LENGTH])
         case Failed(reason):
             change, args = "{due} = NULL, {reason} = %s, {failed_at} = {now}", (reason[:REASON_LENGTH],)
     await _end(tx, lease, change, args)
@@ -275,8 +292,7 @@ async def hold(tx: Transaction, lease: Lease) -> None:
         (lease.row_id, lease.token),
     )
     if held is None:
-        lease.lost = True
-        raise LeaseLost(f"{stage.name} {lease.row_id}: the lease has passed to another worker")
+        raise lost(lease)
 
 
 async def hand_back(tx: Transaction, lease: Lease) -> None:
@@ -352,6 +368,5 @@ async def _end(tx: Transaction, lease: Lease, change: str, args: tuple[object, .
         (*args, lease.row_id, lease.token),
     )
     if held != 1:
-        lease.lost = True
-        raise LeaseLost(f"{stage.name} {lease.row_id}: the lease has passed to another worker")
+        raise lost(lease)
     lease.closed = True

@@ -1,4 +1,4 @@
-"""How a piece of work on a row ends: done, to be retried, or failed. There is no fourth way."""
+"""How a piece of work on a row ends: done, waiting, to be retried, or failed. There is no fifth way."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,26 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """The work did not succeed and is worth another try.
+class Wait:
+    """The row waits for something that is not its fault: the market is closed, nothing is final yet, nobody gives it.
 
-    `after` is in seconds; without it the stage's exponential backoff decides. `counts` is False where waiting is
-    nobody's fault (the market is closed, nothing is final yet), so that it never adds up to a failure.
+    Nothing is counted, so that it never adds up to a failure. `after` is in seconds; without it the rest grows with the
+    time that the row has waited already.
     """
 
     reason: str
     after: float | None = None
-    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The work did not succeed and is worth another try, which counts.
+
+    `after` is in seconds; without it the stage's exponential backoff decides.
+    """
+
+    reason: str
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +40,4 @@ class Failed:
     reason: str
 
 
-Outcome = Done | Retry | Failed
+Outcome = Done | Wait | Retry | Failed

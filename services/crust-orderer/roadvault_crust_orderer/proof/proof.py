@@ -7,19 +7,22 @@ replicas were counted once more then: the drop that follows at once needs no oth
 import asyncio
 import hashlib
 import random
+from collections.abc import Sequence
 
 import structlog
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import IntegrityError
+from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipReplicated
 from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
+from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PROVE, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
+from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven, counted
@@ -43,7 +46,11 @@ class Prover:
         keys: MasterKeys,
         gateway: Gateway | None,
         market: Market,
+        needs: Sequence[Breaker] | None = None,
     ) -> None:
+        self.needs = [*(readiness.breakers(db, market) if needs is None else needs)]
+        if gateway is not None:
+            self.needs.append(Breaker(Domain.IPFS, gateway.check))
         self._members = settings.proof_members
         self._threshold = settings.replica_threshold
         self._db = db
@@ -59,13 +66,13 @@ class Prover:
             bus,
             lease_seconds=settings.lease_seconds,
             concurrency=settings.concurrency,
-            well=None if gateway is None else gateway.check,
+            needs=self.needs,
         )
 
     async def _prove(self, lease: Lease) -> Outcome:
         if self._gateway is None:
             reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
-            return Retry(reason, after=_NO_GATEWAY_SECONDS, counts=False)
+            return Wait(reason, after=_NO_GATEWAY_SECONDS)
         await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
         archive = await self._store.archive(lease.row_id)
         key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
