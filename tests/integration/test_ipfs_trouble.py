@@ -1,5 +1,7 @@
-"""A Kubo that hangs, or whose disk takes nothing: no archive and no request is blamed for it. Real nodes."""
+"""A Kubo that hangs, works long, or whose disk takes nothing: no archive or request is blamed for it. Real nodes."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,12 @@ from servers_process import Running
 
 from roadvault_common.errors import IpfsAway
 from roadvault_common.ipfs.gateway import Gateway
-from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.sql.db import Row
+from roadvault_common.work.lease import DROP
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
-from roadvault_pinner.service import Pinner
+from roadvault_common.work.stage import Worker
+from roadvault_pinner.service import _DROP_LEASE_SECONDS, Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.ports import pick_free
 
@@ -74,11 +78,19 @@ def is_not_counted(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Wait) and "can't store a block" in outcome.reason
 
 
+async def once_it_is_back(worker: Worker, zip_id: int) -> Outcome:
+    """Have a row worked on as soon as the breakers let it through."""
+    async with asyncio.timeout(30):
+        while (outcome := await worker.work(zip_id)) is None:
+            await asyncio.sleep(0.05)
+    return outcome
+
+
 async def let_it_be_due(console: Console, stage: str) -> None:
     await console.db.execute(f"UPDATE zip_ipfs_info SET {stage}_due = UTC_TIMESTAMP(6)")  # noqa: S608 - constants
 
 
-async def test_a_node_that_hangs_counts_against_no_archive(
+async def test_a_node_that_hangs_counts_against_no_archive_and_holds_up_all_that_needs_it(
     console: Console, ipfs: Ipfs, hasty_ipfs: Ipfs, kubo_server: Running[Kubo]
 ) -> None:
     zip_id, hasty = await console.archive(), pinner(console, hasty_ipfs)
@@ -88,15 +100,16 @@ async def test_a_node_that_hangs_counts_against_no_archive(
     row = await state(console, "pin")
     assert (row["attempts"], row["token"], row["failed_at"]) == (0, None, None)
     assert "before that: no progress for 1 s" in row["reason"]
+    assert list(hasty.breakers.states()) == ["ipfs"]
+    await prove(console.db)
+    with kubo_server.suspended():
+        for stage, worker in (("pin", hasty.pinning), ("drop", hasty.dropping), ("restore", hasty.restoring)):
+            await let_it_be_due(console, stage)
+            assert await worker.work(zip_id) is None
+            row = await state(console, stage)
+            assert (row["attempts"], row["token"]) == (0, None)
     await let_it_be_due(console, "pin")
     assert await pinner(console, ipfs, lease_seconds=30.0).pinning.work(zip_id) == Done()
-
-    for stage, worker in (("drop", hasty.dropping), ("restore", hasty.restoring)):
-        await prove(console.db)
-        await let_it_be_due(console, stage)
-        with kubo_server.suspended():
-            assert is_not_counted(await worker.work(zip_id))
-        assert (await state(console, stage))["attempts"] == 0
 
 
 async def test_a_node_whose_disk_takes_nothing_counts_against_no_archive(console: Console, own_node: OwnNode) -> None:
@@ -107,7 +120,8 @@ async def test_a_node_whose_disk_takes_nothing_counts_against_no_archive(console
             assert is_not_counted(await copying.pinning.work(zip_id))
         assert (await state(console, "pin"))["attempts"] == 0
         await let_it_be_due(console, "pin")
-        assert await copying.pinning.work(zip_id) == Done()
+        assert await once_it_is_back(copying.pinning, zip_id) == Done()
+        assert copying.breakers.states() == {}
 
 
 async def test_what_only_one_archive_suffers_from_counts(console: Console, ipfs: Ipfs) -> None:
@@ -140,11 +154,80 @@ async def test_a_gateway_is_told_from_what_it_is_asked_for(
             await gateway.check()
 
 
-async def test_a_check_leaves_nothing_behind(own_node: OwnNode) -> None:
+async def test_what_a_check_leaves_behind_goes_with_the_next_garbage_collection(own_node: OwnNode) -> None:
     before = own_node.server.rpc("repo/stat")
     async with Ipfs.open(own_node.server.rpc_url, 10) as ipfs:
         await ipfs.check()
+        left = own_node.server.rpc("repo/stat")
+        await ipfs.collect_garbage()
     after = own_node.server.rpc("repo/stat")
     assert before is not None
+    assert left is not None
     assert after is not None
-    assert before["NumObjects"] == after["NumObjects"]
+    assert left["NumObjects"] - before["NumObjects"] == 1
+    assert left["RepoSize"] - before["RepoSize"] <= 1 << 17
+    assert after["NumObjects"] == before["NumObjects"]
+
+
+async def test_a_long_add_is_no_outage_and_a_check_meanwhile_holds_up_no_other_add(own_node: OwnNode) -> None:
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(20):  # more than a node gathers before it writes
+            yield secrets.token_bytes(1 << 20)
+        begun.set()
+        await finish.wait()
+        yield b"the end"
+
+    async def quickly() -> AsyncIterator[bytes]:
+        yield b"another"
+
+    async with Ipfs.open(own_node.server.rpc_url, 30) as ipfs, asyncio.timeout(60), asyncio.TaskGroup() as group:
+        slow = group.create_task(ipfs.add(slowly(), None))
+        await begun.wait()
+        await wait_for_its_lock(own_node)
+        await ipfs.check()
+        await ipfs.check_pinning()
+        await ipfs.add(quickly(), None)
+        assert not slow.done()
+        finish.set()
+
+
+async def test_while_garbage_is_collected_what_pins_rests_and_what_reads_goes_on(own_node: OwnNode) -> None:
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(20):  # more than a node gathers before it writes
+            yield secrets.token_bytes(1 << 20)
+        begun.set()
+        await finish.wait()
+
+    async with (
+        Ipfs.open(own_node.server.rpc_url, 1) as hasty,
+        Ipfs.open(own_node.server.rpc_url, 30) as ipfs,
+        asyncio.timeout(60),
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(ipfs.add(slowly(), None))
+        await begun.wait()
+        await wait_for_its_lock(own_node)
+        collecting = group.create_task(ipfs.collect_garbage())  # which waits for the add, and everybody for it
+        with pytest.raises(IpfsAway, match="collects garbage"):
+            while True:
+                await hasty.check_pinning()
+        await hasty.check()
+        assert not collecting.done()
+        finish.set()
+    async with Ipfs.open(own_node.server.rpc_url, 30) as ipfs:
+        await ipfs.check_pinning()
+
+
+async def wait_for_its_lock(node: OwnNode) -> None:
+    """Wait until the node has taken up an add: it writes the first blocks of what it adds at once."""
+    async with asyncio.timeout(20):
+        while (node.server.rpc("repo/stat") or {"RepoSize": 0})["RepoSize"] < 1 << 20:
+            await asyncio.sleep(0.05)
+
+
+def test_a_garbage_collection_has_its_time_within_the_lease_that_would_cut_it() -> None:
+    assert 2 * GC_SECONDS < _DROP_LEASE_SECONDS < DROP.deadline

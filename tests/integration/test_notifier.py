@@ -147,7 +147,7 @@ async def test_a_callback_is_repeated_with_the_same_id_until_it_is_taken(open_de
             assert row["callback_reason"] == outcome.reason
             assert row["link_expires_at"] is not None
             await desk.db.execute("UPDATE download_info SET callback_due = UTC_TIMESTAMP(6)")
-            desk.notifier._hosts = Hosts(4)  # the host that hung has rested
+            desk.notifier.hosts = Hosts(4)  # the host that hung has rested
         assert await desk.notifier.calling.work(download_id) == Done()
         assert {headers["webhook-id"] for headers, _ in desk.calls} == {f"download-{download_id}"}
         assert len(desk.calls) == 5

@@ -27,16 +27,8 @@ async def serve() -> None:
         vault = Vault(settings.data_dir)
         door, identity = Door(db, vault, Links(settings.link_secret)), Identity(db, vault.root, only_looks=True)
         public = Listener(link_routes(settings, door), settings.public_host, settings.public_port, limits(settings))
-        await app.run(
-            settings,
-            db,
-            [],
-            {"disk": door.look_at_disk},
-            (),
-            [answer_plainly(settings)],
-            public=public,
-            identity=identity,
-        )
+        checks, answers = {"disk": door.look_at_disk}, [answer_plainly(settings)]
+        await app.run(settings, db, [], checks, (), answers, public=public, identity=identity)
 
 
 def limits(settings: DoorSettings) -> Limits:
