@@ -11,13 +11,15 @@ from filled import HEIGHT, Filled
 from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
+from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, sweep_store
 from roadvault_common.sql import folders
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import lease as leases
-from roadvault_common.work import repair
+from roadvault_common.work import outage_store, repair
 from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
+from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
@@ -53,7 +55,7 @@ def work(filled: Filled) -> list[Statement]:
         *group(
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
-        *group("identity and sweeps", identity=_identity, sweeps=_stopped_sweep),
+        *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 
@@ -77,6 +79,14 @@ async def _stopped_sweep(db: Database) -> None:
     await sweep_store.went_on(db, "archives")
 
 
+async def _outages(db: Database) -> None:
+    away = [Away(Domain.IPFS, "x", 5), Away(Domain.CALLBACK_HOST, "x", 7, "c:443")]
+    await outage_store.note(db, "pinner", "here-1", away, 60)
+    assert [row["domain"] for row in await outage_store.away(db)] == [Domain.CALLBACK_HOST, Domain.IPFS]
+    await outage_store.note(db, "pinner", "here-1", [], 60)
+    assert await outage_store.away(db) == []
+
+
 async def _claim(db: Database, stage: Stage, row_id: int) -> Lease:
     lease = await leases.claim(db, stage, row_id, _SECONDS)
     assert lease is not None, f"{stage.name} {row_id} is not due"
@@ -95,6 +105,8 @@ async def _life(db: Database, stage: Stage, row_id: int) -> None:
     await db.transact(lambda tx: leases.hold(tx, lease))
     await db.transact(lambda tx: leases.hand_back(tx, lease))
     await ends(Retry("x", after=60))
+    assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
+    await ends(Wait("x"))
     assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
     await ends(Wait("x", after=0))
     await ends(Done(again_after=0))

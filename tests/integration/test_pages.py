@@ -9,12 +9,15 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from roadvault_common.errors import Domain
 from roadvault_common.events.bus import Bus
 from roadvault_common.files import sweep_store
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.web import listener
 from roadvault_common.web.guards import own_sites_only
+from roadvault_common.work import outage_store
+from roadvault_common.work.outage_store import Away
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems
 from roadvault_ingest.pages.store import _ARCHIVES, _FILES, PagesStore
@@ -87,6 +90,19 @@ async def fill(db: Database) -> None:
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
+@pytest.mark.parametrize("domain", list(Domain))
+async def test_what_is_away_stands_on_the_first_page(office: Office, domain: Domain) -> None:
+    assert LANGUAGES["en"]["away"] not in await office.get("/")
+    reason, name = f"no answer {HOSTILE}", "c.example:443" if domain is Domain.CALLBACK_HOST else ""
+    await outage_store.note(office.db, "pinner", "here-1", [Away(domain, reason, 300, name)], 60)
+    for language, texts in LANGUAGES.items():
+        page = await office.get("/", language)
+        assert texts["away"] in page
+        assert texts[f"domain_{domain}"] in page
+        assert name in page
+        assert "<script>alert" not in page
+
+
 async def test_every_page_speaks_the_readers_language(office: Office, language: str) -> None:
     await fill(office.db)
     for path, key in (("/", "attention"), ("/file", "received"), ("/zip", "replicas"), ("/file/1", "requests")):

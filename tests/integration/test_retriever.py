@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,8 @@ from roadvault_common.work.lease import FETCH
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_retriever.service import Retriever
 from roadvault_retriever.store import Wanted
-from roadvault_stack.kubo import Kubo
+from roadvault_stack.kubo import Kubo, KuboPorts
+from roadvault_stack.ports import pick_free
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 INNER_BYTES = 5_000
@@ -234,7 +236,7 @@ async def test_a_gateway_that_hangs_counts_against_no_request(
         impatient = _impatient(bench, gateway)
         with kubo_server.suspended():
             outcome = await impatient.fetching.work(download_id)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "the gateway does not answer" in outcome.reason
         assert (await bench.row(download_id))["fetch_attempts"] == 0
 
@@ -246,6 +248,51 @@ async def test_a_gateway_that_is_well_and_does_not_find_a_file_counts(bench: Ben
     outcome = await _impatient(bench, bench.retriever._gateway).fetching.work(download_id)
     assert outcome == Retry("no progress for 1 s")
     assert (await bench.row(download_id))["fetch_attempts"] == 1
+
+
+async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(bench: Bench, kubo: Kubo) -> None:
+    _lose(bench, "received", "archives")
+    (known,) = await bench.db.fetch_all("SELECT cid FROM zip_ipfs_info")
+    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
+    download_id = await bench.request("1 MB")
+    await bench.db.execute("UPDATE download_info SET create_time = UTC_TIMESTAMP(6) - INTERVAL 40 MINUTE")
+    async with Ipfs.open(kubo.rpc_url, 10) as node, Gateway.open(kubo.gateway_url, 1, node=node) as gateway:
+        own = bench.retriever
+        retriever = Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, gateway)
+        outcome = await retriever.fetching.work(download_id)
+        assert isinstance(outcome, Wait)
+        assert f"no more of {UNKNOWN} comes" in outcome.reason
+        waits = await bench.db.fetch_one(
+            "SELECT fetch_attempts, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), fetch_due) AS seconds FROM download_info"
+        )
+        assert waits is not None
+        assert waits["fetch_attempts"] == 0
+        assert 400 < waits["seconds"] < 620  # about a quarter of what it has waited
+        await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (known["cid"],))
+        assert await retriever.fetching.work(await bench.request("100 KB")) == Done()
+
+
+async def test_a_node_without_peers_lets_no_request_be_counted_and_local_copies_be_served(
+    bench: Bench, tmp_path: Path
+) -> None:
+    alone = Running(Kubo("alone", tmp_path / "alone", KuboPorts(*pick_free(3))))
+    alone.start()
+    local, remote = await bench.request("1 MB"), await bench.request("100 KB")
+    await bench.db.execute("UPDATE zip_ipfs_info SET path = NULL")
+    await bench.db.execute("UPDATE file_upload_info SET path = NULL WHERE file_id = %s", (bench.file_ids["100 KB"],))
+    async with (
+        Ipfs.open(alone.server.rpc_url, 10) as node,
+        Gateway.open(alone.server.gateway_url, 1, node=node) as gateway,
+    ):
+        own = bench.retriever
+        retriever = Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, gateway)
+        outcome = await retriever.fetching.work(remote)
+        assert isinstance(outcome, Wait)
+        assert "our Kubo has no peer" in outcome.reason
+        assert (await bench.row(remote))["fetch_attempts"] == 0
+        assert list(retriever.breakers.states()) == ["network"]
+        assert await retriever.fetching.work(local) == Done()
+    alone.kill()
 
 
 async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
@@ -276,7 +323,7 @@ async def test_what_killed_retrievers_left_goes_before_room_is_looked_for(bench:
         path.parent.mkdir()
         path.write_bytes(b"half a file")
     bench.retriever._settings.disk_margin_bytes = 1 << 60
-    assert isinstance(await bench.retriever.fetching.work(first), Retry)
+    assert isinstance(await bench.retriever.fetching.work(first), Wait)
     assert [path for path in bench.downloads() if path.is_file()] == [remains[second]]
 
 

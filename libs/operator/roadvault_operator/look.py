@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.sql.db import Database
+from roadvault_common.work import outage_store
 from roadvault_common.work.lease import STAGES, count_at_work, count_due, count_failed, failures
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
@@ -26,7 +27,7 @@ _COUNTED = "counted up to 10 000"
 
 @blocking
 async def status() -> None:
-    """Show what is due, at work and failed in each stage, what is in hand, streams, and the disk."""
+    """Show what is away, what is due, at work and failed in each stage, what is in hand, streams, and the disk."""
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         stages = [
             (stage.name, await count_due(db, stage), await count_at_work(db, stage), await count_failed(db, stage))
@@ -34,7 +35,13 @@ async def status() -> None:
         ]
         folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
+        away = await outage_store.away(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
+    show(
+        "Away: what needs it rests, and goes on by itself",
+        ("what", "which", "whose work waits", "since", "reason"),
+        [(row["domain"], row["name"], row["service"], f"{row['since']:{_TIME}}", row["reason"]) for row in away],
+    )
     show(f"Stages (rows, {_COUNTED})", ("stage", "due", "at work", "failed"), stages)
     show(
         f"Folders that are not packed ({_COUNTED})",

@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 import aiohttp
 from yarl import URL
 
-from roadvault_common.errors import IpfsAway, IpfsUnavailable, brief
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, NoProvider, brief
 from roadvault_common.ipfs import dag
 from roadvault_common.ipfs.car import read_blocks
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, PLAIN, UNREACHABLE, Ipfs, read_body
@@ -36,6 +36,8 @@ _PRELOAD_BLOCKS = 10
 _BLOCKS_AT_ONCE = 4
 """Blocks by name that are under way at a time."""
 _READ_BYTES = 1 << 20
+_NOT_FOUND = frozenset({412, 504})
+"""Kubo's statuses for what nobody gives: not in its own store (only-if-cached), or from no provider within 30 s."""
 _OK, _PARTIAL, _SERVER_ERROR = 200, 206, 500
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHECK_SECONDS = 10.0
@@ -80,7 +82,8 @@ class Gateway:
         """Yield `size` bytes of the file `cid` from byte `offset` on.
 
         Raises:
-            IpfsUnavailable: The gateway is away, stalls, answers with an error, ends early, or does not end there.
+            IpfsUnavailable: The gateway is away, answers with an error, ends early, or does not end there.
+            NoProvider: It says that nobody has it, or it stalls.
         """
         if size == 0:
             return
@@ -90,7 +93,9 @@ class Gateway:
                     yield piece
         except UNREACHABLE as error:
             raise IpfsAway(f"the gateway can't be reached: {brief(error)}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientPayloadError, TimeoutError) as error:
+            raise NoProvider(f"no more of {cid} comes from the gateway: {brief(error)}") from error
+        except (aiohttp.ClientError, OSError) as error:
             raise IpfsUnavailable(f"reading {cid} from the gateway broke off: {brief(error)}") from error
 
     def _pieces(self, cid: str, offset: int, size: int) -> AsyncGenerator[bytes, None]:
@@ -251,7 +256,8 @@ async def _expect(response: aiohttp.ClientResponse, status: int, cid: str) -> No
     if response.status != status:
         text = (await response.content.read(300)).decode(errors="replace").strip()
         base = str(response.url).partition("/ipfs/")[0]
-        raise IpfsUnavailable(f"the gateway answers {response.status} for {cid}: {without_secrets(text, base)}")
+        kind = NoProvider if response.status in _NOT_FOUND else IpfsUnavailable
+        raise kind(f"the gateway answers {response.status} for {cid}: {without_secrets(text, base)}")
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise IpfsUnavailable(f"the gateway answers compressed ({coding[:20]}) for {cid}")

@@ -32,8 +32,8 @@ _SESSION = (
     f", innodb_lock_wait_timeout = {_LOCK_SECONDS}, lock_wait_timeout = {_LOCK_SECONDS}"
     " /*M! , tx_isolation = 'READ-COMMITTED' */ /*!80000 , transaction_isolation = 'READ-COMMITTED' */"
 )
-_LOST = frozenset({1053, 1077, 1079, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
-"""Error numbers of a server that is away, going down, or dropped the connection (MariaDB's error list)."""
+_LOST = frozenset({1053, 1077, 1079, 1152, *range(1158, 1162), 1184, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
+"""Error numbers of a server that is away, going down, or dropped the connection (MariaDB's and MySQL's error lists)."""
 _REFUSES_WRITES = {
     1290: "the server is read-only (read_only): is it a replica?",
     1665: "its binary log can't record what RoadVault writes: set binlog_format to ROW or MIXED",
@@ -41,11 +41,18 @@ _REFUSES_WRITES = {
     1836: "the server is read-only (innodb_force_recovery)",
 }
 """Error numbers of a server that is set up so that it takes no writes of ours, and what to do."""
-_UNABLE = frozenset({3, 28, 1021, 1026, 1030, 1037, 1040, 1041, 1114, 1180, 1203, 1205, 3032, *_REFUSES_WRITES})
-"""Error numbers of a server without room, memory or connections left, that takes no writes, or that waited too long for
-a lock."""
-_DEADLOCK = 1213
-"""The server rolled back, the same transaction may simply be run again."""
+_FULL = frozenset({3, 28, 1021, 1026, 1030, 1037, 1038, 1040, 1041, 1114, 1129, 1135, 1180, 1203, 1206, 1226, 1637})
+"""Error numbers of a server without room, memory, threads, locks or connections left."""
+_CUT_SHORT = frozenset({1205, 1317, 1969, 3024})
+"""Error numbers of what did not take place: it waited too long for a lock, was killed, or took the server too long."""
+_NOT_NOW = frozenset({1047, 1297, 1412, 1614, 1615, 3032, 3058, 3098})
+"""Error numbers of a server that can't do this at the moment: Galera's or a group's node apart from the others, a table
+that is being altered."""
+_UNABLE = frozenset({*_FULL, *_CUT_SHORT, *_NOT_NOW, *_REFUSES_WRITES})
+_ROLLED_BACK = frozenset({1020, 1213, 1613, 3101})
+"""Error numbers of deadlocks and their like, Galera's at COMMIT among them: the same transaction may be run again."""
+_NEVER_TOOK_PLACE = frozenset({*_ROLLED_BACK, *_CUT_SHORT, *_REFUSES_WRITES})
+"""Answers to COMMIT that say so; after any other nobody knows."""
 _DEADLOCK_TRIES = 8
 
 
@@ -75,6 +82,19 @@ def _lost(error: BaseException) -> bool:
 def _away(error: BaseException) -> bool:
     """Tell whether the server, and not the statement, is to blame: gone, too busy, out of disk, a row locked long."""
     return _lost(error) or _number(error) in _UNABLE
+
+
+class _RolledBack(DatabaseUnavailable):
+    """The server has rolled a transaction back that may simply be run again."""
+
+
+def _meaning(error: BaseException) -> DatabaseUnavailable | None:
+    """Return what an error of the driver means, None if the statement, and not the server, is to blame."""
+    if _number(error) in _ROLLED_BACK:
+        return _RolledBack(f"the database rolled a transaction back: {error}")
+    if _away(error):
+        return DatabaseUnavailable(f"the database can't do this now: {explained(error)}")
+    return None
 
 
 class Transaction:
@@ -149,10 +169,11 @@ class Database:
             yield Transaction(connection)
             clean = True
         except (DriverError, OSError, EOFError) as error:
-            if not _away(error):
-                clean = True
+            meaning = _meaning(error)
+            clean = not _lost(error) and (meaning is None or isinstance(meaning, _RolledBack))
+            if meaning is None:
                 raise
-            raise DatabaseUnavailable(f"the database can't do this now: {explained(error)}") from error
+            raise meaning from error
         finally:
             # A statement that was cut short leaves its answer in the pipe: such a connection is not used again.
             if not clean:
@@ -164,8 +185,8 @@ class Database:
         """Run statements that take place together or not at all.
 
         Raises:
-            CommitUnknown: The connection was lost while COMMIT was under way.
-            DatabaseUnavailable: It was lost before; nothing took place.
+            CommitUnknown: The connection was lost while COMMIT was under way, or the server says nothing definite.
+            DatabaseUnavailable: It was lost before, or the server can't do this now; nothing took place.
         """
         async with self._connection() as tx:
             await heeding(tx.connection.begin())
@@ -181,8 +202,11 @@ class Database:
             try:
                 await heeding(tx.connection.commit())
             except (DriverError, OSError, EOFError) as error:
+                if _number(error) in _NEVER_TOOK_PLACE:
+                    await tx.connection.rollback()
+                    raise
                 tx.connection.close()
-                raise CommitUnknown(f"the answer to COMMIT was lost: {error}") from error
+                raise CommitUnknown(f"whether COMMIT took place is not known: {error}") from error
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction, again when it met a deadlock.
@@ -195,11 +219,9 @@ class Database:
             try:
                 async with self.transaction() as tx:
                     return await work(tx)
-            except DriverError as error:
-                if _number(error) != _DEADLOCK:
-                    raise
+            except _RolledBack:
                 if attempt == _DEADLOCK_TRIES:
-                    raise DatabaseUnavailable(f"deadlock after deadlock: {error}") from error
+                    raise
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
 

@@ -19,8 +19,9 @@ from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 
 REASON_LENGTH = 500
 """Characters of a `<stage>_reason` column."""
-_WAIT_SECONDS = (15, 900)
-"""Bounds of a wait that grows."""
+_GROWING_SECONDS = "%s * LEAST(GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, {since}, UTC_TIMESTAMP(6)), 0) / 4, 15), 900)"
+"""A wait for what may take long: a quarter of the time that the row has waited already, within bounds, with jitter."""
+_LONG_AGO = "'2000-01-01'"
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,6 @@ class Stage:
         """Return the seconds to wait after attempt number `attempt`."""
         longest = min(self.backoff * 2 ** min(attempt - 1, 30), self.backoff_max)
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
-
-    @property
-    def growing_wait(self) -> str:
-        """SQL for the seconds to wait for what may take long: %s times a quarter of what the row has waited so far."""
-        if self.since is None:
-            return f"%s * {_WAIT_SECONDS[1]}"
-        waited = f"COALESCE(TIMESTAMPDIFF(SECOND, {self.since}, UTC_TIMESTAMP(6)), 0)"
-        return f"%s * LEAST(GREATEST({waited} / 4, {_WAIT_SECONDS[0]}), {_WAIT_SECONDS[1]})"
 
 
 PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8, since="closed_at")
@@ -268,7 +261,7 @@ async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
             change = "{due} = {now} + INTERVAL %s SECOND, {attempts} = 0, {reason} = NULL, {failed_at} = NULL"
             args = (seconds,)
         case Wait(reason, after):
-            change = "{due} = {now} + INTERVAL " + ("%s" if after is not None else lease.stage.growing_wait)
+            change = "{due} = {now} + INTERVAL " + ("%s" if after is not None else _GROWING_SECONDS)
             change += " SECOND, {reason} = %s, {failed_at} = NULL, {attempts} = GREATEST({attempts} - 1, 0)"
             seconds = random.uniform(0.75, 1) if after is None else after  # noqa: S311 - jitter
             args = (seconds, reason[:REASON_LENGTH])
@@ -362,8 +355,9 @@ async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:
 async def _end(tx: Transaction, lease: Lease, change: str, args: tuple[object, ...]) -> None:
     stage = lease.stage
     names = {name: stage.column(name) for name in ("due", "attempts", "reason", "failed_at")}
+    names |= {"since": stage.since or _LONG_AGO, "now": "UTC_TIMESTAMP(6)"}
     held = await tx.execute(
-        f"UPDATE {stage.table} SET {change.format(now='UTC_TIMESTAMP(6)', **names)}, {stage.column('token')} = NULL"  # noqa: S608
+        f"UPDATE {stage.table} SET {change.format(**names)}, {stage.column('token')} = NULL"  # noqa: S608
         f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
         (*args, lease.row_id, lease.token),
     )

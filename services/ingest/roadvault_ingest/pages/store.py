@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from roadvault_common.files import sweep_store
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import lease as leases
-from roadvault_common.work import repair
+from roadvault_common.work import outage_store, repair
 from roadvault_common.work.lease import STAGES, Stage
 
 PAGE = 50
@@ -106,6 +106,10 @@ class PagesStore:
     async def stopped_sweeps(self) -> list[Row]:
         """Return the sweeps that have stopped to ask, but for those that a person has let go on."""
         return [row for row in await sweep_store.stopped(self._db) if row["allowed"] is None]
+
+    async def away(self) -> list[Row]:
+        """Return what services find away now, the longest first."""
+        return await outage_store.away(self._db)
 
     async def due(self) -> list[tuple[Stage, int]]:
         """Return how many rows are due in each stage, counted up to 10 000."""

@@ -60,6 +60,7 @@ class Pages:
     async def home(self, request: web.Request) -> web.Response:
         """Show what needs attention, the work in hand, and a form to upload a test file."""
         values: dict[str, Any] = {
+            "away": await self._store.away(),
             "failures": await self._store.failures(),
             "stopped": await self._store.stopped_sweeps(),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
