@@ -32,7 +32,7 @@ from rich.console import Console
 _INSIDE = "CHAOS_INSIDE"
 _QUIET_SECONDS = 240
 _SETTLE_SECONDS = 20
-_HASTENED = {stage: 60 for stage in STAGES if stage != "expire"} | {"callback": 3600, "fetch": 3600}
+_HASTENED = {stage: 60 for stage in STAGES if stage != "expire"} | {"callback": 3600, "fetch": 3600, "drop": 600}
 """Seconds that pass for a stage's backoffs in each second of waiting for quiet."""
 
 Report = dict[str, object]
@@ -81,7 +81,7 @@ async def _throw_all(throws: Throws, names: list[str], timeline: Timeline) -> No
 
 
 async def _quiet(arena: Arena, timeline: Timeline) -> list[str]:
-    """Wait until nothing is left to do; backoffs run out faster, and so do the half hours of drops whose worker died.
+    """Wait until nothing is left to do; backoffs run out faster, and so do the leases of drops whose worker died.
 
     Return what kept it from becoming quiet.
     """

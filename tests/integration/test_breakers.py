@@ -94,7 +94,7 @@ async def test_many_rows_wait_untouched_and_one_finds_out_that_all_may_go_on(
     assert await one.work(folders[1]) is None  # the rest has grown
     clock.now += 2
     await one.sweep_once()
-    assert (len(node.begun), node.breaker.reason) == (2, None)  # half-open: one is let through, and closes it
+    assert (len(node.begun), node.breaker.open_seconds) == (2, 0)  # half-open: one is let through, and closes it
     await one.sweep_once()
     assert sorted(node.begun) == folders  # the first one has its own short rest
     assert (await row(db, folders[0]))["pack_attempts"] == 0
