@@ -213,6 +213,11 @@ async def _fetch(filled: Filled, db: Database) -> None:
     wanted = await store.wanted(lease.row_id)
     await store.named_under(lease, ["downloads/x"])
     await store.note_begun(wanted)
+    assert wanted.zip_id is not None
+    await db.execute("UPDATE file_upload_info SET path = NULL WHERE file_id = %s", (wanted.file_id,))
+    fourth = await _ask_again(db, wanted.file_id, 5)
+    assert await store.put_off(wanted.zip_id, 0)
+    assert await repair.give_up(db, FETCH, fourth, "x")
     second, third = await _ask_again(db, wanted.file_id, 2), await _ask_again(db, wanted.file_id, 3)
     other = await _claim(db, FETCH, second)
     assert isinstance(await store.look(other, wanted, ["downloads/y"], Wait("x", 0)), Wait)

@@ -254,7 +254,8 @@ async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(ben
     _lose(bench, "received", "archives")
     (known,) = await bench.db.fetch_all("SELECT cid FROM zip_ipfs_info")
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
-    download_id = await bench.request("1 MB")
+    await bench.db.execute("UPDATE file_upload_info SET path = NULL")
+    download_id, others = await bench.request("1 MB"), [await bench.request("8 MB") for _ in range(3)]
     await bench.db.execute("UPDATE download_info SET create_time = UTC_TIMESTAMP(6) - INTERVAL 40 MINUTE")
     async with Ipfs.open(kubo.rpc_url, 10) as node, Gateway.open(kubo.gateway_url, 1, node=node) as gateway:
         own = bench.retriever
@@ -264,8 +265,11 @@ async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(ben
         assert f"no more of {UNKNOWN} comes" in outcome.reason
         waits = await bench.db.fetch_one(
             "SELECT fetch_attempts, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), fetch_due) AS seconds FROM download_info"
+            " WHERE download_id = %s",
+            (download_id,),
         )
         assert waits is not None
+        assert [await retriever.fetching.work(other) for other in others] == [None] * 3  # one looks for all
         assert waits["fetch_attempts"] == 0
         assert 400 < waits["seconds"] < 620  # about a quarter of what it has waited
         await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (known["cid"],))

@@ -3,14 +3,14 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 
 import structlog
 from prometheus_client import Counter
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, brief
+from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, NoProvider, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.sweep import Sweeper
@@ -37,6 +37,8 @@ UNREADABLE = Counter(
 SHARED = Counter("roadvault_fetch_shared", "Requests served by an extraction that was made for another")
 _WAIT_SECONDS = (10.0, 30.0)
 """Between these, a request is looked at again while its file is being brought back for another."""
+_NO_PROVIDER_SECONDS = 600
+"""Other requests for files of an archive that nobody provides wait this long: each that looks takes half a minute."""
 _HASTENED = 100
 """Extractions that may go at once when the disk is short."""
 _CALLBACK_WAITS_SECONDS = 3600
@@ -132,9 +134,6 @@ class Retriever:
         unreadable: Unreadable | None = None
         for name, pieces, key in self._sources(wanted):
             try:
-                if name == "ipfs":
-                    for breaker in self._network:
-                        await breaker.require()
                 await extract(pieces, key, wanted, self._vault.path(path), lease)
             except Missing as missing:
                 log.debug("not at this source", source=name, error=brief(missing))
@@ -163,7 +162,25 @@ class Retriever:
         if wanted.zip_path is not None:
             yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
         if wanted.cid is not None:
-            yield "ipfs", self._gateway.read(wanted.cid, wanted.zip_offset, wanted.size), key
+            yield "ipfs", self._from_network(wanted, wanted.cid, wanted.zip_offset), key
+
+    async def _from_network(self, wanted: Wanted, cid: str, offset: int) -> AsyncGenerator[bytes, None]:
+        """Yield a file's bytes from the network, if that is there.
+
+        Raises:
+            Outage: It isn't, or our node isn't.
+            NoProvider: Nobody has it; other requests for the archive, which would hold a slot each, wait, too.
+        """
+        for breaker in self._network:
+            await breaker.require()
+        try:
+            async with aclosing(self._gateway.read(cid, offset, wanted.size)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except NoProvider:
+            if wanted.zip_id is not None:
+                await self._store.put_off(wanted.zip_id, _NO_PROVIDER_SECONDS)
+            raise
 
     async def _make_room(self, size: int) -> None:
         """Raise DiskFull if the extraction would not fit; what nobody can fetch any more is expired for it."""

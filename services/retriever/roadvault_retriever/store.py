@@ -18,6 +18,10 @@ _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""
 
 
+_AT_ONCE = 1000
+"""Requests that are put off at once."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A request, and where its file may be found. Sizes and offsets are bytes, paths relative to the data directory."""
@@ -78,6 +82,26 @@ class RetrieverStore:
         if row is None:
             raise PermanentError(f"there is no request {download_id} with a file")
         return Wanted(**row)
+
+    async def put_off(self, zip_id: int, seconds: float) -> int:
+        """Have requests for files of an archive wait that are due and nobody's; return how many.
+
+        Those whose upload is still there have no need of the archive, and are left out.
+        """
+        due = await self._db.fetch_all(
+            "SELECT download.download_id FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
+            " WHERE download.fetch_due <= UTC_TIMESTAMP(6) AND download.fetch_token IS NULL AND file.zip_id = %s"
+            " AND file.path IS NULL ORDER BY download.fetch_due LIMIT %s",
+            (zip_id, _AT_ONCE),
+        )
+        if not due:
+            return 0
+        holes = ", ".join(["%s"] * len(due))
+        return await self._db.execute(
+            "UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"  # noqa: S608 - holes
+            f" WHERE download_id IN ({holes}) AND fetch_token IS NULL",
+            (seconds, *(row["download_id"] for row in due)),
+        )
 
     async def note_begun(self, wanted: Wanted) -> None:
         """Mirror that the file is being downloaded."""
