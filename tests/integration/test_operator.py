@@ -4,8 +4,11 @@ from typing import Any
 
 from servers_operator import Console
 
+from roadvault_common.errors import Domain
 from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work import outage_store
+from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done
 from roadvault_stack.kubo import Kubo
 
@@ -13,9 +16,10 @@ from roadvault_stack.kubo import Kubo
 async def test_status_tells_what_there_is(console: Console) -> None:
     await console.archive()
     await console.file()
+    await outage_store.note(console.db, "pinner", "here-1", [Away(Domain.NETWORK, "our Kubo has no peer", 300)], 60)
     out = await console.says("status")
     assert "pin " in out
-    for expected in ("open", "packed", "not ordered", "dead letters: 0", " free of "):
+    for expected in ("open", "packed", "not ordered", "dead letters: 0", " free of ", "our Kubo has no peer"):
         assert expected in out
     assert "local copies: 1 archives, 3 uploads" in out
     assert "so far: 3 files, 2 folders, 1 archives" in out

@@ -39,7 +39,7 @@ ENGLISH = {
     "domain_network": "The IPFS network: our node has no peer",
     "domain_market": "The storage market",
     "domain_disk": "Room on the disk",
-    "domain_callback host": "A client's host",
+    "domain_callback host": "The host of a client",
     "waiting": "Waiting for the network",
     "waiting_hint": "On IPFS for days, not yet proven on the network; local copies stay.",
     "work": "Work in hand",
