@@ -11,7 +11,7 @@ from servers_devnet import Devnet
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work.outcome import Done, Outcome, Retry
+from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.service import Orderer
@@ -51,7 +51,7 @@ class Desk:
         return outcome
 
     async def bought(self, zip_id: int) -> None:
-        assert isinstance(await self.attend(zip_id), Retry)
+        assert isinstance(await self.attend(zip_id), Wait)
         self.devnet.final()
         assert isinstance(await self.attend(zip_id), Done)
 

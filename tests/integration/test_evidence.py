@@ -114,7 +114,7 @@ async def test_a_drop_that_is_retried_weeks_later_has_the_archive_proven_anew(ya
 async def test_what_was_not_counted_of_late_is_counted_anew_first(yard: Yard, kubo: Kubo) -> None:
     await yard.age(3600)
     outcome = await yard.drop()
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "the count of replicas is 36" in outcome.reason
     assert (yard.kept(), await yard.is_pinned(kubo), await yard.due(ORDER)) == (True, True, True)
     (before,) = await evidence(yard.console.db, yard.zip_id)
@@ -144,7 +144,7 @@ async def test_evidence_is_void_once_the_market_does_not_say_so_any_more(yard: Y
     else:
         devnet.turn(set_replicas={"cid": yard.cid, "count": 50})
     devnet.final()
-    assert isinstance(await yard.drop(), Retry)
+    assert isinstance(await yard.drop(), Wait)
     await yard.desk.orderer.ordering.work(yard.zip_id)
     (voided,) = await evidence(yard.console.db, yard.zip_id)
     assert (voided["valid"], voided["void_at"] is not None, why in voided["void_reason"]) == (None, True, True)
@@ -155,7 +155,7 @@ async def test_evidence_is_void_once_the_market_does_not_say_so_any_more(yard: Y
 
 async def test_evidence_of_another_market_is_none(yard: Yard, open_desk: OpenDesk, tmp_path: Path) -> None:
     await yard.age(3600)
-    assert isinstance(await yard.drop(), Retry)
+    assert isinstance(await yard.drop(), Wait)
     with running_devnet(tmp_path / "other") as other:
         async with open_desk(crust_url=other.server.url) as desk:
             await desk.attend(yard.zip_id)
@@ -201,7 +201,7 @@ async def test_the_last_look_is_after_the_garbage_collection(
     monkeypatch.setattr(console.pinner._collect_garbage, "_work", meanwhile)
     monkeypatch.setattr(service, "_LAST_LOOKS", 0)
     outcome = await console.pinner.dropping.work(zip_id)
-    assert isinstance(outcome, Done if lost else Retry)
+    assert isinstance(outcome, Done if lost else Wait)
     row = await console.db.fetch_one("SELECT cid, path, drop_due, pin_due FROM zip_ipfs_info")
     assert row is not None
     assert (row["drop_due"] is None, row["pin_due"] is not None) == (lost, True)
@@ -210,7 +210,7 @@ async def test_the_last_look_is_after_the_garbage_collection(
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")
     if not lost:  # what is read to be pinned must not go meanwhile
         outcome = await console.pinner.dropping.work(zip_id)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "pinned again" in outcome.reason
     assert await console.pinner.pinning.work(zip_id) == Done()
     assert await asyncio.to_thread(kubo.rpc, f"pin/ls?arg={row['cid']}&type=recursive") is not None
@@ -294,7 +294,7 @@ async def test_uploads_that_are_kept_until_then_go_by_the_same_evidence(console:
         return sum(path.is_file() for path in uploads.rglob("*"))
 
     await prove(console.db, counted=300)
-    assert isinstance(await console.pinner.dropping.work(zip_id), Retry)
+    assert isinstance(await console.pinner.dropping.work(zip_id), Wait)
     assert kept() == 2
     await void(console.db)
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")

@@ -11,7 +11,7 @@ from servers_services import Services
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.sql.db import Row
-from roadvault_common.work.outcome import Done, Retry
+from roadvault_common.work.outcome import Done, Wait
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.service import Pinner
 
@@ -38,7 +38,7 @@ async def test_archives_wait_for_a_missing_key_and_go_on_once_it_is_there(consol
     zip_id = await console.archive()
     needed = MasterKeys(SecretStr(console.environment["ROADVAULT_MASTER_KEYS"])).ids[0]
     outcome = await pinner_with(console, new_key()).pinning.work(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert needed in outcome.reason
     row = await archive_row(console, zip_id)
     assert (row["pin_attempts"], row["pin_failed_at"], row["master_key"]) == (0, None, needed)

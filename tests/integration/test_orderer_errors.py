@@ -13,7 +13,7 @@ from substrateinterface import Keypair, SubstrateInterface
 
 from roadvault_common.work import repair
 from roadvault_common.work.lease import ORDER
-from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.markets.endpoints import SS58_PREFIX
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
@@ -67,7 +67,7 @@ async def test_what_a_node_refuses_is_bought_once_when_its_era_is_over(
     desk.devnet.turn(refuse_submissions=None)
     await spoil(desk, devnet_server)  # type: ignore[misc]
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert said in outcome.reason
     desk.devnet.turn(hold_finality=False, make_blocks=ERA_BLOCKS + 5)
     desk.devnet.turn(set_balance={"address": desk.chain.account, "planck": 10**15})
@@ -152,11 +152,11 @@ async def test_a_renewal_without_money_in_its_block_waits_for_it(open_desk: Open
         desk.devnet.turn(set_balance={"address": desk.chain.account, "planck": offer.fee * 3 // 2})
         desk.devnet.final()
         outcome = await desk.attend(zip_id)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "InsufficientCurrency" in outcome.reason
         assert outcome.after == 3600
         for _ in range(3):
-            assert isinstance(await desk.attend(zip_id), Retry)
+            assert isinstance(await desk.attend(zip_id), Wait)
         assert [row["status"] for row in await desk.purchases()] == [1, 2]  # no further fee was burned
         desk.devnet.turn(fund=plenty)
         desk.devnet.final()
@@ -198,7 +198,7 @@ async def test_a_vanished_archive_without_local_copies_is_fetched_back_first_and
     await desk.attend(zip_id)
     desk.devnet.blocks(1)
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "fetched back" in outcome.reason
     row = await desk.row(zip_id)
     assert (row["restore_due"] is not None, row["status"]) == (True, 4)
@@ -209,7 +209,7 @@ async def test_a_vanished_archive_without_local_copies_is_fetched_back_first_and
     for _ in range(3):
         desk.devnet.blocks(1)
         outcome = await desk.attend(zip_id)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "failed and has to be retried first: no peers" in outcome.reason
     assert desk.devnet.orders() == len(await desk.purchases()) == 1
     await desk.db.execute("UPDATE zip_ipfs_info SET restore_failed_at = NULL, restored_at = UTC_TIMESTAMP(6)")

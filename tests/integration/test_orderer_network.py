@@ -11,7 +11,7 @@ from servers_orderer import CID, SIZE, STRANGER, Desk, OpenDesk
 from servers_process import Running
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.work.outcome import Done, Retry
+from roadvault_common.work.outcome import Done, Wait
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
@@ -45,7 +45,7 @@ async def test_a_node_that_restarts_without_its_pool_gets_the_same_bytes_again(
     await desk.attend(zip_id)
     devnet_server.kill()
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "can't be reached" in outcome.reason
     with pytest.raises(ChainUnavailable):  # metrics are left as they were, and their age grows
         await desk.orderer.sample()
@@ -83,7 +83,7 @@ async def test_an_order_that_ran_out_or_vanished_is_bought_again(desk: Desk) -> 
     desk.devnet.turn(close_file=CID.format(0))
     desk.devnet.final()
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "looking once more" in outcome.reason
     await desk.attend(zip_id)
     assert desk.devnet.state()["pool"] == []  # the same head again tells nothing new
@@ -98,7 +98,7 @@ async def test_a_node_that_is_not_synced_is_waited_for(desk: Desk) -> None:
     zip_id = await desk.archive()
     desk.devnet.turn(syncing=True)
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "syncing" in outcome.reason
     desk.devnet.turn(syncing=False)
     await desk.bought(zip_id)
@@ -143,7 +143,7 @@ async def test_a_node_of_another_chain_is_passed_over(
             devnet_server.kill()
             for _ in range(40):  # more often than the stage has attempts: no archive fails for it
                 outcome = await desk.attend(zip_id)
-                assert isinstance(outcome, Retry)
+                assert isinstance(outcome, Wait)
                 assert "another chain" in outcome.reason
             assert other.server.orders() == 0
             devnet_server.start()
@@ -158,7 +158,7 @@ async def test_finality_that_is_delayed_is_waited_for(desk: Desk) -> None:
     desk.devnet.turn(hold_finality=True, make_blocks=ERA_BLOCKS * 2)
     for _ in range(3):
         outcome = await desk.attend(zip_id)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "not final" in outcome.reason
     desk.devnet.turn(hold_finality=False, make_blocks=1)
     assert isinstance(await desk.attend(zip_id), Done)
@@ -285,7 +285,7 @@ async def test_a_node_that_lags_behind_does_not_make_us_pay_twice(desk: Desk) ->
 
     desk.orderer._market.head = behind  # type: ignore[method-assign]  # a node that is at its genesis still
     outcome = await desk.attend(zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "before the order's block" in outcome.reason
     assert head.height > 0
     assert desk.devnet.orders() == 1

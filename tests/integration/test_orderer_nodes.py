@@ -12,7 +12,7 @@ from servers_process import Running
 
 from roadvault_common.errors import ChainUnavailable
 from roadvault_common.web import listener
-from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.endpoints import STUCK_SECONDS
 from roadvault_crust_orderer.markets.market import Included
@@ -36,7 +36,7 @@ async def test_a_node_that_is_behind_proves_nothing(
 
             desk.orderer._market.find = find  # type: ignore[method-assign]
             outcome = await desk.attend(zip_id)
-            assert isinstance(outcome, Retry)
+            assert isinstance(outcome, Wait)
             assert "is at the finalized block 0" in outcome.reason
             assert [row["status"] for row in await desk.purchases()] == [0]
             devnet_server.start()
@@ -58,7 +58,7 @@ async def test_a_node_that_has_lost_touch_is_passed_over(open_desk: OpenDesk, de
         stuck.turn(peerless=True)
         async with open_desk(crust_url=stuck.url) as desk:
             outcome = await desk.attend(zip_id)
-            assert isinstance(outcome, Retry)
+            assert isinstance(outcome, Wait)
             assert "no peers" in outcome.reason
         async with open_desk(crust_url=f"{stuck.url},{devnet.url}") as desk:
             await desk.bought(await desk.archive(1))
@@ -81,7 +81,7 @@ async def test_where_no_node_can_tell_the_markets_files_do(desk: Desk, fault: di
     await desk.attend(bad)
     desk.devnet.turn(market_enabled=False)
     desk.devnet.final()
-    assert isinstance(await desk.attend(bad), Retry)  # before its era is over nothing is void
+    assert isinstance(await desk.attend(bad), Wait)  # before its era is over nothing is void
     desk.devnet.turn(market_enabled=True, make_blocks=ERA_BLOCKS)
     outcome = await desk.attend(bad)
     assert isinstance(outcome, Failed)
@@ -114,7 +114,7 @@ async def test_the_price_is_known_or_nothing_is_bought(open_desk: OpenDesk, devn
     devnet_server.restart()
     async with open_desk(crust_most_per_gib_cru=0.000001) as desk:
         outcome = await desk.attend(await desk.archive())
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "Market.FileByteFee" in outcome.reason
         assert await desk.purchases() == []
     devnet_server.server._settings["lacks"] = "FileKeysCountFee"  # older runtimes have none

@@ -14,7 +14,7 @@ from servers_services import Services
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import listener
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.service import Orderer
@@ -79,7 +79,7 @@ def open_counter(database_url: str, redis_url: str, service: PinningService) -> 
 async def test_an_archive_is_asked_for_once_and_watched(open_counter: OpenCounter, service: PinningService) -> None:
     async with open_counter() as counter:
         zip_id = await counter.archive()
-        assert isinstance(await counter.attend(zip_id), Retry)
+        assert isinstance(await counter.attend(zip_id), Wait)
     async with open_counter() as counter:
         for _ in range(3):
             assert isinstance(await counter.attend(zip_id), Done)
@@ -94,7 +94,7 @@ async def test_a_refusal_for_good_stops_and_asks_a_person(
     service.refuse, service.reason = status, reason
     async with open_counter() as counter:
         zip_id = await counter.archive()
-        assert isinstance(await counter.attend(zip_id), Retry)
+        assert isinstance(await counter.attend(zip_id), Wait)
     async with open_counter() as counter:
         await counter.attend(zip_id)  # the restarted process has to ask once more to know
         outcome = await counter.attend(zip_id)
@@ -135,7 +135,7 @@ async def test_a_refused_token_waits_and_fails_no_archive(
         service.answer_with = status
         for _ in range(40):  # more often than the stage has attempts
             outcome = await counter.attend(zip_id)
-            assert isinstance(outcome, Retry)
+            assert isinstance(outcome, Wait)
             assert "ROADVAULT_PINNING_TOKEN" in outcome.reason
         row = await counter.db.fetch_one("SELECT order_attempts, order_failed_at FROM zip_ipfs_info")
         assert row == {"order_attempts": 0, "order_failed_at": None}

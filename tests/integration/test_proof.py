@@ -21,7 +21,7 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, PROVE
-from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_packer.archive import Member, pack
 from roadvault_stack.kubo import Kubo
@@ -149,7 +149,7 @@ async def test_a_gateway_that_has_the_root_and_not_the_leaves_proves_nothing(
     before = moved(kubo)
     outcome = await bench.prover.proving.work(bench.zip_id)
     if by_name:
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "412" in outcome.reason
         assert (moved(kubo) - before, await bench.proven()) == (0, [False])
     else:
@@ -160,7 +160,7 @@ async def test_a_gateway_that_has_the_root_and_not_the_leaves_proves_nothing(
 async def test_an_archive_that_only_we_hold_is_not_proven(bench: Bench, kubo: Kubo) -> None:
     await bench.add_to(kubo)
     outcome = await bench.prover.proving.work(bench.zip_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     row = await bench.row()
     assert (await bench.proven(), row["drop_due"], row["prove_reason"]) == ([False], None, outcome.reason)
 
@@ -172,7 +172,7 @@ async def test_a_gateway_that_sends_what_nobody_asked_for_proves_nothing(
     await bench.add_to(network_kubo)
     async with hostile(what) as server, Gateway.open(server.url, 3, only_cached=True) as gateway:
         bench.prover._gateway = gateway
-        assert isinstance(await bench.prover.proving.work(bench.zip_id), Retry)
+        assert isinstance(await bench.prover.proving.work(bench.zip_id), Wait)
     assert await bench.proven() == [False]
 
 
@@ -191,7 +191,7 @@ async def test_without_a_second_gateway_nothing_is_dropped(bench: Bench) -> None
     for _ in range(3):
         await bench.desk.db.execute("UPDATE zip_ipfs_info SET prove_due = UTC_TIMESTAMP(6)")
         outcome = await bench.prover.proving.work(bench.zip_id)
-        assert isinstance(outcome, Retry)
+        assert isinstance(outcome, Wait)
         assert "ROADVAULT_PROOF_GATEWAY_URL" in outcome.reason
     row = await bench.row()
     assert (await bench.proven(), row["drop_due"], row["prove_attempts"]) == ([], None, 0)

@@ -5,7 +5,7 @@ from servers_devnet import FINALITY_LAG
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.work.outcome import Failed, Retry
+from roadvault_common.work.outcome import Failed, Retry, Wait
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 from roadvault_crust_orderer.store import OrdererStore
@@ -90,7 +90,7 @@ async def test_what_a_node_takes_at_no_price_does_not_keep_the_account_from_othe
 
 
 def reason(outcome: object) -> str:
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     return outcome.reason
 
 
@@ -99,7 +99,7 @@ async def test_an_order_that_is_refused_for_good_asks_a_person(desk: Desk) -> No
     await desk.db.execute("UPDATE zip_ipfs_info SET order_attempts = 28")
     desk.devnet.turn(refuse_submissions=REFUSE)
     for _ in range(5):
-        assert isinstance(await desk.attend(zip_id), Retry)
+        assert isinstance(await desk.attend(zip_id), Wait)
         desk.devnet.blocks(ONE_ERA)
     outcome = await desk.attend(zip_id)
     assert isinstance(outcome, Failed)

@@ -151,15 +151,15 @@ async def test_a_file_that_was_packed_and_moved_out_meanwhile_is_looked_for_agai
     assert (await bench.row(download_id))["source"] == "ipfs"
 
 
-async def test_a_network_that_is_silent_is_a_retry(bench: Bench, kubo: Kubo) -> None:
+async def test_a_network_that_is_silent_is_waited_for(bench: Bench, kubo: Kubo) -> None:
     _lose(bench, "received", "archives")
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
     async with Gateway.open(kubo.gateway_url, 0.5) as gateway:
         bench.retriever._gateway = gateway
         for name in ("1 MB", "40 MB"):
             outcome = await bench.retriever.fetching.work(await bench.request(name))
-            assert isinstance(outcome, Retry)
-            assert "broke off" in outcome.reason
+            assert isinstance(outcome, Wait)
+            assert "comes from the gateway" in outcome.reason
     assert [path for path in bench.downloads() if path.is_file()] == []
 
 
@@ -169,7 +169,7 @@ async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
     bench.retriever._settings.disk_margin_bytes = 1 << 60
     download_id = await bench.request("8 MB")
     outcome = await bench.retriever.fetching.work(download_id)
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert "1 extractions expire now" in outcome.reason
     await bench.retriever.expiring.sweep_once()
     assert [path for path in bench.downloads() if path.is_file()] == []
