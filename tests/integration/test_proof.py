@@ -21,7 +21,7 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, PROVE
-from roadvault_common.work.outcome import Done, Failed, Wait
+from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_packer.archive import Member, pack
 from roadvault_stack.kubo import Kubo
@@ -172,7 +172,7 @@ async def test_a_gateway_that_sends_what_nobody_asked_for_proves_nothing(
     await bench.add_to(network_kubo)
     async with hostile(what) as server, Gateway.open(server.url, 3, only_cached=True) as gateway:
         bench.prover._gateway = gateway
-        assert isinstance(await bench.prover.proving.work(bench.zip_id), Wait)
+        assert isinstance(await bench.prover.proving.work(bench.zip_id), Retry)
     assert await bench.proven() == [False]
 
 
