@@ -8,6 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers_devnet import Devnet
 from servers_services import Services
 
+from roadvault_common.sql.db import Database
+from roadvault_common.work import outage_store
+
 STAGES = {
     "ingest": (),
     "door": (),
@@ -51,6 +54,15 @@ OWN: dict[str, set[str]] = {
     },
     "notifier": set(),
 }
+DOMAINS = {
+    "ingest": ("redis",),
+    "door": (),
+    "packer": ("database", "disk", "redis"),
+    "pinner": ("database", "ipfs", "network", "redis"),
+    "crust-orderer": ("database", "market", "redis"),
+    "retriever": ("database", "disk", "ipfs", "network", "redis"),
+    "notifier": ("database", "redis"),
+}
 ON_DISK = ("ingest", "packer", "pinner", "retriever")
 
 
@@ -67,7 +79,8 @@ def expected(name: str, data_dir: str) -> set[str]:
         }
     for stage in STAGES[name]:
         series |= {
-            f"roadvault_stage_outcomes_total outcome={outcome} stage={stage}" for outcome in ("done", "retry", "failed")
+            f"roadvault_stage_outcomes_total outcome={outcome} stage={stage}"
+            for outcome in ("done", "wait", "retry", "failed")
         }
         series |= {
             f"roadvault_{what} stage={stage}"
@@ -80,6 +93,8 @@ def expected(name: str, data_dir: str) -> set[str]:
                 "stage_seconds_count",
             )
         }
+    for domain in DOMAINS[name]:
+        series |= {f"roadvault_breaker_{what} domain={domain}" for what in ("open", "open_seconds")}
     if name in ON_DISK:
         series |= {f"roadvault_disk_free_bytes data_dir={data_dir}", "roadvault_sample_age_seconds sample=disk"}
     return series
@@ -112,3 +127,19 @@ async def test_a_service_shows_what_there_is_to_see(
             assert service.process is not None
             assert service.process.returncode is None, service.log.read_text()
             await asyncio.sleep(0.1)
+
+
+async def test_a_service_that_waits_for_something_says_so_and_is_ready_for_all_else(
+    services: Services, database_url: str
+) -> None:
+    pinner = services("pinner", redis_url="redis://127.0.0.1:1/0", sweep_seconds=1)
+    await pinner.start()
+    async with aiohttp.ClientSession() as http, Database.open(database_url) as db, asyncio.timeout(30):
+        while not (seen := await outage_store.away(db)):
+            await asyncio.sleep(0.05)
+        async with http.get(f"{pinner.url}/readyz") as response:
+            assert response.status == 200
+            away = (await response.json())["away"]
+    assert [(row["domain"], row["service"]) for row in seen] == [("redis", "pinner")]
+    assert "Redis can't be reached" in away["redis"]["reason"]
+    assert away["redis"]["seconds"] >= 0
