@@ -99,7 +99,7 @@ async def test_an_order_that_is_refused_for_good_asks_a_person(desk: Desk) -> No
     await desk.db.execute("UPDATE zip_ipfs_info SET order_attempts = 28")
     desk.devnet.turn(refuse_submissions=REFUSE)
     for _ in range(5):
-        assert isinstance(await desk.attend(zip_id), Retry)
+        assert isinstance(await desk.attend(zip_id), Wait | Retry)
         desk.devnet.blocks(ONE_ERA)
     outcome = await desk.attend(zip_id)
     assert isinstance(outcome, Failed)
