@@ -12,6 +12,7 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
+from roadvault_common.files import ledger_store
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.work import lease as leases
@@ -68,7 +69,7 @@ def sweeps() -> list[Statement]:
         *group(
             "sweep: of ingest",
             folders_past_their_age=lambda db: IngestStore(db).close_aged_folders(),
-            bytes_not_packed=lambda db: IngestStore(db).unpacked_bytes(),
+            bytes_not_packed=lambda db: ledger_store.to_pack(db),
         ),
         *group(
             "sweep: which of 500 files a row names",

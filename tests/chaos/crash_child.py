@@ -217,7 +217,7 @@ async def expire(servers: Servers, download_id: int) -> None:
 
 async def keep_room(servers: Servers, _: int) -> None:
     retrieving = await retriever(servers)
-    retrieving._settings.disk_margin_bytes = 1 << 60
+    retrieving.ledger.margin_bytes = 1 << 60
     await retrieving.keep_room()
 
 

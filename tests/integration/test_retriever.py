@@ -166,7 +166,7 @@ async def test_a_network_that_is_silent_is_waited_for(bench: Bench, kubo: Kubo) 
 async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
     await bench.fetched("1 MB")
     await bench.db.execute("UPDATE download_info SET callback_due = NULL")
-    bench.retriever._settings.disk_margin_bytes = 1 << 60
+    bench.retriever.ledger.margin_bytes = 1 << 60
     download_id = await bench.request("8 MB")
     outcome = await bench.retriever.fetching.work(download_id)
     assert isinstance(outcome, Wait)
@@ -185,7 +185,7 @@ async def test_a_disk_that_is_short_is_cleared_though_nobody_asks(bench: Bench) 
     await bench.retriever.keep_room()
     await bench.retriever.expiring.sweep_once()
     assert len([path for path in bench.downloads() if path.is_file()]) == 2
-    bench.retriever._settings.disk_margin_bytes = 1 << 60
+    bench.retriever.ledger.margin_bytes = 1 << 60
     await bench.retriever.keep_room()
     await bench.retriever.expiring.sweep_once()
     (left,) = [path for path in bench.downloads() if path.is_file()]
@@ -326,7 +326,7 @@ async def test_what_killed_retrievers_left_goes_before_room_is_looked_for(bench:
     for path in remains.values():
         path.parent.mkdir()
         path.write_bytes(b"half a file")
-    bench.retriever._settings.disk_margin_bytes = 1 << 60
+    bench.retriever.ledger.margin_bytes = 1 << 60
     assert isinstance(await bench.retriever.fetching.work(first), Wait)
     assert [path for path in bench.downloads() if path.is_file()] == [remains[second]]
 

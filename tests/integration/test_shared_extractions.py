@@ -105,7 +105,7 @@ async def test_a_later_request_takes_the_extraction_that_is_there_for_its_own_ti
     first = await bench.request(NAME)
     await bench.retriever.fetching.work(first)
     await bench.db.execute("UPDATE download_info SET expire_due = UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE")
-    bench.retriever._settings.disk_margin_bytes = 1 << 60  # nothing is written, so no room is asked for
+    bench.retriever.ledger.margin_bytes = 1 << 60  # nothing is written, so no room is asked for
     second = await bench.request(NAME)
     assert await bench.retriever.fetching.work(second) == Done()
     rows = [await bench.row(request) for request in (first, second)]

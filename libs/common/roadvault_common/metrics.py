@@ -67,6 +67,12 @@ STOPPED_SWEEP = Gauge(
 )
 
 DISK_FREE = Gauge("roadvault_disk_free_bytes", "Free room on the data directory's file system", ["data_dir"])
+DISK_RESERVED = Gauge(
+    "roadvault_disk_reserved_bytes", "Room that this process has reserved there and not yet written", ["purpose"]
+)
+DISK_WAITING = Gauge(
+    "roadvault_disk_waiting_seconds", "For how long this process has found no room there; 0 if it has", ["purpose"]
+)
 
 SAMPLE_AGE = Gauge("roadvault_sample_age_seconds", "Time since gauges of this kind were last read", ["sample"])
 

@@ -9,6 +9,7 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from roadvault_common import metrics
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
@@ -43,6 +44,7 @@ async def serve() -> None:
         jobs: list[app.Job] = [
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]

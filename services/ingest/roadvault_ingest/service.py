@@ -9,6 +9,7 @@ import structlog
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DownloadRequested, FileReceived
+from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.metrics import STAGE_BYTES
@@ -48,13 +49,8 @@ class Ingest:
         self._reach = settings.reach()
         self._bytes = STAGE_BYTES.labels("receive")
         self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
-        self._admission = Admission(
-            self._store,
-            vault,
-            settings.disk_margin_bytes,
-            at_once=settings.uploads_at_once,
-            per_peer=settings.uploads_per_peer,
-        )
+        self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
+        self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
         self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._store.named)
         self.disk = Disk(direct=settings.direct_uploads)
 

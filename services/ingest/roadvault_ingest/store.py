@@ -12,8 +12,6 @@ from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.problems import TooMany
 from roadvault_ingest.uploads.receive import Received
 
-UNPACKED = (0, 1, 3)
-"""Folder states whose files still have to be packed: open, closed, packing failed."""
 _SLOT_TRIES = 5
 _PEER_LENGTH = 64
 """Characters of `download_info.peer`."""
@@ -172,13 +170,6 @@ class IngestStore:
             " ORDER BY close_at LIMIT 1000"
         )
         return [closed for row in rows if (closed := await close_folder(self._db, row["folder_id"]))]
-
-    async def unpacked_bytes(self) -> int:
-        """Return the bytes of all files that still have to be packed."""
-        row = await self._db.fetch_one(
-            "SELECT COALESCE(SUM(bytes), 0) AS bytes FROM folder_info WHERE status IN (%s, %s, %s)", UNPACKED
-        )
-        return int(row["bytes"]) if row else 0
 
     async def request_download(self, file_id: int, url: CallbackUrl, peer: str | None, most: Most) -> int | None:
         """Record a request, or join the open one for the same file and URL; None if there is no such file.

@@ -8,6 +8,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
@@ -43,6 +44,7 @@ async def serve() -> None:
             partial(packer.packing.sweep, seconds=settings.sweep_seconds),
             partial(repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, partial(master_keys.note, db, keys), seconds=3600),
+            partial(repeat, packer.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(

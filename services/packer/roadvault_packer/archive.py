@@ -29,6 +29,9 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
 _NAME_BYTES = 180
 """Of a member's safe name; with its number it stays under the 255 bytes of common file systems."""
 
+_MEMBER_BYTES, _NAME_TOLD = 512, 5
+"""More than the 7z header and the manifest say of a file besides its name, or of nothing; and how long its name is in
+them: twice in the manifest, once with each character escaped, once in the header, which has UTF-16."""
 _FLUSH_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 18
 """What is read at a time: small enough for a processor's cache, long enough to be worth a word to a helper."""
@@ -60,9 +63,17 @@ class Packed:
 
 
 def pack(
-    folder_id: int, members: Sequence[Member], root: Path, target: Path, key: ArchiveKey, progress: Progress
+    folder_id: int,
+    members: Sequence[Member],
+    root: Path,
+    target: Path,
+    key: ArchiveKey,
+    progress: Progress,
+    wrote: Progress = lambda _: None,
 ) -> Packed:
     """Write the archive of `members` (read below `root`) to the new file `target`. Blocks; run it in a thread.
+
+    `progress` is told of bytes read, and may raise; `wrote` of bytes written.
 
     Raises:
         IntegrityError: A file is missing, or is not what its row says.
@@ -72,7 +83,7 @@ def pack(
     offsets: dict[int, int] = {}
     # Hashing, writing and the disk's taking what was written go on side by side, while the next piece is read.
     with create(target) as file, Helper(_IN_HAND) as hashing, Helper(_IN_HAND) as writing, Helper(1) as flushing:
-        writer = _EncryptedWriter(file, key, writing, flushing)
+        writer = _EncryptedWriter(file, key, writing, flushing, wrote)
         with py7zr.SevenZipFile(
             cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}], blocksize=_PIECE_BYTES
         ) as container:
@@ -83,6 +94,12 @@ def pack(
             container.writef(io.BytesIO(manifest), MANIFEST)
         writer.finish()
         return Packed(writer.length, offsets)
+
+
+def most_bytes(members: Sequence[Member]) -> int:
+    """Return how long the archive of `members` can become."""
+    told = sum(_MEMBER_BYTES + _NAME_TOLD * len(member.file_name.encode()) for member in members)
+    return sum(member.size for member in members) + told + _MEMBER_BYTES
 
 
 def member_name(file_id: int, file_name: str) -> str:
@@ -171,7 +188,8 @@ class _EncryptedWriter(io.RawIOBase):
     The signature header is held back and encrypted once, when it is final: the key stream is used once for each byte.
     """
 
-    def __init__(self, file: io.FileIO, key: ArchiveKey, writing: Helper, flushing: Helper) -> None:
+    def __init__(self, file: io.FileIO, key: ArchiveKey, writing: Helper, flushing: Helper, wrote: Progress) -> None:
+        self._wrote = wrote
         self._file = file
         self._key = key
         self._writing = writing
@@ -223,6 +241,7 @@ class _EncryptedWriter(io.RawIOBase):
 
     def _encrypt(self, data: bytes) -> None:
         write_all(self._file, self._stream.update(data))
+        self._wrote(len(data))
 
     def finish(self) -> None:
         """Write the head; the archive is complete after this."""

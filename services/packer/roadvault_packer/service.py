@@ -1,6 +1,7 @@
 """The packer: turns a closed folder into one encrypted archive."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -9,6 +10,7 @@ from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import LeaseLost
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
+from roadvault_common.files.ledger import Ledger, Purpose, Reservation
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import ARCHIVES, Vault
 from roadvault_common.metrics import STAGE_BYTES
@@ -18,7 +20,7 @@ from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome
 from roadvault_common.work.stage import Worker
-from roadvault_packer.archive import Packed, pack
+from roadvault_packer.archive import Member, Packed, most_bytes, pack
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.store import PackerStore, Sealed
 
@@ -33,6 +35,7 @@ class Packer:
         self._vault = vault
         self._keys = keys
         self._store = PackerStore(db)
+        self.ledger = Ledger(db, vault)
         self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
         needs = [breakers.database(db), breakers.disk(vault)]
         self.breakers = Breakers(*needs, breakers.redis(bus))
@@ -46,13 +49,16 @@ class Packer:
             return Failed("the folder has no files")
         if len(members) != folder["files"]:
             return Failed(f"the folder's row counts {folder['files']} files, there are {len(members)}")
+        await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
+        async with self.ledger.keep(Purpose.PACKING, most_bytes(members), lease.row_id) as room:
+            return await self._write(lease, members, room)
+
+    async def _write(self, lease: Lease, members: Sequence[Member], room: Reservation) -> Outcome:
         name = f"{lease.row_id}-{lease.token}.7z.enc"
         path = f"{ARCHIVES}/{name}"
         key = ArchiveKey.new()
-        target = self._vault.path(path)
-        await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
         packed: Packed = await asyncio.to_thread(
-            pack, lease.row_id, members, self._vault.root, target, key, lease.progress
+            pack, lease.row_id, members, self._vault.root, self._vault.path(path), key, lease.progress, room.wrote
         )
         sealed = Sealed(path, name, self._keys.wrap(key.key), self._keys.ids[0], key.iv.hex(), packed)
         try:

@@ -8,8 +8,10 @@ from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.work import gauges
@@ -46,6 +48,7 @@ async def serve() -> None:
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
             partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}

@@ -8,6 +8,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.ipfs.rpc import Ipfs
@@ -52,6 +53,7 @@ async def serve() -> None:
             partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
             partial(repeat, retriever.keep_room, seconds=settings.sweep_seconds),
             partial(repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(repeat, retriever.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}

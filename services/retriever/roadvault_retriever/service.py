@@ -13,6 +13,7 @@ from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, NoProvider, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
+from roadvault_common.files.ledger import Ledger, Purpose, Reservation, blocks
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.ipfs.gateway import Gateway
@@ -60,6 +61,7 @@ class Retriever:
         self._keys = keys
         self._gateway = gateway
         self._store = RetrieverStore(db)
+        self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._sweeper = Sweeper(settings, db, vault, DOWNLOADS, self._store.named)
         for source in ("received", "archive", "ipfs"):
             for counter in (SOURCES, ROT, UNREADABLE):
@@ -88,14 +90,22 @@ class Retriever:
         return found or await self._bring_back(lease, wanted, damaged)
 
     async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: Collection[str]) -> Outcome:
+        """Have room for the file, and extract it; without room, what nobody can fetch any more is expired for it."""
+        remains = f"{DOWNLOADS}/{lease.row_id}/*"
+        await self._vault.remove_remains(remains, partial(self._store.named_under, lease))
+        try:
+            async with self.ledger.keep(Purpose.EXTRACTIONS, blocks(wanted.size)) as room:
+                return await self._extract(lease, wanted, damaged, room)
+        except DiskFull as error:
+            raise DiskFull(f"{error}; {await self._hasten_expiry()} extractions expire now") from error
+
+    async def _extract(self, lease: Lease, wanted: Wanted, damaged: Collection[str], room: Reservation) -> Outcome:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
         directory = f"{DOWNLOADS}/{lease.row_id}"
-        await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
-        await self._make_room(wanted.size)
         await self._store.note_begun(wanted)
         path = f"{directory}/{lease.token}"
         await asyncio.to_thread(self._vault.make_directory, directory)
-        source = await self._from_first_source(wanted, path, lease)
+        source = await self._from_first_source(wanted, path, lease, room)
         if source is None:
             return await self._nowhere(wanted)
         try:
@@ -123,7 +133,7 @@ class Retriever:
         SHARED.inc(shared)
         await asyncio.gather(*(self._bus.emit(FileExtracted(download_id=download_id)) for download_id in download_ids))
 
-    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease) -> str | None:
+    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease, room: Reservation) -> str | None:
         """Extract the file from the first source that has it, and name it; None if there is no source.
 
         Raises:
@@ -134,7 +144,9 @@ class Retriever:
         unreadable: Unreadable | None = None
         for name, pieces, key in self._sources(wanted):
             try:
-                await extract(pieces, key, wanted, self._vault.path(path), lease)
+                # What came of a copy before this one is gone, and the room of that with it.
+                await self.ledger.grow(room, blocks(wanted.size) + room.written - room.size)
+                await extract(pieces, key, wanted, self._vault.path(path), lease, room.wrote)
             except Missing as missing:
                 log.debug("not at this source", source=name, error=brief(missing))
             except Unreadable as error:
@@ -182,20 +194,10 @@ class Retriever:
                 await self._store.put_off(wanted.zip_id, _NO_PROVIDER_SECONDS)
             raise
 
-    async def _make_room(self, size: int) -> None:
-        """Raise DiskFull if the extraction would not fit; what nobody can fetch any more is expired for it."""
-        free = await asyncio.to_thread(self._vault.free_bytes)
-        if free >= size + self._settings.disk_margin_bytes:
-            return
-        hastened = await self._hasten_expiry()
-        raise DiskFull(
-            f"{free} bytes are free, {size} are needed besides the margin; {hastened} extractions expire now"
-        )
-
     async def keep_room(self) -> None:
         """Expire what nobody can fetch any more while the disk is under its margin, though nobody asks for a file."""
         free = await asyncio.to_thread(self._vault.free_bytes)
-        if free < self._settings.disk_margin_bytes and (hastened := await self._hasten_expiry()):
+        if free < self.ledger.margin_bytes and (hastened := await self._hasten_expiry()):
             log.info("the disk is short: extractions expire early", free=free, extractions=hastened)
 
     async def _hasten_expiry(self) -> int:

@@ -26,6 +26,7 @@ class NewFile:
         self._hash = hashlib.sha256()
         self.size = 0
         """Bytes appended so far."""
+        self.discarded = False
 
     @property
     def sha256(self) -> str:
@@ -103,6 +104,7 @@ class NewFile:
 
     def discard(self) -> None:
         """Leave nothing behind."""
+        self.discarded = True
         if self._file is not None:
             self._file.close()
             self.path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from roadvault_common.errors import DiskFull, SettingsError
+from roadvault_common.files.ledger_book import LEDGER, Book
 from roadvault_common.files.new_file import half_written, sync_directory
 from roadvault_common.files.placement import spread
 from roadvault_common.files.quarantine import QUARANTINE, Quarantine
@@ -37,7 +38,7 @@ class Vault:
         self._uploads = count()
 
     def prepare(self) -> None:
-        """Make the directories, and check that they are one file system that can be written.
+        """Make the directories, and check that they are one file system that can be written, and has locks.
 
         Raises:
             SettingsError: They are not.
@@ -47,6 +48,7 @@ class Vault:
             for name in SWEPT:
                 (self.root / name).mkdir(exist_ok=True)
                 (self.root / QUARANTINE / name).mkdir(parents=True, exist_ok=True)
+            (self.root / LEDGER).mkdir(exist_ok=True)
             spread(self.root / RECEIVED)
             for number in range(FANOUT):
                 (self.root / RECEIVED / f"{number:02x}").mkdir(exist_ok=True)
@@ -56,9 +58,12 @@ class Vault:
         except OSError as error:
             raise SettingsError(f"ROADVAULT_DATA_DIR can't be used: {error}") from error
         quarantines = [f"{QUARANTINE}/{name}" for name in SWEPT]
-        devices = {(self.root / name).stat().st_dev for name in (*SWEPT, QUARANTINE, *quarantines)}
+        devices = {(self.root / name).stat().st_dev for name in (*SWEPT, LEDGER, QUARANTINE, *quarantines)}
         if len(devices) != 1:
-            raise SettingsError(f"{self.root}: {', '.join(SWEPT)} and {QUARANTINE} must be on one file system")
+            raise SettingsError(
+                f"{self.root}: {', '.join(SWEPT)}, {LEDGER} and {QUARANTINE} must be on one file system"
+            )
+        Book(self.root).check()
 
     def path(self, relative: str) -> Path:
         """Return the absolute path of what a row names.

@@ -1,0 +1,337 @@
+"""One account of the disk's room, for all processes that write to the data directory.
+
+Who is going to write reserves room for it first. Of what is free nothing can be had that another has reserved and not
+yet written, and, but by the way out, nothing that the way out needs, nor the margin. The way out of a full disk is to
+pack what was uploaded and to put the archives on IPFS: after that uploads go, and once the network holds the archives
+these, too; removing takes no room. What it needs is the size of all that waits to be packed, and, if our Kubo copies
+archives on this disk, that again, and the archives that wait for it. An upload reserves twice, for itself and for its
+share of an archive. So what was taken can always be packed, whatever else is under way: no upload, extraction or
+restore was let in before its room was there beside that. What others write to the disk is up to the margin.
+
+Nothing is counted twice but for moments, and what moves is never missed: a writer's reservation shrinks once its bytes
+are seen in the free room, which is looked at last; an upload's share of an archive that the database counts by now is
+known by the `moved` of the process that took it; what has its room reserved is left out of what the database counts.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from roadvault_common import metrics
+from roadvault_common.errors import DiskFull, Outage
+from roadvault_common.files import ledger_store as store
+from roadvault_common.files.ledger_book import Book, Note
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Database
+
+T = TypeVar("T")
+
+_LOOKS = 3
+"""Times that the account is looked at for one decision: it may have moved on while the database was asked."""
+_ANSWER_SECONDS = 10
+"""A database that takes longer is away: what reserves must not queue behind it."""
+_AHEAD_BYTES, _AHEAD_SHARE = 256 << 20, 16
+"""What a process reserves ahead for uploads, so that small ones need no look: at most so much, and such a part of what
+is left. The first is a second's worth of fast uploads."""
+TIDY_SECONDS = 0.5
+"""How often what was written is taken off the account, and what stands unused for as long is given back."""
+_WAITED_SECONDS = 120.0
+"""Who waits for room asks more often than that."""
+
+
+class Purpose(StrEnum):
+    """What room is reserved for."""
+
+    UPLOADS = "uploads"
+    PACKING = "packing"
+    PINNING = "pinning"
+    EXTRACTIONS = "extractions"
+    RESTORES = "restores"
+
+
+_WAY_OUT = {Purpose.PACKING, Purpose.PINNING}
+
+
+class Reservation:
+    """Room for something that is being written. `row` is the folder or archive of the way out that it is for."""
+
+    def __init__(self, purpose: Purpose, row: int | None = None, on_disk: Callable[[], int] | None = None) -> None:
+        self.purpose = purpose
+        self.row = row
+        self.size = 0
+        """Bytes that were reserved in all."""
+        self._on_disk = on_disk
+        self._written = 0
+
+    def wrote(self, amount: int) -> None:
+        """Count bytes that are on the disk now; a thread may, one at a time. `on_disk` tells the same instead."""
+        self._written += amount
+
+    @property
+    def written(self) -> int:
+        """Bytes that are on the disk by now, at least, or were."""
+        return self._written if self._on_disk is None else self._on_disk()
+
+    @property
+    def left(self) -> int:
+        """Bytes that are reserved and not yet written."""
+        return max(0, self.size - self.written)
+
+
+class _Needs(NamedTuple):
+    """What must stay free besides what is reserved, as far as the database knew."""
+
+    way_out: int
+    margin: int
+
+
+class _Answer(NamedTuple):
+    """How the account stood, and what came of a wish for room."""
+
+    notes: Mapping[str, Note]
+    free: int
+    left: int
+    """Bytes that nobody has reserved and nobody needs; may be negative."""
+    granted: int
+    settled: bool
+    """Whether nothing has moved since the database was asked, so that another look would say the same."""
+
+
+class Ledger:
+    """The account, as one process sees it; `margin_bytes` stay free of all but the way out."""
+
+    def __init__(self, db: Database, vault: Vault, margin_bytes: int = 0) -> None:
+        self._db = db
+        self._vault = vault
+        self.margin_bytes = margin_bytes
+        self._book = Book(vault.root)
+        # One thread: what it was told first is written first, also if nobody waits for the end of it any more.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._deciding = asyncio.Lock()
+        self._reservations: set[Reservation] = set()
+        self._ahead = self._moved = 0
+        self._ahead_used = False
+        self._noted = Note()
+        self._seen: Mapping[str, Note] | None = None
+        """What all processes had noted at the last look."""
+        self._copies = False
+        self._refused: dict[Purpose, tuple[float, float]] = {}
+        """When there was no room for the first time since there was some, and for the last time; monotonic."""
+        for purpose in Purpose:
+            metrics.DISK_RESERVED.labels(purpose).set(0)
+            metrics.DISK_WAITING.labels(purpose).set_function(partial(self._waiting, purpose))
+
+    @asynccontextmanager
+    async def keep(self, purpose: Purpose, size: int, row: int | None = None) -> AsyncIterator[Reservation]:
+        """Keep room for `size` bytes until the block ends; who writes them tells the reservation.
+
+        Raises:
+            DiskFull: There is too little.
+            Outage: The database does not say what waits to be packed, or another process has the account locked.
+        """
+        reservation = Reservation(purpose, row)
+        await self.grow(reservation, size)
+        try:
+            yield reservation
+        finally:
+            self._reservations.discard(reservation)
+            with suppress(Outage):  # then it is noted at the next occasion
+                await self.tidy()
+
+    async def grow(self, reservation: Reservation, more: int) -> None:
+        """Reserve `more` bytes for something; for an upload `end` has to be called in the end.
+
+        Raises:
+            DiskFull: There is too little.
+            Outage: As for `keep`.
+        """
+        if more <= 0:
+            return
+        if reservation.purpose is not Purpose.UPLOADS:
+            async with self._deciding:
+                await self._decide(reservation, more)
+                self._reserve(reservation, more)
+        else:
+            if more > self._ahead:
+                async with self._deciding:
+                    # Meanwhile smaller ones go on with what is there, so it may be looked at more than once.
+                    while (short := more - self._ahead) > 0:
+                        self._ahead += await self._decide(reservation, short)
+            self._ahead -= more
+            self._ahead_used = True
+            self._reserve(reservation, more)
+
+    def _reserve(self, reservation: Reservation, more: int) -> None:
+        reservation.size += more
+        self._reservations.add(reservation)
+        self._show(self._noted)
+
+    def end(self, upload: Reservation, moved: int) -> None:
+        """Give back what an upload has not used; `moved` bytes of it the database counts from now on, for packing."""
+        if upload in self._reservations:
+            self._reservations.discard(upload)
+            self._moved += moved
+            self._ahead += max(0, upload.left - moved)
+
+    async def tidy(self) -> None:
+        """Take off the account what was written since, and give back what was reserved ahead and is not used.
+
+        Raises:
+            Outage: Another process has the account locked, or the disk is full.
+        """
+        async with self._deciding:
+            if not self._ahead_used or self._ahead > 2 * _AHEAD_BYTES:
+                self._ahead = 0
+            self._ahead_used = False
+            note = self._note()
+            if note != self._noted:
+                await self._in_thread(lambda: self._write(note))
+                self._show(note)
+
+    async def set_copies(self, *, copies: bool) -> None:
+        """Note whether archives that are put on IPFS are copied, by a Kubo whose repository is on this disk.
+
+        Raises:
+            Outage: Another process has the account locked, or the disk is full.
+        """
+        if copies != self._copies:
+            await self._in_thread(lambda: self._set_copies(copies=copies))
+            self._copies = copies
+
+    def _set_copies(self, *, copies: bool) -> None:
+        with self._book.locked():
+            self._book.set_copies(copies=copies)
+
+    # --- decisions -----------------------------------------------------------------------------------------------
+
+    async def _decide(self, reservation: Reservation, short: int) -> int:
+        """Return how many bytes were reserved, at least `short`; raise DiskFull if there are too few."""
+        purpose, way_out = reservation.purpose, reservation.purpose in _WAY_OUT
+        for look in range(_LOOKS):
+            seen = self._seen if self._seen is not None else await self._in_thread(self._look)
+            needs = _Needs(0, 0) if way_out else _Needs(await self._needed(seen), self.margin_bytes)
+            answer = await self._in_thread(partial(self._ask, self._note(), reservation, short, needs, seen))
+            self._seen = answer.notes
+            if answer.granted:
+                self._refused.pop(purpose, None)
+                return answer.granted
+            if answer.settled and look:
+                break
+        if answer.left >= short:
+            raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
+        now = time.monotonic()
+        self._refused[purpose] = (self._refused.get(purpose, (now, now))[0], now)
+        keeps = "" if way_out else f", {needs.way_out} are kept to pack what was uploaded, {needs.margin} as the margin"
+        raise DiskFull(
+            f"no room on the disk for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
+            f" {_reserved(answer.notes)} are reserved{keeps}"
+        )
+
+    async def _needed(self, seen: Mapping[str, Note]) -> int:
+        packing, pinning = _in_hand(seen)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                needed = await store.to_pack(self._db, packing)
+                return needed + (await store.to_copy(self._db, pinning) if self._copies else 0)
+        except TimeoutError:
+            raise Outage("the database does not say what waits to be packed") from None
+
+    def _ask(
+        self, mine: Note, reservation: Reservation, short: int, needs: _Needs, seen: Mapping[str, Note]
+    ) -> _Answer:
+        """Look at the account, and note the wish if there is room for it. Blocks."""
+        way_out, uploads = reservation.purpose in _WAY_OUT, reservation.purpose is Purpose.UPLOADS
+        with self._book.locked():
+            notes = {**self._book.others(), self._book.name: mine}
+            copied, self._copies = self._copies, self._book.copies()
+            free = self._vault.free_bytes()
+            left = free - _reserved(notes) - needs.way_out - needs.margin - (0 if way_out else _moved(seen, notes))
+            settled = way_out or (copied == self._copies and _settled(seen, notes))
+            granted = 0
+            if left >= short and settled:
+                granted = short + (min(_AHEAD_BYTES, (left - short) // _AHEAD_SHARE) if uploads else 0)
+                self._noted = _with(mine, reservation, granted)
+                self._book.write(self._noted)
+                notes[self._book.name] = self._noted
+        return _Answer(notes, free, left, granted, settled)
+
+    def _look(self) -> Mapping[str, Note]:
+        with self._book.locked():
+            self._copies = self._book.copies()
+            return self._book.others()
+
+    def _write(self, note: Note) -> None:
+        with self._book.locked():
+            self._book.write(note)
+            self._noted = note
+
+    def way_out(self, size: int) -> int:
+        """Return what the way out needs for an upload of `size` bytes."""
+        return size * (2 if self._copies else 1)
+
+    def _note(self) -> Note:
+        """Return what this process has reserved, as it stands."""
+        reserved: dict[str, int] = dict.fromkeys(Purpose, 0)
+        reserved[Purpose.UPLOADS] = self._ahead
+        for one in self._reservations:
+            reserved[one.purpose] += one.left
+        packing, pinning = (
+            frozenset(one.row for one in self._reservations if one.purpose is purpose and one.row is not None)
+            for purpose in (Purpose.PACKING, Purpose.PINNING)
+        )
+        return Note(reserved=reserved, moved=self._moved, packing=packing, pinning=pinning)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _show(self, note: Note) -> None:
+        for purpose, size in note.reserved.items():
+            metrics.DISK_RESERVED.labels(purpose).set(size)
+
+    def _waiting(self, purpose: Purpose) -> float:
+        """Return for how many seconds there has been no room."""
+        first, last = self._refused.get(purpose, (0, 0))
+        now = time.monotonic()
+        return now - first if now - last < _WAITED_SECONDS else 0
+
+
+def _reserved(notes: Mapping[str, Note]) -> int:
+    return sum(sum(note.reserved.values()) for note in notes.values())
+
+
+def _moved(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
+    """Return the bytes that the database may count only since it was asked, and that are no longer reserved."""
+    return sum(note.moved - (seen[name].moved if name in seen else 0) for name, note in notes.items())
+
+
+def _settled(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> bool:
+    """Tell whether all that the database was not asked for since it had its room then has it now."""
+    there = zip(_in_hand(seen), _in_hand(notes), strict=True)
+    return seen.keys() <= notes.keys() and all(before <= now for before, now in there)
+
+
+def _in_hand(notes: Mapping[str, Note]) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the folders, and the archives, of which all processes have reserved the room that their way out needs."""
+    packing, pinning = ((note.packing for note in notes.values()), (note.pinning for note in notes.values()))
+    return frozenset[int]().union(*packing), frozenset[int]().union(*pinning)
+
+
+def _with(note: Note, reservation: Reservation, granted: int) -> Note:
+    """Return a note with what was granted besides."""
+    purpose, row = reservation.purpose, frozenset() if reservation.row is None else {reservation.row}
+    return Note(
+        reserved={**note.reserved, purpose: note.reserved[purpose] + granted},
+        moved=note.moved,
+        packing=note.packing | (row if purpose is Purpose.PACKING else frozenset()),
+        pinning=note.pinning | (row if purpose is Purpose.PINNING else frozenset()),
+    )
+
+
+def blocks(size: int) -> int:
+    """Return what a file of `size` bytes takes of the disk, whose blocks are 4096 bytes as a rule."""
+    return -(-size // 4096) * 4096

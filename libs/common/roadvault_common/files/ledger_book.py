@@ -1,0 +1,154 @@
+"""The files in which processes tell each other what room on the disk they have reserved.
+
+Each process has one in `ledger/`, which it holds with flock for as long as it lives: one whose lock can be had belongs
+to a process that is gone, counts for nothing, and is removed. Files are read and written under the lock of one more
+file, for microseconds. None of it has to outlive a power cut, so nothing is synced.
+"""
+
+import fcntl
+import os
+import secrets
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from roadvault_common.errors import Outage, SettingsError
+from roadvault_common.files.new_file import disk_errors
+
+LEDGER = "ledger"
+"""The directory's name in the data directory."""
+_LOCK, _NOTES, _COPIES = "lock", "process-", "kubo-copies"
+_WAIT_SECONDS, _TRY_SECONDS = 5.0, 0.001
+"""How long another process may hold the lock, which a suspended one could do for ever; and between two tries."""
+_NOTE_BYTES = 1 << 16
+"""More than a note can have."""
+
+
+class Note(BaseModel):
+    """What one process has reserved and not yet written, in bytes by purpose, and what goes with that."""
+
+    reserved: dict[str, int] = {}
+    moved: int = 0
+    """Bytes, counted up from the process's start, that were reserved for archives of uploads and that the database
+    counts by now among those which wait to be packed."""
+    packing: frozenset[int] = frozenset()
+    """Folders whose archives have their room reserved: they need no other."""
+    pinning: frozenset[int] = frozenset()
+    """Archives whose copies in Kubo's repository have."""
+
+
+class Book:
+    """The files, as one process reads and writes them. All methods block; but for `locked` all need the lock."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / LEDGER
+        self.name = f"{_NOTES}{secrets.token_hex(8)}"
+        """The name of this process's own file."""
+        self._own = -1
+        """Its descriptor; -1 until something is written."""
+
+    def check(self) -> None:
+        """See that the file system has locks.
+
+        Raises:
+            SettingsError: It has none.
+        """
+        try:
+            with suppress(Outage), self.locked():  # a lock that is held, and a full disk, are no lack of locks
+                pass
+        except OSError as error:
+            raise SettingsError(
+                f"{self._directory}: processes can't lock files there ({error.strerror}), and would not see what room"
+                " the others need: put ROADVAULT_DATA_DIR on a local file system such as ext4 or XFS, or on NFS with"
+                " its lock service"
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out until the block ends.
+
+        Raises:
+            Outage: Another process has held the lock for seconds.
+            DiskFull: There is no room for the file that is locked.
+        """
+        with disk_errors(self._directory / _LOCK):
+            descriptor = os.open(self._directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o660)
+        try:
+            end = time.monotonic() + _WAIT_SECONDS
+            while not _taken(descriptor, fcntl.LOCK_EX):
+                if time.monotonic() > end:
+                    raise Outage(
+                        f"another process has locked {self._directory / _LOCK} for {_WAIT_SECONDS:.0f} s: it hangs, or"
+                        " is suspended"
+                    )
+                time.sleep(_TRY_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def others(self) -> Mapping[str, Note]:
+        """Return what all other living processes have noted, by the names of their files."""
+        notes = {}
+        for path in self._directory.iterdir():
+            if path.name.startswith(_NOTES) and path.name != self.name:
+                with suppress(FileNotFoundError):
+                    note = _note_of(path)
+                    if note is None:
+                        path.unlink()
+                    else:
+                        notes[path.name] = note
+        return notes
+
+    def write(self, note: Note) -> None:
+        """Note what this process has reserved.
+
+        Raises:
+            DiskFull: There is no room for that.
+        """
+        path = self._directory / self.name
+        with disk_errors(path):
+            if self._own < 0 or os.fstat(self._own).st_nlink == 0:
+                self._own = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+                fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                weakref.finalize(self, os.close, self._own)
+            text = note.model_dump_json().encode()
+            os.pwrite(self._own, text, 0)
+            os.ftruncate(self._own, len(text))
+
+    def copies(self) -> bool:
+        """Tell whether archives that are put on IPFS are copied, by a Kubo whose repository is on this disk."""
+        return (self._directory / _COPIES).exists()
+
+    def set_copies(self, *, copies: bool) -> None:
+        """Note whether they are; that stays when all processes are gone."""
+        path = self._directory / _COPIES
+        with disk_errors(path):
+            if copies:
+                path.touch()
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _taken(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _note_of(path: Path) -> Note | None:
+    """Return what a process has noted, or None if it is gone."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if _taken(descriptor, fcntl.LOCK_EX):
+            return None
+        return Note.model_validate_json(os.pread(descriptor, _NOTE_BYTES, 0))
+    except ValidationError:
+        raise Outage(f"{path} can't be understood: is a process of another version running?") from None
+    finally:
+        os.close(descriptor)

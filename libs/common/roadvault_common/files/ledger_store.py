@@ -1,0 +1,31 @@
+"""SQL of the way out of a full disk: what has to be packed, and copied to Kubo, before anything can go."""
+
+from collections.abc import Collection
+
+from roadvault_common.sql.db import Database
+
+UNPACKED = (0, 1, 3)
+"""Folder states whose files still have to be packed: open, closed, packing failed."""
+
+
+async def to_pack(db: Database, but: Collection[int] = ()) -> int:
+    """Return the bytes of all files that still have to be packed, but for those of some folders."""
+    marks = ", ".join(["%s"] * len(but)) or "0"
+    row = await db.fetch_one(
+        "SELECT COALESCE(SUM(bytes), 0) AS bytes FROM folder_info WHERE status IN (%s, %s, %s)"  # noqa: S608 - placeholders
+        f" AND folder_id NOT IN ({marks})",
+        (*UNPACKED, *but),
+    )
+    return int(row["bytes"]) if row else 0
+
+
+async def to_copy(db: Database, but: Collection[int] = ()) -> int:
+    """Return the bytes of all files and archives that a Kubo which copies still has to, but for some archives."""
+    marks = ", ".join(["%s"] * len(but)) or "0"
+    row = await db.fetch_one(
+        "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s))"  # noqa: S608 - likewise
+        " + (SELECT COALESCE(SUM(size), 0) FROM zip_ipfs_info WHERE pin_due IS NOT NULL"
+        f" AND zip_id NOT IN ({marks})) AS bytes",
+        (*UNPACKED, *but),
+    )
+    return int(row["bytes"]) if row else 0
