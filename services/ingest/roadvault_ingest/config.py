@@ -4,7 +4,7 @@ import socket
 
 from pydantic import Field, model_validator
 
-from roadvault_common.settings.config import SweepSettings
+from roadvault_common.settings.config import MarginSettings, SweepSettings
 from roadvault_common.web.reach import CallbackSettings
 
 CRUST_LIMIT_BYTES = 8 << 30
@@ -13,7 +13,7 @@ CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
 
-class IngestSettings(SweepSettings, CallbackSettings):
+class IngestSettings(SweepSettings, MarginSettings, CallbackSettings):
     """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
@@ -63,9 +63,6 @@ class IngestSettings(SweepSettings, CallbackSettings):
         ge=1,
         title="Requests of a peer",
         description="requests from one address that may be open; more get 429. Behind a proxy all come from one",
-    )
-    disk_margin_bytes: int = Field(
-        1 << 30, ge=0, title="Disk margin", description="bytes that stay free besides what packing needs"
     )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"

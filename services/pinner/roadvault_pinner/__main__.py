@@ -48,6 +48,7 @@ async def serve() -> None:
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
             partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, pinner.room.note_copies, seconds=settings.sweep_seconds),
             partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]

@@ -10,6 +10,7 @@ from roadvault_common.archive.verify import VerifiedStream
 from roadvault_common.errors import Domain, IpfsUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
+from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
@@ -20,6 +21,7 @@ from roadvault_common.work.lease import DROP, PIN, RESTORE, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.room import KuboRoom
 from roadvault_pinner.shared_run import SharedRun
 from roadvault_pinner.store import Archive, Look, PinnerStore
 
@@ -48,6 +50,8 @@ class Pinner:
         self._keys = keys
         self._ipfs = ipfs
         self._store = PinnerStore(db)
+        self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
+        self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
         self._collect_garbage = SharedRun(ipfs.collect_garbage)
         node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
         network = Breaker(Domain.NETWORK, ipfs.check_peers)
@@ -66,7 +70,8 @@ class Pinner:
         archive = await self._store.archive(lease.row_id)
         if archive.path is None:
             return Failed("the archive has no local copy and no CID")
-        cid = await self._add(archive, lease)
+        async with self.room.for_add(archive.size, archive.zip_id):
+            cid = await self._add(archive, lease)
         dag_size = await self._ipfs.dag_size(cid)
         await self._store.close_pinned(lease, cid, dag_size)
         STAGE_BYTES.labels(PIN.name).inc(archive.size)
@@ -158,7 +163,8 @@ class Pinner:
         archive = await self._store.archive(lease.row_id)
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
-        await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
+        async with self.room.for_restore(archive.size):
+            await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)
         return Done()

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from roadvault_common.settings.config import IpfsSettings, KeySettings, SweepSettings
+from roadvault_common.settings.config import IpfsSettings, KeySettings, MarginSettings, SweepSettings
 
 
-class RetrieverSettings(SweepSettings, KeySettings, IpfsSettings):
+class RetrieverSettings(SweepSettings, MarginSettings, KeySettings, IpfsSettings):
     """Reads `received/` and `archives/`, writes `downloads/`, unwraps archive keys, reads from Kubo's gateway."""
 
     ipfs_gateway_url: str = Field(
@@ -17,7 +17,4 @@ class RetrieverSettings(SweepSettings, KeySettings, IpfsSettings):
         title="Extraction kept",
         description="seconds that an extracted file is kept when its callback is never taken; a link that is out keeps"
         " it for as long as it lives",
-    )
-    disk_margin_bytes: int = Field(
-        1 << 30, ge=0, title="Disk margin", description="bytes that stay free after an extraction"
     )

@@ -199,9 +199,7 @@ class Ledger:
         Raises:
             Outage: Another process has the account locked, or the disk is full.
         """
-        if copies != self._copies:
-            await self._in_thread(lambda: self._set_copies(copies=copies))
-            self._copies = copies
+        await self._in_thread(lambda: self._set_copies(copies=copies))
 
     def _set_copies(self, *, copies: bool) -> None:
         with self._book.locked():

@@ -43,6 +43,14 @@ class Added:
     cid: str
 
 
+@dataclass(frozen=True)
+class Disk:
+    """The disk of a node's repository, in bytes: what is free, and what of that is there for the node."""
+
+    free: int
+    available: int
+
+
 class Ipfs:
     """A client of one Kubo node. Use `Ipfs.open`."""
 
@@ -155,6 +163,20 @@ class Ipfs:
         """Remove all that is not pinned from the node's store; takes a while, and holds up adds."""
         limits = aiohttp.ClientTimeout(total=GC_SECONDS, sock_connect=5)
         await self._call("repo/gc", {"silent": "true", "stream-errors": "false"}, limits=limits)
+
+    async def disk(self) -> Disk:
+        """Return how much room there is on the disk of the node's repository.
+
+        Raises:
+            IpfsUnavailable: The node is away, or does not tell.
+        """
+        answer = await self._call("diag/sys", {})
+        try:
+            told = orjson.loads(answer)["diskinfo"]
+            # Kubo's total_space is what the file system calls available, that is less than free_space.
+            return Disk(int(told["free_space"]), min(int(told["free_space"]), int(told["total_space"])))
+        except (ValueError, KeyError, TypeError):
+            raise IpfsUnavailable(f"Kubo's diag/sys tells nothing of its disk: {answer[:200]!r}") from None
 
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""

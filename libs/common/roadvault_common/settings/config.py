@@ -182,6 +182,17 @@ class VaultSettings(Settings, DataSettings):
     """For services that write files to disk."""
 
 
+class MarginSettings(VaultSettings):
+    """For services that take room on the disk which the way out of a full one must not miss."""
+
+    disk_margin_bytes: int = Field(
+        1 << 30,
+        ge=0,
+        title="Disk margin",
+        description="bytes that stay free besides what is reserved and what packing needs; the same for all services",
+    )
+
+
 class SweepSettings(VaultSettings):
     """For services that sweep a directory of files that no row names."""
 

@@ -1,0 +1,81 @@
+"""Room for what Kubo writes to its repository, which may be on the data directory's disk or on another."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from roadvault_common.errors import DiskFull
+from roadvault_common.files.ledger import Ledger, Purpose
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.rpc import Disk, Ipfs
+
+_APART_BYTES, _APART_SHARE = 256 << 20, 16
+"""Two looks at the free room that differ by more than so much and such a part of it are no looks at one disk. Disks
+apart that happen to be as full as each other only make the ledger count more than it has to."""
+
+
+class KuboRoom:
+    """Keeps room for adds that copy, and for archives that are fetched back."""
+
+    def __init__(self, ipfs: Ipfs, vault: Vault, ledger: Ledger, *, filestore: bool) -> None:
+        self._ipfs = ipfs
+        self._vault = vault
+        self._ledger = ledger
+        self._filestore = filestore
+
+    @asynccontextmanager
+    async def for_add(self, size: int, zip_id: int) -> AsyncIterator[None]:
+        """Keep room for an archive of `size` bytes that is added; the filestore copies nothing.
+
+        Raises:
+            DiskFull: Kubo's disk has none.
+            IpfsUnavailable: Kubo does not tell.
+        """
+        if self._filestore:
+            yield
+            return
+        async with self._kept(Purpose.PINNING, size, zip_id):
+            yield
+
+    @asynccontextmanager
+    async def for_restore(self, size: int) -> AsyncIterator[None]:
+        """Keep room for an archive of `size` bytes that is fetched back; its blocks are copies, filestore or not.
+
+        Raises:
+            DiskFull: Kubo's disk has none.
+            IpfsUnavailable: Kubo does not tell.
+        """
+        async with self._kept(Purpose.RESTORES, size, None):
+            yield
+
+    async def note_copies(self) -> None:
+        """Tell all who reserve room whether archives are copied on their disk: then the way out needs as much more.
+
+        Raises:
+            IpfsUnavailable: Kubo does not tell.
+        """
+        await self._ledger.set_copies(copies=not self._filestore and await self._elsewhere() is None)
+
+    @asynccontextmanager
+    async def _kept(self, purpose: Purpose, size: int, zip_id: int | None) -> AsyncIterator[None]:
+        # What Kubo has written of it is not known, since it gathers blocks: all of it is kept until the end.
+        needed = size + size // 64 + (1 << 20)  # the DAG's inner nodes, and the ends of a file for each block
+        disk = await self._elsewhere()
+        if disk is None:
+            async with self._ledger.keep(purpose, needed, zip_id):
+                yield
+            return
+        if disk.available < needed:
+            raise DiskFull(
+                f"no room on Kubo's disk for {purpose}: {needed} bytes are needed, {disk.available} are free there"
+            )
+        yield
+
+    async def _elsewhere(self) -> Disk | None:
+        """Return the disk of Kubo's repository, or None if it may be the data directory's."""
+        theirs = await self._ipfs.disk()
+        ours = await asyncio.to_thread(os.statvfs, self._vault.root)
+        free = ours.f_bfree * ours.f_frsize
+        apart = abs(free - theirs.free) > _APART_BYTES + max(free, theirs.free) // _APART_SHARE
+        return theirs if apart else None
