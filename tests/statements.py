@@ -69,7 +69,8 @@ def sweeps() -> list[Statement]:
         *group(
             "sweep: of ingest",
             folders_past_their_age=lambda db: IngestStore(db).close_aged_folders(),
-            bytes_not_packed=lambda db: ledger_store.to_pack(db),
+            bytes_not_packed=lambda db: ledger_store.to_pack(db, [1, 2]),
+            bytes_not_copied=lambda db: ledger_store.to_copy(db, [1, 2]),
         ),
         *group(
             "sweep: which of 500 files a row names",

@@ -16,6 +16,7 @@ from redis import Redis
 
 from roadvault_common.events.kinds import DEAD_LETTERS, FileReceived
 from roadvault_common.files.identity import FILE, read_stamp
+from roadvault_common.files.ledger_book import LEDGER
 from roadvault_common.files.quarantine import QUARANTINE
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import SWEPT, Vault
@@ -315,5 +316,6 @@ class Scene:
         }
         root = self.vault.root
         found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {FILE}
+        found = {path for path in found if not path.startswith(f"{LEDGER}/")}
         entries = [entry for directory in SWEPT for entry in self.vault.quarantine.entries(directory)]
         return sorted(named ^ (found - {f"{QUARANTINE}/{entry.name}" for entry in entries}))

@@ -1,9 +1,15 @@
 """Small disks: file systems that nobody sees but the processes of one mount namespace."""
 
+import asyncio
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
+
+import pytest
 
 
 class NoMounts(Exception):
@@ -36,6 +42,24 @@ def mount(path: Path, size: int) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert not done.returncode, f"no file system could be mounted at {path}: {done.stderr.strip()}"
+
+
+async def on_small_disk(module: str, tmp_path: Path, settings: dict[str, str], *arguments: str) -> Any:  # noqa: ANN401 - JSON
+    """Run a module that mounts a small disk at ROADVAULT_DATA_DIR and prints a report; return that."""
+    try:
+        before = with_own_mounts()
+    except NoMounts as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    paths = {"PYTHONPATH": str(Path(__file__).parents[1]), "ROADVAULT_DATA_DIR": str(data_dir)}
+    process = await asyncio.create_subprocess_exec(
+        *before, sys.executable, "-m", module, *arguments,
+        env={**os.environ, **paths, **settings}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()[-3000:]
+    return json.loads(out.splitlines()[-1])
 
 
 def unmount(path: Path) -> None:

@@ -1,8 +1,9 @@
 """The points at which a process can die: every call that changes something that outlives it.
 
 `install` listens to what the interpreter itself reports of files (audit events), whoever calls what, and wraps the
-calls that it does not report, and those to database, Redis and other servers; so a new one is a new point by itself. A
-point is `name#number:before` or `:after`: the numbered call of that name since the process began.
+calls that it does not report, and those to database, Redis and other servers; so a new one is a new point by itself.
+What is in `ledger/` counts for nothing once its process is gone, and is no point. A point is `name#number:before` or
+`:after`: the numbered call of that name since the process began.
 """
 
 import builtins
@@ -13,12 +14,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncmy
 from redis.asyncio import Redis
 
+from roadvault_common.files.ledger_book import LEDGER
 from roadvault_notifier.webhook import Callbacks
 
 _HARMLESS = frozenset(
@@ -63,9 +66,12 @@ class Points:
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take what the interpreter reports."""
+        path = arguments[0] if arguments else None
+        name = os.fsdecode(path) if isinstance(path, str | bytes) else ""
+        if Path(name).parent.name == LEDGER:
+            return
         if event == "open":
-            path, _, flags = arguments
-            name = os.fsdecode(path) if isinstance(path, str | bytes) else ""
+            flags = arguments[2]
             if isinstance(flags, int) and flags & _WRITING and name and not name.startswith("/dev/"):
                 self.before("open")
         elif (event.startswith("os.") and event not in _HARMLESS) or event in _PROCESSES:

@@ -1,10 +1,7 @@
 """Full disks, crowds of clients, slow clients, long queues: what is taken is worked off, and memory stays bounded."""
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import aiohttp
 import pytest
 from chaos.crowd import upload
 from chaos.full_disk import DISK_BYTES, UPLOAD_BYTES
-from chaos.mounts import NoMounts, with_own_mounts
+from chaos.mounts import on_small_disk
 from cryptography.fernet import Fernet
 from servers_door import extracted, token
 from servers_services import Service, Services
@@ -54,28 +51,15 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.mark.timeout(300)
-def test_a_full_disk_is_dug_out(database_url: str, redis_url: str, kubo: Kubo, tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    environment = {
+async def test_a_full_disk_is_dug_out(database_url: str, redis_url: str, kubo: Kubo, tmp_path: Path) -> None:
+    settings = {
         "ROADVAULT_DATABASE_URL": database_url,
         "ROADVAULT_REDIS_URL": redis_url,
-        "ROADVAULT_DATA_DIR": str(data_dir),
         "ROADVAULT_MASTER_KEYS": Fernet.generate_key().decode(),
         "ROADVAULT_IPFS_RPC_URL": kubo.rpc_url,
         "ROADVAULT_SWEEP_SECONDS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
     }
-    try:
-        before = with_own_mounts()
-    except NoMounts as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
-    done = subprocess.run(
-        [*before, sys.executable, "-m", "chaos.full_disk", str(tmp_path)],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
+    report = await on_small_disk("chaos.full_disk", tmp_path, settings, str(tmp_path))
     # Half of the disk for uploads, half for the archives they become; a few folders' worth is in the last requests.
     assert DISK_BYTES * 0.3 < report["first"]["200"] * UPLOAD_BYTES < DISK_BYTES * 0.5
     assert report["failed"] == 0

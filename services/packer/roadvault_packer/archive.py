@@ -63,17 +63,9 @@ class Packed:
 
 
 def pack(
-    folder_id: int,
-    members: Sequence[Member],
-    root: Path,
-    target: Path,
-    key: ArchiveKey,
-    progress: Progress,
-    wrote: Progress = lambda _: None,
+    folder_id: int, members: Sequence[Member], root: Path, target: Path, key: ArchiveKey, progress: Progress
 ) -> Packed:
     """Write the archive of `members` (read below `root`) to the new file `target`. Blocks; run it in a thread.
-
-    `progress` is told of bytes read, and may raise; `wrote` of bytes written.
 
     Raises:
         IntegrityError: A file is missing, or is not what its row says.
@@ -83,7 +75,7 @@ def pack(
     offsets: dict[int, int] = {}
     # Hashing, writing and the disk's taking what was written go on side by side, while the next piece is read.
     with create(target) as file, Helper(_IN_HAND) as hashing, Helper(_IN_HAND) as writing, Helper(1) as flushing:
-        writer = _EncryptedWriter(file, key, writing, flushing, wrote)
+        writer = _EncryptedWriter(file, key, writing, flushing)
         with py7zr.SevenZipFile(
             cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}], blocksize=_PIECE_BYTES
         ) as container:
@@ -188,8 +180,7 @@ class _EncryptedWriter(io.RawIOBase):
     The signature header is held back and encrypted once, when it is final: the key stream is used once for each byte.
     """
 
-    def __init__(self, file: io.FileIO, key: ArchiveKey, writing: Helper, flushing: Helper, wrote: Progress) -> None:
-        self._wrote = wrote
+    def __init__(self, file: io.FileIO, key: ArchiveKey, writing: Helper, flushing: Helper) -> None:
         self._file = file
         self._key = key
         self._writing = writing
@@ -241,7 +232,6 @@ class _EncryptedWriter(io.RawIOBase):
 
     def _encrypt(self, data: bytes) -> None:
         write_all(self._file, self._stream.update(data))
-        self._wrote(len(data))
 
     def finish(self) -> None:
         """Write the head; the archive is complete after this."""

@@ -10,7 +10,7 @@ from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import LeaseLost
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
-from roadvault_common.files.ledger import Ledger, Purpose, Reservation
+from roadvault_common.files.ledger import Ledger, Purpose
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import ARCHIVES, Vault
 from roadvault_common.metrics import STAGE_BYTES
@@ -50,15 +50,15 @@ class Packer:
         if len(members) != folder["files"]:
             return Failed(f"the folder's row counts {folder['files']} files, there are {len(members)}")
         await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
-        async with self.ledger.keep(Purpose.PACKING, most_bytes(members), lease.row_id) as room:
-            return await self._write(lease, members, room)
-
-    async def _write(self, lease: Lease, members: Sequence[Member], room: Reservation) -> Outcome:
         name = f"{lease.row_id}-{lease.token}.7z.enc"
         path = f"{ARCHIVES}/{name}"
+        async with self.ledger.keep(Purpose.PACKING, most_bytes(members), row=lease.row_id, file=path):
+            return await self._write(lease, members, path, name)
+
+    async def _write(self, lease: Lease, members: Sequence[Member], path: str, name: str) -> Outcome:
         key = ArchiveKey.new()
         packed: Packed = await asyncio.to_thread(
-            pack, lease.row_id, members, self._vault.root, self._vault.path(path), key, lease.progress, room.wrote
+            pack, lease.row_id, members, self._vault.root, self._vault.path(path), key, lease.progress
         )
         sealed = Sealed(path, name, self._keys.wrap(key.key), self._keys.ids[0], key.iv.hex(), packed)
         try:

@@ -63,7 +63,7 @@ class KuboRoom:
         needed = size + size // 64 + (1 << 20)  # the DAG's inner nodes, and the ends of a file for each block
         disk = await self._elsewhere()
         if disk is None:
-            async with self._ledger.keep(purpose, needed, zip_id):
+            async with self._ledger.keep(purpose, needed, row=zip_id):
                 yield
             return
         if disk.available < needed:

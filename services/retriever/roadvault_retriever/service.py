@@ -13,7 +13,7 @@ from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, NoProvider, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
-from roadvault_common.files.ledger import Ledger, Purpose, Reservation, blocks
+from roadvault_common.files.ledger import Ledger, Purpose, blocks
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.ipfs.gateway import Gateway
@@ -91,21 +91,20 @@ class Retriever:
 
     async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: Collection[str]) -> Outcome:
         """Have room for the file, and extract it; without room, what nobody can fetch any more is expired for it."""
-        remains = f"{DOWNLOADS}/{lease.row_id}/*"
-        await self._vault.remove_remains(remains, partial(self._store.named_under, lease))
+        directory = f"{DOWNLOADS}/{lease.row_id}"
+        path = f"{directory}/{lease.token}"
+        await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         try:
-            async with self.ledger.keep(Purpose.EXTRACTIONS, blocks(wanted.size)) as room:
-                return await self._extract(lease, wanted, damaged, room)
+            async with self.ledger.keep(Purpose.EXTRACTIONS, blocks(wanted.size), file=path):
+                await self._store.note_begun(wanted)
+                await asyncio.to_thread(self._vault.make_directory, directory)
+                return await self._extract(lease, wanted, damaged, path)
         except DiskFull as error:
             raise DiskFull(f"{error}; {await self._hasten_expiry()} extractions expire now") from error
 
-    async def _extract(self, lease: Lease, wanted: Wanted, damaged: Collection[str], room: Reservation) -> Outcome:
+    async def _extract(self, lease: Lease, wanted: Wanted, damaged: Collection[str], path: str) -> Outcome:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
-        directory = f"{DOWNLOADS}/{lease.row_id}"
-        await self._store.note_begun(wanted)
-        path = f"{directory}/{lease.token}"
-        await asyncio.to_thread(self._vault.make_directory, directory)
-        source = await self._from_first_source(wanted, path, lease, room)
+        source = await self._from_first_source(wanted, path, lease)
         if source is None:
             return await self._nowhere(wanted)
         try:
@@ -133,7 +132,7 @@ class Retriever:
         SHARED.inc(shared)
         await asyncio.gather(*(self._bus.emit(FileExtracted(download_id=download_id)) for download_id in download_ids))
 
-    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease, room: Reservation) -> str | None:
+    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease) -> str | None:
         """Extract the file from the first source that has it, and name it; None if there is no source.
 
         Raises:
@@ -144,9 +143,7 @@ class Retriever:
         unreadable: Unreadable | None = None
         for name, pieces, key in self._sources(wanted):
             try:
-                # What came of a copy before this one is gone, and the room of that with it.
-                await self.ledger.grow(room, blocks(wanted.size) + room.written - room.size)
-                await extract(pieces, key, wanted, self._vault.path(path), lease, room.wrote)
+                await extract(pieces, key, wanted, self._vault.path(path), lease)
             except Missing as missing:
                 log.debug("not at this source", source=name, error=brief(missing))
             except Unreadable as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -44,16 +44,9 @@ async def from_disk(path: Path, offset: int, size: int) -> AsyncGenerator[bytes,
 
 
 async def extract(
-    pieces: AsyncGenerator[bytes, None],
-    key: ArchiveKey | None,
-    wanted: Wanted,
-    target: Path,
-    lease: Lease,
-    wrote: Callable[[int], None],
+    pieces: AsyncGenerator[bytes, None], key: ArchiveKey | None, wanted: Wanted, target: Path, lease: Lease
 ) -> None:
     """Write a file's bytes, decrypted with `key` if there is one, to the new file `target`; check them.
-
-    `wrote` is told of bytes written.
 
     Raises:
         IntegrityError: They are not the file that the row names; nothing is left behind, as after any other error.
@@ -64,7 +57,6 @@ async def extract(
 
     def take(data: bytes) -> None:
         file.write(data if cipher is None else cipher.update(data))
-        wrote(len(data))
         lease.progress(len(data))
 
     try:

@@ -8,9 +8,9 @@ archives on this disk, that again, and the archives that wait for it. An upload 
 share of an archive. So what was taken can always be packed, whatever else is under way: no upload, extraction or
 restore was let in before its room was there beside that. What others write to the disk is up to the margin.
 
-Nothing is counted twice but for moments, and what moves is never missed: a writer's reservation shrinks once its bytes
-are seen in the free room, which is looked at last; an upload's share of an archive that the database counts by now is
-known by the `moved` of the process that took it; what has its room reserved is left out of what the database counts.
+Nothing is counted twice but for moments, and what moves is never missed: a writer's reservation shrinks by what is seen
+of its file on the disk; an upload's share of an archive that the database counts by now is known by the `moved` of the
+process that took it; what has its room reserved is left out of what the database counts.
 """
 
 import asyncio
@@ -58,29 +58,31 @@ _WAY_OUT = {Purpose.PACKING, Purpose.PINNING}
 
 
 class Reservation:
-    """Room for something that is being written. `row` is the folder or archive of the way out that it is for."""
+    """Room for something that is being written.
 
-    def __init__(self, purpose: Purpose, row: int | None = None, on_disk: Callable[[], int] | None = None) -> None:
+    `file` is where, relative to the data directory, if that is known to be seen there; or `on_disk` tells how many of
+    the bytes are on the disk by now, at least. `row` is the folder or archive of the way out that it is for.
+    """
+
+    def __init__(
+        self,
+        purpose: Purpose,
+        *,
+        row: int | None = None,
+        file: str | None = None,
+        on_disk: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.purpose = purpose
         self.row = row
+        self.file = file
         self.size = 0
         """Bytes that were reserved in all."""
         self._on_disk = on_disk
-        self._written = 0
-
-    def wrote(self, amount: int) -> None:
-        """Count bytes that are on the disk now; a thread may, one at a time. `on_disk` tells the same instead."""
-        self._written += amount
-
-    @property
-    def written(self) -> int:
-        """Bytes that are on the disk by now, at least, or were."""
-        return self._written if self._on_disk is None else self._on_disk()
 
     @property
     def left(self) -> int:
-        """Bytes that are reserved and not yet written."""
-        return max(0, self.size - self.written)
+        """Bytes that are reserved and not known to be written."""
+        return max(0, self.size - self._on_disk())
 
 
 class _Needs(NamedTuple):
@@ -94,6 +96,7 @@ class _Answer(NamedTuple):
     """How the account stood, and what came of a wish for room."""
 
     notes: Mapping[str, Note]
+    reserved: int
     free: int
     left: int
     """Bytes that nobody has reserved and nobody needs; may be negative."""
@@ -127,17 +130,19 @@ class Ledger:
             metrics.DISK_WAITING.labels(purpose).set_function(partial(self._waiting, purpose))
 
     @asynccontextmanager
-    async def keep(self, purpose: Purpose, size: int, row: int | None = None) -> AsyncIterator[Reservation]:
-        """Keep room for `size` bytes until the block ends; who writes them tells the reservation.
+    async def keep(
+        self, purpose: Purpose, size: int, *, row: int | None = None, file: str | None = None
+    ) -> AsyncIterator[None]:
+        """Keep room for `size` bytes until the block ends; `row` and `file` as of a Reservation.
 
         Raises:
             DiskFull: There is too little.
             Outage: The database does not say what waits to be packed, or another process has the account locked.
         """
-        reservation = Reservation(purpose, row)
+        reservation = Reservation(purpose, row=row, file=file)
         await self.grow(reservation, size)
         try:
-            yield reservation
+            yield
         finally:
             self._reservations.discard(reservation)
             with suppress(Outage):  # then it is noted at the next occasion
@@ -150,8 +155,6 @@ class Ledger:
             DiskFull: There is too little.
             Outage: As for `keep`.
         """
-        if more <= 0:
-            return
         if reservation.purpose is not Purpose.UPLOADS:
             async with self._deciding:
                 await self._decide(reservation, more)
@@ -226,8 +229,8 @@ class Ledger:
         self._refused[purpose] = (self._refused.get(purpose, (now, now))[0], now)
         keeps = "" if way_out else f", {needs.way_out} are kept to pack what was uploaded, {needs.margin} as the margin"
         raise DiskFull(
-            f"no room on the disk for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
-            f" {_reserved(answer.notes)} are reserved{keeps}"
+            f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
+            f" {answer.reserved} are reserved{keeps}"
         )
 
     async def _needed(self, seen: Mapping[str, Note]) -> int:
@@ -247,8 +250,8 @@ class Ledger:
         with self._book.locked():
             notes = {**self._book.others(), self._book.name: mine}
             copied, self._copies = self._copies, self._book.copies()
-            free = self._vault.free_bytes()
-            left = free - _reserved(notes) - needs.way_out - needs.margin - (0 if way_out else _moved(seen, notes))
+            reserved, free = self._reserved(notes)
+            left = free - reserved - needs.way_out - needs.margin - (0 if way_out else _moved(seen, notes))
             settled = way_out or (copied == self._copies and _settled(seen, notes))
             granted = 0
             if left >= short and settled:
@@ -256,7 +259,17 @@ class Ledger:
                 self._noted = _with(mine, reservation, granted)
                 self._book.write(self._noted)
                 notes[self._book.name] = self._noted
-        return _Answer(notes, free, left, granted, settled)
+        return _Answer(notes, reserved, free, left, granted, settled)
+
+    def _reserved(self, notes: Mapping[str, Note]) -> tuple[int, int]:
+        """Return what is reserved and not yet written, and what is free."""
+        reserved = sum(sum(note.reserved.values()) for note in notes.values())
+        # Before and after: a file that grows meanwhile, or goes, does not make for more room than there is.
+        before = [self._book.written(note) for note in notes.values()]
+        free = self._vault.free_bytes()
+        after = [self._book.written(note) for note in notes.values()]
+        written = sum(min(one[path], two[path]) for one, two in zip(before, after, strict=True) for path in one)
+        return reserved - written, free
 
     def _look(self) -> Mapping[str, Note]:
         with self._book.locked():
@@ -282,7 +295,8 @@ class Ledger:
             frozenset(one.row for one in self._reservations if one.purpose is purpose and one.row is not None)
             for purpose in (Purpose.PACKING, Purpose.PINNING)
         )
-        return Note(reserved=reserved, moved=self._moved, packing=packing, pinning=pinning)
+        files = {one.file: one.size for one in self._reservations if one.file is not None}
+        return Note(reserved=reserved, files=files, moved=self._moved, packing=packing, pinning=pinning)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -296,10 +310,6 @@ class Ledger:
         first, last = self._refused.get(purpose, (0, 0))
         now = time.monotonic()
         return now - first if now - last < _WAITED_SECONDS else 0
-
-
-def _reserved(notes: Mapping[str, Note]) -> int:
-    return sum(sum(note.reserved.values()) for note in notes.values())
 
 
 def _moved(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
@@ -323,6 +333,7 @@ def _with(note: Note, reservation: Reservation, granted: int) -> Note:
     """Return a note with what was granted besides."""
     purpose, row = reservation.purpose, frozenset() if reservation.row is None else {reservation.row}
     return Note(
+        files=note.files if reservation.file is None else {**note.files, reservation.file: granted},
         reserved={**note.reserved, purpose: note.reserved[purpose] + granted},
         moved=note.moved,
         packing=note.packing | (row if purpose is Purpose.PACKING else frozenset()),

@@ -12,26 +12,28 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from roadvault_common.errors import Outage, SettingsError
-from roadvault_common.files.new_file import disk_errors
+from roadvault_common.files.new_file import disk_errors, write_all
 
 LEDGER = "ledger"
 """The directory's name in the data directory."""
 _LOCK, _NOTES, _COPIES = "lock", "process-", "kubo-copies"
 _WAIT_SECONDS, _TRY_SECONDS = 5.0, 0.001
 """How long another process may hold the lock, which a suspended one could do for ever; and between two tries."""
-_NOTE_BYTES = 1 << 16
-"""More than a note can have."""
 
 
 class Note(BaseModel):
-    """What one process has reserved and not yet written, in bytes by purpose, and what goes with that."""
+    """What one process has reserved, in bytes by purpose, and what goes with that."""
 
     reserved: dict[str, int] = {}
+    files: dict[str, int] = {}
+    """Files, relative to the data directory, that are written to room which counts as reserved, and how long they may
+    become: what of them is on the disk is reserved no more. Of uploads there are too many: they are taken off above."""
     moved: int = 0
     """Bytes, counted up from the process's start, that were reserved for archives of uploads and that the database
     counts by now among those which wait to be packed."""
@@ -45,11 +47,12 @@ class Book:
     """The files, as one process reads and writes them. All methods block; but for `locked` all need the lock."""
 
     def __init__(self, root: Path) -> None:
-        self._directory = root / LEDGER
+        self._root, self._directory = root, root / LEDGER
         self.name = f"{_NOTES}{secrets.token_hex(8)}"
         """The name of this process's own file."""
-        self._own = -1
-        """Its descriptor; -1 until something is written."""
+        self._own: FileIO | None = None
+        self._length = 0
+        """Bytes that are in it."""
 
     def check(self) -> None:
         """See that the file system has locks.
@@ -111,13 +114,25 @@ class Book:
         """
         path = self._directory / self.name
         with disk_errors(path):
-            if self._own < 0 or os.fstat(self._own).st_nlink == 0:
-                self._own = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+            if self._own is None or os.fstat(self._own.fileno()).st_nlink == 0:
+                self._own, self._length = path.open("wb", buffering=0), 0
+                weakref.finalize(self, self._own.close)
                 fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                weakref.finalize(self, os.close, self._own)
-            text = note.model_dump_json().encode()
-            os.pwrite(self._own, text, 0)
-            os.ftruncate(self._own, len(text))
+            # Blanks hide what is left of a longer one: so no more room is needed than there is.
+            text = note.model_dump_json().encode().ljust(self._length)
+            self._own.seek(0)
+            write_all(self._own, text)
+            self._length = len(text)
+
+    def written(self, note: Note) -> dict[str, int]:
+        """Return how many bytes of each of its files are on the disk."""
+        return {path: min(most, self._size(path)) for path, most in note.files.items()}
+
+    def _size(self, path: str) -> int:
+        try:
+            return (self._root / path).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def copies(self) -> bool:
         """Tell whether archives that are put on IPFS are copied, by a Kubo whose repository is on this disk."""
@@ -143,12 +158,8 @@ def _taken(descriptor: int, kind: int) -> bool:
 
 def _note_of(path: Path) -> Note | None:
     """Return what a process has noted, or None if it is gone."""
-    descriptor = os.open(path, os.O_RDWR)
     try:
-        if _taken(descriptor, fcntl.LOCK_EX):
-            return None
-        return Note.model_validate_json(os.pread(descriptor, _NOTE_BYTES, 0))
+        with path.open("rb", buffering=0) as file:
+            return None if _taken(file.fileno(), fcntl.LOCK_SH) else Note.model_validate_json(file.read())
     except ValidationError:
         raise Outage(f"{path} can't be understood: is a process of another version running?") from None
-    finally:
-        os.close(descriptor)
