@@ -121,10 +121,10 @@ async def scenario(data_dir: Path, logs: Path) -> dict[str, object]:
     services = {
         "ingest-1": service("ingest", "ingest-1", **limits, ingest_worker="1"),
         "ingest-2": service("ingest", "ingest-2", **limits, ingest_worker="2"),
-        "packer-1": service("packer", "packer-1", lease_seconds=3),
-        "packer-2": service("packer", "packer-2", lease_seconds=3, concurrency=2),
+        "packer-1": service("packer", "packer-1", lease_seconds=5),
+        "packer-2": service("packer", "packer-2", lease_seconds=5, concurrency=2),
         "pinner": service("pinner", "pinner", ipfs_filestore="false", disk_margin_bytes=MARGIN_BYTES),
-        "retriever": service("retriever", "retriever", lease_seconds=3, disk_margin_bytes=MARGIN_BYTES),
+        "retriever": service("retriever", "retriever", disk_margin_bytes=MARGIN_BYTES),
     }
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(DatabaseSettings().database_url))

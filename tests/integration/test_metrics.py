@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers_devnet import Devnet
 from servers_services import Services
 
+from roadvault_common.files.ledger import Purpose
 from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 
@@ -97,6 +98,11 @@ def expected(name: str, data_dir: str) -> set[str]:
         series |= {f"roadvault_breaker_{what} domain={domain}" for what in ("open", "open_seconds")}
     if name in ON_DISK:
         series |= {f"roadvault_disk_free_bytes data_dir={data_dir}", "roadvault_sample_age_seconds sample=disk"}
+        series |= {
+            f"roadvault_disk_{what} purpose={purpose}"
+            for what in ("reserved_bytes", "waiting_seconds")
+            for purpose in Purpose
+        }
     return series
 
 

@@ -40,8 +40,11 @@ _AHEAD_BYTES, _AHEAD_SHARE = 256 << 20, 16
 is left. The first is a second's worth of fast uploads."""
 TIDY_SECONDS = 0.5
 """How often what was written is taken off the account, and what stands unused for as long is given back."""
-_WAITED_SECONDS = 120.0
+_WAITED_SECONDS = 60.0
 """Who waits for room asks more often than that."""
+_WANTED_SHARE = 16
+"""Uploads leave such a part of the disk, at most, to others who wait for room: clients come again at once, and would
+take each bit of it before those do. One large file that is asked for must not shut uploads out, however."""
 
 
 class Purpose(StrEnum):
@@ -85,6 +88,19 @@ class Reservation:
         return max(0, self.size - self._on_disk())
 
 
+class _Refused(NamedTuple):
+    """For what there was no room since there was some: the first and the last time, monotonic, and bytes."""
+
+    first: float
+    last: float
+    size: int
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody still waits for it, as far as can be told."""
+        return time.monotonic() - self.last < _WAITED_SECONDS
+
+
 class _Needs(NamedTuple):
     """What must stay free besides what is reserved, as far as the database knew."""
 
@@ -123,8 +139,7 @@ class Ledger:
         self._seen: Mapping[str, Note] | None = None
         """What all processes had noted at the last look."""
         self._copies = False
-        self._refused: dict[Purpose, tuple[float, float]] = {}
-        """When there was no room for the first time since there was some, and for the last time; monotonic."""
+        self._refused: dict[Purpose, _Refused] = {}
         for purpose in Purpose:
             metrics.DISK_RESERVED.labels(purpose).set(0)
             metrics.DISK_WAITING.labels(purpose).set_function(partial(self._waiting, purpose))
@@ -225,8 +240,8 @@ class Ledger:
                 break
         if answer.left >= short:
             raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
-        now = time.monotonic()
-        self._refused[purpose] = (self._refused.get(purpose, (now, now))[0], now)
+        before, now = self._refused.get(purpose), time.monotonic()
+        self._refused[purpose] = _Refused(before.first if before is not None and before.waits else now, now, short)
         keeps = "" if way_out else f", {needs.way_out} are kept to pack what was uploaded, {needs.margin} as the margin"
         raise DiskFull(
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
@@ -252,6 +267,8 @@ class Ledger:
             copied, self._copies = self._copies, self._book.copies()
             reserved, free = self._reserved(notes)
             left = free - reserved - needs.way_out - needs.margin - (0 if way_out else _moved(seen, notes))
+            if uploads:
+                left -= min(sum(note.wanted for note in notes.values()), self._vault.total_bytes() // _WANTED_SHARE)
             settled = way_out or (copied == self._copies and _settled(seen, notes))
             granted = 0
             if left >= short and settled:
@@ -296,7 +313,8 @@ class Ledger:
             for purpose in (Purpose.PACKING, Purpose.PINNING)
         )
         files = {one.file: one.size for one in self._reservations if one.file is not None}
-        return Note(reserved=reserved, files=files, moved=self._moved, packing=packing, pinning=pinning)
+        wanted = sum(one.size for purpose, one in self._refused.items() if purpose is not Purpose.UPLOADS and one.waits)
+        return Note(reserved=reserved, files=files, moved=self._moved, wanted=wanted, packing=packing, pinning=pinning)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -307,9 +325,8 @@ class Ledger:
 
     def _waiting(self, purpose: Purpose) -> float:
         """Return for how many seconds there has been no room."""
-        first, last = self._refused.get(purpose, (0, 0))
-        now = time.monotonic()
-        return now - first if now - last < _WAITED_SECONDS else 0
+        refused = self._refused.get(purpose)
+        return time.monotonic() - refused.first if refused is not None and refused.waits else 0
 
 
 def _moved(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
@@ -333,6 +350,7 @@ def _with(note: Note, reservation: Reservation, granted: int) -> Note:
     """Return a note with what was granted besides."""
     purpose, row = reservation.purpose, frozenset() if reservation.row is None else {reservation.row}
     return Note(
+        wanted=note.wanted,
         files=note.files if reservation.file is None else {**note.files, reservation.file: granted},
         reserved={**note.reserved, purpose: note.reserved[purpose] + granted},
         moved=note.moved,

@@ -37,6 +37,8 @@ class Note(BaseModel):
     moved: int = 0
     """Bytes, counted up from the process's start, that were reserved for archives of uploads and that the database
     counts by now among those which wait to be packed."""
+    wanted: int = 0
+    """Bytes for which there was no room a moment ago, and which uploads leave to whoever waits for them."""
     packing: frozenset[int] = frozenset()
     """Folders whose archives have their room reserved: they need no other."""
     pinning: frozenset[int] = frozenset()

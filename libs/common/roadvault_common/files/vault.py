@@ -98,6 +98,10 @@ class Vault:
         """Return the room left for an unprivileged writer."""
         return shutil.disk_usage(self.root).free
 
+    def total_bytes(self) -> int:
+        """Return the size of the file system."""
+        return shutil.disk_usage(self.root).total
+
     def remove(self, relative: str) -> None:
         """Remove a file if it is there. Blocks, like the disk."""
         self.path(relative).unlink(missing_ok=True)
