@@ -39,14 +39,14 @@ class KuboRoom:
             yield
 
     @asynccontextmanager
-    async def for_restore(self, size: int) -> AsyncIterator[None]:
+    async def for_restore(self, size: int, zip_id: int) -> AsyncIterator[None]:
         """Keep room for an archive of `size` bytes that is fetched back; its blocks are copies, filestore or not.
 
         Raises:
             DiskFull: Kubo's disk has none.
             IpfsUnavailable: Kubo does not tell.
         """
-        async with self._kept(Purpose.RESTORES, size, None):
+        async with self._kept(Purpose.RESTORES, size, zip_id):
             yield
 
     async def note_copies(self) -> None:
@@ -58,7 +58,7 @@ class KuboRoom:
         await self._ledger.set_copies(copies=not self._filestore and await self._elsewhere() is None)
 
     @asynccontextmanager
-    async def _kept(self, purpose: Purpose, size: int, zip_id: int | None) -> AsyncIterator[None]:
+    async def _kept(self, purpose: Purpose, size: int, zip_id: int) -> AsyncIterator[None]:
         # What Kubo has written of it is not known, since it gathers blocks: all of it is kept until the end.
         needed = size + size // 64 + (1 << 20)  # the DAG's inner nodes, and the ends of a file for each block
         disk = await self._elsewhere()

@@ -163,7 +163,7 @@ class Pinner:
         archive = await self._store.archive(lease.row_id)
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
-        async with self.room.for_restore(archive.size):
+        async with self.room.for_restore(archive.size, archive.zip_id):
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)

@@ -95,7 +95,7 @@ class Retriever:
         path = f"{directory}/{lease.token}"
         await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         try:
-            async with self.ledger.keep(Purpose.EXTRACTIONS, blocks(wanted.size), file=path):
+            async with self.ledger.keep(Purpose.EXTRACTIONS, blocks(wanted.size), row=lease.row_id, file=path):
                 await self._store.note_begun(wanted)
                 await asyncio.to_thread(self._vault.make_directory, directory)
                 return await self._extract(lease, wanted, damaged, path)

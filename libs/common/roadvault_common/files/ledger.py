@@ -64,7 +64,7 @@ class Reservation:
     """Room for something that is being written.
 
     `file` is where, relative to the data directory, if that is known to be seen there; or `on_disk` tells how many of
-    the bytes are on the disk by now, at least. `row` is the folder or archive of the way out that it is for.
+    the bytes are on the disk by now, at least. `row` is the folder, archive or request that it is for.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Reservation:
 
 
 class _Refused(NamedTuple):
-    """For what there was no room since there was some: the first and the last time, monotonic, and bytes."""
+    """A wish for which there was no room since there was some: the first and the last time, monotonic, and bytes."""
 
     first: float
     last: float
@@ -139,7 +139,7 @@ class Ledger:
         self._seen: Mapping[str, Note] | None = None
         """What all processes had noted at the last look."""
         self._copies = False
-        self._refused: dict[Purpose, _Refused] = {}
+        self._refused: dict[tuple[Purpose, int | None], _Refused] = {}
         for purpose in Purpose:
             metrics.DISK_RESERVED.labels(purpose).set(0)
             metrics.DISK_WAITING.labels(purpose).set_function(partial(self._waiting, purpose))
@@ -234,14 +234,15 @@ class Ledger:
             answer = await self._in_thread(partial(self._ask, self._note(), reservation, short, needs, seen))
             self._seen = answer.notes
             if answer.granted:
-                self._refused.pop(purpose, None)
+                self._refused.pop((purpose, reservation.row), None)
                 return answer.granted
             if answer.settled and look:
                 break
         if answer.left >= short:
             raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
-        before, now = self._refused.get(purpose), time.monotonic()
-        self._refused[purpose] = _Refused(before.first if before is not None and before.waits else now, now, short)
+        wish, now = (purpose, reservation.row), time.monotonic()
+        before = self._refused.get(wish)
+        self._refused[wish] = _Refused(before.first if before is not None and before.waits else now, now, short)
         keeps = "" if way_out else f", {needs.way_out} are kept to pack what was uploaded, {needs.margin} as the margin"
         raise DiskFull(
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
@@ -313,7 +314,8 @@ class Ledger:
             for purpose in (Purpose.PACKING, Purpose.PINNING)
         )
         files = {one.file: one.size for one in self._reservations if one.file is not None}
-        wanted = sum(one.size for purpose, one in self._refused.items() if purpose is not Purpose.UPLOADS and one.waits)
+        self._refused = {wish: one for wish, one in self._refused.items() if one.waits}
+        wanted = sum(one.size for (purpose, _), one in self._refused.items() if purpose is not Purpose.UPLOADS)
         return Note(reserved=reserved, files=files, moved=self._moved, wanted=wanted, packing=packing, pinning=pinning)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -325,8 +327,8 @@ class Ledger:
 
     def _waiting(self, purpose: Purpose) -> float:
         """Return for how many seconds there has been no room."""
-        refused = self._refused.get(purpose)
-        return time.monotonic() - refused.first if refused is not None and refused.waits else 0
+        since = [one.first for (what, _), one in self._refused.items() if what is purpose and one.waits]
+        return time.monotonic() - min(since) if since else 0
 
 
 def _moved(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
