@@ -38,8 +38,8 @@ _ANSWER_SECONDS = 10
 _AHEAD_BYTES, _AHEAD_SHARE = 256 << 20, 16
 """What a process reserves ahead for uploads, so that small ones need no look: at most so much, and such a part of what
 is left. The first is a second's worth of fast uploads."""
-TIDY_SECONDS = 0.5
-"""How often what was written is taken off the account, and what stands unused for as long is given back."""
+TIDY_SECONDS, _UNUSED_SECONDS = 0.2, 0.5
+"""How often what uploads have written is taken off the account; and for how long what is ahead stands unused."""
 _WAITED_SECONDS = 60.0
 """Who waits for room asks more often than that."""
 _WANTED_SHARE = 16
@@ -134,7 +134,8 @@ class Ledger:
         self._deciding = asyncio.Lock()
         self._reservations: set[Reservation] = set()
         self._ahead = self._moved = 0
-        self._ahead_used = False
+        self._used_at = 0.0
+        """When something of what is reserved ahead was used last, monotonic."""
         self._noted = Note()
         self._seen: Mapping[str, Note] | None = None
         """What all processes had noted at the last look."""
@@ -181,7 +182,7 @@ class Ledger:
                     while (short := more - self._ahead) > 0:
                         self._ahead += await self._decide(reservation, short)
             self._ahead -= more
-            self._ahead_used = True
+            self._used_at = time.monotonic()
             self._reserve(reservation, more)
 
     def _reserve(self, reservation: Reservation, more: int) -> None:
@@ -203,9 +204,8 @@ class Ledger:
             Outage: Another process has the account locked, or the disk is full.
         """
         async with self._deciding:
-            if not self._ahead_used or self._ahead > 2 * _AHEAD_BYTES:
+            if time.monotonic() - self._used_at > _UNUSED_SECONDS or self._ahead > 2 * _AHEAD_BYTES:
                 self._ahead = 0
-            self._ahead_used = False
             note = self._note()
             if note != self._noted:
                 await self._in_thread(lambda: self._write(note))
