@@ -46,7 +46,7 @@ class Writer:
         file = NewFile(self.vault.root / path)
         try:
             if purpose is Purpose.UPLOADS:
-                room = Reservation(purpose, on_disk=lambda: blocks(file.on_disk))
+                room = Reservation(purpose, on_disk=lambda: blocks(file.size))
                 await self.ledger.grow(room, blocks(size) + self.ledger.way_out(size))
                 try:
                     await self.write(file, size)

@@ -26,6 +26,7 @@ from roadvault_common import metrics
 from roadvault_common.errors import DiskFull, Outage
 from roadvault_common.files import ledger_store as store
 from roadvault_common.files.ledger_book import Book, Note
+from roadvault_common.files.new_file import BLOCK_BYTES
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 
@@ -362,5 +363,5 @@ def _with(note: Note, reservation: Reservation, granted: int) -> Note:
 
 
 def blocks(size: int) -> int:
-    """Return what a file of `size` bytes takes of the disk, whose blocks are 4096 bytes as a rule."""
-    return -(-size // 4096) * 4096
+    """Return what a file of `size` bytes takes of the disk at most."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
