@@ -59,6 +59,7 @@ async def on_small_disk(module: str, tmp_path: Path, settings: dict[str, str], *
     )  # fmt: skip
     out, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()[-3000:]
+    sys.stderr.write(errors.decode()[-3000:])  # shown where the test fails
     return json.loads(out.splitlines()[-1])
 
 

@@ -32,7 +32,7 @@ from roadvault_common.sql.db import Database
 
 T = TypeVar("T")
 
-_LOOKS = 3
+_LOOKS = 10
 """Times that the account is looked at for one decision: it may have moved on while the database was asked."""
 _ANSWER_SECONDS = 10
 """A database that takes longer is away: what reserves must not queue behind it."""
@@ -181,7 +181,8 @@ class Ledger:
                 async with self._deciding:
                     # Meanwhile smaller ones go on with what is there, so it may be looked at more than once.
                     while (short := more - self._ahead) > 0:
-                        self._ahead += await self._decide(reservation, short)
+                        granted = await self._decide(reservation, short)
+                        self._ahead += granted  # not in one: += would take what was ahead before the wait
             self._ahead -= more
             self._used_at = time.monotonic()
             self._reserve(reservation, more)
