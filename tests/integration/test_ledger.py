@@ -150,6 +150,18 @@ async def test_small_uploads_are_taken_from_what_was_reserved_ahead(
     assert one._noted.reserved == dict.fromkeys(Purpose, 0)
 
 
+async def test_small_uploads_go_on_while_a_larger_one_is_decided(process: Process) -> None:
+    one, first, large, small = process(), *(Reservation(Purpose.UPLOADS) for _ in range(3))
+    await one.grow(first, 100_000)
+    deciding = asyncio.create_task(one.grow(large, one._ahead + 1))
+    while not one._deciding.locked():
+        await asyncio.sleep(0)
+    await one.grow(small, 100_000)
+    assert not deciding.done()
+    await deciding
+    assert one._note().reserved == one._noted.reserved  # it has given out what it got, and no more
+
+
 async def test_uploads_leave_room_to_others_who_wait_for_it(process: Process, disk: Disk) -> None:
     ingest, retriever = process(), process()
     disk.free = 10 * MB
