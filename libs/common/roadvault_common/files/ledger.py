@@ -244,7 +244,8 @@ class Ledger:
             raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
         wish, now = (purpose, reservation.row), time.monotonic()
         before = self._refused.get(wish)
-        self._refused[wish] = _Refused(before.first if before is not None and before.waits else now, now, short)
+        wanted = short + short // 8 + (1 << 16)  # whatever is written besides must not take the last bytes of it
+        self._refused[wish] = _Refused(before.first if before is not None and before.waits else now, now, wanted)
         keeps = "" if way_out else f", {needs.way_out} are kept to pack what was uploaded, {needs.margin} as the margin"
         raise DiskFull(
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
