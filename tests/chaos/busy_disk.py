@@ -126,7 +126,7 @@ async def scenario(data_dir: Path, logs: Path) -> dict[str, object]:
         "packer-1": service("packer", "packer-1", lease_seconds=5),
         "packer-2": service("packer", "packer-2", lease_seconds=5, concurrency=2),
         "pinner": service("pinner", "pinner", ipfs_filestore="false", disk_margin_bytes=MARGIN_BYTES),
-        "retriever": service("retriever", "retriever", disk_margin_bytes=MARGIN_BYTES),
+        "retriever": service("retriever", "retriever", lease_seconds=10, disk_margin_bytes=MARGIN_BYTES),
     }
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(DatabaseSettings().database_url))
