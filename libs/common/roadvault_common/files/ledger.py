@@ -190,7 +190,6 @@ class Ledger:
     def _reserve(self, reservation: Reservation, more: int) -> None:
         reservation.size += more
         self._reservations.add(reservation)
-        self._show(self._noted)
 
     def end(self, upload: Reservation, moved: int) -> None:
         """Give back what an upload has not used; `moved` bytes of it the database counts from now on, for packing."""
@@ -237,6 +236,7 @@ class Ledger:
             self._seen = answer.notes
             if answer.granted:
                 self._refused.pop((purpose, reservation.row), None)
+                self._show(self._noted)
                 return answer.granted
             if answer.settled and look:
                 break
