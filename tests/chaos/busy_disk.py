@@ -31,6 +31,8 @@ CLIENTS = 4
 TAKEN_BYTES, REFUSED, FETCHED = 2 * DISK_BYTES, 10, 3
 """What has to have happened before it ends."""
 KILLS = 4
+RECENT = 10
+"""Files back that are asked for: there is no network, and no copy is left when an archive is dropped."""
 REQUESTS = 4
 """Under way at a time."""
 
@@ -79,7 +81,7 @@ class Busy:
                 "SELECT COUNT(*) AS n FROM download_info WHERE path IS NULL AND status = 0"
             )
             if self.taken and open_ones is not None and open_ones["n"] < 4:
-                body = {"fileID": dice.choice(self.taken), "cbUrl": "http://127.0.0.1:9/"}
+                body = {"fileID": dice.choice(self.taken[-RECENT:]), "cbUrl": "http://127.0.0.1:9/"}
                 try:
                     async with self.http.post(f"{ingest.url}/api/open/downFile", json=body) as response:
                         await response.read()
@@ -170,8 +172,7 @@ async def rest(busy: Busy, data_dir: Path) -> dict[str, object]:
         while await busy.db.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE path IS NOT NULL"):
             await prove(busy.db)
             await asyncio.sleep(0.2)
-        while await busy.db.fetch_one("SELECT 1 FROM download_info WHERE fetch_due IS NOT NULL"):
-            await asyncio.sleep(0.1)
+        await ended(busy.services["retriever"])  # it may wait for the network; what it has reserved goes with it
         while await asyncio.to_thread(reserved):
             await asyncio.sleep(0.1)
     failed = await busy.db.fetch_all(

@@ -51,7 +51,7 @@ async def test_a_small_disk_on_which_all_are_busy_never_runs_full(
     assert "full" not in report["answers"]
     assert full_in_logs(tmp_path) == []
     assert report["failed"] == []
-    assert report["processes"] == 6
+    assert report["processes"] == 5  # all but the retriever, which was killed at last
     assert report["free"] > DISK_BYTES * 0.9
 
 
