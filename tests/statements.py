@@ -12,6 +12,7 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
+from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.work import lease as leases
@@ -157,6 +158,12 @@ def status(filled: Filled) -> list[Statement]:
             uses=master_keys.uses,
             page=lambda db: master_keys.page(db, None, archive),
         ),
+        *group(
+            "set aside",
+            waiting=lambda db: set_aside_store.waiting(db, 50, filled.files // 2),
+            on_the_page=lambda db: PagesStore(db).set_aside(),
+            count=lambda db: PackerStore(db).count_set_aside(),
+        ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]
 
@@ -175,7 +182,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
     return group(
         "what a worker reads of its row",
         packer_folder=lambda db: PackerStore(db).folder(filled.due(PACK)[0]),
-        packer_files=lambda db: PackerStore(db).files(filled.due(PACK)[0]),
+        packer_uploads=lambda db: PackerStore(db).uploads(filled.due(PACK)[0]),
         pinner_archive=lambda db: PinnerStore(db).archive(filled.due(PIN)[0]),
         pinner_members=lambda db: PinnerStore(db).members(archive),
         pinner_uploads=lambda db: PinnerStore(db).upload_paths(filled.due(PROVE)[0]),

@@ -10,6 +10,7 @@ from rich.filesize import decimal
 
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
+from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 from roadvault_common.work.lease import STAGES, count_at_work, count_due, count_failed, failures
@@ -36,6 +37,7 @@ async def status() -> None:
         folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
         away = await outage_store.away(db)
+        aside = await set_aside_store.count(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
     show(
         "Away: what needs it rests, and goes on by itself",
@@ -57,6 +59,8 @@ async def status() -> None:
     say(
         f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives (the highest ids)"
     )
+    if aside:
+        say(f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}")
     await _streams()
     _disk()
 

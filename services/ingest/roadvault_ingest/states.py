@@ -23,8 +23,8 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "received": time(row["create_time"]),
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
-        "state": FOLDER_STATES[row["folder_status"]],
-        "reason": row["pack_reason"],
+        "state": _state(row),
+        "reason": row["aside_reason"] or row["pack_reason"],
         "uploadKept": row["path"] is not None,
         "archive": _archive(row),
         "requests": [_request(request) for request in requests],
@@ -34,6 +34,12 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
 def time(value: datetime | None) -> str | None:
     """Return a database time (UTC, naive) in ISO 8601."""
     return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="milliseconds")
+
+
+def _state(row: Row) -> str:
+    if row["lost"]:
+        return "lost"
+    return "set aside" if row["set_aside"] else FOLDER_STATES[row["folder_status"]]
 
 
 def _archive(row: Row) -> dict[str, Any] | None:

@@ -222,11 +222,13 @@ class IngestStore:
             " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
             " evidence.block AS counted_block,"
             " COALESCE(zip.pin_reason, zip.order_reason, zip.prove_reason, zip.drop_reason) AS zip_reason,"
-            " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at"
+            " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at,"
+            " aside.file_id IS NOT NULL AS set_aside, aside.lost_at IS NOT NULL AS lost, aside.reason AS aside_reason"
             " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
             " LEFT JOIN evidence_info AS evidence ON evidence.zip_id = file.zip_id AND evidence.valid = 1"
             " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
+            " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
             " WHERE file.file_id = %s",
             (file_id,),
         )

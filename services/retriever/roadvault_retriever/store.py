@@ -38,6 +38,8 @@ class Wanted:
     master_key: str | None
     iv: str | None
     cid: str | None
+    set_aside: str | None
+    """Why the packer set its upload aside, if it did."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class RetrieverStore:
         """
         row = await self._db.fetch_one(
             "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"
-            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid"
+            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid,"
+            " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE download.download_id = %s",
             (download_id,),

@@ -91,7 +91,7 @@ async def pin_again(db: Database, zip_id: int) -> bool:
 
 
 async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
-    """Return the uploads that can be packed once more, instead of an archive that never came to IPFS.
+    """Return the uploads that can be packed once more, instead of an archive that never came to IPFS; none set aside.
 
     Each has `folder_id`, `file_id`, `path`, `size` and `sha256`. Until the transaction ends nobody can pin the archive.
 
@@ -110,7 +110,8 @@ async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
     if archive["at_work"]:
         raise PermanentError(f"archive {zip_id} is worked on right now; nothing was changed")
     uploads = await tx.fetch_all(
-        "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s ORDER BY file_id",
+        "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s AND NOT EXISTS"
+        " (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
         (archive["folder_id"],),
     )
     if not uploads or any(upload["path"] is None for upload in uploads):

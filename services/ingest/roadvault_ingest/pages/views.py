@@ -62,6 +62,7 @@ class Pages:
         values: dict[str, Any] = {
             "away": await self._store.away(),
             "failures": await self._store.failures(),
+            "set_aside": await self._store.set_aside(),
             "stopped": await self._store.stopped_sweeps(),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
             "due": await self._store.due(),
@@ -149,6 +150,8 @@ def moment(value: datetime) -> str:
 
 def state(row: Row) -> str:
     """Return the key of the words that tell where a file's or an archive's row stands."""
+    if row.get("set_aside"):
+        return "state_lost" if row["lost"] else "state_set_aside"
     if row["folder_status"] != 2:  # noqa: PLR2004 - 2 is packed
         return {0: "state_open", 1: "state_closed", 3: "state_pack_failed"}[row["folder_status"]]
     if row["cid"] is None:
