@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, NoProvider, brief
+from roadvault_common.errors import DiskFull, Domain, IntegrityError, IpfsUnavailable, LeaseLost, NoProvider, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.sweep import Sweeper
@@ -145,8 +145,14 @@ class Retriever:
                 ROT.labels(name).inc()
                 log.warning("a copy is damaged", source=name, error=brief(error))
                 rot = IntegrityError(f"{brief(error)}{_aside(wanted)}")
+            except IpfsUnavailable:
+                if rot is not None or unreadable is not None:
+                    await self._store.mend(wanted)
+                raise
             else:
                 return name
+        if rot is not None:
+            await self._store.mend(wanted)
         trouble = unreadable or rot
         if trouble is not None:
             raise trouble

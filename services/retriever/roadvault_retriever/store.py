@@ -7,7 +7,7 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.sql.mirror import REQUEST_FAILED, mirror, named_paths
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import FETCH, Lease
+from roadvault_common.work.lease import FETCH, RESTORE, Lease
 from roadvault_common.work.outcome import Done, Wait
 
 DOWNLOADING, DOWNLOADED, GONE = 3, 6, 7
@@ -109,6 +109,12 @@ class RetrieverStore:
     async def note_begun(self, wanted: Wanted) -> None:
         """Mirror that the file is being downloaded."""
         await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
+
+    async def mend(self, wanted: Wanted) -> None:
+        """Have the pinner look at an archive that our node may hold no longer whole: its local copy isn't, either."""
+        zip_id = wanted.zip_id
+        if zip_id is not None and wanted.cid is not None:
+            await self._db.transact(lambda tx: leases.make_due(tx, RESTORE, zip_id, hurry=False))
 
     async def look(self, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Wait) -> Shared | Wait | None:
         """Return an extraction of the file that nobody is about to remove, other than `damaged` ones, if there is one.
