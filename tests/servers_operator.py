@@ -69,7 +69,8 @@ class Console:
         incoming.write(os.urandom(size))
         incoming.finish()
         received = Received("a.mp4", incoming.relative, size, incoming.sha256)
-        return (await IngestStore(self.db).add_file("console", received, LIMITS)).folder_id
+        (placed,) = await IngestStore(self.db).add_files("console", [received], LIMITS)
+        return placed.folder_id
 
     async def archive(self) -> int:
         await self.file()

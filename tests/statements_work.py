@@ -144,7 +144,7 @@ async def _upload(filled: Filled, db: Database) -> None:
     assert first.folder_id == filled.open_folders[0]
     assert len(await store.add_files("another-worker", batch(3), Limits(2, 1 << 40, 86_400))) == 3
     (received,) = batch(1)
-    await store.add_file(slot, received, Limits(100, 1 << 40, 86_400))
+    await store.add_files(slot, [received], Limits(100, 1 << 40, 86_400))
     assert await store.find_file(received.path) is not None
 
 

@@ -52,7 +52,8 @@ class Bench:
         path = f"received/{token[:2]}/{token}"
         (self.vault.root / path).write_bytes(content)
         received = Received(name, path, len(content), hashlib.sha256(content).hexdigest())
-        return (await IngestStore(self.db).add_file("test", received, LIMITS)).folder_id
+        (placed,) = await IngestStore(self.db).add_files("test", [received], LIMITS)
+        return placed.folder_id
 
     async def full_folder(self, size: int = 1_500_000) -> int:
         for number in range(LIMITS.files):

@@ -74,11 +74,6 @@ class IngestStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def add_file(self, slot: str, received: Received, limits: Limits) -> Placed:
-        """Record one upload; as `add_files`."""
-        (placed,) = await self.add_files(slot, [received], limits)
-        return placed
-
     async def add_files(self, slot: str, batch: Sequence[Received], limits: Limits) -> list[Placed]:
         """Record uploads in the worker's open folder, all or none; open and close folders as the limits ask.
 
