@@ -15,6 +15,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
 from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
@@ -141,8 +142,8 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: roadvault status",
-            **{f"folders in state {n}": partial(_folders, n) for n in (0, 1, 3)},
-            **{f"archives in state {n}": partial(_archives, n) for n in (0, 1, 2, 4)},
+            **{f"folders in state {n}": partial(_folders, n) for n in FolderStatus if n is not FolderStatus.PACKED},
+            **{f"archives in state {n}": partial(_archives, n) for n in ArchiveStatus if n is not ArchiveStatus.LIVE},
             kept=operator.kept,
             so_far=operator.so_far,
         ),
@@ -168,11 +169,11 @@ def status(filled: Filled) -> list[Statement]:
     ]
 
 
-async def _folders(state: int, db: Database) -> object:
+async def _folders(state: FolderStatus, db: Database) -> object:
     return await operator.folders(db, state)
 
 
-async def _archives(state: int, db: Database) -> object:
+async def _archives(state: ArchiveStatus, db: Database) -> object:
     return await operator.archives(db, state)
 
 

@@ -48,14 +48,14 @@ def whole(mariadb_of_session: Running[MariaDB]) -> Iterator[dict[str, str]]:
 
 def tables(url: str) -> dict[str, str]:
     """Return each table's definition."""
-    return {table: str(rows(url, f"SHOW CREATE TABLE {table}")[0][1]) for (table,) in rows(url, "SHOW TABLES")}
+    return {str(table): str(rows(url, f"SHOW CREATE TABLE {table}")[0][1]) for (table,) in rows(url, "SHOW TABLES")}
 
 
 def rows(url: str, question: str) -> tuple[tuple[object, ...], ...]:
     """Ask the database."""
     with pymysql.connect(**parse_url(url), autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute(question)
-        return cursor.fetchall()
+        return tuple(cursor.fetchall())
 
 
 def begun(work: Callable[[], object]) -> int:
@@ -79,7 +79,7 @@ def was_killed(child: int) -> bool:
 
 def die_behind(stops: Callable[[str], bool]) -> None:
     """Kill this process behind the first statement at which it stops: the server has done it, and nobody knows."""
-    execute = Cursor.execute
+    execute: Callable[..., int] = Cursor.execute
 
     def act(cursor: Cursor, statement: str, arguments: object = None) -> int:
         done = execute(cursor, statement, arguments)
@@ -87,7 +87,7 @@ def die_behind(stops: Callable[[str], bool]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
-    Cursor.execute = act  # type: ignore[method-assign]  # in a process of its own
+    Cursor.execute = act  # in a process of its own
 
 
 def test_killed_behind_each_statement_the_tables_come_out_the_same(

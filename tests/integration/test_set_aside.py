@@ -4,8 +4,9 @@ import asyncio
 import errno
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.states import describe
 from roadvault_ingest.store import IngestStore, Most
+from roadvault_packer import archive, uploads
 from roadvault_packer import service as packer_service
-from roadvault_packer import uploads
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 
@@ -194,7 +195,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch, broken: Path) -> Iterator[None]:
     """Have the disk give out an error for one file, as a bad sector does."""
     read_piece = uploads.read
 
-    def fails(upload: uploads.Upload, file: uploads.FileIO, size: int) -> bytes:
+    def fails(upload: uploads.Upload, file: FileIO, size: int) -> bytes:
         if Path(str(file.name)) == broken:
             raise uploads._unreadable(upload, OSError(errno.EIO, "Input/output error"))
         return read_piece(upload, file, size)
@@ -236,13 +237,13 @@ async def test_what_was_found_outlives_the_packer(console: Console, monkeypatch:
     rows = await full_folder(console, monkeypatch, 3)
     rot(console, rows[1])
     begun, hold = threading.Event(), threading.Event()
-    pack_now = packer_service.pack
+    pack_now: Callable[..., object] = archive.pack
 
     def stand_still(*arguments: object) -> object:
         if len(arguments[1]) == 2:  # type: ignore[arg-type]
             begun.set()
             hold.wait(30)
-        return pack_now(*arguments)  # type: ignore[arg-type]
+        return pack_now(*arguments)
 
     monkeypatch.setattr(packer_service, "pack", stand_still)
     work = asyncio.create_task(pack(console, rows[0]["folder_id"]))

@@ -12,14 +12,24 @@ from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.lease import STAGES, count_at_work, count_due, count_failed, failures
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, say, show, stage_named
 
-_UNPACKED = {0: "open", 1: "waits to be packed", 3: "packing failed"}
-_NOT_LIVE = {0: "not ordered", 1: "ordered", 2: "order failed", 4: "expired"}
+_UNPACKED = {
+    FolderStatus.OPEN: "open",
+    FolderStatus.CLOSED: "waits to be packed",
+    FolderStatus.FAILED: "packing failed",
+}
+_NOT_LIVE = {
+    ArchiveStatus.NOT_ORDERED: "not ordered",
+    ArchiveStatus.ORDERED: "ordered",
+    ArchiveStatus.ORDER_FAILED: "order failed",
+    ArchiveStatus.EXPIRED: "expired",
+}
 """States of what is in hand. All else, packed and live, only becomes more, and is not counted."""
 
 _TIME = "%Y-%m-%d %H:%M:%S UTC"

@@ -8,12 +8,13 @@ from typing import Literal
 from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
+from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.problems import TooMany
 from roadvault_ingest.uploads.receive import Received
 
-UNPACKED = (0, 1, 3)
-"""Folder states whose files still have to be packed: open, closed, packing failed."""
+UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAILED.value)
+"""Folders whose files still have to be packed."""
 _SLOT_TRIES = 5
 _PEER_LENGTH = 64
 """Characters of `download_info.peer`."""
@@ -163,7 +164,7 @@ class IngestStore:
     async def close_aged_folders(self) -> list[Closed]:
         """Close open folders past their age; return them."""
         rows = await self._db.fetch_all(
-            "SELECT folder_id FROM folder_info WHERE status = 0 AND close_at <= UTC_TIMESTAMP(6)"
+            f"SELECT folder_id FROM folder_info WHERE status = {FolderStatus.OPEN} AND close_at <= UTC_TIMESTAMP(6)"  # noqa: S608 - our own numbers
             " ORDER BY close_at LIMIT 1000"
         )
         return [closed for row in rows if (closed := await close_folder(self._db, row["folder_id"]))]
@@ -195,7 +196,8 @@ class IngestStore:
             await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
             await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
             await tx.execute(
-                "UPDATE file_upload_info SET cb_url = %s, status = 2 WHERE file_id = %s", (url.text, file_id)
+                f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
+                (url.text, file_id),
             )
             return await tx.insert(
                 "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"

@@ -8,6 +8,7 @@ import orjson
 from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.mirror import named_paths
+from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
@@ -77,7 +78,10 @@ class PackerStore:
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
-            await tx.execute("UPDATE folder_info SET status = 2 WHERE folder_id = %s", (lease.row_id,))
+            await tx.execute(
+                f"UPDATE folder_info SET status = {FolderStatus.PACKED} WHERE folder_id = %s",  # noqa: S608 - our own numbers
+                (lease.row_id,),
+            )
 
         await self._db.transact(write)
 
@@ -93,14 +97,15 @@ class PackerStore:
             zip_id = await self._insert_archive(tx, lease.row_id, sealed)
             offsets = [{"f": member, "o": offset} for member, offset in sealed.packed.offsets.items()]
             await tx.execute(
-                "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"
+                "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"  # noqa: S608 - our own numbers
                 " (file_id BIGINT PATH '$.f', zip_offset BIGINT PATH '$.o')) AS member USING (file_id)"
                 " SET file.zip_id = %s, file.zip_offset = member.zip_offset,"
-                " file.status = IF(file.status = 0, 1, file.status)",
+                f" file.status = IF(file.status = {FileStatus.NOT_PACKED}, {FileStatus.PACKED}, file.status)",
                 (orjson.dumps(offsets).decode(), zip_id),
             )
             await tx.execute(
-                "UPDATE folder_info SET status = 2, zip_id = %s WHERE folder_id = %s", (zip_id, lease.row_id)
+                f"UPDATE folder_info SET status = {FolderStatus.PACKED}, zip_id = %s WHERE folder_id = %s",  # noqa: S608 - our own numbers
+                (zip_id, lease.row_id),
             )
             return zip_id
 

@@ -7,6 +7,7 @@ import orjson
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.folders import Closed
+from roadvault_common.sql.states import FolderStatus
 
 _AT_ONCE = 1000
 """Files named in one statement: with their reasons half a megabyte."""
@@ -61,8 +62,8 @@ async def pack_after_all(db: Database, files: Sequence[Row]) -> Closed:
         for row in files:
             await _take_out(tx, row)
         folder_id = await tx.insert(
-            "INSERT INTO folder_info (status, files, bytes, close_at, closed_at, pack_due)"
-            " VALUES (1, %s, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+            "INSERT INTO folder_info (status, files, bytes, close_at, closed_at, pack_due)"  # noqa: S608 - our own numbers
+            f" VALUES ({FolderStatus.CLOSED}, %s, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
             (len(files), sum(row["size"] for row in files)),
         )
         for file_id in wanted:

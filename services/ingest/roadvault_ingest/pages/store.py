@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from roadvault_common.files import set_aside_store, sweep_store
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.states import FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work import outage_store, repair
 from roadvault_common.work.lease import STAGES, Stage
@@ -22,7 +23,8 @@ _FILES = (
     " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
 )
 _ARCHIVES = (
-    "SELECT zip_id, folder_id, 2 AS folder_status, files, size, cid, status AS zip_status, replicas, expired_on,"
+    f"SELECT zip_id, folder_id, {FolderStatus.PACKED} AS folder_status, files, size, cid,"  # noqa: S608 - our own numbers
+    " status AS zip_status, replicas, expired_on,"
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
     " AS proven, COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
