@@ -99,7 +99,7 @@ class Packer:
         try:
             await self._identity.look()  # in a wrong directory everything is missing
         except IdentityMismatch as error:
-            return Retry(brief(error), counts=False)
+            return Wait(brief(error))
         first = "; ".join(list(reasons.values())[:_LETTERED])
         reason = f"{len(reasons)} of {len(uploads)} uploads are not what they were: {first}"
         outcome = Wait(f"set aside, and the others are packed: {reason}", after=0)
