@@ -229,7 +229,7 @@ async def test_in_a_directory_that_is_another_nothing_is_set_aside(
     console.vault.path(rows[0]["path"]).unlink()
     (console.vault.root / "identity.json").unlink()
     outcome = await console.packer.packing.work(rows[0]["folder_id"])
-    assert isinstance(outcome, Retry)
+    assert isinstance(outcome, Wait)
     assert await set_aside_store.count(console.db) == 0
 
 
