@@ -136,6 +136,11 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
+    await db.execute(
+        "INSERT INTO set_aside_info (file_id, reason, lost_at) SELECT file_id, 'x', IF(file_id %% 40, NULL, NOW())"
+        " FROM file_upload_info WHERE file_id <= %s AND (file_id %% 20 = 0 OR file_id = %s)",
+        (files, 1 + filled.due(FETCH)[0] % files),
+    )
     for table in (
         "folder_info",
         "file_upload_info",
@@ -144,6 +149,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "renewal_info",
         "download_info",
         "evidence_info",
+        "set_aside_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled

@@ -39,6 +39,8 @@ class Console:
     packer: Packer
     pinner: Pinner
     environment: dict[str, str]
+    settings: dict[str, object]
+    """What all services have in common."""
 
     async def run(self, *arguments: object) -> tuple[int, str, str]:
         child = await asyncio.create_subprocess_exec(
@@ -67,7 +69,8 @@ class Console:
         incoming.write(os.urandom(size))
         incoming.finish()
         received = Received("a.mp4", incoming.relative, size, incoming.sha256)
-        return (await IngestStore(self.db).add_file("console", received, LIMITS)).folder_id
+        (placed,) = await IngestStore(self.db).add_files("console", [received], LIMITS)
+        return placed.folder_id
 
     async def archive(self) -> int:
         await self.file()
@@ -99,4 +102,4 @@ async def console(database_url: str, redis_url: str, data_dir: Path, kubo: Kubo)
         await Identity(db, vault.root).settle()
         packer = Packer(PackerSettings.model_validate(common), db, bus, vault, MasterKeys(keys))
         pinner = Pinner(PinnerSettings.model_validate(common), db, bus, vault, MasterKeys(keys), ipfs)
-        yield Console(db, bus, vault, packer, pinner, environment)
+        yield Console(db, bus, vault, packer, pinner, environment, dict(common))

@@ -18,7 +18,8 @@ from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done
-from roadvault_packer.archive import Member, pack
+from roadvault_packer.archive import pack
+from roadvault_packer.uploads import Upload
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
@@ -90,7 +91,7 @@ async def _archive(
     for number, content in enumerate(contents.values(), 1):
         path = f"received/00/{number:032}"
         (vault.root / path).write_bytes(content)
-        members.append(Member(number, f"{number}.mp4", len(content), hashlib.sha256(content).hexdigest(), path))
+        members.append(Upload(number, f"{number}.mp4", len(content), hashlib.sha256(content).hexdigest(), path))
     key, target = ArchiveKey.new(), vault.root / "archives/a"
     packed = pack(1, members, vault.root, target, key, lambda _: None)
 

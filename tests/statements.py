@@ -12,9 +12,10 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
-from roadvault_common.files import ledger_store
+from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
 from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
@@ -142,8 +143,8 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: roadvault status",
-            **{f"folders in state {n}": partial(_folders, n) for n in (0, 1, 3)},
-            **{f"archives in state {n}": partial(_archives, n) for n in (0, 1, 2, 4)},
+            **{f"folders in state {n}": partial(_folders, n) for n in FolderStatus if n is not FolderStatus.PACKED},
+            **{f"archives in state {n}": partial(_archives, n) for n in ArchiveStatus if n is not ArchiveStatus.LIVE},
             kept=operator.kept,
             so_far=operator.so_far,
         ),
@@ -159,15 +160,21 @@ def status(filled: Filled) -> list[Statement]:
             uses=master_keys.uses,
             page=lambda db: master_keys.page(db, None, archive),
         ),
+        *group(
+            "set aside",
+            waiting=lambda db: set_aside_store.waiting(db, 50, filled.files // 2),
+            on_the_page=lambda db: PagesStore(db).set_aside(),
+            count=lambda db: PackerStore(db).count_set_aside(),
+        ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]
 
 
-async def _folders(state: int, db: Database) -> object:
+async def _folders(state: FolderStatus, db: Database) -> object:
     return await operator.folders(db, state)
 
 
-async def _archives(state: int, db: Database) -> object:
+async def _archives(state: ArchiveStatus, db: Database) -> object:
     return await operator.archives(db, state)
 
 
@@ -177,7 +184,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
     return group(
         "what a worker reads of its row",
         packer_folder=lambda db: PackerStore(db).folder(filled.due(PACK)[0]),
-        packer_files=lambda db: PackerStore(db).files(filled.due(PACK)[0]),
+        packer_uploads=lambda db: PackerStore(db).uploads(filled.due(PACK)[0]),
         pinner_archive=lambda db: PinnerStore(db).archive(filled.due(PIN)[0]),
         pinner_members=lambda db: PinnerStore(db).members(archive),
         pinner_uploads=lambda db: PinnerStore(db).upload_paths(filled.due(PROVE)[0]),

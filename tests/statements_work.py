@@ -12,7 +12,7 @@ from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
 from roadvault_common.errors import Domain
-from roadvault_common.files import identity_store, sweep_store
+from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.sql import folders
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
@@ -40,7 +40,21 @@ _MARKET = "0x"
 
 def work(filled: Filled) -> list[Statement]:
     """Return the calls."""
-    calls = (_upload, _ask, _pack, _pin, _drop, _order, _refuse, _prove, _restore, _fetch, _call_back, _expire)
+    calls = (
+        _upload,
+        _ask,
+        _pack,
+        _set_aside,
+        _pin,
+        _drop,
+        _order,
+        _refuse,
+        _prove,
+        _restore,
+        _fetch,
+        _call_back,
+        _expire,
+    )
     return [
         *group("work", **{call.__name__.strip("_"): partial(call, filled) for call in calls}),
         *each_stage("work", "the life of a lease:", lambda db, stage: _life(db, stage, filled.due(stage)[0])),
@@ -130,7 +144,7 @@ async def _upload(filled: Filled, db: Database) -> None:
     assert first.folder_id == filled.open_folders[0]
     assert len(await store.add_files("another-worker", batch(3), Limits(2, 1 << 40, 86_400))) == 3
     (received,) = batch(1)
-    await store.add_file(slot, received, Limits(100, 1 << 40, 86_400))
+    await store.add_files(slot, [received], Limits(100, 1 << 40, 86_400))
     assert await store.find_file(received.path) is not None
 
 
@@ -144,8 +158,19 @@ async def _ask(filled: Filled, db: Database) -> None:
 async def _pack(filled: Filled, db: Database) -> None:
     store, lease = PackerStore(db), await _claim(db, PACK, filled.due(PACK)[1])
     await store.named_under(lease, ["archives/x"])
-    offsets = {member.file_id: 32 for member in await store.files(lease.row_id)}
+    offsets = {member.file_id: 32 for member in await store.uploads(lease.row_id)}
     assert await store.seal(lease, Sealed("archives/x", "x", "k", "m", "i", Packed(100, offsets)))
+
+
+async def _set_aside(filled: Filled, db: Database) -> None:
+    store, folder_id = PackerStore(db), filled.due(PACK)[3]
+    first, second, *_ = await store.uploads(folder_id)
+    rotten = {first.file_id: "x", second.file_id: "y"}
+    await store.set_aside(await _claim(db, PACK, folder_id), rotten, Wait("x", after=0))
+    await store.close_without_archive(await _claim(db, PACK, folder_id))
+    rows = await set_aside_store.waiting(db, 2, first.file_id - 1)
+    await set_aside_store.pack_after_all(db, rows[:1])
+    assert await set_aside_store.give_up(db, rows[1]["file_id"]) == second.path
 
 
 async def _pin(filled: Filled, db: Database) -> None:

@@ -12,7 +12,8 @@ from bench.peers import find
 
 from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.files.new_file import sync_directory
-from roadvault_packer.archive import Member, pack
+from roadvault_packer.archive import pack
+from roadvault_packer.uploads import Upload
 
 FILE_BYTES = 100_000_000
 PASSWORD = "benchmark"
@@ -57,7 +58,7 @@ def measure(directory: Path, total_bytes: int, runs: int, *, warm: bool) -> Meas
     return result
 
 
-def _members(source: Path, total_bytes: int) -> list[Member]:
+def _members(source: Path, total_bytes: int) -> list[Upload]:
     import hashlib  # noqa: PLC0415 - only the preparation needs it
 
     source.mkdir()
@@ -66,7 +67,7 @@ def _members(source: Path, total_bytes: int) -> list[Member]:
         content = os.urandom(FILE_BYTES)
         (source / f"{number}").write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        members.append(Member(number, f"{number}.mp4", FILE_BYTES, digest, f"{number}"))
+        members.append(Upload(number, f"{number}.mp4", FILE_BYTES, digest, f"{number}"))
     return members
 
 
@@ -81,7 +82,7 @@ def _forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _pack(members: list[Member], source: Path, out: Path) -> None:
+def _pack(members: list[Upload], source: Path, out: Path) -> None:
     pack(1, members, source, out / uuid.uuid4().hex, ArchiveKey.new(), lambda _: None)
 
 

@@ -42,6 +42,7 @@ class Books:
         self.files: dict[int, Row] = {row["file_id"]: row for row in arena.sql("SELECT * FROM file_upload_info")}
         self.folders: dict[int, Row] = {row["folder_id"]: row for row in arena.sql("SELECT * FROM folder_info")}
         self.archives: dict[int, Row] = {row["zip_id"]: row for row in arena.sql("SELECT * FROM zip_ipfs_info")}
+        self.set_aside = {row["file_id"] for row in arena.sql("SELECT * FROM set_aside_info")}
         self.orders = arena.sql("SELECT * FROM order_info")
         self.evidence: dict[int, Row] = {
             row["zip_id"]: row for row in arena.sql("SELECT * FROM evidence_info WHERE valid = 1")
@@ -56,6 +57,7 @@ class Books:
     def uploads(self) -> list[str]:
         """Every acknowledged upload has its row; every file is in an archive, and an upload still kept is it."""
         wrong = [f"file {file_id} was given out twice" for file_id in self._load.doubled]
+        wrong += [f"file {file_id} was set aside: nothing here makes uploads rot" for file_id in self.set_aside]
         for file in self._load.files.values():
             row = self.files.get(file.file_id)
             if row is None:

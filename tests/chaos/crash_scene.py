@@ -130,7 +130,8 @@ class Scene:
         path = f"received/{token[:2]}/{token}"
         (self.vault.root / path).write_bytes(content)
         received = Received("a.mp4", path, SIZE, hashlib.sha256(content).hexdigest())
-        return (await IngestStore(self.db).add_file("crash", received, LIMITS)).file_id
+        (placed,) = await IngestStore(self.db).add_files("crash", [received], LIMITS)
+        return placed.file_id
 
     async def _folder(self) -> int:
         folder_id = 0

@@ -10,14 +10,13 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import asyncmy
-import pymysql
 import pytest
 import uvloop
 from pymysql.cursors import Cursor
 from servers_process import Running
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
-from roadvault_common.sql.db import Database, Transaction, duplicate_key, parse_url
+from roadvault_common.sql.db import Database, Transaction, duplicate_key
 from roadvault_common.sql.migrate import check_server, migrate
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST, pick_free
@@ -163,8 +162,7 @@ async def test_a_bad_url_is_named_and_not_shown(url: str) -> None:
 @pytest.fixture
 def admin(mariadb: Running[MariaDB]) -> Iterator[Cursor]:
     """The server's administrator; what a test sets globally is set back."""
-    arguments = parse_url(mariadb.server.admin_url("mysql"))
-    with pymysql.connect(**arguments) as connection, connection.cursor() as cursor:
+    with mariadb.server.connect("mysql", admin=True) as connection, connection.cursor() as cursor:
         yield cursor
         cursor.execute("SET GLOBAL read_only = 0")
         cursor.execute("SET GLOBAL default_storage_engine = InnoDB")

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import asyncmy
-import pymysql
 import pytest
 from asyncmy.errors import Error as DriverError
 from asyncmy.errors import OperationalError
@@ -13,7 +12,7 @@ from pymysql.cursors import Cursor
 from servers_process import Running
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
-from roadvault_common.sql.db import _ROLLED_BACK, _UNABLE, Database, Transaction, parse_url
+from roadvault_common.sql.db import _ROLLED_BACK, _UNABLE, Database, Transaction
 from roadvault_stack.mariadb import MariaDB
 
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
@@ -29,7 +28,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def admin(mariadb: Running[MariaDB]) -> Iterator[Cursor]:
-    with pymysql.connect(**parse_url(mariadb.server.admin_url("mysql"))) as connection, connection.cursor() as cursor:
+    with mariadb.server.connect("mysql", admin=True) as connection, connection.cursor() as cursor:
         yield cursor
 
 

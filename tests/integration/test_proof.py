@@ -23,7 +23,8 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, PROVE
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_crust_orderer.proof.proof import Prover
-from roadvault_packer.archive import Member, pack
+from roadvault_packer.archive import pack
+from roadvault_packer.uploads import Upload
 from roadvault_stack.kubo import Kubo
 
 
@@ -71,7 +72,7 @@ async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_pat
     for number in range(1, 6):
         content = os.urandom(400_000 + number)
         (tmp_path / str(number)).write_bytes(content)
-        members.append(Member(number, "a.mp4", len(content), _sha256(content), str(number)))
+        members.append(Upload(number, "a.mp4", len(content), _sha256(content), str(number)))
     target = tmp_path / "archive"
     packed = pack(1, members, tmp_path, target, key, lambda _: None)
     async with (

@@ -16,7 +16,7 @@ from roadvault_common.settings.config import SweepSettings
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import PACK
 from roadvault_common.work.outcome import Done, Retry
-from roadvault_packer.archive import Member
+from roadvault_packer.uploads import Upload
 
 
 async def full_folder(console: Console) -> int:
@@ -59,9 +59,9 @@ async def test_a_worker_that_woke_late_leaves_its_successors_file_alone(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder_id = await full_folder(console)
-    files = console.packer._store.files
+    files = console.packer._store.uploads
 
-    async def stand_still(row_id: int) -> list[Member]:
+    async def stand_still(row_id: int) -> list[Upload]:
         members = await files(row_id)
         await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")
         successor = await leases.claim(console.db, PACK, row_id, 60)
@@ -69,7 +69,7 @@ async def test_a_worker_that_woke_late_leaves_its_successors_file_alone(
         leave(console, f"{row_id}-{successor.token}.7z.enc")
         return members
 
-    monkeypatch.setattr(console.packer._store, "files", stand_still)
+    monkeypatch.setattr(console.packer._store, "uploads", stand_still)
     assert isinstance(await console.packer.packing.work(folder_id), Retry)
     assert len(archives(console)) == 1
 

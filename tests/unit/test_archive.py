@@ -9,16 +9,17 @@ import pytest
 
 from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError, LeaseLost
-from roadvault_packer.archive import Member, Packed, member_name, pack
+from roadvault_packer.archive import Packed, member_name, pack
+from roadvault_packer.uploads import Upload
 
 NAMES = ["camera 1.mp4", "北环路-摄像头.mp4", 'a"b<c>:d|e?.mp4', "no extension", "日" * 85]
 
 
-def _write(root: Path, number: int, name: str, content: bytes) -> Member:
+def _write(root: Path, number: int, name: str, content: bytes) -> Upload:
     path = f"received/{number}"
     (root / path).parent.mkdir(exist_ok=True)
     (root / path).write_bytes(content)
-    return Member(number, name, len(content), hashlib.sha256(content).hexdigest(), path)
+    return Upload(number, name, len(content), hashlib.sha256(content).hexdigest(), path)
 
 
 def _ignore(_: int) -> None:
@@ -26,18 +27,18 @@ def _ignore(_: int) -> None:
 
 
 @pytest.fixture
-def members(tmp_path: Path) -> list[Member]:
+def members(tmp_path: Path) -> list[Upload]:
     return [
         _write(tmp_path, number, name, bytes([number]) * (number * 700_001)) for number, name in enumerate(NAMES, 1)
     ]
 
 
-def _packed(tmp_path: Path, members: list[Member]) -> tuple[Path, ArchiveKey, Packed]:
+def _packed(tmp_path: Path, members: list[Upload]) -> tuple[Path, ArchiveKey, Packed]:
     target, key = tmp_path / "archive", ArchiveKey.new()
     return target, key, pack(7, members, tmp_path, target, key, _ignore)
 
 
-def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Member]) -> None:
+def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Upload]) -> None:
     target, key, packed = _packed(tmp_path, members)
     assert target.stat().st_size == packed.size
     plain = tmp_path / "archive.7z"
@@ -52,7 +53,7 @@ def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Member]
     assert {file["fileID"]: file["offset"] for file in manifest["files"]} == packed.offsets
 
 
-def test_an_offset_and_a_size_read_one_file(tmp_path: Path, members: list[Member]) -> None:
+def test_an_offset_and_a_size_read_one_file(tmp_path: Path, members: list[Upload]) -> None:
     target, key, packed = _packed(tmp_path, members)
     for member in members:
         offset = packed.offsets[member.file_id]
@@ -60,7 +61,7 @@ def test_an_offset_and_a_size_read_one_file(tmp_path: Path, members: list[Member
         assert hashlib.sha256(key.stream(offset).update(cipher)).hexdigest() == member.sha256
 
 
-def test_nothing_of_the_plaintext_shows(tmp_path: Path, members: list[Member]) -> None:
+def test_nothing_of_the_plaintext_shows(tmp_path: Path, members: list[Upload]) -> None:
     target, _, _ = _packed(tmp_path, members)
     content = target.read_bytes()
     assert b"7z\xbc\xaf" not in content[:32]
@@ -68,7 +69,7 @@ def test_nothing_of_the_plaintext_shows(tmp_path: Path, members: list[Member]) -
 
 
 @pytest.mark.parametrize("damage", ["changed", "longer", "shorter", "missing"])
-def test_a_damaged_upload_leaves_no_archive(tmp_path: Path, members: list[Member], damage: str) -> None:
+def test_a_damaged_upload_leaves_no_archive(tmp_path: Path, members: list[Upload], damage: str) -> None:
     path = tmp_path / (members[2].path or "")
     content = path.read_bytes()
     match damage:
@@ -85,7 +86,7 @@ def test_a_damaged_upload_leaves_no_archive(tmp_path: Path, members: list[Member
     assert not (tmp_path / "archive").exists()
 
 
-def test_a_lost_lease_stops_it_and_leaves_no_archive(tmp_path: Path, members: list[Member]) -> None:
+def test_a_lost_lease_stops_it_and_leaves_no_archive(tmp_path: Path, members: list[Upload]) -> None:
     def lost(_: int) -> None:
         raise LeaseLost("gone")
 
@@ -94,7 +95,7 @@ def test_a_lost_lease_stops_it_and_leaves_no_archive(tmp_path: Path, members: li
     assert not (tmp_path / "archive").exists()
 
 
-def test_an_archive_is_never_overwritten(tmp_path: Path, members: list[Member]) -> None:
+def test_an_archive_is_never_overwritten(tmp_path: Path, members: list[Upload]) -> None:
     (tmp_path / "archive").write_bytes(b"another worker's")
     with pytest.raises(FileExistsError):
         _packed(tmp_path, members)

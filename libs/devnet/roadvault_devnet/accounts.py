@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from substrateinterface.utils.ss58 import ss58_decode, ss58_encode
+from substrateinterface.utils.ss58 import ss58_decode
 
-from roadvault_devnet import keys, rules, scale
+from roadvault_devnet import keys, scale
 from roadvault_devnet.state import Overlay, Read
 
 
@@ -60,8 +60,3 @@ def public_key_of(address: str) -> bytes:
     if len(key) != 32:  # noqa: PLR2004 - the size of every public key here
         raise ValueError(f"{address} is not the address of an account")
     return key
-
-
-def address_of(public_key: bytes) -> str:
-    """Return the address as Crust writes it."""
-    return str(ss58_encode(public_key, ss58_format=rules.SS58_FORMAT))

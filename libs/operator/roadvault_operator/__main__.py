@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.settings.config import explain
-from roadvault_operator import identity, keys, letters, look, mend, quarantine, verify
+from roadvault_operator import identity, keys, letters, look, mend, quarantine, set_aside, verify
 from roadvault_operator.shell import app
 
 app.command()(look.status)
@@ -21,6 +21,7 @@ app.command()(verify.verify)
 app.command()(keys.migrate)
 app.add_typer(identity.app, name="identity")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(set_aside.app, name="set-aside")
 app.command()(keys.archive_key)
 app.command()(keys.master_keys)
 app.command()(keys.rewrap)

@@ -22,7 +22,7 @@ from roadvault_operator.shell import blocking, console, say, show
 async def migrate() -> None:
     """Bring the database's tables up to date."""
     url = OperatorSettings().database_url.get_secret_value()
-    applied = await asyncio.to_thread(migrations.migrate, url)
+    applied = await asyncio.to_thread(migrations.migrate, url, say)
     say(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
 
 

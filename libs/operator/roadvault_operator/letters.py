@@ -73,6 +73,8 @@ async def _retry(redis: Redis, entry: str) -> str:
                     raise PermanentError(f"{stage.name} {row_id} has not failed any more; discard the letter")
             await redis.xdel(DEAD_LETTERS, entry)
             return f"{stage.name} {row_id} is due again"
+    if letter["source"] == "set-aside":
+        raise PermanentError(f"{entry} tells of uploads: `roadvault set-aside` decides about them; discard the letter")
     return await _send_again(redis, entry, letter)
 
 

@@ -10,15 +10,26 @@ from rich.filesize import decimal
 
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
+from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.lease import STAGES, count_at_work, count_due, count_failed, failures
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, say, show, stage_named
 
-_UNPACKED = {0: "open", 1: "waits to be packed", 3: "packing failed"}
-_NOT_LIVE = {0: "not ordered", 1: "ordered", 2: "order failed", 4: "expired"}
+_UNPACKED = {
+    FolderStatus.OPEN: "open",
+    FolderStatus.CLOSED: "waits to be packed",
+    FolderStatus.FAILED: "packing failed",
+}
+_NOT_LIVE = {
+    ArchiveStatus.NOT_ORDERED: "not ordered",
+    ArchiveStatus.ORDERED: "ordered",
+    ArchiveStatus.ORDER_FAILED: "order failed",
+    ArchiveStatus.EXPIRED: "expired",
+}
 """States of what is in hand. All else, packed and live, only becomes more, and is not counted."""
 
 _TIME = "%Y-%m-%d %H:%M:%S UTC"
@@ -36,6 +47,7 @@ async def status() -> None:
         folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
         away = await outage_store.away(db)
+        aside = await set_aside_store.count(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
     show(
         "Away: what needs it rests, and goes on by itself",
@@ -57,6 +69,8 @@ async def status() -> None:
     say(
         f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives (the highest ids)"
     )
+    if aside:
+        say(f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}")
     await _streams()
     _disk()
 

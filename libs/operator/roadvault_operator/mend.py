@@ -91,7 +91,7 @@ async def pack_again(zip_id: Annotated[int, typer.Argument(help="the archive's i
     async with Database.open(settings.database_url, size=1) as db:
         files = await _check_uploads(db, Vault(settings.data_dir), zip_id)
         closed = await repair.pack_again(db, zip_id)
-    await _ring([closed])
+    await ring([closed])
     say(
         f"archive {zip_id} was given up; folder {closed.folder_id} is due to be packed again:"
         f" {files} uploads, all whole"
@@ -128,11 +128,11 @@ async def seal(
         closed = [done for folder_id in bars if (done := await close_folder(db, folder_id))]
     if folder is not None and not closed:
         raise PermanentError(f"folder {folder} is not open; nothing was changed")
-    await _ring(closed)
+    await ring(closed)
     say(f"closed: {', '.join(str(one.folder_id) for one in closed) or 'no folder was open'}")
 
 
-async def _ring(closed: list[Closed]) -> None:
+async def ring(closed: list[Closed]) -> None:
     """Tell packer, if Redis is known; its sweep finds the folders in any case."""
     url = OperatorSettings().redis_url
     if url is None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 
 from roadvault_common.archive.verify import Member
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 
 MOST = 10_000
 """What is counted no further; as for the stages (`roadvault_common.work.lease`)."""
@@ -11,23 +12,23 @@ _AT_ONCE = 500
 """Rows that are read at a time."""
 
 
-async def folders(db: Database, status: int) -> Row:
+async def folders(db: Database, status: FolderStatus) -> Row:
     """Return how many folders have a status (`n`), and their `files` and `bytes`."""
     return await _counted(
         db,
         "SELECT COUNT(*) AS n, COALESCE(SUM(files), 0) AS files, COALESCE(SUM(bytes), 0) AS bytes FROM"
         " (SELECT files, bytes FROM folder_info WHERE status = %s LIMIT %s) AS some",
-        (status, MOST),
+        (status.value, MOST),
     )
 
 
-async def archives(db: Database, status: int) -> Row:
+async def archives(db: Database, status: ArchiveStatus) -> Row:
     """Return how many archives have a status (`n`), their `bytes`, and how many of them are `kept` as local copies."""
     return await _counted(
         db,
         "SELECT COUNT(*) AS n, COALESCE(SUM(size), 0) AS bytes, COALESCE(SUM(path IS NOT NULL), 0) AS kept FROM"
         " (SELECT size, path FROM zip_ipfs_info WHERE status = %s LIMIT %s) AS some",
-        (status, MOST),
+        (status.value, MOST),
     )
 
 
@@ -59,7 +60,7 @@ async def _counted(db: Database, sql: str, args: tuple[int, ...] = ()) -> Row:
 
 async def open_folders(db: Database) -> list[int]:
     """Return the ids of the folders that are open."""
-    rows = await db.fetch_all("SELECT folder_id FROM folder_info WHERE status = 0")
+    rows = await db.fetch_all(f"SELECT folder_id FROM folder_info WHERE status = {FolderStatus.OPEN}")  # noqa: S608 - our own numbers
     return [row["folder_id"] for row in rows]
 
 

@@ -98,6 +98,9 @@ class Verifier:
         if self._vault is None:
             raise SettingsError(_NO_DATA_DIR)
         name = f"upload of file {file['file_id']}"
+        if file["path"] is None:
+            self._report(f"{name}: no row names its bytes any more")
+            return
         digest = hashlib.sha256()
         task = self._progress.add_task(name, total=file["size"])
         try:

@@ -78,10 +78,6 @@ class MariaDB(Server):
         """Return the URL of a database, as RoadVault's services take it."""
         return f"mysql://{_USER}:{self._password}@{HOST}:{self.port}/{database}"
 
-    def admin_url(self, database: str = DATABASE) -> str:
-        """Return the same for the server's administrator, who may change global variables and kill sessions."""
-        return f"mysql://{_ADMIN}:{self._password}@{HOST}:{self.port}/{database}"
-
     def prepare(self) -> None:
         """Create the data directory at the first time; write the configuration."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)

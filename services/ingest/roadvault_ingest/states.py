@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from roadvault_common.sql.db import Row
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
 
-REQUEST_STATES = ("requested", "extracted", "called back", "failed", "expired")
-"""By `download_info.status`."""
-ARCHIVE_STATES = ("not ordered", "ordered", "order failed", "live", "expired")
-"""By `zip_ipfs_info.status`."""
-FOLDER_STATES = ("waiting in an open folder", "waiting to be packed", "packed", "packing failed")
-"""By `folder_info.status`."""
+_FOLDER_STATES = {
+    FolderStatus.OPEN: "waiting in an open folder",
+    FolderStatus.CLOSED: "waiting to be packed",
+    FolderStatus.PACKED: "packed",
+    FolderStatus.FAILED: "packing failed",
+}
 
 
 def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
@@ -23,8 +24,8 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "received": time(row["create_time"]),
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
-        "state": FOLDER_STATES[row["folder_status"]],
-        "reason": row["pack_reason"],
+        "state": _state(row),
+        "reason": row["aside_reason"] or row["pack_reason"],
         "uploadKept": row["path"] is not None,
         "archive": _archive(row),
         "requests": [_request(request) for request in requests],
@@ -36,12 +37,22 @@ def time(value: datetime | None) -> str | None:
     return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="milliseconds")
 
 
+def _state(row: Row) -> str:
+    if row["lost"]:
+        return "lost"
+    return "set aside" if row["set_aside"] else _FOLDER_STATES[row["folder_status"]]
+
+
+def _word(status: ArchiveStatus | RequestStatus) -> str:
+    return status.name.lower().replace("_", " ")
+
+
 def _archive(row: Row) -> dict[str, Any] | None:
     if row["zip_id"] is None:
         return None
     return {
         "zipID": row["zip_id"],
-        "state": ARCHIVE_STATES[row["zip_status"]],
+        "state": _word(ArchiveStatus(row["zip_status"])),
         "reason": row["zip_reason"],
         "size": row["zip_size"],
         "cid": row["cid"],
@@ -69,7 +80,7 @@ def _request(row: Row) -> dict[str, Any]:
     return {
         "downloadID": row["download_id"],
         "cbUrl": row["cb_url"],
-        "state": REQUEST_STATES[row["status"]],
+        "state": _word(RequestStatus(row["status"])),
         "reason": row["reason"],
         "source": row["source"],
         "requested": time(row["create_time"]),

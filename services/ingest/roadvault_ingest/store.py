@@ -8,6 +8,7 @@ from typing import Literal
 from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
+from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.problems import TooMany
 from roadvault_ingest.uploads.receive import Received
@@ -71,11 +72,6 @@ class IngestStore:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-
-    async def add_file(self, slot: str, received: Received, limits: Limits) -> Placed:
-        """Record one upload; as `add_files`."""
-        (placed,) = await self.add_files(slot, [received], limits)
-        return placed
 
     async def add_files(self, slot: str, batch: Sequence[Received], limits: Limits) -> list[Placed]:
         """Record uploads in the worker's open folder, all or none; open and close folders as the limits ask.
@@ -166,7 +162,7 @@ class IngestStore:
     async def close_aged_folders(self) -> list[Closed]:
         """Close open folders past their age; return them."""
         rows = await self._db.fetch_all(
-            "SELECT folder_id FROM folder_info WHERE status = 0 AND close_at <= UTC_TIMESTAMP(6)"
+            f"SELECT folder_id FROM folder_info WHERE status = {FolderStatus.OPEN} AND close_at <= UTC_TIMESTAMP(6)"  # noqa: S608 - our own numbers
             " ORDER BY close_at LIMIT 1000"
         )
         return [closed for row in rows if (closed := await close_folder(self._db, row["folder_id"]))]
@@ -191,7 +187,8 @@ class IngestStore:
             await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
             await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
             await tx.execute(
-                "UPDATE file_upload_info SET cb_url = %s, status = 2 WHERE file_id = %s", (url.text, file_id)
+                f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
+                (url.text, file_id),
             )
             return await tx.insert(
                 "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
@@ -213,11 +210,13 @@ class IngestStore:
             " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
             " evidence.block AS counted_block,"
             " COALESCE(zip.pin_reason, zip.order_reason, zip.prove_reason, zip.drop_reason) AS zip_reason,"
-            " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at"
+            " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at,"
+            " aside.file_id IS NOT NULL AS set_aside, aside.lost_at IS NOT NULL AS lost, aside.reason AS aside_reason"
             " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
             " LEFT JOIN evidence_info AS evidence ON evidence.zip_id = file.zip_id AND evidence.valid = 1"
             " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
+            " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
             " WHERE file.file_id = %s",
             (file_id,),
         )

@@ -6,14 +6,11 @@ from datetime import UTC, datetime
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.sql.mirror import mirror
+from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
 
-CALLBACK_DONE = 5
-"""`file_upload_info.status`, which mirrors the file's latest request."""
-CALLED_BACK = 2
-"""`download_info.status`."""
 GRACE_SECONDS = 600
 """An extraction outlives its link by this much: a download that began in time may end."""
 
@@ -107,8 +104,8 @@ class NotifierStore:
             await tx.execute(
                 "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6),"
                 " expire_due = link_expires_at + INTERVAL %s SECOND WHERE download_id = %s",
-                (CALLED_BACK, GRACE_SECONDS, lease.row_id),
+                (RequestStatus.CALLED_BACK.value, GRACE_SECONDS, lease.row_id),
             )
-            await mirror(tx, callback.file_id, lease.row_id, CALLBACK_DONE)
+            await mirror(tx, callback.file_id, lease.row_id, FileStatus.CALLED_BACK)
 
         await self._db.transact(write)

@@ -38,6 +38,7 @@ async def serve() -> None:
             "events": bus.lag(handlers),
             "outages": packer.breakers.sample(db, "packer", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
+            "set aside": packer.measure,
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -17,9 +17,9 @@ import orjson
 import py7zr
 
 from roadvault_common.archive.crypto import ArchiveKey
-from roadvault_common.errors import IntegrityError
 from roadvault_common.files.new_file import create, write_all
 from roadvault_packer.helper import Helper
+from roadvault_packer.uploads import Progress, Upload, compare, opened, read
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -40,19 +40,6 @@ _HELPED_BYTES = 1 << 16
 _IN_HAND = 8
 """Pieces that a helper may be behind; with one, threads sleep and wake at each piece, which took an eighth longer."""
 
-Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file to pack; `path` is relative to the data directory, None once it was dropped."""
-
-    file_id: int
-    file_name: str
-    size: int
-    sha256: str
-    path: str | None
-
 
 @dataclass(frozen=True)
 class Packed:
@@ -63,12 +50,13 @@ class Packed:
 
 
 def pack(
-    folder_id: int, members: Sequence[Member], root: Path, target: Path, key: ArchiveKey, progress: Progress
+    folder_id: int, uploads: Sequence[Upload], root: Path, target: Path, key: ArchiveKey, progress: Progress
 ) -> Packed:
-    """Write the archive of `members` (read below `root`) to the new file `target`. Blocks; run it in a thread.
+    """Write the archive of `uploads` (read below `root`) to the new file `target`. Blocks; run it in a thread.
 
     Raises:
-        IntegrityError: A file is missing, or is not what its row says.
+        Spoilt: A file is missing, or is not what its row says.
+        Unreadable: The disk does not give it out.
         DiskFull: There was no room for the archive.
         FileExistsError: `target` exists already.
     """
@@ -79,19 +67,19 @@ def pack(
         with py7zr.SevenZipFile(
             cast("IO[bytes]", writer), "w", filters=[{"id": py7zr.FILTER_COPY}], blocksize=_PIECE_BYTES
         ) as container:
-            for member in members:
-                offsets[member.file_id] = writer.tell()
-                _write_member(container, member, root, progress, hashing)
-            manifest = _manifest(folder_id, members, offsets)
+            for upload in uploads:
+                offsets[upload.file_id] = writer.tell()
+                _write_member(container, upload, root, progress, hashing)
+            manifest = _manifest(folder_id, uploads, offsets)
             container.writef(io.BytesIO(manifest), MANIFEST)
         writer.finish()
         return Packed(writer.length, offsets)
 
 
-def most_bytes(members: Sequence[Member]) -> int:
-    """Return how long the archive of `members` can become."""
-    told = sum(_MEMBER_BYTES + _NAME_TOLD * len(member.file_name.encode()) for member in members)
-    return sum(member.size for member in members) + told + _MEMBER_BYTES
+def most_bytes(uploads: Sequence[Upload]) -> int:
+    """Return how long the archive of `uploads` can become."""
+    told = sum(_MEMBER_BYTES + _NAME_TOLD * len(upload.file_name.encode()) for upload in uploads)
+    return sum(upload.size for upload in uploads) + told + _MEMBER_BYTES
 
 
 def member_name(file_id: int, file_name: str) -> str:
@@ -101,30 +89,25 @@ def member_name(file_id: int, file_name: str) -> str:
 
 
 def _write_member(
-    container: py7zr.SevenZipFile, member: Member, root: Path, progress: Progress, hashing: Helper
+    container: py7zr.SevenZipFile, upload: Upload, root: Path, progress: Progress, hashing: Helper
 ) -> None:
-    if member.path is None:
-        raise IntegrityError(f"file {member.file_id}: the upload was dropped before its folder was packed")
-    try:
-        with (root / member.path).open("rb", buffering=0) as source:
-            reader = _CheckedReader(source, progress, hashing)
-            container.writef(cast("IO[bytes]", reader), member_name(member.file_id, member.file_name))
-            reader.check(member)
-    except FileNotFoundError as error:
-        raise IntegrityError(f"file {member.file_id}: the upload {member.path} is missing from the disk") from error
+    with opened(upload, root) as source:
+        reader = _CheckedReader(upload, source, progress, hashing)
+        container.writef(cast("IO[bytes]", reader), member_name(upload.file_id, upload.file_name))
+        reader.check()
 
 
-def _manifest(folder_id: int, members: Sequence[Member], offsets: dict[int, int]) -> bytes:
+def _manifest(folder_id: int, uploads: Sequence[Upload], offsets: dict[int, int]) -> bytes:
     files = [
         {
-            "fileID": member.file_id,
-            "name": member.file_name,
-            "member": member_name(member.file_id, member.file_name),
-            "size": member.size,
-            "sha256": member.sha256,
-            "offset": offsets[member.file_id],
+            "fileID": upload.file_id,
+            "name": upload.file_name,
+            "member": member_name(upload.file_id, upload.file_name),
+            "size": upload.size,
+            "sha256": upload.sha256,
+            "offset": offsets[upload.file_id],
         }
-        for member in members
+        for upload in uploads
     ]
     body = {"version": MANIFEST_VERSION, "folder": folder_id, "files": files}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2)
@@ -133,7 +116,8 @@ def _manifest(folder_id: int, members: Sequence[Member], offsets: dict[int, int]
 class _CheckedReader(io.BufferedIOBase):
     """Reads a file for py7zr, which first measures it by seeking, and has a helper hash what passes."""
 
-    def __init__(self, source: io.FileIO, progress: Progress, hashing: Helper) -> None:
+    def __init__(self, upload: Upload, source: io.FileIO, progress: Progress, hashing: Helper) -> None:
+        self._upload = upload
         self._source = source
         self._progress = progress
         self._hashing = hashing
@@ -153,7 +137,7 @@ class _CheckedReader(io.BufferedIOBase):
         return self._source.tell()
 
     def read(self, size: int | None = -1) -> bytes:
-        data = self._source.read(-1 if size is None else size) or b""
+        data = read(self._upload, self._source, -1 if size is None else size)
         if len(data) < _HELPED_BYTES:
             self._hashing.wait()
             self._hash.update(data)
@@ -163,15 +147,10 @@ class _CheckedReader(io.BufferedIOBase):
         self._progress(len(data))
         return data
 
-    def check(self, member: Member) -> None:
-        """Raise IntegrityError unless what passed is the file that the row names."""
-        if self._length != member.size:
-            raise IntegrityError(
-                f"file {member.file_id}: {member.path} has {self._length} bytes, its row says {member.size}"
-            )
+    def check(self) -> None:
+        """Raise Spoilt unless what passed is the file that the row names."""
         self._hashing.wait()
-        if self._hash.hexdigest() != member.sha256:
-            raise IntegrityError(f"file {member.file_id}: {member.path} does not have the SHA-256 of its row")
+        compare(self._upload, self._length, self._hash.hexdigest())
 
 
 class _EncryptedWriter(io.RawIOBase):

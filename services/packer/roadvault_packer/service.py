@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import structlog
+from prometheus_client import Gauge
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import LeaseLost
+from roadvault_common.errors import IdentityMismatch, LeaseLost, TransientError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
+from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import Ledger, Purpose
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import ARCHIVES, Vault
@@ -18,13 +20,20 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.lease import PACK, Lease
-from roadvault_common.work.outcome import Done, Failed, Outcome
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
-from roadvault_packer.archive import Member, Packed, most_bytes, pack
+from roadvault_packer.archive import Packed, most_bytes, pack
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.store import PackerStore, Sealed
+from roadvault_packer.uploads import Spoilt, Unreadable, Upload, faults
 
 log = structlog.get_logger()
+
+SET_ASIDE = Gauge(
+    "roadvault_files_set_aside", "Uploads that had rotted before they were packed, and wait for a person, up to 10 000"
+)
+_LETTERED = 5
+"""Reasons that one dead letter tells of."""
 
 
 class Packer:
@@ -37,6 +46,7 @@ class Packer:
         self._store = PackerStore(db)
         self.ledger = Ledger(db, vault)
         self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
+        self._identity = Identity(db, vault.root, only_looks=True)
         needs = [breakers.database(db), breakers.disk(vault)]
         self.breakers = Breakers(*needs, breakers.redis(bus))
         seconds, at_once = settings.lease_seconds, settings.concurrency
@@ -44,22 +54,29 @@ class Packer:
 
     async def _pack(self, lease: Lease) -> Outcome:
         folder = await self._store.folder(lease.row_id)
-        members = await self._store.files(lease.row_id)
-        if folder is None or not members:
+        uploads = await self._store.uploads(lease.row_id)
+        if folder is None or not folder["files"]:
             return Failed("the folder has no files")
-        if len(members) != folder["files"]:
-            return Failed(f"the folder's row counts {folder['files']} files, there are {len(members)}")
+        if len(uploads) + folder["set_aside"] != folder["files"]:
+            there = f"there are {len(uploads)}, and {folder['set_aside']} that were set aside"
+            return Failed(f"the folder's row counts {folder['files']} files, {there}")
+        if not uploads:
+            await self._store.close_without_archive(lease)
+            return Done()
         await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
         name = f"{lease.row_id}-{lease.token}.7z.enc"
         path = f"{ARCHIVES}/{name}"
-        async with self.ledger.keep(Purpose.PACKING, most_bytes(members), row=lease.row_id, file=path):
-            return await self._write(lease, members, path, name)
+        async with self.ledger.keep(Purpose.PACKING, most_bytes(uploads), row=lease.row_id, file=path):
+            return await self._write(lease, uploads, path, name)
 
-    async def _write(self, lease: Lease, members: Sequence[Member], path: str, name: str) -> Outcome:
+    async def _write(self, lease: Lease, uploads: Sequence[Upload], path: str, name: str) -> Outcome:
         key = ArchiveKey.new()
-        packed: Packed = await asyncio.to_thread(
-            pack, lease.row_id, members, self._vault.root, self._vault.path(path), key, lease.progress
-        )
+        try:
+            packed: Packed = await asyncio.to_thread(
+                pack, lease.row_id, uploads, self._vault.root, self._vault.path(path), key, lease.progress
+            )
+        except (Spoilt, Unreadable) as error:
+            return await self._set_aside(lease, uploads, error)
         sealed = Sealed(path, name, self._keys.wrap(key.key), self._keys.ids[0], key.iv.hex(), packed)
         try:
             zip_id = await self._store.seal(lease, sealed)
@@ -67,9 +84,37 @@ class Packer:
             await asyncio.to_thread(self._vault.remove, path)
             raise  # on any other error a row may name the archive; if none does, the sweep of unnamed files takes it
         STAGE_BYTES.labels(PACK.name).inc(packed.size)
-        log.info("folder sealed", zip_id=zip_id, files=len(members), bytes=packed.size)
+        log.info("folder sealed", zip_id=zip_id, files=len(uploads), bytes=packed.size)
         await self._bus.emit(FolderSealed(zip_id=zip_id))
         return Done()
+
+    async def _set_aside(self, lease: Lease, uploads: Sequence[Upload], met: Spoilt | Unreadable) -> Outcome:
+        """Set aside what has rotted among the uploads; the folder is due again at once, to be packed without them.
+
+        One was met while packing. All are read now, so that many cost one more pass, and what was found is kept should
+        this process be killed. One that the disk does not give out is tried again first, as often as anything else.
+        """
+        last = lease.attempt >= PACK.max_attempts
+        if isinstance(met, Unreadable) and not last:
+            raise met
+        found = await asyncio.to_thread(faults, uploads, self._vault.root, lease.progress)
+        reasons = {number: brief(fault) for number, fault in found.items() if last or isinstance(fault, Spoilt)}
+        if not reasons:
+            raise TransientError(f"{brief(met)}; read once more, it was whole")
+        try:
+            await self._identity.look()  # in a wrong directory everything is missing
+        except IdentityMismatch as error:
+            return Wait(brief(error))
+        first = "; ".join(list(reasons.values())[:_LETTERED])
+        reason = f"{len(reasons)} of {len(uploads)} uploads are not what they were: {first}"
+        outcome = Wait(f"set aside, and the others are packed: {reason}", after=0)
+        await self._store.set_aside(lease, reasons, outcome)
+        await self._bus.dead_letter("set-aside", f"folder {lease.row_id}: {reason}", row=lease.row_id)
+        return outcome
+
+    async def measure(self) -> None:
+        """Show how many uploads were set aside and wait for a person."""
+        SET_ASIDE.set(await self._store.count_set_aside())
 
     async def sweep_orphans(self) -> None:
         """Move archives that no row names to quarantine: attempts that were cut short."""

@@ -1,15 +1,19 @@
 """The packer's SQL."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
 
+from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.mirror import named_paths
+from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
-from roadvault_common.work.outcome import Done
-from roadvault_packer.archive import Member, Packed
+from roadvault_common.work.outcome import Done, Outcome
+from roadvault_packer.archive import Packed
+from roadvault_packer.uploads import Upload
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,54 @@ class PackerStore:
         self._db = db
 
     async def folder(self, folder_id: int) -> Row | None:
-        """Return the folder's `status`, `files`, `bytes` and `zip_id`."""
+        """Return how many `files` the folder has, and how many of them were `set_aside`."""
         return await self._db.fetch_one(
-            "SELECT status, files, bytes, zip_id FROM folder_info WHERE folder_id = %s", (folder_id,)
-        )
-
-    async def files(self, folder_id: int) -> list[Member]:
-        """Return the folder's files in the order of their ids."""
-        rows = await self._db.fetch_all(
-            "SELECT file_id, file_name, size, sha256, path FROM file_upload_info WHERE folder_id = %s ORDER BY file_id",
+            "SELECT files, (SELECT COUNT(*) FROM file_upload_info JOIN set_aside_info USING (file_id)"
+            " WHERE folder_id = folder.folder_id) AS set_aside FROM folder_info AS folder WHERE folder_id = %s",
             (folder_id,),
         )
-        return [Member(**row) for row in rows]
+
+    async def uploads(self, folder_id: int) -> list[Upload]:
+        """Return the folder's files in the order of their ids, but for those that were set aside."""
+        rows = await self._db.fetch_all(
+            "SELECT file_id, file_name, size, sha256, path FROM file_upload_info WHERE folder_id = %s"
+            " AND NOT EXISTS (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
+            (folder_id,),
+        )
+        return [Upload(**row) for row in rows]
+
+    async def set_aside(self, lease: Lease, reasons: Mapping[int, str], outcome: Outcome) -> None:
+        """Close the lease with `outcome`, and set files of the folder aside, each for its reason.
+
+        Raises:
+            LeaseLost: Another worker has the folder; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, outcome)
+            await set_aside_store.add(tx, reasons)
+
+        await self._db.transact(write)
+
+    async def count_set_aside(self) -> int:
+        """Return how many files wait for a person, counted up to 10 000."""
+        return await set_aside_store.count(self._db)
+
+    async def close_without_archive(self, lease: Lease) -> None:
+        """Close the lease of a folder whose files were all set aside: there is nothing to pack.
+
+        Raises:
+            LeaseLost: Another worker has the folder; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done())
+            await tx.execute(
+                f"UPDATE folder_info SET status = {FolderStatus.PACKED} WHERE folder_id = %s",  # noqa: S608 - our own numbers
+                (lease.row_id,),
+            )
+
+        await self._db.transact(write)
 
     async def seal(self, lease: Lease, sealed: Sealed) -> int:
         """Close the lease: the folder is packed, its archive is due for the pinner. Return the archive's id.
@@ -57,14 +97,15 @@ class PackerStore:
             zip_id = await self._insert_archive(tx, lease.row_id, sealed)
             offsets = [{"f": member, "o": offset} for member, offset in sealed.packed.offsets.items()]
             await tx.execute(
-                "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"
+                "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"  # noqa: S608 - our own numbers
                 " (file_id BIGINT PATH '$.f', zip_offset BIGINT PATH '$.o')) AS member USING (file_id)"
                 " SET file.zip_id = %s, file.zip_offset = member.zip_offset,"
-                " file.status = IF(file.status = 0, 1, file.status)",
+                f" file.status = IF(file.status = {FileStatus.NOT_PACKED}, {FileStatus.PACKED}, file.status)",
                 (orjson.dumps(offsets).decode(), zip_id),
             )
             await tx.execute(
-                "UPDATE folder_info SET status = 2, zip_id = %s WHERE folder_id = %s", (zip_id, lease.row_id)
+                f"UPDATE folder_info SET status = {FolderStatus.PACKED}, zip_id = %s WHERE folder_id = %s",  # noqa: S608 - our own numbers
+                (zip_id, lease.row_id),
             )
             return zip_id
 

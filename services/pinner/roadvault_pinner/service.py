@@ -7,7 +7,7 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.verify import VerifiedStream
-from roadvault_common.errors import Domain, IpfsUnavailable
+from roadvault_common.errors import Domain, IntegrityError, IpfsUnavailable, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
@@ -70,8 +70,16 @@ class Pinner:
         archive = await self._store.archive(lease.row_id)
         if archive.path is None:
             return Failed("the archive has no local copy and no CID")
-        async with self.room.for_add(archive.size, archive.zip_id):
-            cid = await self._add(archive, lease)
+        try:
+            async with self.room.for_add(archive.size, archive.zip_id):
+                cid = await self._add(archive, lease)
+        except IntegrityError as error:
+            if archive.cid is None:
+                raise
+            log.warning("the local archive has rotted; what our node lacks is to be fetched", error=brief(error))
+            await self._store.close_rotten(lease)
+            self.restoring.nudge()
+            return Done()
         dag_size = await self._ipfs.dag_size(cid)
         await self._store.close_pinned(lease, cid, dag_size)
         STAGE_BYTES.labels(PIN.name).inc(archive.size)
@@ -159,10 +167,20 @@ class Pinner:
         log.info("uploads dropped", files=len(paths))
 
     async def _restore(self, lease: Lease) -> Outcome:
-        """Fetch an archive back whose replicas have fallen too low, so that the network can copy it from us again."""
+        """Fetch an archive back whose replicas have fallen too low, so that the network can copy it from us again.
+
+        Likewise one that our node still has, but no longer whole: only what has rotted is fetched.
+        """
         archive = await self._store.archive(lease.row_id)
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
+        if archive.kept and (broken := await self._ipfs.broken_leaves(archive.cid, lease.progress)):
+            if not archive.replicas:
+                return Failed(_only_copy(archive, len(broken)))
+            # Our node asks nobody for a block as long as it believes to have it; and what is pinned can't be removed.
+            await self._ipfs.unpin(archive.cid)
+            await self._ipfs.forget(broken)
+            log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
         async with self.room.for_restore(archive.size, archive.zip_id):
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)
@@ -173,3 +191,10 @@ class Pinner:
         for path in paths:
             self._vault.remove(path)
             lease.progress()
+
+
+def _only_copy(archive: Archive, broken: int) -> str:
+    return (
+        f"{broken} MiB of the archive have rotted here, and the network is not known to hold it: nothing was changed."
+        f" Bring {archive.path or 'it'} back from a backup, then retry; or retry once the market counts replicas"
+    )

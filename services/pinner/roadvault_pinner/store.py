@@ -30,6 +30,8 @@ class Archive:
     cid: str | None
     uploads_dropped_at: datetime | None
     restored_at: datetime | None
+    replicas: int
+    """On the network, as the market last counted them."""
 
     @property
     def kept(self) -> bool:
@@ -67,7 +69,8 @@ class PinnerStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, uploads_dropped_at, restored_at"
+            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, uploads_dropped_at, restored_at,"
+            " replicas"
             " FROM zip_ipfs_info WHERE zip_id = %s",
             (zip_id,),
         )
@@ -102,6 +105,19 @@ class PinnerStore:
 
         await self._db.transact(write)
 
+    async def close_rotten(self, lease: Lease) -> None:
+        """Close the lease of an archive that was to be pinned again, and has rotted: it is due to be restored.
+
+        Raises:
+            LeaseLost: Another worker has the archive; nothing was written.
+        """
+
+        async def write(tx: Transaction) -> None:
+            await leases.close(tx, lease, Done())
+            await leases.make_due(tx, RESTORE, lease.row_id)
+
+        await self._db.transact(write)
+
     async def close_restored(self, lease: Lease) -> None:
         """Close the lease: our IPFS node holds the archive again.
 
@@ -112,7 +128,8 @@ class PinnerStore:
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
             await tx.execute(
-                "UPDATE zip_ipfs_info SET restored_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
+                "UPDATE zip_ipfs_info SET restored_at = IF(path IS NULL, UTC_TIMESTAMP(6), NULL) WHERE zip_id = %s",
+                (lease.row_id,),
             )
             await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
 

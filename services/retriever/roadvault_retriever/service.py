@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import DiskFull, Domain, IntegrityError, LeaseLost, NoProvider, brief
+from roadvault_common.errors import DiskFull, Domain, IntegrityError, IpfsUnavailable, LeaseLost, NoProvider, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.ledger import Ledger, Purpose, blocks
@@ -126,7 +126,7 @@ class Retriever:
         if await self._store.wanted(wanted.download_id) != wanted:
             # A process that was suspended for long finds that its file was packed and put on the network meanwhile.
             return Wait("the file's copies moved while they were looked for", 0)
-        return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID")
+        return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID{_aside(wanted)}")
 
     async def _ring(self, download_ids: Sequence[int], *, shared: int) -> None:
         SHARED.inc(shared)
@@ -153,9 +153,15 @@ class Retriever:
             except IntegrityError as error:
                 ROT.labels(name).inc()
                 log.warning("a copy is damaged", source=name, error=brief(error))
-                rot = error
+                rot = IntegrityError(f"{brief(error)}{_aside(wanted)}")
+            except IpfsUnavailable:
+                if rot is not None or unreadable is not None:
+                    await self._store.mend(wanted)
+                raise
             else:
                 return name
+        if rot is not None:
+            await self._store.mend(wanted)
         trouble = unreadable or rot
         if trouble is not None:
             raise trouble
@@ -223,3 +229,10 @@ class Retriever:
     async def sweep_orphans(self) -> None:
         """Move extractions that no row names to quarantine: attempts that were cut short."""
         await self._sweeper.sweep()
+
+
+def _aside(wanted: Wanted) -> str:
+    """Return what to add to a reason where the upload had rotted before it was packed."""
+    if wanted.set_aside is None:
+        return ""
+    return f"; it was set aside before it was packed (`roadvault set-aside` decides): {wanted.set_aside}"

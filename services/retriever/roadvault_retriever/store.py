@@ -5,15 +5,12 @@ from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.sql.mirror import REQUEST_FAILED, mirror, named_paths
+from roadvault_common.sql.mirror import mirror, named_paths
+from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import FETCH, Lease
+from roadvault_common.work.lease import FETCH, RESTORE, Lease
 from roadvault_common.work.outcome import Done, Wait
 
-DOWNLOADING, DOWNLOADED, GONE = 3, 6, 7
-"""`file_upload_info.status`, which mirrors the file's latest request."""
-EXTRACTED, EXPIRED = 1, 4
-"""`download_info.status`."""
 _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""
 
@@ -38,6 +35,8 @@ class Wanted:
     master_key: str | None
     iv: str | None
     cid: str | None
+    set_aside: str | None
+    """Why the packer set its upload aside, if it did."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class RetrieverStore:
         """
         row = await self._db.fetch_one(
             "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"
-            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid"
+            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid,"
+            " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE download.download_id = %s",
             (download_id,),
@@ -105,7 +105,13 @@ class RetrieverStore:
 
     async def note_begun(self, wanted: Wanted) -> None:
         """Mirror that the file is being downloaded."""
-        await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, DOWNLOADING))
+        await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, FileStatus.DOWNLOADING))
+
+    async def mend(self, wanted: Wanted) -> None:
+        """Have the pinner look at an archive that our node may hold no longer whole: its local copy isn't, either."""
+        zip_id = wanted.zip_id
+        if zip_id is not None and wanted.cid is not None:
+            await self._db.transact(lambda tx: leases.make_due(tx, RESTORE, zip_id, hurry=False))
 
     async def look(self, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Wait) -> Shared | Wait | None:
         """Return an extraction of the file that nobody is about to remove, other than `damaged` ones, if there is one.
@@ -157,7 +163,7 @@ class RetrieverStore:
                 return False
             await leases.close(tx, lease, Done())
             await _note_extracted(tx, lease.row_id, shared, keep_seconds)
-            await mirror(tx, wanted.file_id, lease.row_id, DOWNLOADED)
+            await mirror(tx, wanted.file_id, lease.row_id, FileStatus.DOWNLOADED)
             return True
 
         return await self._db.transact(write)
@@ -189,7 +195,7 @@ class RetrieverStore:
                     "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
                     (made.path, wanted.file_id, path),
                 )
-            await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), DOWNLOADED)
+            await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), FileStatus.DOWNLOADED)
             return [lease.row_id, *waited]
 
         return await self._db.transact(write)
@@ -274,7 +280,7 @@ async def _note_extracted(tx: Transaction, download_id: int, made: Shared, keep_
     await tx.execute(
         "UPDATE download_info SET path = %s, source = %s, status = %s, extracted_at = UTC_TIMESTAMP(6),"
         " callback_due = UTC_TIMESTAMP(6), expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
-        (made.path, made.source, EXTRACTED, keep_seconds, download_id),
+        (made.path, made.source, RequestStatus.EXTRACTED.value, keep_seconds, download_id),
     )
 
 
@@ -283,7 +289,7 @@ async def _write_expired(tx: Transaction, lease: Lease, extraction: Extraction) 
     await tx.execute(
         "UPDATE download_info SET path = NULL, open_key = NULL, status = IF(status = %s, status, %s)"
         " WHERE download_id = %s",
-        (REQUEST_FAILED, EXPIRED, lease.row_id),
+        (RequestStatus.FAILED.value, RequestStatus.EXPIRED.value, lease.row_id),
     )
-    if extraction.status != REQUEST_FAILED:
-        await mirror(tx, extraction.file_id, extraction.download_id, GONE)
+    if extraction.status != RequestStatus.FAILED:
+        await mirror(tx, extraction.file_id, extraction.download_id, FileStatus.EXPIRED)

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import FolderStatus
 
-UNPACKED = (0, 1, 3)
-"""Folder states whose files still have to be packed: open, closed, packing failed."""
+UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAILED.value)
+"""Folders whose files still have to be packed."""
 
 
 async def to_pack(db: Database, but: Collection[int] = ()) -> int:

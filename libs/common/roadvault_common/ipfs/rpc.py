@@ -1,8 +1,9 @@
 """Kubo's HTTP RPC API, as far as RoadVault needs it (https://docs.ipfs.tech/reference/kubo/rpc/)."""
 
 import asyncio
+import hashlib
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from aiohttp.http import HttpProcessingError
 from pydantic import SecretStr
 
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, NoProvider, brief
+from roadvault_common.ipfs.dag import Cid
 from roadvault_common.urls import without_secrets
 
 CHUNK_BYTES = 1 << 20
@@ -21,6 +23,10 @@ CHUNK_BYTES = 1 << 20
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What aiohttp raises when no connection comes about."""
 _NOT_PINNED = "not pinned"
+_NOT_HERE = "not found"
+_ANSWERED = "Kubo's block/get:"
+_RAW_CID = "bafkrei"
+"""How the CID (version 1, SHA2-256, base32) of a raw leaf begins."""
 _ANSWER_BYTES = 1 << 20
 """No answer of the RPC API that is asked for here is longer."""
 PLAIN = {"Accept-Encoding": "identity"}
@@ -178,6 +184,55 @@ class Ipfs:
         except (ValueError, KeyError, TypeError):
             raise IpfsUnavailable(f"Kubo's diag/sys tells nothing of its disk: {answer[:200]!r}") from None
 
+    async def broken_leaves(self, cid: str, progress: Callable[[], None]) -> list[str]:
+        """Read a file's leaves from the node's own store; return the CIDs of those that it can't give, or not whole.
+
+        What lies under an inner node that is not there is not known: it will be fetched anyway.
+        """
+        try:
+            leaves = await self._leaves(cid)
+        except IpfsUnavailable as error:
+            if _NOT_HERE not in str(error):
+                raise
+            return []
+        broken = []
+        for leaf in leaves:
+            if not await self._has_whole(leaf):
+                broken.append(leaf)
+            progress()
+        return broken
+
+    async def _leaves(self, cid: str) -> list[str]:
+        """Return the CIDs of the raw leaves below a node, each once."""
+        if cid.startswith(_RAW_CID):
+            return [cid]
+        node = orjson.loads(await self._call("dag/get", {"arg": cid, "offline": "true"}))
+        found: dict[str, None] = {}
+        for link in node["Links"]:
+            found |= dict.fromkeys(await self._leaves(link["Hash"]["/"]))
+        return list(found)
+
+    async def _has_whole(self, leaf: str) -> bool:
+        try:
+            block = await self._call("block/get", {"arg": leaf, "offline": "true"}, most=CHUNK_BYTES)
+        except IpfsUnavailable as error:
+            if _ANSWERED not in str(error):
+                raise  # it may be whole
+            return False
+        return Cid.parse(leaf).digest == hashlib.sha256(block).digest()
+
+    async def forget(self, cids: Sequence[str]) -> None:
+        """Remove blocks that no pin holds from the node's store; what it refers to elsewhere stays there.
+
+        Raises:
+            IpfsUnavailable: The node is away, or a pin holds one of them.
+        """
+        for cid in cids:
+            answer = await self._call("block/rm", {"arg": cid, "force": "true"})
+            errors = [line["Error"] for line in map(orjson.loads, answer.splitlines()) if line.get("Error")]
+            if errors:
+                raise IpfsUnavailable(f"Kubo's block/rm: {errors[0]}")
+
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""
         await self._call("version", {})
@@ -236,13 +291,14 @@ class Ipfs:
         parameters: dict[str, str],
         body: aiohttp.MultipartWriter | None = None,
         limits: aiohttp.ClientTimeout | None = None,
+        most: int = _ANSWER_BYTES,
     ) -> bytes:
         try:
             async with self._session.post(
                 command, params=parameters, data=body, timeout=limits or self._session.timeout
             ) as response:
                 _see_token(response)
-                answer = await read_body(response, _ANSWER_BYTES)
+                answer = await read_body(response, most)
                 if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
                     base = str(response.url).partition("/api/v0/")[0]
                     message = without_secrets(_message(answer, response.status), base)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import FolderStatus
 
-CLOSE = "status = 1, open_slot = NULL, closed_at = UTC_TIMESTAMP(6), pack_due = UTC_TIMESTAMP(6)"
+CLOSE = f"status = {FolderStatus.CLOSED}, open_slot = NULL, closed_at = UTC_TIMESTAMP(6), pack_due = UTC_TIMESTAMP(6)"
 """What an UPDATE of `folder_info` sets to close an open folder: it is due for the packer."""
 
 
@@ -19,7 +20,7 @@ class Closed:
 async def close_folder(db: Database, folder_id: int) -> Closed | None:
     """Close a folder that is still open; None if it was not."""
     changed = await db.execute(
-        f"UPDATE folder_info SET {CLOSE} WHERE folder_id = %s AND status = 0",  # noqa: S608 - a constant
+        f"UPDATE folder_info SET {CLOSE} WHERE folder_id = %s AND status = {FolderStatus.OPEN}",  # noqa: S608 - a constant
         (folder_id,),
     )
     if not changed:

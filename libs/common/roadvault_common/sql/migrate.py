@@ -1,14 +1,20 @@
-"""Applies the migrations in `schema/`, in order, each once (yoyo keeps the list in the database).
+"""Applies the migrations in `schema/`, in order, each once.
 
 A new schema is applied while old services run: a migration only adds (expand), and old code goes on beside it. What
 takes away has `_contract_` in its name, and is applied once no service needs it any more.
 """
 
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+import pymysql
+import structlog
+
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
+from roadvault_common.sql.applying import alone, apply_all
 from roadvault_common.sql.db import Database, explained, parse_url
+
+log = structlog.get_logger()
 
 _CONTRACT = "_contract_"
 PACKET_BYTES = 4 << 20
@@ -65,35 +71,25 @@ async def check_server(db: Database) -> None:
     await db.ping()
 
 
-def migrate(url: str) -> list[str]:
+def migrate(url: str, say: Callable[[str], None] = log.info) -> list[str]:
     """Bring the database at `url` (mysql://…) up to date; return the ids of the migrations applied.
 
-    Blocks; several callers at once are safe, they wait for each other's lock.
+    Blocks; several callers at once are safe, they wait for each other. What one that was killed has left is taken over,
+    and `say` is told of it.
 
     Raises:
         DatabaseUnavailable: The database can't be reached, or refuses.
         SettingsError: The URL is not one of a database, or the server is not set up for what RoadVault does.
     """
-    arguments = parse_url(url)  # yoyo's own error would show a piece of the password
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # yoyo uses parts of setuptools and sqlparse that warn
-        import pymysql  # noqa: PLC0415 - only this function needs the blocking driver
-        from yoyo import get_backend, read_migrations  # noqa: PLC0415
-
-        try:
-            backend = get_backend(url)
-        except pymysql.err.OperationalError as error:
-            raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
-        try:
-            with pymysql.connect(**arguments) as connection, connection.cursor() as cursor:
-                cursor.execute("SHOW VARIABLES")
-                _refuse_server(dict(cursor.fetchall()))
-            with backend, backend.lock():
-                waiting = backend.to_apply(read_migrations(str(schema_dir())))
-                backend.apply_migrations(waiting)
-        except pymysql.err.MySQLError as error:
-            raise DatabaseUnavailable(f"the database can't be migrated: {explained(error)}") from error
-        return [migration.id for migration in waiting]
+    arguments = parse_url(url)
+    try:
+        with pymysql.connect(**arguments, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW VARIABLES")
+            _refuse_server(dict(cursor.fetchall()))
+            with alone(cursor, say):
+                return apply_all(cursor, schema_dir(), say)
+    except pymysql.err.MySQLError as error:
+        raise DatabaseUnavailable(f"the database can't be migrated: {explained(error)}") from error
 
 
 def _refuse_server(variables: dict[str, str]) -> None:

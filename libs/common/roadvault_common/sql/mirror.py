@@ -7,33 +7,31 @@ them.
 from typing import Literal
 
 from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.states import FileStatus, RequestStatus
 
-REQUEST_FAILED = 3
-"""`download_info.status` of a request that was given up."""
-FILE_DOWNLOAD_FAILED = 4
-"""`file_upload_info.status` of a file whose latest request was given up."""
 _PATHS_AT_ONCE = 100
 """From 200 values on (eq_range_index_dive_limit) the server goes by statistics, which take all NULLs for one path, and
 reads the whole index."""
 
 
-async def mirror(tx: Transaction, file_id: int, download_id: int, status: int) -> None:
+async def mirror(tx: Transaction, file_id: int, download_id: int, status: FileStatus) -> None:
     """Write the file's status if `download_id` is its latest request."""
     await tx.execute(
         "UPDATE file_upload_info SET status = %s WHERE file_id = %s AND NOT EXISTS"
         " (SELECT 1 FROM download_info WHERE file_id = %s AND download_id > %s)",
-        (status, file_id, file_id, download_id),
+        (status.value, file_id, file_id, download_id),
     )
 
 
 async def fail_request(tx: Transaction, download_id: int) -> None:
     """Note that a request failed; the next one for the same file and URL is a new one."""
     await tx.execute(
-        "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s", (REQUEST_FAILED, download_id)
+        "UPDATE download_info SET status = %s, open_key = NULL WHERE download_id = %s",
+        (RequestStatus.FAILED.value, download_id),
     )
     row = await tx.fetch_one("SELECT file_id FROM download_info WHERE download_id = %s", (download_id,))
     if row is not None:
-        await mirror(tx, row["file_id"], download_id, FILE_DOWNLOAD_FAILED)
+        await mirror(tx, row["file_id"], download_id, FileStatus.FAILED)
 
 
 async def named_paths(

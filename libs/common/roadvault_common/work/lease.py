@@ -15,6 +15,7 @@ from datetime import datetime
 
 from roadvault_common.errors import LeaseLost
 from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.states import ArchiveStatus
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 
 REASON_LENGTH = 500
@@ -61,7 +62,8 @@ PIN = Stage(
 DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3 * 3600, max_attempts=20)  # of which two collect garbage
 ORDER = Stage(
     "order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30,
-    since="pinned_at", waits="status = 0",  # what was ordered is looked at again and again, and waits for nothing
+    # What was ordered is looked at again and again, and waits for nothing.
+    since="pinned_at", waits=f"status = {ArchiveStatus.NOT_ORDERED}",
 )  # fmt: skip
 PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
 RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)

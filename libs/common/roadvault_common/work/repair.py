@@ -9,6 +9,7 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.folders import Closed
 from roadvault_common.sql.mirror import fail_request
+from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, RequestStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import CALLBACK, FETCH, ORDER, PACK, Stage
 from roadvault_common.work.outcome import Failed
@@ -20,12 +21,19 @@ _AT_ONCE = 1000
 
 
 async def _fail_folder(tx: Transaction, folder_id: int) -> None:
-    await tx.execute("UPDATE folder_info SET status = 3 WHERE folder_id = %s", (folder_id,))
+    await tx.execute(
+        f"UPDATE folder_info SET status = {FolderStatus.FAILED} WHERE folder_id = %s",  # noqa: S608 - our own numbers
+        (folder_id,),
+    )
 
 
 async def _fail_order(tx: Transaction, zip_id: int) -> None:
     # What is live stays live.
-    await tx.execute("UPDATE zip_ipfs_info SET status = 2 WHERE zip_id = %s AND status <> 3", (zip_id,))
+    await tx.execute(
+        f"UPDATE zip_ipfs_info SET status = {ArchiveStatus.ORDER_FAILED}"  # noqa: S608 - our own numbers
+        f" WHERE zip_id = %s AND status <> {ArchiveStatus.LIVE}",
+        (zip_id,),
+    )
 
 
 _ON_FAILED: dict[str, Callable[[Transaction, int], Awaitable[None]]] = {
@@ -35,10 +43,14 @@ _ON_FAILED: dict[str, Callable[[Transaction, int], Awaitable[None]]] = {
     CALLBACK.name: fail_request,
 }
 _STATUS_AFTER_RETRY = {
-    PACK.name: "UPDATE folder_info SET status = 1 WHERE folder_id = %s AND status = 3",
-    ORDER.name: "UPDATE zip_ipfs_info SET status = 0 WHERE zip_id = %s AND status = 2",
-    FETCH.name: "UPDATE download_info SET status = 0 WHERE download_id = %s AND status = 3",
-    CALLBACK.name: "UPDATE download_info SET status = 1 WHERE download_id = %s AND status = 3",
+    PACK.name: f"UPDATE folder_info SET status = {FolderStatus.CLOSED} WHERE folder_id = %s"  # noqa: S608 - our own numbers
+    f" AND status = {FolderStatus.FAILED}",
+    ORDER.name: f"UPDATE zip_ipfs_info SET status = {ArchiveStatus.NOT_ORDERED} WHERE zip_id = %s"  # noqa: S608 - our own numbers
+    f" AND status = {ArchiveStatus.ORDER_FAILED}",
+    FETCH.name: f"UPDATE download_info SET status = {RequestStatus.REQUESTED} WHERE download_id = %s"  # noqa: S608 - our own numbers
+    f" AND status = {RequestStatus.FAILED}",
+    CALLBACK.name: f"UPDATE download_info SET status = {RequestStatus.EXTRACTED} WHERE download_id = %s"  # noqa: S608 - our own numbers
+    f" AND status = {RequestStatus.FAILED}",
 }
 """What the status says again once a failed stage was given a new start."""
 
@@ -91,7 +103,7 @@ async def pin_again(db: Database, zip_id: int) -> bool:
 
 
 async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
-    """Return the uploads that can be packed once more, instead of an archive that never came to IPFS.
+    """Return the uploads that can be packed once more, instead of an archive that never came to IPFS; none set aside.
 
     Each has `folder_id`, `file_id`, `path`, `size` and `sha256`. Until the transaction ends nobody can pin the archive.
 
@@ -110,7 +122,8 @@ async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
     if archive["at_work"]:
         raise PermanentError(f"archive {zip_id} is worked on right now; nothing was changed")
     uploads = await tx.fetch_all(
-        "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s ORDER BY file_id",
+        "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s AND NOT EXISTS"
+        " (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
         (archive["folder_id"],),
     )
     if not uploads or any(upload["path"] is None for upload in uploads):
@@ -131,11 +144,15 @@ async def pack_again(db: Database, zip_id: int) -> Closed:
         last = (await uploads_to_pack(tx, zip_id))[-1]
         await tx.execute("DELETE FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
         await tx.execute(
-            "UPDATE file_upload_info SET zip_id = NULL, zip_offset = NULL, status = IF(status = 1, 0, status)"
+            "UPDATE file_upload_info SET zip_id = NULL, zip_offset = NULL,"  # noqa: S608 - our own numbers
+            f" status = IF(status = {FileStatus.PACKED}, {FileStatus.NOT_PACKED}, status)"
             " WHERE zip_id = %s",
             (zip_id,),
         )
-        await tx.execute("UPDATE folder_info SET status = 1, zip_id = NULL WHERE folder_id = %s", (last["folder_id"],))
+        await tx.execute(
+            f"UPDATE folder_info SET status = {FolderStatus.CLOSED}, zip_id = NULL WHERE folder_id = %s",  # noqa: S608 - our own numbers
+            (last["folder_id"],),
+        )
         if not await leases.revive(tx, PACK, last["folder_id"]):  # a person asks for it, though it may have failed
             await leases.make_due(tx, PACK, last["folder_id"])
         return Closed(last["folder_id"], last["file_id"])

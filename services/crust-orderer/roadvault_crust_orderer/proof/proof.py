@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.verify import Member
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipReplicated
@@ -26,7 +27,7 @@ from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven, counted
-from roadvault_crust_orderer.proof.proof_store import Member, ProofStore
+from roadvault_crust_orderer.proof.proof_store import ProofStore
 
 log = structlog.get_logger()
 

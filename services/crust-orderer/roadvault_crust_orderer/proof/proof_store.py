@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database
 
@@ -14,16 +15,6 @@ class Sealed:
     key: str
     master_key: str | None
     iv: str
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file in the archive: where it begins and how long it is (bytes), and what it must be."""
-
-    file_id: int
-    offset: int
-    size: int
-    sha256: str
 
 
 class ProofStore:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from roadvault_common.files import sweep_store
+from roadvault_common.files import set_aside_store, sweep_store
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.states import FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work import outage_store, repair
 from roadvault_common.work.lease import STAGES, Stage
@@ -15,12 +16,15 @@ _FILES = (
     "SELECT file.file_id, file.file_name, file.size, file.create_time, file.zip_id, folder.folder_id,"
     " folder.status AS folder_status, zip.cid, zip.status AS zip_status, zip.path AS zip_path, zip.pin_failed_at,"
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip.zip_id AND valid = 1 AND proven_at IS NOT NULL) AS proven,"
-    " (SELECT status FROM download_info WHERE file_id = file.file_id ORDER BY download_id DESC LIMIT 1) AS request"
+    " (SELECT status FROM download_info WHERE file_id = file.file_id ORDER BY download_id DESC LIMIT 1) AS request,"
+    " aside.file_id IS NOT NULL AS set_aside, aside.lost_at IS NOT NULL AS lost"
     " FROM file_upload_info AS file STRAIGHT_JOIN folder_info AS folder ON folder.folder_id = file.folder_id"
     " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
+    " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
 )
 _ARCHIVES = (
-    "SELECT zip_id, folder_id, 2 AS folder_status, files, size, cid, status AS zip_status, replicas, expired_on,"
+    f"SELECT zip_id, folder_id, {FolderStatus.PACKED} AS folder_status, files, size, cid,"  # noqa: S608 - our own numbers
+    " status AS zip_status, replicas, expired_on,"
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
     " AS proven, COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
@@ -102,6 +106,11 @@ class PagesStore:
         return await self._db.fetch_all(
             f"{never_dropped} UNION ALL {restored} ORDER BY pinned_at LIMIT %s", (*bound, *bound, _SHOWN_FAILURES)
         )
+
+    async def set_aside(self) -> tuple[int, list[Row]]:
+        """Return how many uploads were set aside and wait for a person (up to 10 000), and some of them."""
+        rows = await set_aside_store.waiting(self._db, _SHOWN_FAILURES)
+        return await set_aside_store.count(self._db) if rows else 0, rows
 
     async def stopped_sweeps(self) -> list[Row]:
         """Return the sweeps that have stopped to ask, but for those that a person has let go on."""

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from roadvault_common.plain import plain
 from roadvault_common.sql.db import Row
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work.lease import STAGES
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages.store import PagesStore
@@ -28,6 +29,18 @@ _HEADERS = {
 }
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
 _THOUSAND = 1000
+
+_FOLDER_STATES = {
+    FolderStatus.OPEN: "state_open",
+    FolderStatus.CLOSED: "state_closed",
+    FolderStatus.FAILED: "state_pack_failed",
+}
+_ORDER_STATES = {
+    ArchiveStatus.NOT_ORDERED: "state_pinned",
+    ArchiveStatus.ORDERED: "state_ordered",
+    ArchiveStatus.ORDER_FAILED: "state_order_failed",
+    ArchiveStatus.EXPIRED: "state_expired",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,6 +75,7 @@ class Pages:
         values: dict[str, Any] = {
             "away": await self._store.away(),
             "failures": await self._store.failures(),
+            "set_aside": await self._store.set_aside(),
             "stopped": await self._store.stopped_sweeps(),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
             "due": await self._store.due(),
@@ -149,13 +163,15 @@ def moment(value: datetime) -> str:
 
 def state(row: Row) -> str:
     """Return the key of the words that tell where a file's or an archive's row stands."""
-    if row["folder_status"] != 2:  # noqa: PLR2004 - 2 is packed
-        return {0: "state_open", 1: "state_closed", 3: "state_pack_failed"}[row["folder_status"]]
+    if row.get("set_aside"):
+        return "state_lost" if row["lost"] else "state_set_aside"
+    if row["folder_status"] != FolderStatus.PACKED:
+        return _FOLDER_STATES[row["folder_status"]]
     if row["cid"] is None:
         return "state_packed" if row.get("pin_failed_at") is None else "state_pin_failed"
     away = "state_network" if row["proven"] else "state_unproven"
     live = away if row["zip_path"] is None else "state_live"
-    return ("state_pinned", "state_ordered", "state_order_failed", live, "state_expired")[row["zip_status"]]
+    return live if row["zip_status"] == ArchiveStatus.LIVE else _ORDER_STATES[row["zip_status"]]
 
 
 def _language(request: web.Request) -> str:

@@ -1,0 +1,59 @@
+"""The numbers in the columns called `status`, by table.
+
+In an f-string they are numbers; as an argument of a statement they would be text, since the driver goes by the very
+type: what is passed on is their `value`.
+"""
+
+from enum import IntEnum
+
+
+class FolderStatus(IntEnum):
+    """Of `folder_info`."""
+
+    OPEN = 0
+    CLOSED = 1
+    PACKED = 2
+    """Without an archive, if all of its files were set aside."""
+    FAILED = 3
+
+
+class FileStatus(IntEnum):
+    """Of `file_upload_info`; mirrors the file's latest request, and no service decides by it."""
+
+    NOT_PACKED = 0
+    PACKED = 1
+    REQUESTED = 2
+    DOWNLOADING = 3
+    FAILED = 4
+    CALLED_BACK = 5
+    DOWNLOADED = 6
+    EXPIRED = 7
+
+
+class ArchiveStatus(IntEnum):
+    """Of `zip_ipfs_info`: its order."""
+
+    NOT_ORDERED = 0
+    ORDERED = 1
+    ORDER_FAILED = 2
+    LIVE = 3
+    EXPIRED = 4
+
+
+class RequestStatus(IntEnum):
+    """Of `download_info`."""
+
+    REQUESTED = 0
+    EXTRACTED = 1
+    CALLED_BACK = 2
+    FAILED = 3
+    EXPIRED = 4
+
+
+class OrderStatus(IntEnum):
+    """Of `order_info`."""
+
+    INTENDED = 0
+    BOUGHT = 1
+    REFUSED = 2
+    NEVER_INCLUDED = 3
