@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done
@@ -74,12 +74,12 @@ async def bench(
     async with (
         Database.open(database_url) as db,
         Bus.open(SecretStr(redis_url), "retriever") as bus,
-        Gateway.open(kubo.gateway_url, 20) as gateway,
+        Reader.open(kubo.gateway_url, 20) as reader,
         Ipfs.open(network_kubo.rpc_url, 60) as network,
     ):
         contents = {name: os.urandom(size) for name, size in SIZES.items()}
         file_ids = await _archive(db, vault, network, keys, contents)
-        retriever = Retriever(settings, db, bus, vault, keys, gateway)
+        retriever = Retriever(settings, db, bus, vault, keys, reader)
         yield Bench(db, vault, retriever, contents, file_ids)
 
 

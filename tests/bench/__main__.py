@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bookkeeping, growth, latency, pack, retrieval, start, uploads, written
+from bench import bookkeeping, growth, latency, line, pack, retrieval, start, uploads, written
 from bench.measure import RUNS, Measure, show
 from rich.console import Console
 
@@ -31,6 +31,7 @@ def main() -> None:
         "retrieval": lambda directory: retrieval.measure(
             directory, 200_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
+        "line": lambda directory: line.measure(directory, 1_000_000_000, runs),
         "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
         "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
@@ -39,7 +40,7 @@ def main() -> None:
     console = Console(width=150)
     results: list[Measure] = []
     for name, run in measures.items():
-        if name not in (arguments.only or measures.keys() - ({"pack-cold"} if quick else set())):
+        if name not in (arguments.only or measures.keys() - ({"pack-cold", "line"} if quick else set())):
             continue
         # On the same disk as the checkout, as the data of the local stack is; not in a memory file system.
         directory = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parents[2]))

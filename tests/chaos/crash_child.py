@@ -25,7 +25,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.settings.config import DatabaseSettings, Settings
 from roadvault_common.sql.db import Database
@@ -190,17 +190,17 @@ class Plenty:
 async def prove(servers: Servers, zip_id: int) -> None:
     settings = OrdererSettings()
     url = settings.proof_gateway_url or ""
-    gateway = await servers.stack.enter_async_context(Gateway.open(url, 20))
+    reader = await servers.stack.enter_async_context(Reader.open(url, 20))
     keys = MasterKeys(settings.master_keys)
-    prover = Prover(settings, servers.db, servers.bus, keys, gateway, cast("Market", Plenty()))
+    prover = Prover(settings, servers.db, servers.bus, keys, reader, cast("Market", Plenty()))
     await prover.proving.work(zip_id)
 
 
 async def retriever(servers: Servers) -> Retriever:
     settings = RetrieverSettings()
-    gateway = await servers.stack.enter_async_context(Gateway.open(settings.ipfs_gateway_url, 20))
+    reader = await servers.stack.enter_async_context(Reader.open(settings.ipfs_gateway_url, 20))
     keys = MasterKeys(settings.master_keys)
-    return Retriever(settings, servers.db, servers.bus, Vault(settings.data_dir), keys, gateway)
+    return Retriever(settings, servers.db, servers.bus, Vault(settings.data_dir), keys, reader)
 
 
 async def fetch(servers: Servers, download_id: int) -> None:

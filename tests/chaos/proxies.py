@@ -46,12 +46,13 @@ class Proxies:
     @contextmanager
     def toxic(self, proxy: str, kind: str, stream: str, *, toxicity: float = 1.0, **attributes: int) -> Iterator[None]:
         """Spoil a proxy's connections for a while, or this share of them; `stream` is upstream or downstream."""
-        body = {"name": "fault", "type": kind, "stream": stream, "toxicity": toxicity, "attributes": attributes}
+        name = f"{kind}-{stream}"
+        body = {"name": name, "type": kind, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         self._call("POST", f"/proxies/{proxy}/toxics", body)
         try:
             yield
         finally:
-            self._call("DELETE", f"/proxies/{proxy}/toxics/fault")
+            self._call("DELETE", f"/proxies/{proxy}/toxics/{name}")
 
     @contextmanager
     def down(self, proxy: str) -> Iterator[None]:

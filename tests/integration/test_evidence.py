@@ -14,7 +14,7 @@ from servers_operator import Console
 from servers_orderer import Desk, OpenDesk
 
 from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
@@ -70,7 +70,7 @@ async def opened(console: Console, desk: Desk, network_kubo: Kubo) -> AsyncItera
     cid = (await desk.row(zip_id))["cid"]
     async with (
         Ipfs.open(network_kubo.rpc_url, 30) as network,
-        Gateway.open(network_kubo.gateway_url, 10, only_cached=True) as gateway,
+        Reader.open(network_kubo.gateway_url, 10, only_cached=True) as reader,
     ):
         await network.fetch_and_pin(cid, lambda: None)
         await desk.bought(zip_id)
@@ -78,7 +78,7 @@ async def opened(console: Console, desk: Desk, network_kubo: Kubo) -> AsyncItera
         desk.devnet.final()
         await desk.attend(zip_id)
         settings, keys = desk.orderer._settings, console.pinner._keys
-        prover = Prover(settings, desk.db, console.bus, keys, gateway, desk.chain)
+        prover = Prover(settings, desk.db, console.bus, keys, reader, desk.chain)
         assert await prover.proving.work(zip_id) == Done()
         yield Yard(console, desk, prover, zip_id, cid)
 

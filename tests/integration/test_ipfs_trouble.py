@@ -12,7 +12,7 @@ from servers_operator import Console
 from servers_process import Running
 
 from roadvault_common.errors import IpfsAway
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.work.lease import DROP
@@ -137,21 +137,21 @@ async def test_a_gateway_is_told_from_what_it_is_asked_for(
     kubo: Kubo, ipfs: Ipfs, own_node: OwnNode, kubo_server: Running[Kubo]
 ) -> None:
     for only_cached in (False, True):
-        async with Gateway.open(kubo.gateway_url, 30, only_cached=only_cached, node=ipfs) as gateway:
-            await gateway.check()
-    async with Gateway.open(kubo.gateway_url, 1) as gateway:
+        async with Reader.open(kubo.gateway_url, 30, only_cached=only_cached, node=ipfs) as reader:
+            await reader.check()
+    async with Reader.open(kubo.gateway_url, 1) as reader:
         with kubo_server.suspended(), pytest.raises(IpfsAway, match="does not answer"):
-            await gateway.check()
+            await reader.check()
     async with (
         Ipfs.open(own_node.server.rpc_url, 10) as own,
-        Gateway.open(own_node.server.gateway_url, 10, node=own) as gateway,
+        Reader.open(own_node.server.gateway_url, 10, node=own) as reader,
     ):
         with own_node.broken_disk(), pytest.raises(IpfsAway, match="can't store a block"):
-            await gateway.check()
-        await gateway.check()
+            await reader.check()
+        await reader.check()
         own_node.kill()
         with pytest.raises(IpfsAway, match="does not answer"):
-            await gateway.check()
+            await reader.check()
 
 
 async def test_what_a_check_leaves_behind_goes_with_the_next_garbage_collection(own_node: OwnNode) -> None:

@@ -15,7 +15,7 @@ from servers_orderer import Desk, OpenDesk
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.events.bus import Bus
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Row
@@ -78,7 +78,7 @@ async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_pat
     async with (
         open_desk(master_keys=secret) as desk,
         Bus.open(SecretStr(redis_url), "crust-orderer") as bus,
-        Gateway.open(network_kubo.gateway_url, 3, only_cached=True) as gateway,
+        Reader.open(network_kubo.gateway_url, 3, only_cached=True) as reader,
     ):
         async with desk.db.transaction() as tx:
             zip_id = await tx.insert(
@@ -91,7 +91,7 @@ async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_pat
                     " zip_offset) VALUES (%s, 'a', 'mp4', %s, %s, 1, %s, %s)",
                     (member.file_id, member.size, member.sha256, zip_id, packed.offsets[member.file_id]),
                 )
-        prover = Prover(desk.orderer._settings, desk.db, bus, keys, gateway, desk.chain)
+        prover = Prover(desk.orderer._settings, desk.db, bus, keys, reader, desk.chain)
         yield Bench(desk, prover, target, zip_id)
 
 
@@ -145,8 +145,8 @@ async def test_a_gateway_that_has_the_root_and_not_the_leaves_proves_nothing(
     cid = await bench.add_to(kubo)
     assert network_kubo.rpc(f"block/stat?arg={cid}") is not None  # from us; it is the only inner node
     if not by_name:  # what Kubo's gateway makes of the header for anything longer than a block
-        assert bench.prover._gateway is not None
-        bench.prover._gateway._only_cached = False
+        assert bench.prover._reader is not None
+        bench.prover._reader.gateway.only_cached = False
     before = moved(kubo)
     outcome = await bench.prover.proving.work(bench.zip_id)
     if by_name:
@@ -171,8 +171,8 @@ async def test_a_gateway_that_sends_what_nobody_asked_for_proves_nothing(
     bench: Bench, network_kubo: Kubo, what: str
 ) -> None:
     await bench.add_to(network_kubo)
-    async with hostile(what) as server, Gateway.open(server.url, 3, only_cached=True) as gateway:
-        bench.prover._gateway = gateway
+    async with hostile(what) as server, Reader.open(server.url, 3, only_cached=True) as reader:
+        bench.prover._reader = reader
         assert isinstance(await bench.prover.proving.work(bench.zip_id), Retry)
     assert await bench.proven() == [False]
 
@@ -188,7 +188,7 @@ async def test_bytes_that_are_wrong_ask_a_person(bench: Bench, network_kubo: Kub
 
 
 async def test_without_a_second_gateway_nothing_is_dropped(bench: Bench) -> None:
-    bench.prover._gateway = None
+    bench.prover._reader = None
     for _ in range(3):
         await bench.desk.db.execute("UPDATE zip_ipfs_info SET prove_due = UTC_TIMESTAMP(6)")
         outcome = await bench.prover.proving.work(bench.zip_id)

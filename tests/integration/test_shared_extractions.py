@@ -16,7 +16,7 @@ from servers_retriever import Bench
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
@@ -40,7 +40,7 @@ async def bench(database_url: str, redis_url: str, data_dir: Path) -> AsyncItera
     async with (
         Database.open(database_url) as db,
         Bus.open(SecretStr(redis_url), "retriever") as bus,
-        Gateway.open("http://127.0.0.1:9", 1) as gateway,
+        Reader.open("http://127.0.0.1:9", 1) as reader,
     ):
         for number, (name, content) in enumerate(contents.items(), 1):
             path = f"received/00/{number}"
@@ -50,7 +50,7 @@ async def bench(database_url: str, redis_url: str, data_dir: Path) -> AsyncItera
                 " VALUES (%s, %s, 'mp4', %s, %s, %s, 1)",
                 (number, name, len(content), hashlib.sha256(content).hexdigest(), path),
             )
-        retriever = Retriever(settings, db, bus, vault, MasterKeys(secret), gateway)
+        retriever = Retriever(settings, db, bus, vault, MasterKeys(secret), reader)
         yield Bench(db, vault, retriever, contents, {name: number for number, name in enumerate(contents, 1)})
 
 
@@ -71,7 +71,7 @@ async def expire(bench: Bench, download_id: int) -> Outcome | None:
 def another(bench: Bench) -> Retriever:
     """Return another retriever, as a process of its own has it."""
     own = bench.retriever
-    return Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, own._gateway)
+    return Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, own._reader)
 
 
 async def test_many_requests_for_a_file_make_one_extraction(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from servers_orderer import CID, SIZE
 from servers_services import Service, Services
 
 from roadvault_common.errors import RoadVaultError, brief
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.settings.config import explain
 from roadvault_common.sql.db import Database
@@ -89,14 +89,14 @@ async def test_urls_of_pinning_service_gateway_and_kubo_are_not_quoted(
         url = secret_url("http", port).partition("?")[0].replace(f"{USER}:{KEY}@", "")
         async with (
             PinningMarket.open(url, SecretStr(USER), [], 5) as pinning,
-            Gateway.open(url, 5) as gateway,
+            Reader.open(url, 5) as reader,
             Ipfs.open(url, 5) as kubo,
         ):
             asked = [
                 pinning.ping(),
                 pinning.submit('{"name": "a.b"}'),
-                anext(gateway.read("bafy", 0, 5)),
-                gateway.check(),
+                anext(reader.read("bafy", 0, 5)),
+                reader.check(),
                 kubo.ping(),
             ]
             results = await asyncio.gather(*asked, return_exceptions=True)

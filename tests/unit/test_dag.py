@@ -6,7 +6,7 @@ import pytest
 
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.ipfs import dag
-from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, Part
+from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, Node, Part
 
 
 def varint(value: int) -> bytes:
@@ -33,7 +33,7 @@ def node(links: list[bytes], sizes: list[int], *, total: int | None = None, kind
 
 
 A, B = raw_cid(b"a" * 10), raw_cid(b"b" * 7)
-ROOT = Part(Cid(DAG_PB, b""), 0, -1)
+ROOT = Cid(DAG_PB, b"")
 
 
 def test_a_cid_is_read_and_written() -> None:
@@ -54,13 +54,14 @@ def test_a_cid_is_read_and_written() -> None:
 
 
 def test_a_node_tells_where_its_children_are() -> None:
-    children = dag.parse(node([A, B], [10, 7]), Part(ROOT.cid, 100, 17))
-    assert [(str(child.cid), child.offset, child.size) for child in children] == [
-        (str(Cid.decode(A)), 100, 10),
-        (str(Cid.decode(B)), 110, 7),
-    ]
+    found = dag.parse(node([A, B], [10, 7]))
+    assert found == Node(17, (Part(Cid.decode(A), 0, 10), Part(Cid.decode(B), 10, 7)))
+    assert found.within(Part(ROOT, 100, 17), 0, 200) == [Part(Cid.decode(A), 100, 10), Part(Cid.decode(B), 110, 7)]
+    assert found.within(Part(ROOT, 100, -1), 110, 111) == [Part(Cid.decode(B), 110, 7)]
+    with pytest.raises(IpfsUnavailable, match="its parent says 18"):
+        found.within(Part(ROOT, 100, 18), 0, 200)
     packed = field(2, field(1, A)) + field(1, field(1, 2) + field(3, 10) + field(4, varint(10)))
-    assert dag.parse(packed, ROOT)[0].size == 10
+    assert dag.parse(packed).children[0].size == 10
 
 
 @pytest.mark.parametrize(
@@ -83,40 +84,46 @@ def test_a_node_tells_where_its_children_are() -> None:
 )
 def test_a_node_that_does_not_fit_is_refused(block: bytes) -> None:
     with pytest.raises(IpfsUnavailable):
-        dag.parse(block, ROOT)
+        dag.parse(block)
 
 
-async def test_only_what_a_range_touches_is_asked_for_and_a_lie_about_sizes_is_found() -> None:
+async def test_only_what_a_range_touches_is_looked_at_and_a_lie_about_sizes_is_found() -> None:
     inner = [node([A, B], [10, 7]), node([B, A], [7, 10])]
     links = [raw_cid(block, DAG_PB) for block in inner]
     root = node(links, [17, 17])
     blocks = {hashlib.sha256(block).digest(): block for block in (*inner, root)}
-    asked: list[Cid] = []
+    seen: list[Part] = []
 
-    async def fetch(cid: Cid, most: int) -> bytes:
-        assert most == dag.BLOCK_BYTES
-        asked.append(cid)
-        return blocks[cid.digest]
+    async def look(part: Part) -> Node:
+        seen.append(part)
+        return dag.parse(blocks[part.cid.digest])
 
-    def name(block: bytes) -> str:
-        return str(Cid.decode(raw_cid(block, DAG_PB)))
+    def name(block: bytes) -> Cid:
+        return Cid.decode(raw_cid(block, DAG_PB))
 
-    found = [(leaf.offset, leaf.size) async for leaf in dag.leaves(fetch, name(root), 12, 18)]
-    assert (found, len(asked)) == ([(10, 7), (17, 7)], 3)
-    asked.clear()
-    assert [leaf.offset async for leaf in dag.leaves(fetch, name(root), 30, 31)] == [24]
-    assert len(asked) == 2
+    async def found(root: bytes, begin: int, end: int) -> list[Part]:
+        seen.clear()
+        parts = []
+        async for leaf in dag.leaves(look, name(root), begin, end):
+            seen.append(leaf)
+            parts.append(leaf)
+        return parts
+
+    assert [(leaf.offset, leaf.size) for leaf in await found(root, 12, 18)] == [(10, 7), (17, 7)]
+    assert [part.offset for part in seen] == [0, 0, 10, 17, 17]  # each node just before its first leaf, as in a CAR
+    assert [leaf.offset for leaf in await found(root, 30, 31)] == [24]
+    assert len(seen) == 3
     with pytest.raises(IpfsUnavailable, match="ends at byte 34, before byte 35"):
-        [leaf async for leaf in dag.leaves(fetch, name(root), 30, 35)]
+        await found(root, 30, 35)
     liar = node(links, [18, 17])
     blocks[hashlib.sha256(liar).digest()] = liar
     with pytest.raises(IpfsUnavailable, match="its parent says 18"):
-        [leaf async for leaf in dag.leaves(fetch, name(liar), 0, 1)]
+        await found(liar, 0, 1)
 
 
 async def test_a_dag_without_end_is_left() -> None:
-    async def fetch(cid: Cid, most: int) -> bytes:  # noqa: ARG001 - as it is called
-        return node([raw_cid(b"", DAG_PB)], [10])
+    async def look(part: Part) -> Node:  # noqa: ARG001 - as it is called
+        return Node(10, (Part(ROOT, 0, 10),))
 
     with pytest.raises(IpfsUnavailable, match="levels"):
-        [leaf async for leaf in dag.leaves(fetch, str(Cid.decode(raw_cid(b"", DAG_PB))), 0, 5)]
+        [leaf async for leaf in dag.leaves(look, ROOT, 0, 5)]

@@ -14,6 +14,7 @@
     │   │   ├── MasterKeyMissing      the settings lack the master key that wrapped an archive's key
     │   │   └── NoProvider            nobody on the network gives what was asked for; also an IpfsUnavailable
     │   └── IpfsUnavailable       Kubo answers 5xx, or what it gives is wrong: perhaps because of this one archive
+    │       └── IpfsRotten            our node's filestore refers to a file that is not what it was any more
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
     │   ├── SettingsError         the operator has to change a setting
@@ -85,6 +86,10 @@ class RedisUnavailable(Outage):
 
 class IpfsUnavailable(TransientError):
     """Kubo is away, answers with a server error, or what it gives is wrong."""
+
+
+class IpfsRotten(IpfsUnavailable):
+    """The gateway's node refers to a local file that has rotted, and so does not ask the network for its blocks."""
 
 
 class IpfsAway(IpfsUnavailable, Outage):

@@ -15,7 +15,7 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.verify import READ_BYTES, Member, MemberCheck
 from roadvault_common.errors import PermanentError, RoadVaultError, SettingsError, brief
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql.db import Database, Row
 from roadvault_operator import store
@@ -36,11 +36,11 @@ class From(StrEnum):
 class Verifier:
     """Re-reads what rows name, and says what is wrong as soon as it is found: a run may take days."""
 
-    def __init__(self, db: Database, vault: Vault | None, gateway: Gateway | None, progress: Progress) -> None:
-        """Read archives through the gateway if there is one, else below the vault."""
+    def __init__(self, db: Database, vault: Vault | None, reader: Reader | None, progress: Progress) -> None:
+        """Read archives from the network if there is a reader, else below the vault."""
         self._db = db
         self._vault = vault
-        self._gateway = gateway
+        self._reader = reader
         self._progress = progress
         self.checked = self.skipped = self.wrong = 0
 
@@ -87,8 +87,8 @@ class Verifier:
 
     def _pieces(self, archive: Row) -> AsyncGenerator[bytes, None] | None:
         """Return the archive's bytes, or None if it has no copy there (any more, or yet)."""
-        if self._gateway is not None:
-            return None if archive["cid"] is None else self._gateway.read(archive["cid"], 0, archive["size"])
+        if self._reader is not None:
+            return None if archive["cid"] is None else self._reader.read(archive["cid"], 0, archive["size"])
         if self._vault is None or archive["path"] is None:
             return None
         return _read(self._vault.path(archive["path"]))
@@ -132,11 +132,11 @@ async def verify(
         raise SettingsError(_NO_DATA_DIR)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url, size=2))
-        gateway = None
+        reader = None
         if source is From.NETWORK:
-            gateway = await stack.enter_async_context(_network(settings))
+            reader = await stack.enter_async_context(_network(settings))
         vault = None if settings.data_dir is None else Vault(settings.data_dir)
-        verifier = Verifier(db, vault, gateway, stack.enter_context(_bars()))
+        verifier = Verifier(db, vault, reader, stack.enter_context(_bars()))
         if zip_ids or everything:
             keys = MasterKeys(KeySettings().master_keys)
             async for archive in _archives(db, zip_ids):
@@ -149,16 +149,16 @@ async def verify(
         raise typer.Exit(1)
 
 
-def _network(settings: OperatorSettings) -> AbstractAsyncContextManager[Gateway]:
-    """Return the gateway that knows the network best, after saying what it is."""
+def _network(settings: OperatorSettings) -> AbstractAsyncContextManager[Reader]:
+    """Return a reader through the gateway that knows the network best, after saying what it is."""
     if settings.proof_gateway_url is None:
         say(
             "reading through our own node (ROADVAULT_IPFS_GATEWAY_URL): what it still holds comes from there, not from"
             " the network; ROADVAULT_PROOF_GATEWAY_URL is not set"
         )
-        return Gateway.open(settings.ipfs_gateway_url, _STALL_SECONDS)
+        return Reader.open(settings.ipfs_gateway_url, _STALL_SECONDS)
     say("reading through the proof gateway (ROADVAULT_PROOF_GATEWAY_URL)")
-    return Gateway.open(settings.proof_gateway_url, _STALL_SECONDS, only_cached=settings.proof_only_cached)
+    return Reader.open(settings.proof_gateway_url, _STALL_SECONDS, only_cached=settings.proof_only_cached)
 
 
 async def _archives(db: Database, zip_ids: list[int] | None) -> AsyncGenerator[Row, None]:

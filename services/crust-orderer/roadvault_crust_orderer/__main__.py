@@ -9,7 +9,7 @@ from roadvault_common import metrics
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.health import Check
@@ -43,10 +43,10 @@ async def serve() -> None:
         )
         market = await stack.enter_async_context(_market(settings))
         structlog.get_logger().info("orders are paid for by", account=market.account, market=settings.market)
-        gateway = await _proof_gateway(stack, settings)
+        reader = await _proof_reader(stack, settings)
         keys = MasterKeys(settings.master_keys)
         needs = readiness.breakers(db, market)
-        prover = Prover(settings, db, bus, keys, gateway, market, needs)
+        prover = Prover(settings, db, bus, keys, reader, market, needs)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
         away = Breakers(*prover.needs, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
@@ -83,10 +83,10 @@ def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:
     return PinningMarket.open(settings.pinning_url or "", bearer, origins, seconds)
 
 
-async def _proof_gateway(stack: AsyncExitStack, settings: OrdererSettings) -> Gateway | None:
+async def _proof_reader(stack: AsyncExitStack, settings: OrdererSettings) -> Reader | None:
     if settings.proof_gateway_url is None:
         return None
-    opened = Gateway.open(
+    opened = Reader.open(
         settings.proof_gateway_url, settings.proof_stall_seconds, only_cached=settings.proof_only_cached
     )
     return await stack.enter_async_context(opened)

@@ -10,7 +10,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
@@ -34,11 +34,11 @@ async def serve() -> None:
         ipfs = await stack.enter_async_context(
             Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds, settings.ipfs_rpc_token)
         )
-        gateway = await stack.enter_async_context(
-            Gateway.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds, node=ipfs)
+        reader = await stack.enter_async_context(
+            Reader.open(settings.ipfs_gateway_url, settings.ipfs_stall_seconds, node=ipfs)
         )
         keys = MasterKeys(settings.master_keys)
-        retriever = Retriever(settings, db, bus, vault, keys, gateway)
+        retriever = Retriever(settings, db, bus, vault, keys, reader)
         handlers = app.bind(HANDLERS, retriever)
         samples: dict[str, metrics.Sample] = {
             "rows": gauges.rows(db, [FETCH, EXPIRE]),

@@ -16,7 +16,7 @@ from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.ledger import Ledger, Purpose, blocks
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import DOWNLOADS, Vault
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
@@ -53,13 +53,13 @@ class Retriever:
     """Brings files back; `fetching` and `expiring` are the stages' workers."""
 
     def __init__(
-        self, settings: RetrieverSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys, gateway: Gateway
+        self, settings: RetrieverSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys, reader: Reader
     ) -> None:
         self._settings = settings
         self._bus = bus
         self._vault = vault
         self._keys = keys
-        self._gateway = gateway
+        self._reader = reader
         self._store = RetrieverStore(db)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._sweeper = Sweeper(settings, db, vault, DOWNLOADS, self._store.named)
@@ -68,7 +68,7 @@ class Retriever:
                 counter.labels(source)  # Prometheus sees no increase in a series that begins at 1
         seconds, at_once = settings.lease_seconds, settings.concurrency
         database, disk = breakers.database(db), breakers.disk(vault)
-        self._network = [Breaker(Domain.IPFS, gateway.check), Breaker(Domain.NETWORK, gateway.check_peers)]
+        self._network = [Breaker(Domain.IPFS, reader.check), Breaker(Domain.NETWORK, reader.check_peers)]
         """What is asked for only where no copy is at hand."""
         self.breakers = Breakers(database, disk, breakers.redis(bus), *self._network)
         worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
@@ -141,7 +141,7 @@ class Retriever:
         """
         rot: IntegrityError | None = None
         unreadable: Unreadable | None = None
-        for name, pieces, key in self._sources(wanted):
+        for name, pieces, key in self._sources(wanted, lease):
             try:
                 await extract(pieces, key, wanted, self._vault.path(path), lease)
             except Missing as missing:
@@ -167,7 +167,7 @@ class Retriever:
             raise trouble
         return None
 
-    def _sources(self, wanted: Wanted) -> Iterator[Source]:
+    def _sources(self, wanted: Wanted, lease: Lease) -> Iterator[Source]:
         """Yield where the file may be, nearest first."""
         if wanted.path is not None:
             yield "received", from_disk(self._vault.path(wanted.path), 0, wanted.size), None
@@ -177,9 +177,9 @@ class Retriever:
         if wanted.zip_path is not None:
             yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
         if wanted.cid is not None:
-            yield "ipfs", self._from_network(wanted, wanted.cid, wanted.zip_offset), key
+            yield "ipfs", self._from_network(wanted, wanted.cid, wanted.zip_offset, lease), key
 
-    async def _from_network(self, wanted: Wanted, cid: str, offset: int) -> AsyncGenerator[bytes, None]:
+    async def _from_network(self, wanted: Wanted, cid: str, offset: int, lease: Lease) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes from the network, if that is there.
 
         Raises:
@@ -189,7 +189,7 @@ class Retriever:
         for breaker in self._network:
             await breaker.require()
         try:
-            async with aclosing(self._gateway.read(cid, offset, wanted.size)) as pieces:
+            async with aclosing(self._reader.read(cid, offset, wanted.size, lease.progress)) as pieces:
                 async for piece in pieces:
                     yield piece
         except NoProvider:

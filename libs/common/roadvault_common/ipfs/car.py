@@ -1,112 +1,68 @@
-"""Reads a CAR stream: blocks of an IPFS DAG, each checked against its CID.
+"""Reads a CAR as it comes: block by block, each of them the one that the reader of a DAG expects next.
 
-Only what a range of a file needs: CARv1 (https://ipld.io/specs/transport/car/carv1/), CIDv1 with SHA2-256 hashes, raw
-leaves and dag-pb inner nodes. The stream comes from a node that is not trusted: lengths are bounded, hashes checked.
+CARv1 (https://ipld.io/specs/transport/car/carv1/) with CIDs of version 1 and SHA2-256. The stream comes from a node
+that is not trusted: nothing is read whose length and CID were not expected, and what came is checked against that.
 """
 
-import hashlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+from typing import Protocol
 
 from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.ipfs.dag import Cid
 
-_SHA2_256 = 0x12
-_CID_VERSION = 1
-_DIGEST_BYTES = 32
-_SECTION_BYTES = 4 << 20
-"""No section is longer: blocks are 1 MiB, inner nodes smaller."""
-_VARINT_BYTES = 9
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block, whose bytes are what its CID says."""
-
-    codec: int
-    data: bytes
+_CID_BYTES = 36
+_HEADER_BYTES = 1024
+"""More than a header with one root, which has some 60."""
+_VARINT_BYTES = 4
+"""Enough for 256 MiB: no block is longer than 2 MiB."""
 
 
-async def read_blocks(stream: AsyncIterator[bytes], most: int) -> AsyncIterator[Block]:
-    """Yield the blocks of a CAR stream in their order; the stream has at most so many bytes.
+class Stream(Protocol):
+    """Where a CAR comes from: aiohttp's or asyncio's reader."""
 
-    Raises:
-        IpfsUnavailable: It has more, is not a CAR, ends within a block, or a block is not what its CID says.
-    """
-    buffer = _Buffer(stream, most)
-    header = await buffer.varint()
-    if header is None:
-        raise IpfsUnavailable("the CAR is empty")
-    await buffer.take(_bounded(header))
-    while (length := await buffer.varint()) is not None:
-        yield _checked(await buffer.take(_bounded(length)))
+    async def readexactly(self, n: int, /) -> bytes:
+        """Read so many bytes; raise `EOFError` where there are fewer."""
 
 
-def _bounded(length: int) -> int:
-    if not 0 < length <= _SECTION_BYTES:
-        raise IpfsUnavailable(f"the CAR has a section of {length} bytes")
-    return length
+class Car:
+    """A CAR under way. Its methods raise `EOFError` where it breaks off."""
 
-
-def _checked(section: bytes) -> Block:
-    version, at = _varint(section, 0)
-    codec, at = _varint(section, at)
-    function, at = _varint(section, at)
-    length, at = _varint(section, at)
-    digest, data = section[at : at + _DIGEST_BYTES], section[at + _DIGEST_BYTES :]
-    if (version, function, length) != (_CID_VERSION, _SHA2_256, _DIGEST_BYTES):
-        raise IpfsUnavailable("the CAR has a block whose CID is not version 1 with SHA2-256")
-    if hashlib.sha256(data).digest() != digest:
-        raise IpfsUnavailable("the CAR has a block that is not what its CID says")
-    return Block(codec, data)
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the unsigned LEB128 number at `at` and where it ends."""
-    value = 0
-    for index in range(_VARINT_BYTES):
-        if at + index >= len(data):
-            break
-        byte = data[at + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit is not set
-            return value, at + index + 1
-    raise IpfsUnavailable("the CAR has a broken number")
-
-
-class _Buffer:
-    """Collects a stream's pieces until as many bytes are there as are asked for."""
-
-    def __init__(self, stream: AsyncIterator[bytes], most: int) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._left = most
-        self._data = bytearray()
+        self._begun = False
 
-    async def take(self, count: int) -> bytes:
-        while len(self._data) < count:
-            if not await self._more():
-                raise IpfsUnavailable("the CAR ends within a block")
-        taken = bytes(self._data[:count])
-        del self._data[:count]
-        return taken
+    async def block(self, cid: Cid, most: int) -> bytes:
+        """Return the next block, which is this CID's and at most so many bytes long.
 
-    async def varint(self) -> int | None:
-        """Return the next number, or None at the end of the stream."""
-        while not any(byte < 0x80 for byte in self._data[:_VARINT_BYTES]):  # noqa: PLR2004 - continuation bit
-            if len(self._data) >= _VARINT_BYTES:
-                raise IpfsUnavailable("the CAR has a broken number")
-            if not await self._more():
-                if self._data:
-                    raise IpfsUnavailable("the CAR ends within a number")
-                return None
-        value, end = _varint(bytes(self._data[:_VARINT_BYTES]), 0)
-        del self._data[:end]
-        return value
+        Raises:
+            IpfsUnavailable: It is another block, or not what its CID says.
+        """
+        if not self._begun:
+            await self._stream.readexactly(_bounded(await self._varint(), _HEADER_BYTES))
+            self._begun = True
+        length = await self._varint()
+        if length < _CID_BYTES:  # where Kubo breaks off it appends words, which begin with \n (boxo's handler_car.go)
+            raise EOFError("the gateway breaks off its CAR")
+        size = _bounded(length, _CID_BYTES + most) - _CID_BYTES
+        if await self._stream.readexactly(_CID_BYTES) != cid.encode():
+            raise IpfsUnavailable("the CAR has another block than the one that comes next in the DAG")
+        data = await self._stream.readexactly(size)
+        if not await asyncio.to_thread(cid.fits, data):
+            raise IpfsUnavailable(f"the CAR has a block that is not what its CID {cid} says")
+        return data
 
-    async def _more(self) -> bool:
-        async for piece in self._stream:
-            self._left -= len(piece)
-            if self._left < 0:
-                raise IpfsUnavailable("the CAR is longer than what was asked for can be")
-            self._data += piece
-            return True
-        return False
+    async def _varint(self) -> int:
+        """Return the next unsigned LEB128 number."""
+        value = 0
+        for index in range(_VARINT_BYTES):
+            byte = (await self._stream.readexactly(1))[0]
+            value |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit is not set
+                return value
+        raise IpfsUnavailable("the CAR has a broken number, or a block too long")
+
+
+def _bounded(length: int, most: int) -> int:
+    if length > most:
+        raise IpfsUnavailable(f"the CAR has {length} bytes where there can be {most}")
+    return length

@@ -5,12 +5,10 @@ Only what Kubo makes of a file: CIDv1 with SHA2-256, raw leaves, and inner nodes
 all that is read is bounded, and a node that does not fit its parent is refused.
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -32,7 +30,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Protobuf's wire types."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cid:
     """A CIDv1 with a SHA2-256 digest."""
 
@@ -65,69 +63,90 @@ class Cid:
             raise IpfsUnavailable("a CID is not version 1 with SHA2-256, of a raw leaf or an inner node")
         return cls(codec, data[4:])
 
+    def encode(self) -> bytes:
+        """Return it as a node links to it, and as it stands before its block in a CAR."""
+        version, function, length = _CID_V1_SHA2_256
+        return bytes([version, self.codec, function, length]) + self.digest
+
     def __str__(self) -> str:
         """Return it as it is written."""
-        version, function, length = _CID_V1_SHA2_256
-        data = bytes([version, self.codec, function, length]) + self.digest
-        return "b" + base64.b32encode(data).decode().rstrip("=").lower()
+        return "b" + base64.b32encode(self.encode()).decode().rstrip("=").lower()
 
     def fits(self, data: bytes) -> bool:
         """Tell whether a block is this CID's."""
         return hashlib.sha256(data).digest() == self.digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A block, and which bytes of the file are in it, or below it."""
+    """A block, and which bytes of the file are in it, or below it; a negative size is not known yet: the root's."""
 
     cid: Cid
     offset: int
     size: int
 
+    @property
+    def end(self) -> int:
+        """The byte behind its last; behind its first, if its size is not known yet."""
+        return self.offset + (self.size if self.size >= 0 else 1)
 
-Fetch = Callable[[Cid, int], Awaitable[bytes]]
-"""Gets the block of a CID, at most so many bytes long; what it returns fits the CID."""
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An inner node: how many bytes are below it, and its children, whose offsets count from its own first byte."""
+
+    size: int
+    children: tuple[Part, ...]
+
+    def within(self, part: Part, begin: int, end: int) -> list[Part]:
+        """Return the children that have bytes from `begin` up to `end` of the file, if this is the node of `part`.
+
+        Raises:
+            IpfsUnavailable: It does not have the bytes that its parent says.
+        """
+        if part.size >= 0 and part.size != self.size:
+            raise IpfsUnavailable(f"an inner node has {self.size} bytes below it, its parent says {part.size}")
+        begin, end = begin - part.offset, end - part.offset
+        return [
+            Part(child.cid, part.offset + child.offset, child.size)
+            for child in self.children
+            if child.offset < end and child.end > begin
+        ]
 
 
-async def leaves(fetch: Fetch, cid: str, begin: int, end: int) -> AsyncGenerator[Part, None]:
-    """Yield the leaves that have the bytes from `begin` up to `end` of a file, in order; `fetch` gets the inner nodes.
+Look = Callable[[Part], Awaitable[Node]]
+"""Gets an inner node, of which is known that it is what its CID says."""
+
+
+async def leaves(look: Look, root: Cid, begin: int, end: int) -> AsyncGenerator[Part, None]:
+    """Yield the leaves that have the bytes from `begin` up to `end` of a file, in the order of a CAR (depth first).
+
+    Each inner node is looked at just before the first leaf below it is given.
 
     Raises:
         IpfsUnavailable: The DAG is no file's, or ends before `end`.
     """
-    root = Cid.parse(cid)
-    if root.codec == RAW:
-        yield Part(root, 0, BLOCK_BYTES)  # how long it is, only the block tells
-        return
     reached = begin
-    async with aclosing(_below(fetch, Part(root, 0, -1), begin, end, 0)) as found:
-        async for leaf in found:
-            reached = leaf.offset + leaf.size
-            yield leaf
+    ways = [(Part(root, 0, -1), 0)]
+    while ways:
+        part, depth = ways.pop()
+        if part.cid.codec == RAW:
+            reached = part.end if part.size >= 0 else end  # of a file that is one leaf, only the block tells
+            yield part
+            continue
+        if depth >= _MOST_DEPTH:
+            raise IpfsUnavailable(f"a DAG has more than {_MOST_DEPTH} levels")
+        children = (await look(part)).within(part, begin, end)
+        ways += [(child, depth + 1) for child in reversed(children)]
     if reached < end:
-        raise IpfsUnavailable(f"{cid} ends at byte {reached}, before byte {end}")
+        raise IpfsUnavailable(f"{root} ends at byte {reached}, before byte {end}")
 
 
-async def _below(fetch: Fetch, node: Part, begin: int, end: int, depth: int) -> AsyncGenerator[Part, None]:
-    if depth >= _MOST_DEPTH:
-        raise IpfsUnavailable(f"a DAG has more than {_MOST_DEPTH} levels")
-    children = await asyncio.to_thread(parse, await fetch(node.cid, BLOCK_BYTES), node)
-    for child in children:
-        if child.offset >= end or child.offset + child.size <= begin:
-            continue
-        if child.cid.codec == RAW:
-            yield child
-            continue
-        async with aclosing(_below(fetch, child, begin, end, depth + 1)) as found:
-            async for leaf in found:
-                yield leaf
-
-
-def parse(block: bytes, node: Part) -> list[Part]:
-    """Return an inner node's children; a `node` whose size is negative is the root, which nobody has told the size of.
+def parse(block: bytes) -> Node:
+    """Read an inner node.
 
     Raises:
-        IpfsUnavailable: The block is no UnixFS file's inner node, or does not have the bytes that its parent says.
+        IpfsUnavailable: The block is no UnixFS file's inner node.
     """
     links, data = [], b""
     for number, value in _fields(block):
@@ -139,10 +158,8 @@ def parse(block: bytes, node: Part) -> list[Part]:
     size, sizes = _unixfs(data)
     if len(links) != len(sizes) or not all(sizes) or sum(sizes) != size:
         raise IpfsUnavailable("an inner node's links do not fit the sizes that it says")
-    if node.size not in {-1, size}:
-        raise IpfsUnavailable(f"an inner node has {size} bytes below it, its parent says {node.size}")
-    offsets = accumulate(sizes, initial=node.offset)
-    return [Part(cid, offset, length) for cid, offset, length in zip(links, offsets, sizes, strict=False)]
+    offsets = accumulate(sizes, initial=0)
+    return Node(size, tuple(map(Part, links, offsets, sizes)))
 
 
 def _unixfs(message: bytes) -> tuple[int, list[int]]:

@@ -16,7 +16,7 @@ from roadvault_common.archive.verify import Member
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipReplicated
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work.breakers import Breaker
@@ -45,20 +45,20 @@ class Prover:
         db: Database,
         bus: Bus,
         keys: MasterKeys,
-        gateway: Gateway | None,
+        reader: Reader | None,
         market: Market,
         needs: Sequence[Breaker] | None = None,
     ) -> None:
         self.needs = [*(readiness.breakers(db, market) if needs is None else needs)]
-        if gateway is not None:
-            self.needs.append(Breaker(Domain.IPFS, gateway.check))
+        if reader is not None:
+            self.needs.append(Breaker(Domain.IPFS, reader.check))
         self._members = settings.proof_members
         self._threshold = settings.replica_threshold
         self._db = db
         self._bus = bus
         self._market = market
         self._keys = keys
-        self._gateway = gateway
+        self._reader = reader
         self._store = ProofStore(db)
         self.proving = Worker(
             PROVE,
@@ -71,7 +71,7 @@ class Prover:
         )
 
     async def _prove(self, lease: Lease) -> Outcome:
-        if self._gateway is None:
+        if self._reader is None:
             reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
             return Wait(reason, after=_NO_GATEWAY_SECONDS)
         await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
@@ -84,8 +84,8 @@ class Prover:
             )
         picked = _pick.sample(members, min(self._members, len(members)))
         for member in picked:
-            await self._check(self._gateway, archive.cid, key, member, lease)
-        proof = Proof(self._gateway.way, len(picked), sum(member.size for member in picked))
+            await self._check(self._reader, archive.cid, key, member, lease)
+        proof = Proof(self._reader.way, len(picked), sum(member.size for member in picked))
         count = await self._count(archive.cid)
         if not await close_proven(self._db, lease, count, proof):
             log.warning("files came back, and yet nothing is proven", cid=archive.cid, reason=count.objection)
@@ -98,7 +98,7 @@ class Prover:
         market, head = await self._market.identity(), await self._market.head()
         return counted(await self._market.file(cid, head), head, market, self._threshold)
 
-    async def _check(self, gateway: Gateway, cid: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
+    async def _check(self, reader: Reader, cid: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
         """Fetch one member and check it.
 
         Raises:
@@ -111,7 +111,7 @@ class Prover:
             digest.update(cipher.update(data))
             lease.progress(len(data))
 
-        async for data in gateway.read(cid, member.offset, member.size):
+        async for data in reader.read(cid, member.offset, member.size, lease.progress):
             await asyncio.to_thread(take, data)
         STAGE_BYTES.labels(PROVE.name).inc(member.size)
         if digest.hexdigest() != member.sha256:
