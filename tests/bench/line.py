@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
 from bench.system import random_file
@@ -107,7 +108,8 @@ class Lines:
             async with Reader.open(self.ours.gateway_url, _STALL_SECONDS) as reader:
                 return sum([len(piece) async for piece in reader.read(self.cid, offset, size, progress)])
 
-        assert asyncio.run(all_of_it()) == size
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the services have it
+            assert runner.run(all_of_it()) == size
 
     def curl(self, path: str, *arguments: str) -> None:
         """Fetch from our node's gateway."""

@@ -319,12 +319,13 @@ async def read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise IpfsUnavailable(f"an answer came compressed ({coding[:20]}), which was not asked for")
-    body = bytearray()
+    pieces, size = [], 0
     async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > most:
+        size += len(piece)
+        if size > most:
             raise IpfsUnavailable(f"an answer is longer than the {most} bytes that there can be")
-    return bytes(body)
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _see_token(response: aiohttp.ClientResponse) -> None:
