@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
+"""Of a file that nobody has."""
 PIECE = bytes(256 << 10)
 BLOCK = bytes(1 << 20)
 MOST_SENT = 64 << 20

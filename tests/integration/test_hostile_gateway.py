@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from servers_hostile import HOSTILE, hostile
+from servers_hostile import CID, HOSTILE, hostile
 from servers_retriever import Bench
 
 from roadvault_common.errors import IpfsUnavailable
@@ -12,7 +12,6 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work.outcome import Retry
 
-CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 SOCKETS = 24 << 20
 """What may be on its way, in the sockets of both ends and in aiohttp, besides what was asked for."""
 

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from pydantic import SecretStr, ValidationError
+from servers_hostile import CID as FILE
 from servers_orderer import CID, SIZE
 from servers_services import Service, Services
 
 from roadvault_common.errors import RoadVaultError, brief
+from roadvault_common.ipfs import asking
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.settings.config import explain
@@ -83,8 +85,9 @@ async def test_a_nodes_url_is_not_quoted(name: str, capfd: pytest.CaptureFixture
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_urls_of_pinning_service_gateway_and_kubo_are_not_quoted(
-    name: str, capfd: pytest.CaptureFixture[str]
+    name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(asking, "_PAUSES", (0.01,))
     async with answering(ANSWERS[name]) as port:
         url = secret_url("http", port).partition("?")[0].replace(f"{USER}:{KEY}@", "")
         async with (
@@ -95,7 +98,7 @@ async def test_urls_of_pinning_service_gateway_and_kubo_are_not_quoted(
             asked = [
                 pinning.ping(),
                 pinning.submit('{"name": "a.b"}'),
-                anext(reader.read("bafy", 0, 5)),
+                anext(reader.read(FILE, 0, 5)),
                 reader.check(),
                 kubo.ping(),
             ]
