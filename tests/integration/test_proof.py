@@ -154,8 +154,7 @@ async def test_a_gateway_that_has_the_root_and_not_the_leaves_proves_nothing(
         assert "412" in outcome.reason
         assert (moved(kubo) - before, await bench.proven()) == (0, [False])
     else:
-        assert outcome == Done()
-        assert moved(kubo) - before > 400_000
+        assert moved(kubo) - before > 400_000  # the first leaf came in a CAR, from us
 
 
 async def test_an_archive_that_only_we_hold_is_not_proven(bench: Bench, kubo: Kubo) -> None:
