@@ -9,7 +9,7 @@ from download_rows import download_row
 from servers_operator import Console
 
 from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
@@ -72,9 +72,9 @@ async def rotten(console: Console, kubo: Kubo, network_kubo: Kubo) -> AsyncItera
     content[file["zip_offset"] + 2_000_000] ^= 1
     path.write_bytes(content)
     settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})
-    async with Gateway.open(kubo.gateway_url, 20) as gateway:
+    async with Reader.open(kubo.gateway_url, 20) as reader:
         keys = MasterKeys(settings.master_keys)
-        retriever = Retriever(settings, console.db, console.bus, console.vault, keys, gateway)
+        retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
         async with Ipfs.open(kubo.rpc_url, 30) as ours:
             (leaf,) = await ours.broken_leaves(cid, lambda: None)
         yield Rotten(console, retriever, kubo, row["zip_id"], cid, file, leaf)

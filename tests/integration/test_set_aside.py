@@ -16,7 +16,7 @@ from servers_operator import LIMITS, Console
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.errors import PermanentError
 from roadvault_common.files import set_aside_store
-from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
 from roadvault_common.work.lease import PACK
@@ -86,9 +86,9 @@ async def test_a_person_is_told_and_a_request_for_it_says_why(
     assert (count, row["file_id"]) == (1, bad)
     asked = await IngestStore(console.db).request_download(bad, read("https://c/x"), "192.0.2.1", Most(9, 9))
     settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})
-    async with Gateway.open("http://127.0.0.1:9", 1) as gateway:
+    async with Reader.open("http://127.0.0.1:9", 1) as reader:
         keys = MasterKeys(settings.master_keys)
-        retriever = Retriever(settings, console.db, console.bus, console.vault, keys, gateway)
+        retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
         outcome = await retriever.fetching.work(asked or 0)
     assert isinstance(outcome, Failed)
     assert "do not have its SHA-256; it was set aside before it was packed" in outcome.reason
