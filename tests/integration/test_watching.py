@@ -343,6 +343,7 @@ async def test_a_look_that_finds_something_to_buy_has_it_bought(open_desk: OpenD
         desk.devnet.turn(close_file=CID.format(0), make_blocks=3)
         await desk.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
         desk.devnet.turn(block_seconds=0.1)
+        desk.orderer.watching._head = None  # from before
         closing = asyncio.Event()
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(desk.orderer.watching.sweep(closing, 60))
