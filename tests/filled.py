@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Stage
+from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, WATCH, Stage
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 HANDFUL = 10
@@ -18,7 +18,7 @@ HEIGHT = 10_000_000
 _TERMS, _TERM_DAYS = 10, 182
 _FILE_BYTES = 10_000_000
 _FILES_AT_ONCE, _ARCHIVES_AT_ONCE = 50_000, 2000
-_ZIP_STAGES, _DOWNLOAD_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE), (FETCH, CALLBACK, EXPIRE)
+_ZIP_STAGES, _DOWNLOAD_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE, WATCH), (FETCH, CALLBACK, EXPIRE)
 
 _NOW = "UTC_TIMESTAMP(6)"
 _FOLDERS = """
@@ -36,13 +36,15 @@ FROM seq_{first}_to_{last}
 _ARCHIVES = """
 INSERT INTO zip_ipfs_info
     (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, replicas, calculated_at, expired_on,
-    expires_at, pinned_at, checked_at, uploads_dropped_at, dropped_at, order_due, create_time)
+    expires_at, pinned_at, checked_at, uploads_dropped_at, dropped_at, watch_due,
+    order_due, create_time)
 SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {size}, {each},
     CONCAT('bafybei', SHA2(seq, 224)), {each} * {size} + 300000, 3, 60 + MOD(seq, 40), 1,
     {height} + ({days} - MOD(seq * 37, {days})) * {blocks} + MOD(seq * 7919, {blocks}),
     {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY,
     {came}, {now} - INTERVAL MOD(seq, 21600) SECOND, {came}, {came},
-    {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND, {came}
+    {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND,
+    {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY, {came}
 FROM seq_{first}_to_{last}
 """
 # Each was counted anew at the last look, and voided and proven again once before.
@@ -198,6 +200,7 @@ _AS_AT: dict[str, dict[str, str]] = {
     "pin": {},
     "drop": _LIVE,
     "order": {**_LIVE, "status": "0"},
+    "watch": {**_LIVE, "expires_at": f"{_NOW} + INTERVAL 90 DAY", "order_due": f"{_NOW} + INTERVAL 83 DAY"},
     "prove": {**_LIVE, "pinned_at": f"{_NOW} - INTERVAL 30 DAY"},
     "restore": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
     "fetch": {"status": "0", "open_key": "SHA2(UUID(), 256)"},

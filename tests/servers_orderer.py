@@ -40,15 +40,32 @@ class Desk:
         )
 
     async def attend(self, zip_id: int) -> Outcome:
-        """Let the archive's time come, and the orderer look at it."""
+        """Let the archive's time come: the orderer looks at it, and attends to it if there may be something to buy.
+
+        Returns what buying came to, or else looking.
+        """
         await self.db.execute(
             "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6), order_failed_at = NULL WHERE zip_id = %s", (zip_id,)
         )
-        for breaker in self.orderer.ordering._needs:
+        for breaker in self.orderer.buying.ordering._needs:
             breaker.close()  # its rest is over, and the row itself finds out
-        outcome = await self.orderer.ordering.work(zip_id)
+        outcome = await self.orderer.buying.ordering.work(zip_id)
         assert outcome is not None
+        await self.look(zip_id)
         return outcome
+
+    async def look(self, zip_id: int) -> Row:
+        """Let the orderer look at the archive at the head of now, and at no other; return its row then."""
+        await self.db.execute("UPDATE zip_ipfs_info SET watch_due = IF(zip_id = %s, UTC_TIMESTAMP(6), NULL)", (zip_id,))
+        assert await self.look_at_due() == 1
+        return await self.row(zip_id)
+
+    async def look_at_due(self) -> int:
+        """Let the orderer look at what is due, at the head of now; return how many there were."""
+        self.orderer.watching._head = None
+        for breaker in self.orderer.watching.breakers:
+            breaker.close()
+        return await self.orderer.watching.look_once()
 
     async def bought(self, zip_id: int) -> None:
         assert isinstance(await self.attend(zip_id), Wait)

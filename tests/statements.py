@@ -20,10 +20,10 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
 from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.overview_store import OverviewStore
 from roadvault_crust_orderer.proof.proof_store import ProofStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
-from roadvault_crust_orderer.watching_store import WatchingStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore
@@ -86,6 +86,10 @@ def sweeps() -> list[Statement]:
             spent_in_a_week=lambda db: OrdererStore(db).spent(7),
             latest=lambda db: OrdererStore(db).latest(),
             last_block=lambda db: OrdererStore(db).last_block(MARKET),
+            turn_in_flight=lambda db: OrdererStore(db).turn_in_flight(ACCOUNT),
+            next_renewal=lambda db: OrdererStore(db).next_renewal(),
+            next_new=lambda db: OrdererStore(db).next_new(),
+            seconds_to_turn=lambda db: OrdererStore(db).seconds_to_turn(),
         ),
         *group(
             "sweep: renewals to come",
@@ -107,10 +111,10 @@ def status(filled: Filled) -> list[Statement]:
         *each_stage("status: ages", "waiting", leases.seconds_waiting),
         *group(
             "status: how archives stand",
-            soonest_expiry=lambda db: WatchingStore(db).soonest_expiry(),
-            expired=lambda db: WatchingStore(db).expired(),
-            under_floor=lambda db: WatchingStore(db).under(10),
-            oldest_unreplicated=lambda db: WatchingStore(db).oldest_unreplicated(),
+            soonest_expiry=lambda db: OverviewStore(db).soonest_expiry(),
+            expired=lambda db: OverviewStore(db).expired(),
+            under_floor=lambda db: OverviewStore(db).under(10),
+            oldest_unreplicated=lambda db: OverviewStore(db).oldest_unreplicated(),
         ),
         *each_stage("status: failures", "latest", lambda db, stage: leases.failures(db, stage, 20)),
         *each_stage(

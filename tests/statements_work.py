@@ -16,15 +16,29 @@ from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.sql import folders
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
+from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
-from roadvault_common.work import outage_store, repair
-from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, Lease, Stage
+from roadvault_common.work.lease import (
+    CALLBACK,
+    DROP,
+    EXPIRE,
+    FETCH,
+    ORDER,
+    PACK,
+    PIN,
+    PROVE,
+    RESTORE,
+    WATCH,
+    Lease,
+    Stage,
+)
 from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
+from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
@@ -48,6 +62,7 @@ def work(filled: Filled) -> list[Statement]:
         _pin,
         _drop,
         _order,
+        _watch,
         _refuse,
         _prove,
         _restore,
@@ -210,8 +225,20 @@ async def _order(filled: Filled, db: Database) -> None:
     info = FileInfo(1, 1, 100, 60)
     for market, height in ((_MARKET, 50), (_MARKET, 60), ("elsewhere", 70), ("elsewhere", 200)):
         await note_counted(db, lease, counted(info, Head(height, ""), market, 50))
-    await store.close_watched(lease, info, 50, 300, again=60)
+    await store.close_rested(lease, 60)
     await db.transact(lambda tx: renewals_store.note(tx, 100, 100_000, 5_000_000))
+
+
+async def _watch(filled: Filled, db: Database) -> None:
+    info, head = FileInfo(1, 1, 100_000, 60), Head(HEIGHT + 1, "")
+    batch = await batches.claim(db, WATCH, 100, 60)
+    assert {lease.row_id for lease in batch} >= set(filled.due(WATCH))
+    await OrdererStore(db).archives([lease.row_id for lease in batch], _MARKET)
+    seen = Seen(info, head, counted(info, head, _MARKET, 50), 300)
+    given_up = filled.due(WATCH)[3]
+    looks = [Look(lease, Done(again_after=0), seen, buy_in=0) for lease in batch if lease.row_id != given_up]
+    looks += [Look(lease, Failed("x")) for lease in batch if lease.row_id == given_up]
+    await WatchingStore(db).close(looks)
 
 
 async def _refuse(filled: Filled, db: Database) -> None:

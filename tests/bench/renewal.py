@@ -1,7 +1,9 @@
 """Five years of renewals on the planner's own code, with a virtual clock: `make bench-renewal`.
 
-Archives of 2 MiB to 5 GB come in weekly bursts; a part of the price is the same for any size. Replicas are first
-reported hours to days after an order. One extrinsic is in flight at a time and takes 24 s. The orderer or its node is
+Archives of 2 MiB to 5 GB come in weekly bursts, and once very many within an hour, in the midst of renewals; a part of
+the price is the same for any size. Replicas are first reported hours to days after an order. The orderer attends to one
+archive at a time, in the order of `OrdererStore.next_renewal` and `next_new`. One extrinsic is in flight at a time and
+takes 24 s; one that buys nothing takes 6 s. The orderer or its node is
 away for up to four days at a time; nodes hang for up to a day, so that each call takes all of its time and comes to
 nothing; the market closes for up to two; prices jump over the operator's limit for up to six; the account runs dry
 until somebody sends money some hours later; and a daily limit holds. Some orders are never included, some are refused
@@ -43,6 +45,8 @@ NEVER_INCLUDED, MARKET_CLOSED, REFUSED = 0.01, 0.005, 0.005
 """How often an order is never included, meets a market that has just closed, or is refused so that a person is asked.
 Far oftener than seen on a chain."""
 MOST_WASTED = 0.05
+CHECK = 300 // BLOCK_SECONDS
+"""Blocks until the orderer looks again where a limit holds, or the market is closed."""
 
 
 @dataclass
@@ -111,7 +115,9 @@ class Spells:
 class World:
     """Everything that is not the planner: time, troubles, money."""
 
-    def __init__(self, archives: int, years: float, seed: int) -> None:
+    def __init__(self, archives: int, years: float, seed: int, burst: int = 0, *, by_age: bool = False) -> None:
+        self.by_age = by_age
+        """Whether turns go by how long archives are due, as one queue for all would have it."""
         self.dice = random.Random(seed)
         self.end = int(years * 365 * DAY)
         self.policy = RenewalPolicy(block_seconds=BLOCK_SECONDS)
@@ -127,16 +133,34 @@ class World:
         """By day, how many terms end then."""
         self.ending_mebibytes: Counter[int] = Counter()
         daily = archives / (years * 365)
-        self.daily_limit = int((daily + archives / 180) * 1.5 * usual) + 20 * usual
+        self.daily_limit: int | None = int((daily + archives / 180) * 1.5 * usual) + 20 * usual
         self.away = Spells(self.dice, self.end, every_days=40, longest_days=4)
         self.hanging = Spells(self.dice, self.end, every_days=30, longest_days=1)
         self.closed = Spells(self.dice, self.end, every_days=90, longest_days=2)
         self.dear = Spells(self.dice, self.end, every_days=60, longest_days=6)
         self.queue: list[tuple[int, int, Archive]] = []
+        """Archives by when they are next to be attended to."""
+        self.turns: list[tuple[bool, int, int, Archive]] = []
+        """Those that are due: renewals by their end first, then what is new, by how long it is due."""
         for number, size in enumerate(sizes):
             week = int(number / archives * self.end / (7 * DAY))
             came = week * 7 * DAY + self.dice.randrange(DAY)
             self.push(came, Archive(number, came, size))
+        for number in range(archives, archives + burst):
+            came = self.end // 2 + self.dice.randrange(HOUR)
+            self.push(came, Archive(number, came, sizes[number % archives]))
+        if burst:  # whoever sends so many knows what they cost, and sets no limit for a day
+            self.balance += burst * usual * 2
+            self.daily_limit = None
+
+    def next_turn(self, height: int) -> tuple[int, Archive]:
+        """Return whose turn it is, and from when on."""
+        while self.queue and (self.queue[0][0] <= height or not self.turns):
+            due, number, archive = heapq.heappop(self.queue)
+            height = max(height, due)
+            ends = None if self.by_age else archive.expires
+            heapq.heappush(self.turns, (ends is None, due if ends is None else ends, number, archive))
+        return height, heapq.heappop(self.turns)[-1]
 
     def push(self, height: int, archive: Archive) -> None:
         heapq.heappush(self.queue, (height, archive.number, archive))
@@ -178,13 +202,20 @@ def offer(size: int, balance: int, dearer: int = 1) -> Offer:
     return Offer(FLAT * dearer, PER_MIB * dearer, mebibytes(size), FEE, balance, market_open=True, largest=1 << 33)
 
 
-def simulate(archives: int, years: float, seed: int) -> Result:
-    """Run the years and return what came of them."""
-    world = World(archives, years, seed)
-    while world.queue and world.queue[0][0] < world.end:
-        height, _, archive = heapq.heappop(world.queue)
-        world.push(_attend(world, height, archive), archive)
-    for _, _, archive in world.queue:  # what nobody came to any more
+def simulate(archives: int, years: float, seed: int, burst: int = 0, *, by_age: bool = False) -> Result:
+    """Run the years, with a burst of so many new archives in their midst, and return what came of them."""
+    world = World(archives, years, seed, burst, by_age=by_age)
+    height = 0
+    while world.queue or world.turns:
+        height, archive = world.next_turn(height)
+        if height >= world.end:
+            world.push(height, archive)
+            break
+        again = _attend(world, height, archive)
+        world.push(max(again, height + 1), archive)
+        height = max(height, world.busy_until)
+    left = [entry[-1] for entry in world.queue] + [entry[-1] for entry in world.turns]
+    for archive in left:  # what nobody came to any more
         world.result.lapses += archive.expires is not None and archive.expires <= world.end
         world.result.unbought += archive.expires is None and archive.came < world.end - 30 * DAY
     return world.result
@@ -203,7 +234,7 @@ def _attend(world: World, height: int, archive: Archive) -> int:
         case Stop():
             return world.person(height)
         case Wait():
-            return height + HOUR
+            return height + CHECK
         case Buy(warning):
             world.result.loud += warning is not None
             return _order(world, height, archive, asked.price)
@@ -212,19 +243,19 @@ def _attend(world: World, height: int, archive: Archive) -> int:
 def _not_now(world: World, height: int, archive: Archive) -> int | None:
     """Return when the orderer can and has to do something for the archive, if not now."""
     if (back := world.away.end_of(height)) is not None:
-        return back + world.dice.randrange(600)
+        world.busy_until = back
+        return back
     world.earn(height)
     if archive.expires is not None:
         due = renewal_block(archive.number, archive.expires, archive.bought_at, world.policy)
         if height < due:
             return due
-    if height < world.busy_until:
-        return world.busy_until
+    world.busy_until = height + 1
     if world.hanging.end_of(height) is not None:
         world.result.hung += 1
         world.busy_until = height + CALL
         return world.busy_until + 2
-    return height + 50 if world.closed.end_of(height) is not None else None
+    return height + CHECK if world.closed.end_of(height) is not None else None
 
 
 def _order(world: World, height: int, archive: Archive, price: int) -> int:
@@ -238,7 +269,7 @@ def _order(world: World, height: int, archive: Archive, price: int) -> int:
     if luck < NEVER_INCLUDED + MARKET_CLOSED + REFUSED:
         world.result.refused += 1
         world.pay(height, FEE)
-        return height + 50 if luck < NEVER_INCLUDED + MARKET_CLOSED else world.person(height)
+        return height + CHECK if luck < NEVER_INCLUDED + MARKET_CLOSED else world.person(height)
     world.pay(height, price + FEE)
     _note_bought(world, height, archive)
     return renewal_block(archive.number, archive.expires or 0, archive.bought_at, world.policy)
@@ -267,15 +298,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Five years of renewals, simulated")
     parser.add_argument("--archives", type=int, default=20_000)
     parser.add_argument("--years", type=float, default=5)
+    parser.add_argument("--burst", type=int, default=20_000, help="new archives within an hour, in the midst")
+    parser.add_argument("--by-age", action="store_true", help="one queue for renewals and new orders")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
     missed = False
     for seed in arguments.seeds:
-        result = simulate(arguments.archives, arguments.years, seed)
+        result = simulate(arguments.archives, arguments.years, seed, arguments.burst, by_age=arguments.by_age)
         missed |= result.lapses > 0 or result.unbought > 0 or result.wasted >= MOST_WASTED
         sys.stdout.write(
-            f"seed {seed}: {arguments.archives} archives, {arguments.years:g} years: {result.purchases} purchases,"
-            f" {result.lapses} lapses, {result.wasted:.1%} of paid days wasted\n"
+            f"seed {seed}: {arguments.archives} archives and {arguments.burst} at once, {arguments.years:g} years:"
+            f" {result.purchases} purchases, {result.lapses} lapses, {result.wasted:.1%} of paid days wasted\n"
             f"  renewals: at least {result.least_left:.1f} days before the end, at most {result.busiest_hour} in an"
             f" hour, {result.loud} over a limit; new orders waited {result.longest_wait:.1f} days at most,"
             f" {result.unbought} for ever\n"

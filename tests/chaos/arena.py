@@ -33,6 +33,7 @@ STAGES = {
     "pack": "folder_info",
     "pin": "zip_ipfs_info",
     "drop": "zip_ipfs_info",
+    "watch": "zip_ipfs_info",
     "order": "zip_ipfs_info",
     "prove": "zip_ipfs_info",
     "restore": "zip_ipfs_info",

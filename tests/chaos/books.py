@@ -274,6 +274,8 @@ def _stuck_archive(archive: Row, evidence: Row | None) -> list[str]:
     if archive["cid"] is None and archive["pin_due"] is None:
         stuck.append("no CID, and nobody will pin it")
     if archive["cid"] is not None and archive["order_due"] is None:
+        stuck.append("nobody will renew its order")
+    if archive["cid"] is not None and archive["watch_due"] is None:
         stuck.append("nobody watches its order")
     proven = evidence is not None and evidence["proven_at"] is not None
     if evidence is not None and not proven and archive["prove_due"] is None:

@@ -9,13 +9,15 @@ from typing import Any
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
-from roadvault_common.work.outcome import Done
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.service import Orderer
 from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.watching_store import WatchingStore
 
-CLASSES = {cls.__name__: cls for cls in (Chain, OrdererStore, Bus)}
+CLASSES = {cls.__name__: cls for cls in (Chain, OrdererStore, WatchingStore, Bus)}
+_LONG_SECONDS = 600
+"""Nothing in flight is waited for so long."""
 
 
 def kill_at(point: str) -> None:
@@ -38,8 +40,8 @@ def kill_at(point: str) -> None:
     setattr(CLASSES[owner], method, deadly)
 
 
-async def attend(zip_id: int) -> None:
-    """Attend to the archive until there is nothing left to do for now."""
+async def attend() -> None:
+    """Buy what the archive needs, until there is nothing left to do for now; then look at it."""
     settings = OrdererSettings()
     async with (
         Database.open(settings.database_url) as db,
@@ -47,10 +49,12 @@ async def attend(zip_id: int) -> None:
         Chain.open(settings.crust_url, settings.seed(), settings.crust_timeout_seconds) as chain,
     ):
         orderer = Orderer(settings, db, bus, chain, lambda: None)
-        while not isinstance(await orderer.ordering.work(zip_id), Done):
+        while await orderer.buying.take_turn() < _LONG_SECONDS:
+            await asyncio.sleep(0.02)
+        while not await orderer.watching.look_once():
             await asyncio.sleep(0.02)
 
 
 if __name__ == "__main__":
-    kill_at(sys.argv[2])
-    asyncio.run(attend(int(sys.argv[1])))
+    kill_at(sys.argv[1])
+    asyncio.run(attend())

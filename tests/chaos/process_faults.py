@@ -16,7 +16,7 @@ from roadvault_stack.environment import SERVICES
 _AT_WORK = {
     "packer": (("pack",), "database"),
     "pinner": (("pin", "restore"), "ipfs-rpc"),
-    "crust-orderer": (("order",), "chain"),
+    "crust-orderer": (("watch", "order"), "chain"),
     "retriever": (("fetch",), "database"),
     "notifier": (("callback",), "receiver"),
 }

@@ -2,7 +2,7 @@
 
 The points are generated: a clean run of the act says which calls it makes. So a new write, unlink, fsync, commit,
 request or emit is a new point by itself. That each stage, and each thing that a service does, has its act is read from
-the services themselves; buying has points of its own (`test_orderer_kills.py`).
+the services themselves; buying and watching have points of their own (`test_orderer_kills.py`).
 """
 
 import asyncio
@@ -26,7 +26,20 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.web import listener
-from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, STAGES, Stage
+from roadvault_common.work.lease import (
+    CALLBACK,
+    DROP,
+    EXPIRE,
+    FETCH,
+    ORDER,
+    PACK,
+    PIN,
+    PROVE,
+    RESTORE,
+    STAGES,
+    WATCH,
+    Stage,
+)
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.service import Ingest
 from roadvault_notifier.service import Notifier
@@ -150,7 +163,7 @@ async def _killed(act: str, point: str, scene: Scene) -> tuple[int, list[str]]:
 
 
 def test_every_stage_and_everything_that_a_service_does_has_its_act() -> None:
-    assert {*STAGE_OF.values(), ORDER} == set(STAGES)
+    assert {*STAGE_OF.values(), ORDER, WATCH} == set(STAGES)
     assert set(STAGE_OF) <= set(ACTS)
     for service, does in DOES.items():
         public = {name for name, _ in inspect.getmembers(service, inspect.iscoroutinefunction) if name[0] != "_"}

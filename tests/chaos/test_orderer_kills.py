@@ -30,12 +30,14 @@ OFF_THE_PATH = {
     "OrdererStore.call_back",
     "OrdererStore.close_refused",
     "OrdererStore.last_block",
+    *(f"OrdererStore.{name}" for name in ("turn_in_flight", "next_renewal", "next_new", "seconds_to_turn")),
     "OrdererStore.latest",
     "OrdererStore.note_expired",
     "OrdererStore.set_aside",
     "OrdererStore.settle_void",
 }
-"""What the purchase of a new archive does not call. Everything else that is awaited is a point to die at."""
+"""What the purchase of a new archive does not call, and what sees whose turn it is. Everything else that is awaited is
+a point to die at."""
 FAST_BLOCKS = {"block_seconds": 0.05}
 FAST = {**FAST_BLOCKS, "file_duration_blocks": 400}
 
@@ -62,7 +64,7 @@ class Place:
 
     async def kill_at(self, point: str) -> None:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, Path(__file__).with_name("orderer_child.py"), str(self.zip_id), point,
+            sys.executable, Path(__file__).with_name("orderer_child.py"), point,
             env={**os.environ, **self.environment},
             stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
@@ -73,7 +75,9 @@ class Place:
         async with asyncio.timeout(30):
             while (await self.row())["order_failed_at"] is None:
                 await self.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
-                if isinstance(await self.orderer.ordering.work(self.zip_id), Done):
+                if isinstance(await self.orderer.buying.ordering.work(self.zip_id), Done):
+                    await self.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+                    await self.orderer.watching.look_once()
                     break
                 await asyncio.sleep(0.05)
 
@@ -122,7 +126,7 @@ async def test_a_kill_costs_nothing(point: str, place: Place) -> None:
     assert place.devnet.orders() == 1
     assert await place.purchases() == [{"status": 1, "term": 1, "in_flight": None}]
     row = await place.row()
-    assert (row["status"], row["order_token"]) == (1, None)
+    assert (row["status"], row["order_token"], row["watch_token"]) == (1, None, None)
 
 
 async def nothing_final(place: Place) -> None:

@@ -18,7 +18,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
-from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE
+from roadvault_common.work.lease import DROP, PIN, PROVE, RESTORE, WATCH
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_pinner import service
@@ -77,7 +77,7 @@ async def opened(console: Console, desk: Desk, network_kubo: Kubo) -> AsyncItera
         desk.devnet.turn(set_replicas={"cid": cid, "count": 60})
         desk.devnet.final()
         await desk.attend(zip_id)
-        settings, keys = desk.orderer._settings, console.pinner._keys
+        settings, keys = desk.orderer.buying._settings, console.pinner._keys
         prover = Prover(settings, desk.db, console.bus, keys, reader, desk.chain)
         assert await prover.proving.work(zip_id) == Done()
         yield Yard(console, desk, prover, zip_id, cid)
@@ -116,9 +116,9 @@ async def test_what_was_not_counted_of_late_is_counted_anew_first(yard: Yard, ku
     outcome = await yard.drop()
     assert isinstance(outcome, Wait)
     assert "the count of replicas is 36" in outcome.reason
-    assert (yard.kept(), await yard.is_pinned(kubo), await yard.due(ORDER)) == (True, True, True)
+    assert (yard.kept(), await yard.is_pinned(kubo), await yard.due(WATCH)) == (True, True, True)
     (before,) = await evidence(yard.console.db, yard.zip_id)
-    await yard.desk.orderer.ordering.work(yard.zip_id)
+    assert await yard.desk.look_at_due() == 1
     (stale,) = await evidence(yard.console.db, yard.zip_id)
     assert stale["counted_at"] == before["counted_at"]  # a node that stands still tells nothing new
     yard.desk.devnet.blocks(1)
@@ -145,7 +145,7 @@ async def test_evidence_is_void_once_the_market_does_not_say_so_any_more(yard: Y
         devnet.turn(set_replicas={"cid": yard.cid, "count": 50})
     devnet.final()
     assert isinstance(await yard.drop(), Wait)
-    await yard.desk.orderer.ordering.work(yard.zip_id)
+    assert await yard.desk.look_at_due() == 1
     (voided,) = await evidence(yard.console.db, yard.zip_id)
     assert (voided["valid"], voided["void_at"] is not None, why in voided["void_reason"]) == (None, True, True)
     for _ in range(2):

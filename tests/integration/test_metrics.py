@@ -17,7 +17,7 @@ STAGES = {
     "door": (),
     "packer": ("pack",),
     "pinner": ("pin", "drop", "restore"),
-    "crust-orderer": ("order", "prove"),
+    "crust-orderer": ("watch", "order", "prove"),
     "retriever": ("fetch", "expire"),
     "notifier": ("callback",),
 }

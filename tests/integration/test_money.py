@@ -12,7 +12,7 @@ from servers_orderer import CID, Desk, OpenDesk
 
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
-from roadvault_crust_orderer.service import BALANCE, PRICE, RUNWAY, UNKNOWN
+from roadvault_crust_orderer.money import BALANCE, PRICE, RUNWAY, UNKNOWN
 
 ROOT = Path(__file__).parents[2]
 FIVE_GB = 5_000_000_000
@@ -53,13 +53,13 @@ async def renewal_to_come(desk: Desk) -> None:
 async def test_what_is_not_known_yet_alarms_nobody(desk: Desk) -> None:
     assert all(math.isnan(seen(f"roadvault_crust_{name}")) for name in ("balance_cru", "price_cru", "runway_days"))
     assert (fires("RunwayLow"), fires("BalanceLow")) == (False, False)
-    await desk.orderer.sample()  # there is no archive yet that could be ordered
+    await desk.orderer.money.sample()  # there is no archive yet that could be ordered
     assert (fires("RunwayLow"), fires("BalanceLow")) == (False, False)
 
 
 async def test_price_and_runway_are_known_before_anything_is_bought(desk: Desk) -> None:
     await renewal_to_come(desk)
-    await desk.orderer.sample()
+    await desk.orderer.money.sample()
     assert 0 < seen("roadvault_crust_price_cru") < 1
     assert seen("roadvault_crust_balance_cru") == pytest.approx(10**6)
     assert 30 < seen("roadvault_crust_runway_days") < math.inf
@@ -69,7 +69,7 @@ async def test_price_and_runway_are_known_before_anything_is_bought(desk: Desk) 
 async def test_an_empty_account_raises_both_alarms(open_desk: OpenDesk) -> None:
     async with open_desk(seed="//Pauper") as desk:
         await renewal_to_come(desk)
-        await desk.orderer.sample()
+        await desk.orderer.money.sample()
     assert (seen("roadvault_crust_balance_cru"), seen("roadvault_crust_runway_days")) == (0, 0)
     assert (fires("RunwayLow"), fires("BalanceLow")) == (True, True)
 
@@ -88,7 +88,7 @@ async def test_what_a_refused_order_costs_is_spent(desk: Desk) -> None:
     desk.devnet.turn(market_enabled=False)  # between quote and block
     desk.devnet.final()
     await desk.attend(zip_id)
-    await desk.orderer.sample()
+    await desk.orderer.money.sample()
     cost = before - await desk.chain.balance()
     assert cost > 0
     assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=1e-9)
@@ -102,7 +102,7 @@ async def test_what_was_bought_is_spent_and_what_was_never_included_is_not(desk:
     desk.devnet.blocks(ERA_BLOCKS + FINALITY_LAG + 1)
     desk.devnet.turn(refuse_submissions=None)
     await desk.bought(zip_id)
-    await desk.orderer.sample()
+    await desk.orderer.money.sample()
     assert [purchase["status"] for purchase in await desk.purchases()] == [3, 1]
     cost = before - await desk.chain.balance()
     assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=1e-9)
@@ -118,7 +118,7 @@ async def test_reserve_and_runway_go_by_the_sizes_of_what_is_to_be_renewed(desk:
     zip_id = await desk.archive(size=size)
     offer = await desk.chain.offer(CID.format(0), size)
     cost = 3 * (await desk.chain.offer(CID.format(0), renewed)).total
-    assert (await desk.orderer._purse(offer, await desk.chain.head())).reserve == cost
+    assert (await desk.orderer.money.purse(offer, await desk.chain.head())).reserve == cost
     await desk.db.execute("UPDATE zip_ipfs_info SET order_due = NULL WHERE zip_id = %s", (zip_id,))
-    await desk.orderer.sample()
+    await desk.orderer.money.sample()
     assert seen("roadvault_crust_runway_days") == pytest.approx(offer.balance / (cost / 30))

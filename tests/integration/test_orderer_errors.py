@@ -259,7 +259,7 @@ async def test_two_orderers_at_once_with_one_account_pay_once_for_each_archive(
                     "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6) WHERE zip_id = %s AND order_token IS NULL",
                     (zip_id,),
                 )
-                if isinstance(await desk.orderer.ordering.work(zip_id), Done):
+                if isinstance(await desk.orderer.buying.ordering.work(zip_id), Done):
                     left.discard(zip_id)
             await asyncio.sleep(0)
 

@@ -62,7 +62,7 @@ async def test_nodes_that_hang_count_against_no_archive(open_desk: OpenDesk, thr
     async with open_desk(crust_url=urls, lease_seconds=1) as desk:
         zip_id = await desk.archive()
         for _ in range(2):
-            asking = asyncio.gather(desk.orderer.sample(), desk.orderer.sample(), return_exceptions=True)
+            asking = asyncio.gather(desk.orderer.money.sample(), desk.orderer.money.sample(), return_exceptions=True)
             outcome = await desk.attend(zip_id)
             assert isinstance(outcome, Wait)
             assert "no progress" not in outcome.reason

@@ -48,7 +48,7 @@ async def test_a_node_that_restarts_without_its_pool_gets_the_same_bytes_again(
     assert isinstance(outcome, Wait)
     assert "can't be reached" in outcome.reason
     with pytest.raises(ChainUnavailable):  # metrics are left as they were, and their age grows
-        await desk.orderer.sample()
+        await desk.orderer.money.sample()
     devnet_server.start()
     await desk.attend(zip_id)
     desk.devnet.final()
@@ -118,7 +118,7 @@ async def test_the_seed_never_shows(open_desk: OpenDesk, capfd: pytest.CaptureFi
     phrase = "bottom drive obey lake curtain smoke basket hold race lonely fit walk"
     async with open_desk(seed=phrase) as desk:
         await desk.attend(await desk.archive())
-        shown = repr(vars(desk.orderer)) + repr(desk.orderer._settings) + repr(await desk.purchases())
+        shown = repr(vars(desk.orderer)) + repr(desk.orderer.buying._settings) + repr(await desk.purchases())
     out, err = capfd.readouterr()
     assert phrase not in shown + out + err
     with pytest.raises(Exception, match="neither a phrase") as caught:
@@ -213,9 +213,12 @@ async def test_an_order_that_is_merely_wanted_obeys_the_limits_and_keeps_no_arch
         zip_id = await desk.archive()
         await desk.bought(zip_id)
         desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 7}, make_blocks=160)
-        assert isinstance(await desk.attend(zip_id), Done)
+        outcome = await desk.attend(zip_id)
+        assert isinstance(outcome, Wait)
+        assert "the limit is" in outcome.reason
         row = await desk.row(zip_id)
         assert (row["replicas"], row["status"], len(await desk.purchases())) == (7, 3, 1)
+        assert (row["watch_reason"], row["watch_due"] > row["checked_at"]) == (None, True)
 
 
 async def test_an_archive_that_stays_under_the_threshold_is_ordered_once_more_if_that_is_wanted(
@@ -237,11 +240,11 @@ async def test_an_archive_that_stays_under_the_threshold_is_ordered_once_more_if
 
 
 async def test_a_renewal_comes_in_time_however_late_in_the_term_something_was_bought(desk: Desk) -> None:
-    archive = await desk.orderer._store.archive(await desk.archive(), "here")
+    archive = await desk.orderer.buying._store.archive(await desk.archive(), "here")
     expires, day = 3_000_000, 14_400
     late = replace(archive, bought_at=expires - 4 * day)
     info, head = FileInfo(SIZE, 1, expires, 60), Head(expires - 3 * day, "")
-    assert desk.orderer._blocks_to_renewal(late, info, head) <= 0
+    assert desk.orderer.buying._needs.blocks_to_renewal(late, info, head) <= 0
 
 
 async def test_a_tip_is_part_of_the_price(desk: Desk) -> None:
@@ -283,7 +286,7 @@ async def test_a_node_that_lags_behind_does_not_make_us_pay_twice(desk: Desk) ->
     async def behind() -> Head:
         return Head(0, desk.devnet.state()["genesis"])
 
-    desk.orderer._market.head = behind  # type: ignore[method-assign]  # a node that is at its genesis still
+    desk.chain.head = behind  # type: ignore[method-assign]  # a node that is at its genesis still
     outcome = await desk.attend(zip_id)
     assert isinstance(outcome, Wait)
     assert "before the order's block" in outcome.reason

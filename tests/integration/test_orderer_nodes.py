@@ -34,13 +34,13 @@ async def test_a_node_that_is_behind_proves_nothing(
                 devnet_server.kill()  # right after it told its head
                 return await look(extrinsic_hash, first, last)
 
-            desk.orderer._market.find = find  # type: ignore[method-assign]
+            desk.chain.find = find  # type: ignore[method-assign]
             outcome = await desk.attend(zip_id)
             assert isinstance(outcome, Wait)
             assert "is at the finalized block 0" in outcome.reason
             assert [row["status"] for row in await desk.purchases()] == [0]
             devnet_server.start()
-            desk.orderer._market.find = look  # type: ignore[method-assign]
+            desk.chain.find = look  # type: ignore[method-assign]
             await desk.attend(zip_id)
             assert isinstance(await desk.attend(zip_id), Done)
             assert (ahead.orders(), len(await desk.purchases())) == (1, 1)

@@ -41,9 +41,9 @@ class Counter:
         await self.db.execute(
             "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6), order_failed_at = NULL WHERE zip_id = %s", (zip_id,)
         )
-        for breaker in self.orderer.ordering._needs:
+        for breaker in self.orderer.buying.ordering._needs:
             breaker.close()  # its rest is over, and the row itself finds out
-        outcome = await self.orderer.ordering.work(zip_id)
+        outcome = await self.orderer.buying.ordering.work(zip_id)
         assert outcome is not None
         return outcome
 

@@ -20,7 +20,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, PROVE
+from roadvault_common.work.lease import PROVE, WATCH
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_packer.archive import pack
@@ -91,7 +91,7 @@ async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_pat
                     " zip_offset) VALUES (%s, 'a', 'mp4', %s, %s, 1, %s, %s)",
                     (member.file_id, member.size, member.sha256, zip_id, packed.offsets[member.file_id]),
                 )
-        prover = Prover(desk.orderer._settings, desk.db, bus, keys, reader, desk.chain)
+        prover = Prover(desk.orderer.buying._settings, desk.db, bus, keys, reader, desk.chain)
         yield Bench(desk, prover, target, zip_id)
 
 
@@ -118,7 +118,7 @@ async def test_what_the_market_counts_no_more_at_the_end_of_a_proof_is_not_prove
     assert (row["valid"], row["proven_at"]) == (None, None)
     assert "50 replicas" in row["void_reason"]
     assert (await bench.row())["drop_due"] is None
-    assert await leases.due_rows(bench.desk.db, ORDER, 10) == [bench.zip_id]  # the orderer looks again
+    assert await leases.due_rows(bench.desk.db, WATCH, 10) == [bench.zip_id]  # the orderer looks again
 
 
 async def test_while_the_market_is_away_nothing_is_fetched(bench: Bench, network_kubo: Kubo) -> None:

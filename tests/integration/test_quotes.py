@@ -117,7 +117,7 @@ async def test_money_that_goes_between_quote_and_submission_blocks_one_era(open_
             set_balance(desk, DEPOSIT)
             return await submit(extrinsic)
 
-        desk.orderer._market.submit = spent_elsewhere  # type: ignore[method-assign]
+        desk.chain.submit = spent_elsewhere  # type: ignore[method-assign]
         assert "1010" in reason(await desk.attend(poor))
         desk.devnet.blocks(ONE_ERA)
         outcome = await desk.attend(poor)

@@ -168,6 +168,14 @@ def test_a_simulated_year_without_a_lapse(seed: int) -> None:
     assert min(result.never_included, result.refused, result.asked) > 0
 
 
+@pytest.mark.parametrize(("by_age", "lapses"), [(False, 0), (True, 1)])
+def test_twenty_thousand_new_orders_at_once_starve_no_renewal(*, by_age: bool, lapses: int) -> None:
+    """In one queue with them a renewal would wait for days, and an outage comes upon that."""
+    result = simulate(archives=300, years=0.96, seed=1, burst=20_000, by_age=by_age)
+    assert (result.lapses, result.unbought) == (lapses, 0)
+    assert (result.least_left > 3) == (not by_age)
+
+
 def test_the_simulation_counts_what_nobody_came_to_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewal, "decide", lambda need, *_: Wait("never") if need.renewal else Buy())
     assert simulate(archives=30, years=1, seed=1).lapses > 0

@@ -27,3 +27,13 @@ async def pause(closing: asyncio.Event, seconds: float) -> None:
             await closing.wait()
     except TimeoutError:
         return
+
+
+async def pause_until(closing: asyncio.Event, nudge: asyncio.Event, seconds: float) -> None:
+    """Wait for `seconds`, until `closing` is set, or until there is a reason to look sooner."""
+    waits = [asyncio.create_task(event.wait()) for event in (closing, nudge)]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()

@@ -44,6 +44,15 @@ class Replicas(_Strict):
     count: Annotated[int, Field(ge=0, le=10_000)]
 
 
+class Files(_Strict):
+    """Many files as if ordered: `cid` has a place, {}, for the number of each. Sizes are bytes."""
+
+    cid: str
+    count: Annotated[int, Field(ge=0, le=100_000)]
+    size: Annotated[int, Field(ge=0, le=2**63)]
+    replicas: Annotated[int, Field(ge=0, le=10_000)]
+
+
 class Refusal(_Strict):
     """The error with which every extrinsic is refused."""
 
@@ -67,12 +76,15 @@ class Turn(_Strict):
     peerless: bool | None = None
     bodies: Count | None = None
     spoil_events: Literal["", "unknown", "none"] | None = None
+    answer_seconds: Annotated[float, Field(ge=0, le=60)] | None = None
+    most_keys: Count | None = None
     dispatch_error: Annotated[str, Field(pattern="^([0-9a-f]{2})*$")] | None = None
     market_enabled: bool | None = None
     fund: Funds | None = None
     set_balance: Funds | None = None
     close_file: str | None = None
     set_replicas: Replicas | None = None
+    add_files: Files | None = None
     upgrade: bool = False
     reorg: Count = 0
     make_blocks: Annotated[int, Field(ge=0, le=_BLOCKS_AT_ONCE)] = 0
@@ -93,6 +105,8 @@ _SETTINGS = (
     "bodies",
     "spoil_events",
     "dispatch_error",
+    "answer_seconds",
+    "most_keys",
 )
 
 
@@ -176,7 +190,16 @@ def _changes(turn: Turn) -> list[Change]:
     if turn.set_replicas is not None:
         wanted = turn.set_replicas
         changes.append(partial(market.report_replicas, cid=wanted.cid.encode(), count=wanted.count))
+    if turn.add_files is not None:
+        changes.append(partial(_add_files, many=turn.add_files))
     return changes
+
+
+def _add_files(block: Execution, *, many: Files) -> None:
+    for number in range(many.count):
+        cid = many.cid.format(number).encode()
+        market.write(block, cid, files.FileInfo(many.size, block.number, amount=0, remaining_paid_count=0))
+        market.report_replicas(block, cid, many.replicas)
 
 
 def _enable(block: Execution, *, enabled: bool) -> None:

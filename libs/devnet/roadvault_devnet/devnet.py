@@ -69,7 +69,7 @@ async def running(settings: DevnetSettings) -> AsyncIterator[Devnet]:
         producer = Producer(chain)
         methods = {**ChainMethods(chain).table(), **StateMethods(chain).table()}
         methods |= {**AuthorMethods(chain).table(), **SystemMethods(chain).table()}
-        server = Server(Dispatcher(methods), Control(chain, node, producer))
+        server = Server(Dispatcher(methods), Control(chain, node, producer), chain.rules)
         port = await _listen(stack, server.application(), settings)
         work = [producer.run(), node.run()] if settings.kubo_rpc_url else [producer.run()]
         tasks = frozenset(asyncio.create_task(each) for each in work)

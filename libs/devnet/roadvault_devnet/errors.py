@@ -11,6 +11,8 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
+TOO_LARGE = -32008
+"""The answer would be longer than the node's limit (jsonrpsee's code)."""
 
 CLIENT_ERROR = 4003
 """State queries on a block that has none; current polkadot-sdk nodes (older ones: -32000, or -32603)."""

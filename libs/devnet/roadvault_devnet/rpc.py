@@ -12,6 +12,9 @@ from roadvault_devnet.errors import RpcError
 
 _log = structlog.get_logger()
 
+_ANSWER_BYTES = 15 * 2**20
+"""The longest answer; a node's limit (`--rpc-max-response-size`)."""
+
 
 class Params:
     """The positional parameters of one request, each read as what it has to be."""
@@ -78,9 +81,9 @@ class Dispatcher:
             return json.dumps(_failed(None, RpcError(errors.PARSE_ERROR, "Parse error")))
         if not isinstance(message, list):
             answer = self._one(message, connection)
-            return None if answer is None else json.dumps(answer)
+            return None if answer is None else _sent(answer)
         answers = [answer for answer in (self._one(each, connection) for each in message) if answer is not None]
-        return json.dumps(answers) if answers else None
+        return _sent(answers) if answers else None
 
     def _one(self, request: object, connection: Connection | None) -> dict[str, object] | None:
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
@@ -93,6 +96,16 @@ class Dispatcher:
             _log.info("refused", method=name, code=error.code, message=error.message, data=error.data)
             return _failed(number, error)
         return None if "id" not in request else {"jsonrpc": "2.0", "result": result, "id": number}
+
+
+def _sent(answer: object) -> str:
+    """Return an answer as text; a node sends none that is longer than its limit."""
+    text = json.dumps(answer)
+    if len(text) <= _ANSWER_BYTES:
+        return text
+    number = answer.get("id") if isinstance(answer, dict) else None
+    too_large = RpcError(errors.TOO_LARGE, "Response is too big", f"Exceeded max limit of {_ANSWER_BYTES}")
+    return json.dumps(_failed(number, too_large))
 
 
 def _unknown(_params: Params, _connection: Connection | None) -> object:

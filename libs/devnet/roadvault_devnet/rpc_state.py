@@ -46,7 +46,11 @@ class StateMethods:
         return [as_hex(key) for key in known if key > start][:count]
 
     def _query(self, params: Params, _connection: Connection | None) -> object:
-        block_hash = params.data_or_none(1) or self._chain.head.hash
+        block_hash, most = params.data_or_none(1) or self._chain.head.hash, self._chain.rules.most_keys
+        if most == 0:
+            raise RpcError(errors.METHOD_NOT_FOUND, "Method not found")
+        if most is not None and len(params.data_list(0)) > most:
+            raise RpcError(errors.TOO_LARGE, "Response is too big", f"more than {most} keys")
         return [self._changes(params.data_list(0), block_hash)]
 
     def _changes(self, wanted: list[bytes], block_hash: bytes) -> dict[str, object]:

@@ -94,5 +94,9 @@ class Rules:
     """`unknown`: each block has an event that no metadata describes; `none`: it has none at all."""
     dispatch_error: str = ""
     """With this encoded error, in hexadecimal, every extrinsic fails in its block."""
+    answer_seconds: float = 0
+    """How long each answer takes on its way."""
+    most_keys: int | None = None
+    """For more storage keys than that in one call the node refuses; with 0 it does not know the method at all."""
     lacks: str = ""
     """An item that the market's storage does not have."""

@@ -12,6 +12,7 @@ from roadvault_devnet.connection import Connection
 from roadvault_devnet.control import Control, Turn
 from roadvault_devnet.errors import AnswerLost, ControlRefused
 from roadvault_devnet.rpc import Dispatcher
+from roadvault_devnet.rules import Rules
 
 _log = structlog.get_logger()
 
@@ -22,9 +23,10 @@ _MESSAGE_BYTES = 16 * 2**20
 class Server:
     """The HTTP side of the network."""
 
-    def __init__(self, dispatcher: Dispatcher, control: Control) -> None:
+    def __init__(self, dispatcher: Dispatcher, control: Control, rules: Rules) -> None:
         self._dispatcher = dispatcher
         self._control = control
+        self._rules = rules
         self._connections: set[Connection] = set()
 
     def application(self) -> web.Application:
@@ -55,6 +57,7 @@ class Server:
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
+                    await asyncio.sleep(self._rules.answer_seconds)
                     self._answer(message.data, connection)
         finally:
             self._connections.discard(connection)
@@ -72,6 +75,7 @@ class Server:
             connection.drop()
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(self._rules.answer_seconds)
         try:
             answer = self._dispatcher.answer(await request.text(), None)
         except AnswerLost:

@@ -15,7 +15,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.health import Check
 from roadvault_common.work import breakers, gauges
 from roadvault_common.work.breakers import Breakers
-from roadvault_common.work.lease import ORDER, PROVE
+from roadvault_common.work.lease import ORDER, PROVE, WATCH
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
@@ -23,10 +23,11 @@ from roadvault_crust_orderer.markets import w3auth
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.markets.pinning import PinningMarket
+from roadvault_crust_orderer.money import PLANCK
+from roadvault_crust_orderer.overview import Overview
 from roadvault_crust_orderer.proof.proof import Prover
-from roadvault_crust_orderer.service import PLANCK, Orderer
+from roadvault_crust_orderer.service import Orderer
 from roadvault_crust_orderer.store import OrdererStore
-from roadvault_crust_orderer.watching import Watching
 
 _PART_OF_LEASE = 3 / 4
 """What one call may take of the lease under which it is made: after the call there is progress, or an outage."""
@@ -50,19 +51,20 @@ async def serve() -> None:
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
         away = Breakers(*prover.needs, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
-        watching = Watching(db, market, settings.replica_floor)
+        overview = Overview(db, market, settings.replica_floor)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [ORDER, PROVE]),
+            "rows": gauges.rows(db, [WATCH, ORDER, PROVE]),
             "events": bus.lag(handlers),
             "outages": away.sample(db, "crust-orderer", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
-            "archives": watching.archives,
-            "chain": watching.head,
-            "money": orderer.sample,
+            "archives": overview.archives,
+            "chain": overview.head,
+            "money": orderer.money.sample,
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
-            partial(orderer.ordering.sweep, seconds=settings.sweep_seconds),
+            partial(orderer.watching.sweep, seconds=settings.sweep_seconds),
+            partial(orderer.buying.sweep, seconds=settings.sweep_seconds),
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]

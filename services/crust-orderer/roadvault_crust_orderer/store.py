@@ -1,19 +1,19 @@
 """The orderer's SQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
-from roadvault_common.sql.db import Database, Transaction, duplicate_key
+from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, RESTORE, Lease
+from roadvault_common.work.lease import ORDER, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome
 from roadvault_common.work.repair import note_failed
-from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.markets.market import FileInfo, Included, Signed
+from roadvault_crust_orderer.markets.market import Included, Signed
 from roadvault_crust_orderer.proof import evidence_store
 
-NOT_ORDERED, ORDERED, LIVE, EXPIRED = 0, 1, 3, 4
-"""`zip_ipfs_info.status`; `roadvault_common.work.repair` writes 2, order failed, and 0 again when a person retries."""
+NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED = range(5)
+"""`zip_ipfs_info.status`; `roadvault_common.work.repair` writes `ORDER_FAILED`, and 0 again when a person retries."""
 BOUGHT, REFUSED, NEVER_INCLUDED = 1, 2, 3
 """`order_info.status`."""
 
@@ -60,11 +60,27 @@ class Purchase:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """An archive, and in how many seconds it is due to be attended to."""
+
+    zip_id: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Refusal:
     """A purchase that the market refused, which nobody was told of yet."""
 
     order_id: int
     error: str
+
+
+def _archive(row: Row, bought: Sequence[Row]) -> Archive:
+    """Return an archive from its row and its purchases that bought something, the latest first."""
+    flags = {name: bool(row[name]) for name in ("gone", "dropped")}
+    blocks = [purchase["block"] for purchase in bought] + [None, None]
+    terms = bought[0]["term"] if bought else 0
+    return Archive(**{**row, **flags}, terms=terms, bought_at=blocks[0], bought_before=blocks[1])
 
 
 class OrdererStore:
@@ -79,25 +95,30 @@ class OrdererStore:
         Raises:
             PermanentError: There is none, or it has no CID.
         """
-        row = await self._db.fetch_one(
-            "SELECT zip_id, cid, dag_size, status, dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"
+        archives = await self.archives([zip_id], market)
+        if not archives:
+            raise PermanentError(f"archive {zip_id} has no CID to order")
+        return archives[0]
+
+    async def archives(self, zip_ids: Sequence[int], market: str) -> list[Archive]:
+        """Return those of the archives that have a CID, as they matter at a market."""
+        some = f"zip_id IN ({', '.join(['%s'] * len(zip_ids))})"
+        rows = await self._db.fetch_all(
+            "SELECT zip_id, cid, dag_size, status, dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"  # noqa: S608
             " dropped_at IS NOT NULL AND restored_at IS NULL AND restore_due IS NULL"
             " AND restore_failed_at IS NULL AS dropped,"
             " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted"
-            " FROM zip_ipfs_info WHERE zip_id = %s",
-            (zip_id,),
+            f" FROM zip_ipfs_info WHERE {some} AND cid IS NOT NULL",
+            tuple(zip_ids),
         )
-        if row is None or row["cid"] is None:
-            raise PermanentError(f"archive {zip_id} has no CID to order")
-        bought = await self._db.fetch_all(
-            "SELECT term, IF(market IS NULL OR market = %s, block, NULL) AS block FROM order_info"
-            " WHERE zip_id = %s AND status = 1 ORDER BY term DESC LIMIT 2",
-            (market, zip_id),
-        )
-        flags = {name: bool(row[name]) for name in ("gone", "dropped")}
-        blocks = [purchase["block"] for purchase in bought] + [None, None]
-        terms = bought[0]["term"] if bought else 0
-        return Archive(**{**row, **flags}, terms=terms, bought_at=blocks[0], bought_before=blocks[1])
+        bought: dict[int, list[Row]] = {}
+        for purchase in await self._db.fetch_all(
+            "SELECT zip_id, term, IF(market IS NULL OR market = %s, block, NULL) AS block FROM order_info"  # noqa: S608
+            f" WHERE {some} AND status = 1 ORDER BY zip_id DESC, term DESC",
+            (market, *zip_ids),
+        ):
+            bought.setdefault(purchase["zip_id"], []).append(purchase)
+        return [_archive(row, bought.get(row["zip_id"], [])) for row in rows]
 
     async def refusal(self, zip_id: int) -> Refusal | None:
         """Return the archive's latest purchase if the market refused it, until that was reported."""
@@ -109,6 +130,35 @@ class OrdererStore:
         if row is None or row["status"] != REFUSED or row["reported_at"] is not None:
             return None
         return Refusal(row["order_id"], row["error"])
+
+    async def turn_in_flight(self, account: str) -> Turn | None:
+        """Return the archive whose purchase the account has in flight, if it is to be attended to at all."""
+        row = await self._db.fetch_one(
+            "SELECT zip_id, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), order_due) AS us"
+            " FROM order_info JOIN zip_ipfs_info USING (zip_id)"
+            " WHERE account = %s AND in_flight = 1 AND order_due IS NOT NULL",
+            (account,),
+        )
+        return None if row is None else Turn(row["zip_id"], row["us"] / 1e6)
+
+    async def next_renewal(self) -> int | None:
+        """Return, of the archives that are due and have had an order that ran, the one whose order ends first."""
+        return await self._next("order_renews = 1 AND order_due <= UTC_TIMESTAMP(6) ORDER BY expires_at")
+
+    async def next_new(self) -> int | None:
+        """Return, of the archives that are due and never had an order that ran, the one that is due the longest."""
+        return await self._next("order_renews = 0 AND order_due <= UTC_TIMESTAMP(6) ORDER BY order_due")
+
+    async def _next(self, which: str) -> int | None:
+        row = await self._db.fetch_one(
+            f"SELECT zip_id FROM zip_ipfs_info WHERE {which} LIMIT 1"  # noqa: S608 - one of the two above
+        )
+        return row["zip_id"] if row else None
+
+    async def seconds_to_turn(self) -> float:
+        """Return in how many seconds the next archive is due to be attended to; infinite if none is."""
+        seconds = await leases.seconds_to_next(self._db, ORDER)
+        return float("inf") if seconds is None else max(seconds, 0)
 
     async def in_flight(self, account: str) -> Purchase | None:
         """Return the account's purchase that is not settled, if there is one."""
@@ -207,30 +257,16 @@ class OrdererStore:
 
         await self._db.transact(write)
 
-    async def close_watched(
-        self, lease: Lease, info: FileInfo, height: int, seconds_left: float | None, *, again: float
-    ) -> None:
-        """Close the lease with what the market says, to be looked at `again` after so many seconds.
+    async def close_rested(self, lease: Lease, again: float) -> None:
+        """Close the lease of an archive that needs nothing before `again` (seconds), and have it looked at.
 
         Raises:
             LeaseLost: Another worker has the archive; nothing was written.
         """
-        live = info.expires is not None
-        status = ORDERED if not live else LIVE if (info.expires or 0) > height else EXPIRED
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done(again_after=again))
-            row = await tx.fetch_one(
-                "SELECT expired_on, dag_size FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,)
-            )
-            if row is not None:
-                await renewals_store.note(tx, row["expired_on"], info.expires, row["dag_size"])
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET status = %s, replicas = %s, calculated_at = %s, expired_on = %s,"
-                " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"
-                " WHERE zip_id = %s",
-                (status, info.replicas, info.calculated, info.expires, seconds_left, lease.row_id),
-            )
+            await leases.make_due(tx, WATCH, lease.row_id)
 
         await self._db.transact(write)
 

@@ -1,48 +1,94 @@
-"""SQL over all archives, each read along an index of its own (`schema/0011_ages.sql`)."""
+"""The SQL of looking at archives: what a look has found is written for many at a time."""
 
-from roadvault_common.sql.db import Database
-from roadvault_crust_orderer.store import EXPIRED, LIVE
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-_MOST = 10_000
-"""No count goes further."""
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.work import batches
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import ORDER, Lease
+from roadvault_common.work.outcome import Failed, Outcome
+from roadvault_common.work.repair import note_failed
+from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.markets.market import FileInfo, Head
+from roadvault_crust_orderer.proof import evidence_store
+from roadvault_crust_orderer.proof.evidence_store import Count
+from roadvault_crust_orderer.store import EXPIRED, LIVE, ORDER_FAILED, ORDERED
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the market says of an archive at a head, and what that is worth as evidence. Times are in seconds."""
+
+    info: FileInfo | None
+    head: Head
+    count: Count
+    left: float | None
+    """Until the order ends."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at an archive came to; `seen` is None where the market's answer says nothing of the present."""
+
+    lease: Lease
+    outcome: Outcome
+    seen: Seen | None = None
+    buy_in: float | None = None
+    """Seconds until something has to be bought, or looked at again by who buys; None where nobody can tell now."""
 
 
 class WatchingStore:
-    """How the archives stand with the market."""
+    """Writes what looks have found."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def soonest_expiry(self) -> float | None:
-        """Return the seconds until the first live order ends, negative if that has passed; None if there is none."""
-        row = await self._db.fetch_one(
-            "SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(expires_at)) AS us FROM zip_ipfs_info"
-            " WHERE status = %s",
-            (LIVE,),
-        )
-        return None if row is None or row["us"] is None else float(row["us"]) / 1e6
+    async def close(self, looks: Sequence[Look]) -> set[int]:
+        """Close the leases of looks that were claimed together, with what was found; return who has new evidence.
 
-    async def expired(self) -> int:
-        """Return how many archives have no order in force any more, also those that nobody could look at since."""
-        return await self._count("status = %s", EXPIRED) + await self._count(
-            "status = %s AND expires_at <= UTC_TIMESTAMP(6)", LIVE
+        What another worker has meanwhile is left to it.
+        """
+
+        async def write(tx: Transaction) -> set[int]:
+            held = await batches.hold(tx, [look.lease for look in looks])
+            rows = {row["zip_id"]: row for row in await self._rows(tx, sorted(held))} if held else {}
+            return {look.lease.row_id for look in looks if look.lease.row_id in rows and await _write(tx, look, rows)}
+
+        return await self._db.transact(write)
+
+    async def _rows(self, tx: Transaction, zip_ids: Sequence[int]) -> list[Row]:
+        """Return what has to be known of archives that are held; whoever records a purchase has to hold them, too."""
+        return await tx.fetch_all(
+            "SELECT zip_id, expired_on, dag_size, EXISTS (SELECT 1 FROM order_info"  # noqa: S608
+            " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = 0) AS unsettled"
+            f" FROM zip_ipfs_info WHERE zip_id IN ({', '.join(['%s'] * len(zip_ids))})",
+            tuple(zip_ids),
         )
 
-    async def under(self, floor: int) -> int:
-        """Return how many archives whose local copies went have fewer replicas than `floor`."""
-        return await self._count("replicas < %s AND dropped_at IS NOT NULL", floor)
 
-    async def oldest_unreplicated(self) -> float:
-        """Return the seconds since the oldest archive that was never dropped here came to IPFS; 0 if there is none."""
-        row = await self._db.fetch_one(
-            "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(pinned_at), UTC_TIMESTAMP(6)) AS us FROM zip_ipfs_info"
-            " WHERE dropped_at IS NULL"
-        )
-        return 0 if row is None or row["us"] is None else float(row["us"]) / 1e6
+async def _write(tx: Transaction, look: Look, rows: dict[int, Row]) -> bool:
+    """Write one look; True if there is evidence where there was none."""
+    zip_id, row = look.lease.row_id, rows[look.lease.row_id]
+    found = False
+    if look.seen is not None:
+        found = await evidence_store.note(tx, zip_id, look.seen.count)
+        if look.seen.info is not None:
+            await _note_info(tx, row, look.seen, look.seen.info)
+    if look.buy_in is not None and not row["unsettled"]:  # a purchase that is to be settled has its own time
+        await batches.schedule(tx, ORDER, zip_id, look.buy_in)
+    await leases.close(tx, look.lease, look.outcome)
+    if isinstance(look.outcome, Failed):
+        await note_failed(tx, look.lease.stage, zip_id)
+    return found
 
-    async def _count(self, where: str, value: int) -> int:
-        row = await self._db.fetch_one(
-            f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM zip_ipfs_info WHERE {where} LIMIT %s) AS some",  # noqa: S608 - the conditions above
-            (value, _MOST),
-        )
-        return int(row["n"]) if row else 0
+
+async def _note_info(tx: Transaction, row: Row, seen: Seen, info: FileInfo) -> None:
+    await renewals_store.note(tx, row["expired_on"], info.expires, row["dag_size"])
+    status = ORDERED if info.expires is None else LIVE if info.expires > seen.head.height else EXPIRED
+    await tx.execute(
+        "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s), replicas = %s, calculated_at = %s,"
+        " expired_on = %s, expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"
+        " WHERE zip_id = %s",
+        (ORDER_FAILED, status, info.replicas, info.calculated, info.expires, seen.left, row["zip_id"]),
+    )

@@ -7,7 +7,7 @@ from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE, Lease
+from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done, Outcome
 
 COUNT_SECONDS = 300
@@ -154,7 +154,7 @@ class PinnerStore:
             row = await tx.fetch_one(
                 "SELECT TIMESTAMPDIFF(SECOND, counted_at, UTC_TIMESTAMP(6)) AS counted,"
                 " TIMESTAMPDIFF(SECOND, proven_at, UTC_TIMESTAMP(6)) AS proven, pin_due IS NOT NULL AS pinning,"
-                " IF(order_failed_at IS NULL, NULL, order_reason) AS order_failure,"
+                " IF(watch_failed_at IS NULL, NULL, watch_reason) AS watch_failure,"
                 " IF(prove_failed_at IS NULL, NULL, prove_reason) AS prove_failure"
                 " FROM evidence_info JOIN zip_ipfs_info USING (zip_id) WHERE zip_id = %s AND valid = 1",
                 (lease.row_id,),
@@ -165,8 +165,8 @@ class PinnerStore:
                 await leases.make_due(tx, PROVE, lease.row_id, hurry=False)
                 return Look(held=True, waits=_waits("the proof", row["proven"], row["prove_failure"]))
             if row["counted"] >= COUNT_SECONDS:
-                await leases.make_due(tx, ORDER, lease.row_id, hurry=False)
-                return Look(held=True, waits=_waits("the count of replicas", row["counted"], row["order_failure"]))
+                await leases.make_due(tx, WATCH, lease.row_id, hurry=False)
+                return Look(held=True, waits=_waits("the count of replicas", row["counted"], row["watch_failure"]))
             return Look(held=True, waits="it is being pinned again" if row["pinning"] else None)
 
         return await self._db.transact(look)

@@ -62,15 +62,16 @@ PIN = Stage(
 DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3 * 3600, max_attempts=20)  # of which two collect garbage
 ORDER = Stage(
     "order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30,
-    # What was ordered is looked at again and again, and waits for nothing.
+    # What was ordered is renewed when its time comes, and waits for nothing.
     since="pinned_at", waits=f"status = {ArchiveStatus.NOT_ORDERED}",
 )  # fmt: skip
+WATCH = Stage("watch", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30)
 PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
 RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
 FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time")
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
-STAGES = (PACK, PIN, DROP, ORDER, PROVE, RESTORE, FETCH, CALLBACK, EXPIRE)
+STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, FETCH, CALLBACK, EXPIRE)
 
 
 @dataclass

@@ -5,11 +5,12 @@ Names of storage items, calls and errors come from the node's metadata; heights 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
+from roadvault_common.errors import ChainUnavailable
 from roadvault_crust_orderer.markets.endpoints import Endpoints
 from roadvault_crust_orderer.markets.line import Line
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Included, Offer, Signed, mebibytes
@@ -17,13 +18,17 @@ from roadvault_crust_orderer.markets.node import Node
 
 _PING_SECONDS = 4.0
 """Less than `/readyz` waits."""
+_LOOKERS = 2
+"""Connections over which files are looked at, each opened once those before it are busy."""
 
 
 class Chain:
     """One account on one chain. Use `Chain.open`; every method raises ChainUnavailable when no node answers in time."""
 
-    def __init__(self, account: Line, onlooker: Line) -> None:
+    def __init__(self, account: Line, lookers: Sequence[Line], onlooker: Line) -> None:
         self._account = account
+        self._lookers = lookers
+        """Who looks at files waits for nobody who pays, nor the other way round."""
         self._onlooker = onlooker
         """What the account's work hangs on tells `/readyz` nothing: it looks over connections of its own."""
         self._looking: asyncio.Future[tuple[str, int]] | None = None
@@ -41,13 +46,15 @@ class Chain:
         Raises:
             SettingsError: The seed is not one.
         """
-        node = Node(Endpoints(url, timeout_seconds, call_seconds), seed, tip)
-        onlooker = node.over(Endpoints(url, timeout_seconds, _PING_SECONDS))
-        chain = cls(Line(node, call_seconds), Line(onlooker, _PING_SECONDS))
+        endpoints = Endpoints(url, timeout_seconds, call_seconds)
+        node = Node(endpoints, seed, tip)
+        onlooker = node.over(endpoints.beside(_PING_SECONDS))
+        lookers = [Line(node.over(endpoints.beside(call_seconds)), call_seconds) for _ in range(_LOOKERS)]
+        chain = cls(Line(node, call_seconds), lookers, Line(onlooker, _PING_SECONDS))
         try:
             yield chain
         finally:
-            await asyncio.gather(chain._account.close(), chain._onlooker.close())
+            await asyncio.gather(*(line.close() for line in (chain._account, *chain._lookers, chain._onlooker)))
 
     @property
     def account(self) -> str:
@@ -62,17 +69,25 @@ class Chain:
         """Return the finalized head; ChainUnavailable also while the node is syncing, alone, or does not move."""
         return Head(*await self._account.call(Node.finalized_head))
 
+    async def head_to_look_at(self) -> Head:
+        """Return the finalized head, asked for over a connection of those who look."""
+        return Head(*await self._looker.call(Node.finalized_head))
+
     async def file(self, cid: str, at: Head) -> FileInfo | None:
         """Return what the market knows of a CID at a finalized block, or None."""
-        info = await self._account.call(lambda node: node.file_info(cid, at.block_hash))
-        if info is None:
-            return None
-        return FileInfo(
-            int(info["file_size"]),
-            int(info["calculated_at"]),
-            int(info["expired_at"]) or None,
-            int(info["reported_replica_count"]),
-        )
+        files = await self._account.call(lambda node: node.files([cid], at.block_hash))
+        if cid not in files:
+            raise ChainUnavailable(f"the market's entry of {cid} can't be read")
+        return files[cid]
+
+    async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
+        """Return what the market knows of many CIDs at a finalized block; what can't be read is not in it."""
+        return await self._looker.call(lambda node: node.files(cids, at.block_hash))
+
+    @property
+    def _looker(self) -> Line:
+        """The connection on which the fewest wait."""
+        return min(self._lookers, key=lambda looker: looker.waiting)
 
     async def offer(self, cid: str, size: int) -> Offer:
         """Return what an order would cost now."""

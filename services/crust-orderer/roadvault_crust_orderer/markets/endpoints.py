@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from traceback import extract_tb
 from typing import TypeVar
@@ -30,6 +31,9 @@ UNREACHABLE = (OSError, WebSocketException, json.JSONDecodeError)
 STUCK_SECONDS = 600
 """A finalized head that does not move for so long is that of a node that has lost touch: a block takes 6 s."""
 
+KEYS_AT_ONCE = 100
+"""Storage keys in one call. A node answers with 15 MB at most; a file of 200 replicas takes 56 KB in hexadecimal."""
+
 T = TypeVar("T")
 
 
@@ -42,23 +46,39 @@ class CannotTell(ChainUnavailable):
         self.why = why
 
 
+@dataclass
+class _Chain:
+    """The chain that all connections of a client have to lead to: that of the first node that was reached."""
+
+    genesis: str | None = None
+
+
 class Endpoints:
     """One or several nodes (`urls`, separated by commas), which stand in for each other."""
 
     def __init__(self, urls: str, timeout_seconds: float, all_seconds: float) -> None:
         """Let a node be silent for `timeout_seconds`; asking all of them in turn takes no more than `all_seconds`."""
         self._urls = [url.strip() for url in urls.split(",") if url.strip()]
+        self._silence = timeout_seconds
         self._timeout = min(timeout_seconds, all_seconds / max(len(self._urls), 1))
         self._turn = 0
-        self._genesis: str | None = None
+        self._chain = _Chain()
         self._connected: SubstrateInterface | None = None
+        self.keys_at_once = KEYS_AT_ONCE
+        """For how many storage keys the node whose turn it is is asked in one call: fewer once it has refused."""
         self.heads: dict[str, tuple[int, float]] = {}
         """By URL, the node's latest finalized height, and when it was first seen (monotonic, seconds)."""
 
     def anew(self) -> "Endpoints":
         """Return the same nodes without a connection, for another thread; the next node has its turn."""
         other = Endpoints(",".join(self._urls), self._timeout, self._timeout * len(self._urls))
-        other._turn, other._genesis, other.heads = self._turn + 1, self._genesis, dict(self.heads)
+        other._turn, other._chain, other.heads = self._turn + 1, self._chain, dict(self.heads)
+        return other
+
+    def beside(self, all_seconds: float) -> "Endpoints":
+        """Return the same nodes of the same chain, for another thread that asks meanwhile."""
+        other = Endpoints(",".join(self._urls), self._silence, all_seconds)
+        other._chain = self._chain
         return other
 
     def ask(self, work: Callable[[], T]) -> T:
@@ -116,7 +136,8 @@ class Endpoints:
             use_remote_preset=False,
             # A connection made anew in the midst of some work could lead to another node behind the same name.
             auto_reconnect=False,
-            ws_options={"timeout": self._timeout} if url.startswith("ws") else None,
+            # Checking UTF-8 in Python takes seconds for a long answer; it is decoded, and thereby checked, anyway.
+            ws_options={"timeout": self._timeout, "skip_utf8_validation": True} if url.startswith("ws") else None,
         )
         if url.startswith("http"):
             session = connected.transport.session
@@ -126,15 +147,15 @@ class Endpoints:
     def _check_chain(self, substrate: SubstrateInterface, url: str) -> None:
         """See that another endpoint is a node of the same chain: what was bought there would not count here."""
         genesis = substrate.rpc_request("chain_getBlockHash", [0])["result"]
-        if genesis is None or genesis != (self._genesis or genesis):
+        if genesis is None or genesis != (self._chain.genesis or genesis):
             node = host_of(url)
             log.error("a node is passed over: it is of another chain than the others", node=node, genesis=genesis)
             raise ChainUnavailable(f"ROADVAULT_CRUST_URL: {node} is a node of another chain than the others")
-        self._genesis = str(genesis)
+        self._chain.genesis = str(genesis)
 
     def genesis(self) -> str:
         """Return the hash of the chain's first block."""
-        return self._genesis or str(self.substrate.rpc_request("chain_getBlockHash", [0])["result"])
+        return self._chain.genesis or str(self.substrate.rpc_request("chain_getBlockHash", [0])["result"])
 
     def see_head(self, height: int) -> None:
         """Note the finalized height of the node whose turn it is.
@@ -157,6 +178,7 @@ class Endpoints:
     def close(self) -> None:
         """Drop the connection; the next use makes a new one."""
         connected, self._connected = self._connected, None
+        self.keys_at_once = KEYS_AT_ONCE
         if connected is not None:
             try:
                 connected.close()

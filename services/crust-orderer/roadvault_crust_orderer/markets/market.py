@@ -3,6 +3,7 @@
 Heights are blocks (of 6 s), amounts planck (1 CRU = 10^12 planck), sizes bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -118,8 +119,14 @@ class Market(Protocol):
     async def head(self) -> Head:
         """Return the finalized head."""
 
+    async def head_to_look_at(self) -> Head:
+        """Return the finalized head for `files`: who looks at many waits for nobody who pays."""
+
     async def file(self, cid: str, at: Head) -> FileInfo | None:
         """Return what the market knows of a CID at a finalized block, or None."""
+
+    async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
+        """Return what the market knows of many CIDs at a finalized block; what can't be read is not in it."""
 
     async def offer(self, cid: str, size: int) -> Offer:
         """Return what an order would cost now."""

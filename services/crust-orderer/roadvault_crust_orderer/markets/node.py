@@ -1,7 +1,7 @@
 """A Crust node's RPC through `substrate-interface`. Everything here blocks, and is called from one thread only."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import wraps
 from hashlib import blake2b
@@ -13,8 +13,9 @@ from substrateinterface import Keypair, SubstrateInterface
 from substrateinterface.exceptions import StorageFunctionNotFound, SubstrateRequestException
 
 from roadvault_common.errors import ChainUnavailable, SettingsError
+from roadvault_crust_orderer.markets import files
 from roadvault_crust_orderer.markets.endpoints import SS58_PREFIX, UNREACHABLE, CannotTell, Endpoints
-from roadvault_crust_orderer.markets.market import FILE_DURATION
+from roadvault_crust_orderer.markets.market import FILE_DURATION, FileInfo
 from roadvault_crust_orderer.markets.results import NoResultEvent, error_of
 
 log = structlog.get_logger()
@@ -102,14 +103,9 @@ class Node:
         return default if constant is None else int(constant.value)
 
     @_reaching_node
-    def file_info(self, cid: str, block_hash: str) -> dict[str, Any] | None:
-        """Return the market's entry for a CID: FilesV2 where the runtime has it, else Files."""
-        try:
-            entry = self._substrate.query("Market", "FilesV2", [cid], block_hash)
-        except StorageFunctionNotFound:
-            entry = self._substrate.query("Market", "Files", [cid], block_hash)
-        value: dict[str, Any] | None = entry.value
-        return value
+    def files(self, cids: Sequence[str], block_hash: str) -> dict[str, FileInfo | None]:
+        """Return the market's entries of CIDs: of FilesV2 where the runtime has it, else of Files."""
+        return files.at(self.endpoints, cids, block_hash)
 
     @_reaching_node
     def prices(self) -> tuple[int, int]:

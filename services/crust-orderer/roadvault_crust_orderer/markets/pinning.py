@@ -9,10 +9,11 @@ The service renews by itself: an archive's term has no end here. Heights are cou
 so that they can be compared with a chain's.
 """
 
+import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated
@@ -37,6 +38,8 @@ _LARGEST = 8 << 30
 _PLENTY = 10**30
 """Stands for the balance, which the API does not tell: the service itself refuses what is not paid for."""
 _ANSWER_BYTES = 1 << 20
+_AT_ONCE = 10
+"""Requests under way at once."""
 _NOBODYS_CID = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
 """The empty directory: asking for its pins is a cheap way to see that the service answers to our token."""
 
@@ -143,10 +146,24 @@ class PinningMarket:
         """Return the present as a height."""
         return Head(int(time.time()) // _BLOCK_SECONDS, "")
 
+    async def head_to_look_at(self) -> Head:
+        """Return the present as a height."""
+        return await self.head()
+
     async def file(self, cid: str, at: Head) -> FileInfo | None:  # noqa: ARG002 - a service knows the present only
         """Return what the service knows of a CID, or None; its size and its end it does not tell."""
         alive = [pin for pin in await self._pins(cid) if pin.status in _ALIVE]
         return FileInfo(0, alive[0].block, None, max(pin.replicas for pin in alive)) if alive else None
+
+    async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
+        """Return what the service knows of many CIDs, each asked for by itself: it tells pins by pages, not by CIDs."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(cid: str) -> FileInfo | None:
+            async with slots:
+                return await self.file(cid, at)
+
+        return dict(zip(cids, await asyncio.gather(*(one(cid) for cid in cids)), strict=True))
 
     async def offer(self, cid: str, size: int) -> Offer:  # noqa: ARG002 - a service has no price list
         """Return an offer without a price: the service's bill is its own affair."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, ORDER, PROVE, Lease
+from roadvault_common.work.lease import DROP, PROVE, WATCH, Lease
 from roadvault_common.work.outcome import Done
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 
@@ -128,7 +128,7 @@ async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof) -
             (proof.by, proof.members, proof.bytes, lease.row_id),
         )
         # A drop that is at work looks at the evidence again when it closes.
-        await leases.make_due(tx, DROP if proven else ORDER, lease.row_id, hurry=bool(proven))
+        await leases.make_due(tx, DROP if proven else WATCH, lease.row_id, hurry=bool(proven))
         return proven == 1
 
     return await db.transact(write)

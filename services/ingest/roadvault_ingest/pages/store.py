@@ -27,9 +27,12 @@ _ARCHIVES = (
     " status AS zip_status, replicas, expired_on,"
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
-    " AS proven, COALESCE(pin_reason, order_reason, prove_reason, drop_reason) AS reason FROM zip_ipfs_info"
+    " AS proven, COALESCE(pin_reason, order_reason, watch_reason, prove_reason, drop_reason) AS reason"
+    " FROM zip_ipfs_info"
 )
-_WAITING = "zip_id, replicas, pinned_at, COALESCE(prove_reason, order_reason) AS reason FROM zip_ipfs_info"
+_WAITING = (
+    "zip_id, replicas, pinned_at, COALESCE(prove_reason, order_reason, watch_reason) AS reason FROM zip_ipfs_info"
+)
 _UNPROVEN = (
     "NOT EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1"
     " AND proven_at IS NOT NULL)"

@@ -1,0 +1,236 @@
+"""Buys storage, one purchase at a time for each account: renewals first, of those what ends first, then what is new.
+
+A purchase is recorded before it is sent, and settled (`settling.py`) before anything else is done about its archive.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from roadvault_common.errors import TransientError, brief
+from roadvault_common.events.bus import Bus
+from roadvault_common.loops import pause_until
+from roadvault_common.sql.db import Database
+from roadvault_common.work.breakers import Breaker
+from roadvault_common.work.lease import ORDER, Lease
+from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.stage import Worker
+from roadvault_crust_orderer import planner
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.markets.market import FileInfo, Head, Market, Offer
+from roadvault_crust_orderer.money import Money
+from roadvault_crust_orderer.needs import SOON_DAYS, Needs, behind
+from roadvault_crust_orderer.planner import Buy, Need, Stop, decide
+from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
+from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
+from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
+
+log = structlog.get_logger()
+
+_ANOTHER = "another order of this account is not final yet"
+_NO_MONEY_SECONDS = 3600
+"""How long a renewal rests that could not be paid in its block: each try costs a fee."""
+_AFTER_TROUBLE = 1.0
+"""Seconds until the next look where the database is away, or somebody else has the archive whose turn it is."""
+
+
+class Buyer:
+    """Buys what archives need; `ordering` is the stage's worker.
+
+    `on_enough` is called when an archive has enough replicas for its proof, `on_bought` when it has to be looked at.
+    """
+
+    def __init__(
+        self,
+        settings: OrdererSettings,
+        db: Database,
+        bus: Bus,
+        market: Market,
+        needs: Needs,
+        money: Money,
+        on_enough: Callable[[], None],
+        breakers: Sequence[Breaker],
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._market = market
+        self._needs = needs
+        self._money = money
+        self._on_enough = on_enough
+        self.on_bought: Callable[[], None] = lambda: None
+        self._db = db
+        self._store = OrdererStore(db)
+        self._policy = settings.policy()
+        self._settler = Settler(self._store, market, bus, settings.crust_poll_seconds)
+        self._nudge = asyncio.Event()
+        self.ordering = Worker(
+            ORDER,
+            self._attend,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=1,
+            needs=breakers,
+        )
+
+    def nudge(self) -> None:
+        """Have the buyer see whose turn it is at once."""
+        self._nudge.set()
+
+    async def sweep(self, closing: asyncio.Event, seconds: float) -> None:
+        """Attend to one archive after the other, looking at least every `seconds`, until `closing` is set."""
+        while not closing.is_set():
+            self._nudge.clear()
+            try:
+                wait = await self.take_turn()
+            except TransientError as error:
+                log.warning("buying will go on", error=brief(error))
+                wait = _AFTER_TROUBLE
+            await pause_until(closing, self._nudge, min(wait, seconds))
+
+    async def take_turn(self) -> float:
+        """Attend to the archive whose turn it is; return in how many seconds there may be another.
+
+        Raises:
+            TransientError: The database is away.
+        """
+        zip_id, wait = await self._next()
+        if zip_id is None:
+            return wait
+        return _AFTER_TROUBLE if await self.ordering.work(zip_id) is None else 0
+
+    async def _next(self) -> tuple[int | None, float]:
+        """Return whose turn it is, or None and for how many seconds it is nobody's.
+
+        Nobody can buy before what is in flight is settled, and its own archive settles it, unless that rests for long.
+        """
+        flying = await self._store.turn_in_flight(self._market.account)
+        if flying is not None and flying.seconds <= self._settings.lease_seconds:
+            wait = min(flying.seconds, self._settings.crust_poll_seconds)
+            return (flying.zip_id, 0) if wait <= 0 else (None, wait)
+        zip_id = await self._store.next_renewal() or await self._store.next_new()
+        return zip_id, 0 if zip_id is not None else await self._store.seconds_to_turn()
+
+    async def _attend(self, lease: Lease) -> Outcome:
+        """Settle the archive's purchase, then buy what it needs; who looks has found that it may need something."""
+        unsettled = await self._store.unsettled(lease.row_id)
+        if unsettled is not None:
+            waiting = await self._settler.settle(unsettled)
+            if waiting is not None:
+                return waiting
+        archive = await self._store.archive(lease.row_id, await self._market.identity())
+        refused = await self._refused(lease, archive)
+        if refused is not None:
+            return refused
+        head = await self._market.head()
+        info = await self._market.file(archive.cid, head)
+        await self._note_evidence(lease, archive, info, head)
+        doubt = self._needs.doubt(archive, info, head)
+        if doubt is not None:
+            return self._settler.wait(doubt)
+        if info is None:
+            lost = await self._lost(lease, archive, head)
+            return lost or await self._buy(lease, archive, None, head, self._needs.anew(archive))
+        need = self._needs.of(archive, info, head)
+        if need is None:
+            return await self._rest(lease, archive, info, head)
+        if self._needs.under_floor(archive, info):
+            log.error("replicas fell under the floor; fetching back, ordering again", replicas=info.replicas)
+            await self._store.call_back(lease, archive)
+        return await self._buy(lease, archive, info, head, need)
+
+    async def _rest(self, lease: Lease, archive: Archive, info: FileInfo, head: Head) -> Outcome:
+        """Leave an archive that needs nothing to who looks, until its renewal."""
+        again = self._needs.seconds_to_renewal(archive, info, head)
+        await self._store.close_rested(lease, again)
+        self.on_bought()
+        return Done(again_after=again)
+
+    async def _refused(self, lease: Lease, archive: Archive) -> Outcome | None:
+        """Report the refusal of the archive's latest purchase, once, whoever found it; None if there is none."""
+        refusal = await self._store.refusal(archive.zip_id)
+        if refusal is None or refusal.error == MARKET_CLOSED:  # whether it is still closed is asked before buying
+            return None
+        outcome: Outcome = Failed(explained(refusal))
+        if refusal.error in NO_MONEY and archive.bought_at is not None:
+            outcome = Wait(explained(refusal), after=_NO_MONEY_SECONDS)
+        await self._store.close_refused(lease, refusal, outcome)
+        if isinstance(outcome, Failed):
+            log.error("failed", reason=outcome.reason)
+            await self._bus.dead_letter(ORDER.name, outcome.reason, row=archive.zip_id)
+        return outcome
+
+    async def _note_evidence(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head) -> None:
+        """Write down what the answer is worth as evidence for the archive, or against it, before anything is bought."""
+        if behind(archive, head):
+            return
+        count = counted(info, head, await self._market.identity(), self._settings.replica_threshold)
+        if await note_counted(self._db, lease, count):
+            log.info("enough replicas", replicas=count.replicas, block=count.block)
+            self._on_enough()
+
+    async def _lost(self, lease: Lease, archive: Archive, head: Head) -> Outcome | None:
+        """Return what has to come before buying a CID that the market does not know, or None."""
+        if archive.bought_at is not None:
+            await self._store.note_expired(archive.zip_id)
+            # A person's retry sets the status back: then it is bought once more.
+            if self._needs.closed_twice(archive, head) and archive.status != NOT_ORDERED:
+                return Failed(
+                    f"the market forgot the CID twice, both times within {SOON_DAYS} days of an order: it closes files"
+                    " whose size is not the declared one; compare cumulativeSize and dag_size before you retry"
+                )
+        if not archive.gone:
+            return None
+        if archive.dropped:
+            log.error("the market does not know the CID and local copies are gone; fetching back", cid=archive.cid)
+            await self._store.call_back(lease, archive)
+        reason = "the market does not know the CID any more; it is bought again once the archive is fetched back"
+        if archive.restore_failure is not None:
+            reason += f", which failed and has to be retried first: {archive.restore_failure}"
+        return Wait(reason, after=self._settings.crust_check_seconds)
+
+    async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head, need: Need) -> Outcome:
+        if info is not None and info.expires is not None and info.expires <= head.height:
+            log.error("the order has run out; buying again", cid=archive.cid)
+            await self._store.note_expired(archive.zip_id)
+        other = await self._store.in_flight(self._market.account)
+        if other is not None and await self._settler.settle(other) is not None:
+            return self._settler.wait(_ANOTHER)
+        offer = await self._market.offer(archive.cid, archive.dag_size)
+        objection = await self._objection(archive, info, head, offer, need)
+        if objection is not None and need.extra:  # what is merely wanted asks nobody
+            return Wait(objection.reason, after=self._settings.crust_check_seconds)
+        if objection is not None:
+            return objection
+        signed = await self._market.sign(archive.cid, archive.dag_size)
+        market = await self._market.identity()
+        purchase = await self._store.record(lease, archive, signed, offer.total, market, offer.fee)
+        if purchase is None:
+            return self._settler.wait(_ANOTHER)
+        refusal = await self._settler.send(purchase)
+        log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
+        return self._settler.not_final(refusal)
+
+    async def _objection(
+        self, archive: Archive, info: FileInfo | None, head: Head, offer: Offer, need: Need
+    ) -> Wait | Failed | None:
+        """Return why not to buy now, or None; nothing is spent by asking."""
+        purse = await self._money.purse(offer, head)
+        seconds = self._settings.crust_check_seconds
+        if not offer.market_open:
+            return Wait("the market is closed", after=seconds)
+        if archive.dag_size >= offer.largest:
+            return Failed(f"{archive.dag_size} bytes are too many: the market takes less than {offer.largest}")
+        if info is not None and info.size > archive.dag_size:
+            return Failed(f"the market knows this CID with {info.size} bytes: it takes no order for {archive.dag_size}")
+        match decide(need, offer.total, purse, self._policy):
+            case Stop(reason):
+                return Failed(f"{reason} ({self._market.account})")
+            case planner.Wait(reason, wait):
+                log.warning("not buying now", reason=reason, kind=need.kind.value)
+                return Wait(reason, after=min(wait, seconds))
+            case Buy(warning):
+                if warning is not None:
+                    log.error("buying over a limit", reason=warning)
+                return None

@@ -1,0 +1,48 @@
+"""SQL over all archives, each read along an index of its own (`schema/0011_ages.sql`)."""
+
+from roadvault_common.sql.db import Database
+from roadvault_crust_orderer.store import EXPIRED, LIVE
+
+_MOST = 10_000
+"""No count goes further."""
+
+
+class OverviewStore:
+    """How the archives stand with the market."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def soonest_expiry(self) -> float | None:
+        """Return the seconds until the first live order ends, negative if that has passed; None if there is none."""
+        row = await self._db.fetch_one(
+            "SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(expires_at)) AS us FROM zip_ipfs_info"
+            " WHERE status = %s",
+            (LIVE,),
+        )
+        return None if row is None or row["us"] is None else float(row["us"]) / 1e6
+
+    async def expired(self) -> int:
+        """Return how many archives have no order in force any more, also those that nobody could look at since."""
+        return await self._count("status = %s", EXPIRED) + await self._count(
+            "status = %s AND expires_at <= UTC_TIMESTAMP(6)", LIVE
+        )
+
+    async def under(self, floor: int) -> int:
+        """Return how many archives whose local copies went have fewer replicas than `floor`."""
+        return await self._count("replicas < %s AND dropped_at IS NOT NULL", floor)
+
+    async def oldest_unreplicated(self) -> float:
+        """Return the seconds since the oldest archive that was never dropped here came to IPFS; 0 if there is none."""
+        row = await self._db.fetch_one(
+            "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(pinned_at), UTC_TIMESTAMP(6)) AS us FROM zip_ipfs_info"
+            " WHERE dropped_at IS NULL"
+        )
+        return 0 if row is None or row["us"] is None else float(row["us"]) / 1e6
+
+    async def _count(self, where: str, value: int) -> int:
+        row = await self._db.fetch_one(
+            f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM zip_ipfs_info WHERE {where} LIMIT %s) AS some",  # noqa: S608 - the conditions above
+            (value, _MOST),
+        )
+        return int(row["n"]) if row else 0
