@@ -279,7 +279,7 @@ class Scene:
         if act == "drop":
             assert (archive["path"], archive["drop_due"], archive["dropped_at"] is not None) == (None, None, True)
         elif act == "restore":
-            assert (archive["restore_due"], archive["restored_at"] is not None) == (None, True)
+            assert (archive["restore_due"], archive["restore_token"], archive["path"] is not None) == (None, None, True)
         elif act == "prove":
             proven = await evidence_rows.evidence(self.db, zip_id)
             assert (archive["prove_due"], [one["proven_at"] is not None for one in proven]) == (None, [True])

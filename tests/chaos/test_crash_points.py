@@ -70,7 +70,7 @@ DOES: dict[type, dict[str, str | None]] = {
         "sweep_orphans": "sweep_orphans",
         "file": None,
     },
-    Packer: {"sweep_orphans": "sweep_orphans"},
+    Packer: {"sweep_orphans": "sweep_orphans", "measure": None},
     Pinner: {},
     Prover: {},
     Retriever: {"keep_room": "keep_room", "sweep_orphans": "sweep_orphans"},

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from threading import Event
 
 from pydantic import BaseModel, ValidationError
 
@@ -90,7 +91,7 @@ class Book:
                         f"another process has locked {self._directory / _LOCK} for {_WAIT_SECONDS:.0f} s: it hangs, or"
                         " is suspended"
                     )
-                time.sleep(_TRY_SECONDS)
+                Event().wait(_TRY_SECONDS)  # time.sleep() ends with EINVAL where a clock is bent (libfaketime)
             yield
         finally:
             os.close(descriptor)
