@@ -25,6 +25,7 @@ CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 OFF_THE_PATH = {
     "Bus.dead_letter",
     "Bus.listen",
+    "Bus.ping",
     "Chain.balance",
     "Chain.ping",
     "OrdererStore.call_back",
