@@ -16,13 +16,14 @@ from roadvault_stack.environment import SERVICES
 _AT_WORK = {
     "packer": (("pack",), "database"),
     "pinner": (("pin", "restore"), "ipfs-rpc"),
-    "crust-orderer": (("watch", "order"), "chain"),
+    "crust-orderer": (("watch",), "chain"),
     "retriever": (("fetch",), "database"),
     "notifier": (("callback",), "receiver"),
 }
 """Stages whose leases are as short as the arena's settings say, and the connection that slows their work down.
 
-Not the drop: it has half an hour for Kubo's garbage collection.
+Not the drop: it has two hours for Kubo's garbage collection. Nor an order: others attend to it in its turn, behind
+those that are due for longer.
 """
 _SLOW_MS = 400
 _LOOKS = 60
