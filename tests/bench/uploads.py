@@ -100,7 +100,7 @@ def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
         f"upload of {size / 1e9:g} GB files, {at_once} at a time, durable before the answer",
         "MB/s",
         more_is_better=True,
-        targets=[Target("tusd + fsync", 1.0), Target("nginx PUT + fsync", 0.9)],
+        targets=[Target("tusd + fsync", 0.8), Target(HASHED, 1.0), Target("nginx PUT + fsync", 0.9)],
     )
     tusd_port, nginx_port = pick_free(2)
     tusd_dir, nginx_dir = directory / "tusd", directory / "nginx"
