@@ -7,7 +7,7 @@
 --   attempts   claims since the last success, counted when claimed, so that a crash loop counts too
 --   reason     why the last attempt did not succeed
 --   failed_at  when the stage gave up; a person can press "retry"
--- roadvault_common/work/lease.py is the only code that knows this.
+-- roadvault_common.work.lease is the only code that knows this.
 
 CREATE TABLE folder_info (
     folder_id      BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
+from roadvault_common.sql.states import ArchiveStatus, OrderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome
@@ -12,9 +13,9 @@ from roadvault_common.work.repair import note_failed
 from roadvault_crust_orderer.markets.market import Included, Signed
 from roadvault_crust_orderer.proof import evidence_store
 
-NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED = range(5)
+NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED = (status.value for status in ArchiveStatus)
 """`zip_ipfs_info.status`; `roadvault_common.work.repair` writes `ORDER_FAILED`, and 0 again when a person retries."""
-BOUGHT, REFUSED, NEVER_INCLUDED = 1, 2, 3
+_, BOUGHT, REFUSED, NEVER_INCLUDED = (status.value for status in OrderStatus)
 """`order_info.status`."""
 
 
