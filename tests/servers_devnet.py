@@ -84,7 +84,7 @@ class Devnet(Server):
 
 @contextmanager
 def running_devnet(home: Path, **settings: object) -> Iterator[Running[Devnet]]:
-    running = Running(Devnet(home, pick_free(1)[0], **settings))
+    running = Running(Devnet(home, pick_free(1)[0], **settings), "roadvault_devnet.__main__")
     try:
         running.start()
         yield running

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from forked import Forked
+
 from roadvault_stack import programs
 from roadvault_stack.servers import Server
 
@@ -25,11 +27,15 @@ _SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="spawner")
 
 
 class Running(Generic[S]):
-    """A server and its process. `server` tells its ports and URLs, which stay the same across restarts."""
+    """A server and its process. `server` tells its ports and URLs, which stay the same across restarts.
 
-    def __init__(self, server: S) -> None:
+    One of our own is forked, as `module`.
+    """
+
+    def __init__(self, server: S, module: str | None = None) -> None:
         self.server = server
-        self._process: subprocess.Popen[bytes] | None = None
+        self.module = module
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self.more: list[str] = []
         """Arguments besides those of the server's own command, from the next start on."""
 
@@ -48,18 +54,21 @@ class Running(Generic[S]):
         self._process = _SPAWNER.submit(self._spawn, command).result()
         self._wait_until_it_answers(self._process)
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: list[str]) -> "subprocess.Popen[bytes] | Forked":
+        environment = {**os.environ, **self.server.environment()}
+        if self.module is not None:
+            return Forked(self.module, self.more, environment, self.log)
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,
-                env={**os.environ, **self.server.environment()},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_it_answers(self, process: "subprocess.Popen[bytes] | Forked") -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self.server.answers():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -92,7 +101,8 @@ class Running(Generic[S]):
         """Have it stand still for a while: connections come about, and nothing comes over them."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # until then its other threads may still answer
+        while not _stopped(self._process.pid):  # until then its other threads may still answer
+            time.sleep(0.005)
         try:
             yield
         finally:
@@ -102,3 +112,9 @@ class Running(Generic[S]):
         """Stop it in good order and start it again."""
         self.stop()
         self.start()
+
+
+def _stopped(pid: int) -> bool:
+    """Tell whether every thread of a process stands still (state T or t in proc's stat)."""
+    states = [path.read_text().rpartition(") ")[2][0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state in "Tt" for state in states)

@@ -24,7 +24,7 @@ from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 
-SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "8 MB": 8_000_000, "40 MB": 40_000_000, "20 MB": 20_000_000}
+SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "3 MB": 3_000_000, "12 MB": 12_000_000, "5 MB": 5_000_000}
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cryptography.fernet import Fernet
+from forked import AwaitedFork
 
 from roadvault_common.files.identity import Identity
 from roadvault_common.sql.db import Database
@@ -26,7 +27,7 @@ class Service:
         self.environment = environment
         self.log = log
         self.url = f"http://{HOST}:{environment['ROADVAULT_HTTP_PORT']}"
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | AwaitedFork | None = None
         self.under: list[str] = []
         """A command that runs the service, such as a tracer."""
 
@@ -41,11 +42,15 @@ class Service:
 
     async def launch(self) -> None:
         """Start it without waiting."""
+        environment = {"PATH": os.environ["PATH"], **self.environment}
+        if not self.under and "PYTHONPATH" not in environment:  # which counts when Python starts
+            self.process = AwaitedFork(f"roadvault_{self.name.replace('-', '_')}.__main__", [], environment, self.log)
+            return
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.under,
                 str(Path(sys.executable).with_name(f"roadvault-{self.name}")),
-                env={"PATH": os.environ["PATH"], **self.environment},
+                env=environment,
                 stdout=log,
                 stderr=log,
             )

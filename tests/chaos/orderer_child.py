@@ -55,6 +55,7 @@ async def attend() -> None:
             await asyncio.sleep(0.02)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Die at the point that the argument names."""
     kill_at(sys.argv[1])
     asyncio.run(attend())

@@ -4,13 +4,13 @@ import asyncio
 import inspect
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from chaos.orderer_child import CLASSES
+from forked import AwaitedFork
 from pydantic import SecretStr
 from servers_devnet import Devnet
 
@@ -64,11 +64,8 @@ class Place:
     zip_id: int
 
     async def kill_at(self, point: str) -> None:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, Path(__file__).with_name("orderer_child.py"), point,
-            env={**os.environ, **self.environment},
-            stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        environment = {**os.environ, **self.environment}
+        child = AwaitedFork("chaos.orderer_child", [point], environment, Path(os.devnull))
         assert await asyncio.wait_for(child.wait(), 30) == -signal.SIGKILL, "the point was never reached"
 
     async def go_on(self) -> None:

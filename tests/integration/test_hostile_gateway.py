@@ -53,7 +53,7 @@ async def test_an_extraction_writes_no_more_than_its_file(bench: Bench, monkeypa
     await bench.db.execute("UPDATE file_upload_info SET path = NULL")
     await bench.db.execute("UPDATE zip_ipfs_info SET path = NULL")
     for what, name in (
-        ("more than was asked", "40 MB"), ("a CAR of leaves without end", "8 MB"), ("a gzip bomb", "8 MB")
+        ("more than was asked", "12 MB"), ("a CAR of leaves without end", "3 MB"), ("a gzip bomb", "3 MB")
     ):  # fmt: skip
         written, download_id = 0, await bench.request(name)
         async with hostile(what) as server, Reader.open(server.url, 5) as reader:

@@ -154,7 +154,7 @@ async def test_a_network_that_is_silent_is_waited_for(bench: Bench, kubo: Kubo) 
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
     async with Reader.open(kubo.gateway_url, 0.5) as reader:
         bench.retriever._reader = reader
-        for name in ("1 MB", "40 MB"):
+        for name in ("1 MB", "12 MB"):
             outcome = await bench.retriever.fetching.work(await bench.request(name))
             assert isinstance(outcome, Wait)
             assert "comes from the gateway" in outcome.reason
@@ -165,7 +165,7 @@ async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
     await bench.fetched("1 MB")
     await bench.db.execute("UPDATE download_info SET callback_due = NULL")
     bench.retriever.ledger.margin_bytes = 1 << 60
-    download_id = await bench.request("8 MB")
+    download_id = await bench.request("3 MB")
     outcome = await bench.retriever.fetching.work(download_id)
     assert isinstance(outcome, Wait)
     assert "1 extractions expire now" in outcome.reason
@@ -175,7 +175,7 @@ async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
 
 async def test_a_disk_that_is_short_is_cleared_though_nobody_asks(bench: Bench) -> None:
     await bench.fetched("1 MB")
-    await bench.fetched("8 MB")
+    await bench.fetched("3 MB")
     await bench.db.execute(
         "UPDATE download_info SET callback_due = NULL, status = 2,"
         " link_expires_at = UTC_TIMESTAMP(6) + INTERVAL IF(download_id = 1, -1, 3600) SECOND"
@@ -187,7 +187,7 @@ async def test_a_disk_that_is_short_is_cleared_though_nobody_asks(bench: Bench) 
     await bench.retriever.keep_room()
     await bench.retriever.expiring.sweep_once()
     (left,) = [path for path in bench.downloads() if path.is_file()]
-    assert left.read_bytes() == bench.contents["8 MB"]
+    assert left.read_bytes() == bench.contents["3 MB"]
 
 
 async def test_a_live_link_is_never_removed_early(bench: Bench) -> None:
@@ -253,7 +253,7 @@ async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(ben
     (known,) = await bench.db.fetch_all("SELECT cid FROM zip_ipfs_info")
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
     await bench.db.execute("UPDATE file_upload_info SET path = NULL")
-    download_id, others = await bench.request("1 MB"), [await bench.request("8 MB") for _ in range(3)]
+    download_id, others = await bench.request("1 MB"), [await bench.request("3 MB") for _ in range(3)]
     await bench.db.execute("UPDATE download_info SET create_time = UTC_TIMESTAMP(6) - INTERVAL 40 MINUTE")
     async with Ipfs.open(kubo.rpc_url, 10) as node, Reader.open(kubo.gateway_url, 1, node=node) as reader:
         own = bench.retriever
