@@ -32,6 +32,8 @@ from rich.console import Console
 _INSIDE = "CHAOS_INSIDE"
 _QUIET_SECONDS = 240
 _SETTLE_SECONDS = 20
+_TELL_SECONDS = 10
+"""Between two words on what is still waited for."""
 _HASTENED = {stage: 60 for stage in STAGES if stage != "expire"} | {"callback": 3600, "fetch": 3600, "drop": 600}
 """Seconds that pass for a stage's backoffs in each second of waiting for quiet."""
 
@@ -86,9 +88,12 @@ async def _quiet(arena: Arena, timeline: Timeline) -> list[str]:
     Return what kept it from becoming quiet.
     """
     deadline = time.monotonic() + _QUIET_SECONDS
-    waits = "the start"
+    waits, told = "the start", time.monotonic()
     while time.monotonic() < deadline:
         await asyncio.sleep(1)
+        if time.monotonic() > told + _TELL_SECONDS:
+            timeline.say(f"not quiet yet: {waits}")
+            told = time.monotonic()
         try:
             waits = await asyncio.to_thread(_waits_for, arena)
             if not waits:

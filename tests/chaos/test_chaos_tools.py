@@ -38,7 +38,7 @@ class Probe:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CLOCKS], env={**os.environ, **bendable(file)},
+            [sys.executable, "-c", CLOCKS], env={**os.environ, **bendable(file), "FAKETIME_NO_CACHE": "1"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
