@@ -84,6 +84,7 @@ async def test_the_seed_is_nowhere(
     given = {"crust_seed_file": file} if in_file else {"crust_seed": seed}
     devnet.turn(fund={"address": _pair(seed).ss58_address, "planck": 10**15})
     orderer = services("crust-orderer", crust_url=devnet.url, crust_poll_seconds=0.05, log_level="debug", **given)
+    orderer.under = ["env"]  # a process of its own, for its command line
     async with Database.open(database_url) as db:
         for number, size in enumerate((SIZE, 9 << 30)):  # the second is refused: errors are shown, too
             await db.execute(
