@@ -16,8 +16,7 @@ from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
-from roadvault_common.work import lease as leases
-from roadvault_common.work import repair
+from roadvault_common.work import backlog, repair
 from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.overview_store import OverviewStore
@@ -65,8 +64,8 @@ def each_stage(name: str, what: str, ask: Callable[[Database, Stage], Awaitable[
 def sweeps() -> list[Statement]:
     """Return what services look for by themselves."""
     return [
-        *each_stage("sweep: rows that are due", "due", lambda db, stage: leases.due_rows(db, stage, 100)),
-        *each_stage("sweep: when the next is due", "next", leases.seconds_to_next),
+        *each_stage("sweep: rows that are due", "due", lambda db, stage: backlog.due_rows(db, stage, 100)),
+        *each_stage("sweep: when the next is due", "next", backlog.seconds_to_next),
         *group(
             "sweep: of ingest",
             folders_past_their_age=lambda db: IngestStore(db).close_aged_folders(),
@@ -105,10 +104,10 @@ def status(filled: Filled) -> list[Statement]:
     long_ago = datetime(2020, 1, 1)  # noqa: DTZ001 - likewise
     middle, archive = filled.files // 2, filled.zip_ids[len(filled.zip_ids) // 2]
     return [
-        *each_stage("status: counts", "due", leases.count_due),
-        *each_stage("status: counts", "at work", leases.count_at_work),
-        *each_stage("status: counts", "failed", leases.count_failed),
-        *each_stage("status: ages", "waiting", leases.seconds_waiting),
+        *each_stage("status: counts", "due", backlog.count_due),
+        *each_stage("status: counts", "at work", backlog.count_at_work),
+        *each_stage("status: counts", "failed", backlog.count_failed),
+        *each_stage("status: ages", "waiting", backlog.seconds_waiting),
         *group(
             "status: how archives stand",
             soonest_expiry=lambda db: OverviewStore(db).soonest_expiry(),
@@ -116,14 +115,14 @@ def status(filled: Filled) -> list[Statement]:
             under_floor=lambda db: OverviewStore(db).under(10),
             oldest_unreplicated=lambda db: OverviewStore(db).oldest_unreplicated(),
         ),
-        *each_stage("status: failures", "latest", lambda db, stage: leases.failures(db, stage, 20)),
+        *each_stage("status: failures", "latest", lambda db, stage: backlog.failures(db, stage, 20)),
         *each_stage(
-            "status: failures", "first", lambda db, stage: leases.failed_between(db, stage, (None, 0), ever, 1000)
+            "status: failures", "first", lambda db, stage: backlog.failed_between(db, stage, (None, 0), ever, 1000)
         ),
         *each_stage(
-            "status: failures", "next", lambda db, stage: leases.failed_between(db, stage, (long_ago, 0), ever, 1000)
+            "status: failures", "next", lambda db, stage: backlog.failed_between(db, stage, (long_ago, 0), ever, 1000)
         ),
-        *each_stage("status: failures", "one", lambda db, stage: leases.failure(db, stage, filled.due(stage)[0])),
+        *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
         *group(
             "status: on the first page",
             waiting=lambda db: PagesStore(db).waiting(3),

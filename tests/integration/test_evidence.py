@@ -16,8 +16,8 @@ from servers_orderer import Desk, OpenDesk
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.work import backlog, repair
 from roadvault_common.work import lease as leases
-from roadvault_common.work import repair
 from roadvault_common.work.lease import DROP, PIN, PROVE, RESTORE, WATCH
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer.proof.proof import Prover
@@ -54,7 +54,7 @@ class Yard:
         return outcome
 
     async def due(self, stage: leases.Stage) -> bool:
-        return await leases.due_rows(self.console.db, stage, 10) == [self.zip_id]
+        return await backlog.due_rows(self.console.db, stage, 10) == [self.zip_id]
 
     def kept(self) -> bool:
         return any((self.console.vault.root / "archives").iterdir())
@@ -214,7 +214,7 @@ async def test_the_last_look_is_after_the_garbage_collection(
         assert "pinned again" in outcome.reason
     assert await console.pinner.pinning.work(zip_id) == Done()
     assert await asyncio.to_thread(kubo.rpc, f"pin/ls?arg={row['cid']}&type=recursive") is not None
-    assert await leases.due_rows(console.db, DROP, 10) == [zip_id]
+    assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]
 
 
 async def test_a_count_that_grew_old_in_the_garbage_collection_is_waited_for(
@@ -276,13 +276,13 @@ async def test_an_archive_that_was_unpinned_before_its_evidence_became_void_is_h
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")
     assert await console.pinner.dropping.work(zip_id) == Done()
     stage, worker = (RESTORE, console.pinner.restoring) if restored else (PIN, console.pinner.pinning)
-    assert await leases.due_rows(console.db, stage, 10) == [zip_id]
+    assert await backlog.due_rows(console.db, stage, 10) == [zip_id]
     assert await worker.work(zip_id) == Done()
     row = await console.db.fetch_one("SELECT cid FROM zip_ipfs_info")
     assert row is not None
     assert await asyncio.to_thread(kubo.rpc, f"pin/ls?arg={row['cid']}&type=recursive") is not None
     assert await console.pinner.dropping.work(zip_id) == Done()  # it is where it should be
-    assert await leases.due_rows(console.db, stage, 10) == []
+    assert await backlog.due_rows(console.db, stage, 10) == []
 
 
 async def test_uploads_that_are_kept_until_then_go_by_the_same_evidence(console: Console) -> None:

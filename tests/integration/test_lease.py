@@ -11,6 +11,7 @@ from roadvault_common.errors import LeaseLost, PermanentError, TransientError
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.sql.db import Database
+from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
@@ -111,11 +112,11 @@ async def test_a_failed_row_can_be_revived(db: Database, bus: Bus, folder: int) 
         return Failed("never")
 
     await worker(db, bus, do).work(folder)
-    assert await leases.count_failed(db, PACK) == 1
-    assert await leases.due_rows(db, PACK, 10) == []
+    assert await backlog.count_failed(db, PACK) == 1
+    assert await backlog.due_rows(db, PACK, 10) == []
     async with db.transaction() as tx:
         assert await leases.revive(tx, PACK, folder)
-    assert await leases.due_rows(db, PACK, 10) == [folder]
+    assert await backlog.due_rows(db, PACK, 10) == [folder]
     async with db.transaction() as tx:
         assert not await leases.revive(tx, PACK, folder)
 
@@ -156,7 +157,7 @@ async def test_a_shutdown_hands_the_row_back(db: Database, bus: Bus, folder: int
         await task
     after = await row(db, folder)
     assert after["pack_attempts"] == 0
-    assert await leases.due_rows(db, PACK, 10) == [folder]
+    assert await backlog.due_rows(db, PACK, 10) == [folder]
 
 
 async def test_a_row_that_waits_for_a_slot_is_not_begun_once_the_service_closes(db: Database, bus: Bus) -> None:
@@ -185,7 +186,7 @@ async def test_a_row_that_waits_for_a_slot_is_not_begun_once_the_service_closes(
         finish.set()
     after = await row(db, second)
     assert (after["pack_attempts"], after["pack_token"], after["pack_failed_at"]) == (0, None, None)
-    assert await leases.due_rows(db, PACK, 10) == [second]
+    assert await backlog.due_rows(db, PACK, 10) == [second]
     assert (await bus._redis.xpending("folder.sealed", "test"))["pending"] == 1
 
 
@@ -203,4 +204,4 @@ async def test_the_sweep_works_off_what_is_due_in_order(db: Database, bus: Bus) 
         await worker(db, bus, do).sweep(closing, seconds=10)
     assert seen[0] in folders[:2]  # two at once
     assert sorted(seen) == sorted([*folders, folders[0]])
-    assert await leases.seconds_to_next(db, PACK) is None
+    assert await backlog.seconds_to_next(db, PACK) is None

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from roadvault_common.errors import DiskFull, Domain, IpfsAway, TransientError
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
+from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PACK, Lease
@@ -96,7 +97,7 @@ async def test_a_shutdown_of_work_that_hangs_hands_the_row_back(db: Database, bu
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await row(db, folder))["pack_attempts"] == 0
-    assert await leases.due_rows(db, PACK, 10) == [folder]
+    assert await backlog.due_rows(db, PACK, 10) == [folder]
 
 
 @pytest.mark.parametrize("error", [TransientError("no answer"), ZeroDivisionError("a bug")], ids=repr)

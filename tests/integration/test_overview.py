@@ -14,7 +14,7 @@ from servers_services import Services
 from roadvault_common import metrics
 from roadvault_common.errors import DatabaseUnavailable
 from roadvault_common.sql.db import Database
-from roadvault_common.work import lease as leases
+from roadvault_common.work import backlog
 from roadvault_common.work.lease import CALLBACK, DROP, FETCH, ORDER, PACK, PIN
 from roadvault_crust_orderer.overview_store import OverviewStore
 
@@ -60,7 +60,7 @@ async def test_orders_are_seen_from_afar(db: Database) -> None:
 
 async def test_how_long_rows_wait_is_seen_however_often_they_are_tried(db: Database) -> None:
     for stage in (PACK, PIN, ORDER, FETCH, CALLBACK, DROP):
-        assert await leases.seconds_waiting(db, stage) == 0
+        assert await backlog.seconds_waiting(db, stage) == 0
     three = (3 * DAY,)
     await db.execute(
         "INSERT INTO folder_info (status, close_at, closed_at, pack_due) VALUES (1, UTC_TIMESTAMP(6),"
@@ -80,10 +80,10 @@ async def test_how_long_rows_wait_is_seen_however_often_they_are_tried(db: Datab
         three,
     )
     for stage in (PACK, PIN, ORDER, FETCH, CALLBACK):
-        assert await leases.seconds_waiting(db, stage) == pytest.approx(3 * DAY, abs=60), stage.name
+        assert await backlog.seconds_waiting(db, stage) == pytest.approx(3 * DAY, abs=60), stage.name
     # What was ordered is only looked at again, and what was pinned long ago may be pinned once more.
     await db.execute("UPDATE zip_ipfs_info SET status = 1, pin_due = UTC_TIMESTAMP(6), pinned_at = UTC_TIMESTAMP(6)")
-    assert (await leases.seconds_waiting(db, ORDER), await leases.seconds_waiting(db, PIN)) == (0, 0)
+    assert (await backlog.seconds_waiting(db, ORDER), await backlog.seconds_waiting(db, PIN)) == (0, 0)
 
 
 async def test_gauges_that_can_not_be_read_are_seen_to_age() -> None:

@@ -20,6 +20,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import PACK, PIN
 from roadvault_common.work.outcome import Done, Failed, Retry
@@ -230,8 +231,8 @@ async def test_no_lease_is_left_and_nothing_is_due(bench: Bench) -> None:
     await bench.pinner.pinning.sweep_once()
     await bench.pinner.dropping.sweep_once()
     for stage in (PACK, PIN):
-        assert await leases.count_due(bench.db, stage) == 0
-        assert await leases.seconds_to_next(bench.db, stage) is None
+        assert await backlog.count_due(bench.db, stage) == 0
+        assert await backlog.seconds_to_next(bench.db, stage) is None
 
 
 async def test_an_archive_is_fetched_back_from_the_network_and_dropped_again(

@@ -19,7 +19,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Row
-from roadvault_common.work import lease as leases
+from roadvault_common.work import backlog
 from roadvault_common.work.lease import PROVE, WATCH
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_crust_orderer.proof.proof import Prover
@@ -118,7 +118,7 @@ async def test_what_the_market_counts_no_more_at_the_end_of_a_proof_is_not_prove
     assert (row["valid"], row["proven_at"]) == (None, None)
     assert "50 replicas" in row["void_reason"]
     assert (await bench.row())["drop_due"] is None
-    assert await leases.due_rows(bench.desk.db, WATCH, 10) == [bench.zip_id]  # the orderer looks again
+    assert await backlog.due_rows(bench.desk.db, WATCH, 10) == [bench.zip_id]  # the orderer looks again
 
 
 async def test_while_the_market_is_away_nothing_is_fetched(bench: Bench, network_kubo: Kubo) -> None:

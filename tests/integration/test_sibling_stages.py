@@ -2,8 +2,8 @@
 
 from servers_operator import Console
 
+from roadvault_common.work import backlog, repair
 from roadvault_common.work import lease as leases
-from roadvault_common.work import repair
 from roadvault_common.work.lease import DROP, ORDER, PROVE, Lease, Stage
 from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven
@@ -27,7 +27,7 @@ async def test_a_proof_leaves_a_drop_that_is_at_work_its_lease(console: Console)
     assert await close_proven(console.db, proof, COUNT, PROOF)
     assert await leases.claim(console.db, DROP, zip_id, 60) is None
     await PinnerStore(console.db).close_dropped(drop, archive=False)
-    assert await leases.due_rows(console.db, DROP, 10) == [zip_id]  # there is the archive to drop now
+    assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]  # there is the archive to drop now
 
 
 async def test_a_proof_makes_a_drop_due_that_nobody_works_on(console: Console) -> None:
@@ -36,13 +36,13 @@ async def test_a_proof_makes_a_drop_due_that_nobody_works_on(console: Console) -
     await claimed(console, DROP, zip_id)
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")  # its worker died
     assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
-    assert await leases.due_rows(console.db, DROP, 10) == [zip_id]
+    assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]
     lease = await claimed(console, DROP, zip_id)
     await PinnerStore(console.db).note_uploads_dropped(lease)
     await PinnerStore(console.db).close_dropped(lease, archive=True)
-    assert await leases.due_rows(console.db, DROP, 10) == []
+    assert await backlog.due_rows(console.db, DROP, 10) == []
     assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
-    assert await leases.due_rows(console.db, DROP, 10) == [zip_id]
+    assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]
 
 
 async def test_pinning_again_leaves_an_order_that_is_at_work_its_lease(console: Console) -> None:
@@ -66,13 +66,13 @@ async def test_what_has_failed_waits_for_a_person(console: Console) -> None:
     assert await console.pinner.pinning.work(zip_id) == Done()
     await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
     for stage in (ORDER, DROP):
-        row = await leases.failure(console.db, stage, zip_id)
+        row = await backlog.failure(console.db, stage, zip_id)
         assert row is not None
         assert (row["reason"], row["failed_at"] is not None) == ("ask a person", True)
-        assert await leases.due_rows(console.db, stage, 10) == []
+        assert await backlog.due_rows(console.db, stage, 10) == []
         assert await leases.claim(console.db, stage, zip_id, 60) is None
         assert await repair.retry(console.db, stage, zip_id)
-        assert await leases.due_rows(console.db, stage, 10) == [zip_id]
+        assert await backlog.due_rows(console.db, stage, 10) == [zip_id]
 
 
 async def test_to_pin_again_does_not_cut_short_an_orders_rest(console: Console) -> None:
@@ -84,7 +84,7 @@ async def test_to_pin_again_does_not_cut_short_an_orders_rest(console: Console) 
     await console.db.transact(lambda tx: leases.close(tx, lease, rest))
     assert await repair.pin_again(console.db, zip_id)
     assert await console.pinner.pinning.work(zip_id) == Done()
-    assert await leases.due_rows(console.db, ORDER, 10) == []
+    assert await backlog.due_rows(console.db, ORDER, 10) == []
 
 
 async def test_a_folder_whose_packing_failed_is_packed_again_when_a_person_asks_for_it(console: Console) -> None:
@@ -111,4 +111,4 @@ async def test_an_order_that_turns_out_to_be_bought_is_watched_again_and_only_th
         lease = await claimed(console, ORDER, zip_id)
         await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed("ask a person")))  # type: ignore[misc]
         assert await store.settle_bought(purchase, 2) == settled
-        assert (await leases.due_rows(console.db, ORDER, 10) == [zip_id]) == settled
+        assert (await backlog.due_rows(console.db, ORDER, 10) == [zip_id]) == settled

@@ -14,7 +14,7 @@ from servers_process import Running
 from substrateinterface import SubstrateInterface
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.work import batches, repair
+from roadvault_common.work import backlog, batches, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, WATCH
 from roadvault_common.work.outcome import Done, Failed
@@ -85,7 +85,7 @@ async def test_many_archives_are_looked_at_in_a_few_calls(desk: Desk, monkeypatc
     assert rows == [{**expected, "renewed_later": 1, "before_its_end": 1, "n": MANY}]
     counted = await desk.db.fetch_one("SELECT COUNT(*) AS n FROM evidence_info WHERE valid = 1 AND replicas = 60")
     assert counted == {"n": MANY}
-    assert len(await leases.due_rows(desk.db, leases.PROVE, 1000)) == MANY
+    assert len(await backlog.due_rows(desk.db, leases.PROVE, 1000)) == MANY
     ends = await desk.db.fetch_one("SELECT SUM(archives) AS n FROM renewal_info")
     assert ends == {"n": MANY}
 
@@ -208,14 +208,14 @@ async def test_what_is_cut_short_is_handed_back(desk: Desk) -> None:
     desk.devnet.turn(answer_seconds=30)
     closing = asyncio.Event()
     sweeping = asyncio.create_task(desk.orderer.watching.sweep(closing, 60))
-    while await leases.count_at_work(desk.db, WATCH) < 5:
+    while await backlog.count_at_work(desk.db, WATCH) < 5:
         await asyncio.sleep(0.01)
     sweeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sweeping
     rows = [await desk.row(zip_id) for zip_id in archives]
     assert {(row["watch_token"], row["watch_attempts"]) for row in rows} == {(None, 0)}
-    assert len(await leases.due_rows(desk.db, WATCH, 10)) == 5
+    assert len(await backlog.due_rows(desk.db, WATCH, 10)) == 5
 
 
 async def test_renewals_come_first_of_these_what_ends_first_then_what_is_new_by_age(desk: Desk) -> None:
@@ -266,7 +266,7 @@ async def test_an_archive_whose_purchase_is_not_settled_is_not_put_off(desk: Des
     )
     await desk.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
     row = await desk.look(zip_id)
-    assert (row["replicas"], await leases.due_rows(desk.db, ORDER, 1)) == (60, [zip_id])
+    assert (row["replicas"], await backlog.due_rows(desk.db, ORDER, 1)) == (60, [zip_id])
 
 
 @pytest.mark.parametrize(
@@ -326,13 +326,13 @@ async def test_what_an_orderer_from_before_watches_is_taken_over(desk: Desk) -> 
     archives = await stock(desk, 5)
     await desk.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
     assert await desk.look_at_due() == 5
-    assert await leases.due_rows(desk.db, ORDER, 10) == []
+    assert await backlog.due_rows(desk.db, ORDER, 10) == []
     assert None not in [(await desk.row(zip_id))["order_due"] for zip_id in archives]
     # What it has just bought has no time for a look: who buys finds nothing to buy, and has it looked at.
     await desk.db.execute("UPDATE zip_ipfs_info SET watch_due = NULL, order_due = UTC_TIMESTAMP(6)")
     for zip_id in archives:
         assert isinstance(await desk.orderer.buying.ordering.work(zip_id), Done)
-    assert len(await leases.due_rows(desk.db, WATCH, 10)) == 5
+    assert len(await backlog.due_rows(desk.db, WATCH, 10)) == 5
 
 
 async def test_a_look_that_finds_something_to_buy_has_it_bought(open_desk: OpenDesk) -> None:

@@ -12,7 +12,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.folders import Closed, close_folder
 from roadvault_common.work import repair
-from roadvault_common.work.lease import count_failed
+from roadvault_common.work.backlog import count_failed
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named

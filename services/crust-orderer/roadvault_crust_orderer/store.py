@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
+from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome
@@ -158,7 +159,7 @@ class OrdererStore:
 
     async def seconds_to_turn(self) -> float:
         """Return in how many seconds the next archive is due to be attended to; infinite if none is."""
-        seconds = await leases.seconds_to_next(self._db, ORDER)
+        seconds = await backlog.seconds_to_next(self._db, ORDER)
         return float("inf") if seconds is None else max(seconds, 0)
 
     async def in_flight(self, account: str) -> Purchase | None:

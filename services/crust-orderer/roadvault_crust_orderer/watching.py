@@ -17,7 +17,7 @@ from roadvault_common.errors import Outage, TransientError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
-from roadvault_common.work import batches
+from roadvault_common.work import backlog, batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.gauges import show_stage
@@ -97,7 +97,7 @@ class Watcher:
             return _AFTER_TROUBLE  # archives stay due
         try:
             batch = await batches.claim(self._db, WATCH, TOGETHER, self._settings.lease_seconds)
-            upcoming = None if batch else await leases.seconds_to_next(self._db, WATCH)
+            upcoming = None if batch else await backlog.seconds_to_next(self._db, WATCH)
         except TransientError as error:
             log.warning("archives will be looked at later", error=brief(error))
             slots.release()

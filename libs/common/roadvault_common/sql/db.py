@@ -1,12 +1,12 @@
 """The database: a pool of connections, short transactions, and errors in our own words.
 
-Every session is READ COMMITTED, strict, and in UTC. SQL stands in each service's `store.py` and `*_store.py`, and in
-`lease.py`.
+Every session is READ COMMITTED, strict, and in UTC. SQL stands in each service's `store.py` and `*_store.py`, and, of
+what is common, in `work/` and here.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Sized
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -58,6 +58,11 @@ _DEADLOCK_TRIES = 8
 
 WRITES_NOTHING = "UPDATE folder_info SET files = files WHERE folder_id = 0"
 """Changes no row, and is refused like any other write by a server that takes none."""
+
+
+def marks(values: Sized) -> str:
+    """Return a placeholder for each of some values, for a list of them."""
+    return ", ".join(["%s"] * len(values))
 
 
 def explained(error: BaseException) -> str:
@@ -242,6 +247,11 @@ class Database:
         """Run a SELECT and return its first row, or None."""
         rows = await self.fetch_all(sql, args)
         return rows[0] if rows else None
+
+    async def fetch_value(self, sql: str, args: Sequence[object] = ()) -> Any:  # noqa: ANN401 - as the column is
+        """Run a SELECT of one column and return it from the first row; None if there is none."""
+        row = await self.fetch_one(sql, args)
+        return None if row is None else next(iter(row.values()))
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers, and takes what is written to it."""

@@ -3,8 +3,9 @@
 import secrets
 from collections.abc import Sequence
 
-from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.work.lease import Lease, Stage, due_rows
+from roadvault_common.sql.db import Database, Transaction, marks
+from roadvault_common.work.backlog import due_rows
+from roadvault_common.work.lease import Lease, Stage
 
 
 async def claim(db: Database, stage: Stage, most: int, seconds: float) -> list[Lease]:
@@ -12,18 +13,22 @@ async def claim(db: Database, stage: Stage, most: int, seconds: float) -> list[L
     ids = await due_rows(db, stage, most)
     if not ids:
         return []
-    due, token, attempts = stage.column("due"), secrets.token_hex(16), stage.column("attempts")
-    some = f"{stage.key} IN ({', '.join(['%s'] * len(ids))})"
+    token = secrets.token_hex(16)
 
     async def take(tx: Transaction) -> list[Lease]:
         await tx.execute(
-            f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"  # noqa: S608 - of the stages
-            f" {stage.column('token')} = %s, {attempts} = {attempts} + 1 WHERE {some} AND {due} <= UTC_TIMESTAMP(6)",
+            stage.sql(
+                "UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND, {token} = %s, {attempts} = {attempts} + 1"
+                " WHERE {key} IN ({ids}) AND {due} <= {now}",
+                ids=marks(ids),
+            ),
             (seconds, token, *ids),
         )
         rows = await tx.fetch_all(
-            f"SELECT {stage.key} AS id, {attempts} AS attempts FROM {stage.table}"  # noqa: S608 - of the stages
-            f" WHERE {some} AND {stage.column('token')} = %s",
+            stage.sql(
+                "SELECT {key} AS id, {attempts} AS attempts FROM {table} WHERE {key} IN ({ids}) AND {token} = %s",
+                ids=marks(ids),
+            ),
             (*ids, token),
         )
         return [Lease(stage, row["id"], token, row["attempts"], seconds) for row in rows]
@@ -33,11 +38,10 @@ async def claim(db: Database, stage: Stage, most: int, seconds: float) -> list[L
 
 async def hold(tx: Transaction, leases: Sequence[Lease]) -> set[int]:
     """Return the rows of a claim that are still ours, and stay so until the caller's transaction ends."""
-    stage, token = leases[0].stage, leases[0].token
+    stage, ids = leases[0].stage, [lease.row_id for lease in leases]
     rows = await tx.fetch_all(
-        f"SELECT {stage.key} AS id FROM {stage.table} WHERE {stage.key} IN ({', '.join(['%s'] * len(leases))})"  # noqa: S608
-        f" AND {stage.column('token')} = %s FOR UPDATE",
-        (*(lease.row_id for lease in leases), token),
+        stage.sql("SELECT {key} AS id FROM {table} WHERE {key} IN ({ids}) AND {token} = %s FOR UPDATE", ids=marks(ids)),
+        (*ids, leases[0].token),
     )
     return {row["id"] for row in rows}
 
@@ -47,10 +51,10 @@ async def schedule(tx: Transaction, stage: Stage, row_id: int, seconds: float) -
 
     A row that somebody works on, that rests after trouble, or that has failed, is left as it is.
     """
-    due = stage.column("due")
     await tx.execute(
-        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE {stage.key} = %s"  # noqa: S608
-        f" AND {stage.column('token')} IS NULL AND {stage.column('reason')} IS NULL"
-        f" AND {stage.column('failed_at')} IS NULL",
+        stage.sql(
+            "UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND"
+            " WHERE {key} = %s AND {token} IS NULL AND {reason} IS NULL AND {failed_at} IS NULL"
+        ),
         (seconds, row_id),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from roadvault_common import metrics
 from roadvault_common.sql.db import Database
-from roadvault_common.work import lease as leases
+from roadvault_common.work import backlog
 from roadvault_common.work.lease import Stage
 
 
@@ -21,10 +21,10 @@ def rows(db: Database, stages: Sequence[Stage]) -> metrics.Sample:
 
     async def sample() -> None:
         for stage in stages:
-            to_next = await leases.seconds_to_next(db, stage)
+            to_next = await backlog.seconds_to_next(db, stage)
             metrics.OLDEST_DUE.labels(stage.name).set(0 if to_next is None else max(-to_next, 0))
-            metrics.OLDEST_WAITING.labels(stage.name).set(await leases.seconds_waiting(db, stage))
-            metrics.ROWS_DUE.labels(stage.name).set(await leases.count_due(db, stage))
-            metrics.ROWS_FAILED.labels(stage.name).set(await leases.count_failed(db, stage))
+            metrics.OLDEST_WAITING.labels(stage.name).set(await backlog.seconds_waiting(db, stage))
+            metrics.ROWS_DUE.labels(stage.name).set(await backlog.count_due(db, stage))
+            metrics.ROWS_FAILED.labels(stage.name).set(await backlog.count_failed(db, stage))
 
     return sample

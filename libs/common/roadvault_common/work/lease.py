@@ -1,4 +1,4 @@
-"""Leases: the only code that knows the five columns a stage of work has on its row (see `schema/`).
+"""Leases on the five columns that a stage of work has on its row (see `schema/`); `backlog.py` only reads them.
 
 A row is due when its stage's `due` has passed. `claim` is one compare-and-set UPDATE by the database's clock: it
 moves `due` forward by the lease's length, writes a random token and counts the attempt. Progress moves `due` further;
@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import cached_property
 
 from roadvault_common.errors import LeaseLost
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.sql.states import ArchiveStatus
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 
 REASON_LENGTH = 500
 """Characters of a `<stage>_reason` column."""
-_GROWING_SECONDS = "%s * LEAST(GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, {since}, UTC_TIMESTAMP(6)), 0) / 4, 15), 900)"
+_GROWING_SECONDS = "%s * LEAST(GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, {since}, {now}), 0) / 4, 15), 900)"
 """A wait for what may take long: a quarter of the time that the row has waited already, within bounds, with jitter."""
-_LONG_AGO = "'2000-01-01'"
+_NOW, _LONG_AGO = "UTC_TIMESTAMP(6)", "'2000-01-01'"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,16 @@ class Stage:
     def column(self, suffix: str) -> str:
         """Return the name of one of the stage's columns."""
         return f"{self.name}_{suffix}"
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        columns = {name: self.column(name) for name in ("due", "token", "attempts", "reason", "failed_at")}
+        since, waits = self.since or _LONG_AGO, self.waits or f"{columns['due']} IS NOT NULL"
+        return {**columns, "table": self.table, "key": self.key, "since": since, "waits": waits, "now": _NOW}
+
+    def sql(self, statement: str, **more: str) -> str:
+        """Return a statement about the stage's rows, whose names stand in braces, as does {now}, and what is `more`."""
+        return statement.format(**self._names, **more)
 
     def wait(self, attempt: int) -> float:
         """Return the seconds to wait after attempt number `attempt`."""
@@ -131,120 +141,29 @@ def note_progress() -> None:
         lease.progress()
 
 
-async def due_rows(db: Database, stage: Stage, limit: int) -> list[int]:
-    """Return the ids of up to `limit` rows that are due, the longest due first."""
-    due = stage.column("due")
-    rows = await db.fetch_all(
-        f"SELECT {stage.key} AS id FROM {stage.table}"  # noqa: S608 - names from the stages above
-        f" WHERE {due} <= UTC_TIMESTAMP(6) ORDER BY {due} LIMIT %s",
-        (limit,),
-    )
-    return [row["id"] for row in rows]
-
-
-async def seconds_to_next(db: Database, stage: Stage) -> float | None:
-    """Return the seconds until the next row is due (negative: it already is), or None if none is waiting."""
-    due = stage.column("due")
-    row = await db.fetch_one(
-        f"SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN({due})) AS us FROM {stage.table}"  # noqa: S608
-    )
-    return None if row is None or row["us"] is None else float(row["us"]) / 1e6
-
-
-async def seconds_waiting(db: Database, stage: Stage, most: int = 10_000) -> float:
-    """Return how long the row that has waited longest waits to be done with; 0 if none does, or nothing tells.
-
-    No more than `most` rows are looked at.
-    """
-    if stage.since is None:
-        return 0
-    waits = stage.waits or f"{stage.column('due')} IS NOT NULL"
-    row = await db.fetch_one(
-        "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(since), UTC_TIMESTAMP(6)) AS us"  # noqa: S608 - of the stages above
-        f" FROM (SELECT {stage.since} AS since FROM {stage.table} WHERE {waits} LIMIT %s) AS some",
-        (most,),
-    )
-    return 0 if row is None or row["us"] is None else float(row["us"]) / 1e6
-
-
-async def count_due(db: Database, stage: Stage, most: int = 10_000) -> int:
-    """Return how many rows are due, counting no further than `most`."""
-    return await _count(db, stage, f"{stage.column('due')} <= UTC_TIMESTAMP(6)", most)
-
-
-async def count_at_work(db: Database, stage: Stage, most: int = 10_000) -> int:
-    """Return how many rows somebody works on, counting no further than `most`."""
-    return await _count(
-        db, stage, f"{stage.column('token')} IS NOT NULL AND {stage.column('due')} > UTC_TIMESTAMP(6)", most
-    )
-
-
-async def count_failed(db: Database, stage: Stage, most: int = 10_000) -> int:
-    """Return how many rows have failed for good in this stage, counting no further than `most`."""
-    return await _count(db, stage, f"{stage.column('failed_at')} IS NOT NULL", most)
-
-
-async def failures(db: Database, stage: Stage, limit: int) -> list[Row]:
-    """Return `id`, `attempts`, `reason` and `failed_at` of rows that have failed for good, the latest first."""
-    columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))
-    failed_at = stage.column("failed_at")
-    return await db.fetch_all(
-        f"SELECT {stage.key} AS id, {columns} FROM {stage.table}"  # noqa: S608 - names from the stages above
-        f" WHERE {failed_at} IS NOT NULL ORDER BY {failed_at} DESC LIMIT %s",
-        (limit,),
-    )
-
-
-async def failed_between(
-    db: Database, stage: Stage, after: tuple[datetime | None, int], until: datetime, limit: int
-) -> list[Row]:
-    """Return `id` and `failed_at` of rows that failed up to `until`, the longest ago first.
-
-    `after` is the time and the id of the last row of the page before; None as its time begins with the first page.
-    """
-    failed_at, (time, row_id) = stage.column("failed_at"), after
-    from_there = f"AND ({failed_at} > %s OR ({failed_at} = %s AND {stage.key} > %s))"
-    return await db.fetch_all(
-        f"SELECT {stage.key} AS id, {failed_at} AS failed_at FROM {stage.table}"  # noqa: S608 - names from the stages above
-        f" WHERE {failed_at} <= %s {'' if time is None else from_there} ORDER BY {failed_at}, {stage.key} LIMIT %s",
-        (until, *(() if time is None else (time, time, row_id)), limit),
-    )
-
-
-async def _count(db: Database, stage: Stage, where: str, most: int) -> int:
-    row = await db.fetch_one(
-        f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM {stage.table} WHERE {where} LIMIT %s) AS some",  # noqa: S608
-        (most,),
-    )
-    return int(row["n"]) if row else 0
-
-
 async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
     """Take the row if it is due and nobody works on it; None otherwise."""
-    due, token, attempts = stage.column("due"), secrets.token_hex(16), stage.column("attempts")
     # The plain read keeps an event about a row that is not due from waiting for that row's lock.
-    row = await db.fetch_one(
-        f"SELECT {attempts} AS attempts FROM {stage.table}"  # noqa: S608 - names from the stages above
-        f" WHERE {stage.key} = %s AND {due} <= UTC_TIMESTAMP(6)",
-        (row_id,),
+    attempts = await db.fetch_value(
+        stage.sql("SELECT {attempts} FROM {table} WHERE {key} = %s AND {due} <= {now}"), (row_id,)
     )
-    if row is None:
+    if attempts is None:
         return None
+    token = secrets.token_hex(16)
     taken = await db.execute(
-        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"  # noqa: S608
-        f" {stage.column('token')} = %s, {attempts} = {attempts} + 1"
-        f" WHERE {stage.key} = %s AND {due} <= UTC_TIMESTAMP(6)",
+        stage.sql(
+            "UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND, {token} = %s, {attempts} = {attempts} + 1"
+            " WHERE {key} = %s AND {due} <= {now}"
+        ),
         (seconds, token, row_id),
     )
-    return Lease(stage, row_id, token, int(row["attempts"]) + 1, seconds) if taken else None
+    return Lease(stage, row_id, token, attempts + 1, seconds) if taken else None
 
 
 async def extend(db: Database, lease: Lease) -> bool:
     """Move the end of the lease to its full length from now; False if it is no longer ours."""
-    stage = lease.stage
     held = await db.execute(
-        f"UPDATE {stage.table} SET {stage.column('due')} = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"  # noqa: S608
-        f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
+        lease.stage.sql("UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND WHERE {key} = %s AND {token} = %s"),
         (lease.seconds, lease.row_id, lease.token),
     )
     return held == 1
@@ -282,9 +201,8 @@ async def hold(tx: Transaction, lease: Lease) -> None:
     Raises:
         LeaseLost: The row is no longer ours; the transaction must not commit.
     """
-    stage = lease.stage
     held = await tx.fetch_one(
-        f"SELECT 1 FROM {stage.table} WHERE {stage.key} = %s AND {stage.column('token')} = %s FOR UPDATE",  # noqa: S608
+        lease.stage.sql("SELECT 1 FROM {table} WHERE {key} = %s AND {token} = %s FOR UPDATE"),
         (lease.row_id, lease.token),
     )
     if held is None:
@@ -296,27 +214,40 @@ async def hand_back(tx: Transaction, lease: Lease) -> None:
     await _end(tx, lease, "{due} = {now}, {attempts} = GREATEST({attempts} - 1, 0)", ())
 
 
+async def _end(tx: Transaction, lease: Lease, change: str, args: tuple[object, ...]) -> None:
+    stage = lease.stage
+    held = await tx.execute(
+        stage.sql(
+            "UPDATE {table} SET {change}, {token} = NULL WHERE {key} = %s AND {token} = %s", change=stage.sql(change)
+        ),
+        (*args, lease.row_id, lease.token),
+    )
+    if held != 1:
+        raise lost(lease)
+    lease.closed = True
+
+
 async def revive(tx: Transaction, stage: Stage, row_id: int) -> bool:
     """Give a failed row a new start, for a person who pressed "retry"; False if it has not failed."""
-    row: int = await tx.execute(
-        f"UPDATE {stage.table} SET {stage.column('due')} = UTC_TIMESTAMP(6), {stage.column('attempts')} = 0,"  # noqa: S608
-        f" {stage.column('failed_at')} = NULL WHERE {stage.key} = %s AND {stage.column('failed_at')} IS NOT NULL",
+    revived = await tx.execute(
+        stage.sql(
+            "UPDATE {table} SET {due} = {now}, {attempts} = 0, {failed_at} = NULL"
+            " WHERE {key} = %s AND {failed_at} IS NOT NULL"
+        ),
         (row_id,),
     )
-    return row == 1
+    return revived == 1
 
 
 async def hasten(tx: Transaction, stage: Stage, row_id: int) -> bool:
     """Make a row that waits for a later time due now; False if it does not wait, or somebody works on it."""
-    due = stage.column("due")
-    row = await tx.fetch_one(
-        f"SELECT 1 FROM {stage.table} WHERE {stage.key} = %s AND {due} IS NOT NULL"  # noqa: S608
-        f" AND {stage.column('token')} IS NULL FOR UPDATE",
+    waits = await tx.fetch_one(
+        stage.sql("SELECT 1 FROM {table} WHERE {key} = %s AND {due} IS NOT NULL AND {token} IS NULL FOR UPDATE"),
         (row_id,),
     )
-    if row is None:
+    if waits is None:
         return False
-    await tx.execute(f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s", (row_id,))  # noqa: S608
+    await tx.execute(stage.sql("UPDATE {table} SET {due} = {now} WHERE {key} = %s"), (row_id,))
     return True
 
 
@@ -327,43 +258,24 @@ async def make_due(tx: Transaction, stage: Stage, row_id: int, *, hurry: bool = 
     row that has failed asked a person, and waits for one (`revive`). Without `hurry` a row that rests after trouble,
     and so has a reason, gets its rest, too.
     """
-    due, token = stage.column("due"), stage.column("token")
-    rested = "" if hurry else f" AND {stage.column('reason')} IS NULL"
+    rested = "" if hurry else "AND {reason} IS NULL"
     await tx.execute(
-        f"UPDATE {stage.table} SET {due} = UTC_TIMESTAMP(6) WHERE {stage.key} = %s"  # noqa: S608 - names from the stages above
-        f" AND {stage.column('failed_at')} IS NULL AND ({token} IS NULL OR {due} IS NULL OR {due} <= UTC_TIMESTAMP(6))"
-        f"{rested}",
+        stage.sql(
+            "UPDATE {table} SET {due} = {now} WHERE {key} = %s AND {failed_at} IS NULL"
+            " AND ({token} IS NULL OR {due} IS NULL OR {due} <= {now}) {rested}",
+            rested=stage.sql(rested),
+        ),
         (row_id,),
     )
 
 
 async def settle(tx: Transaction, stage: Stage, row_id: int) -> bool:
     """End a stage on a row that waits for it, as done: somebody else did its work; False if it does not wait."""
-    due, token = stage.column("due"), stage.column("token")
     settled = await tx.execute(
-        f"UPDATE {stage.table} SET {due} = NULL, {token} = NULL, {stage.column('attempts')} = 0,"  # noqa: S608
-        f" {stage.column('reason')} = NULL, {stage.column('failed_at')} = NULL WHERE {stage.key} = %s"
-        f" AND ({token} IS NULL OR {due} <= UTC_TIMESTAMP(6)) AND {due} IS NOT NULL",
+        stage.sql(
+            "UPDATE {table} SET {due} = NULL, {token} = NULL, {attempts} = 0, {reason} = NULL, {failed_at} = NULL"
+            " WHERE {key} = %s AND ({token} IS NULL OR {due} <= {now}) AND {due} IS NOT NULL"
+        ),
         (row_id,),
     )
     return settled == 1
-
-
-async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:
-    """Return `attempts`, `reason` and `failed_at` of a row, or None if there is no such row."""
-    columns = ", ".join(f"{stage.column(name)} AS {name}" for name in ("attempts", "reason", "failed_at"))
-    return await db.fetch_one(f"SELECT {columns} FROM {stage.table} WHERE {stage.key} = %s", (row_id,))  # noqa: S608
-
-
-async def _end(tx: Transaction, lease: Lease, change: str, args: tuple[object, ...]) -> None:
-    stage = lease.stage
-    names = {name: stage.column(name) for name in ("due", "attempts", "reason", "failed_at")}
-    names |= {"since": stage.since or _LONG_AGO, "now": "UTC_TIMESTAMP(6)"}
-    held = await tx.execute(
-        f"UPDATE {stage.table} SET {change.format(**names)}, {stage.column('token')} = NULL"  # noqa: S608
-        f" WHERE {stage.key} = %s AND {stage.column('token')} = %s",
-        (*args, lease.row_id, lease.token),
-    )
-    if held != 1:
-        raise lost(lease)
-    lease.closed = True

@@ -10,6 +10,7 @@ from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.folders import Closed
 from roadvault_common.sql.mirror import fail_request
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, RequestStatus
+from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import CALLBACK, FETCH, ORDER, PACK, Stage
 from roadvault_common.work.outcome import Failed
@@ -81,7 +82,7 @@ async def failed_so_far(db: Database, stage: Stage) -> AsyncGenerator[int, None]
     row = await db.fetch_one("SELECT UTC_TIMESTAMP(6) AS now")
     since, last = None, 0
     while row is not None:
-        found = await leases.failed_between(db, stage, (since, last), row["now"], _AT_ONCE)
+        found = await backlog.failed_between(db, stage, (since, last), row["now"], _AT_ONCE)
         for one in found:
             yield one["id"]
         if len(found) < _AT_ONCE:

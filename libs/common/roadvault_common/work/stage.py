@@ -16,6 +16,7 @@ from roadvault_common.errors import (
 )
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.attempt import Do, attempt, moment
 from roadvault_common.work.breakers import Breaker
@@ -174,12 +175,12 @@ class Worker:
             await note_failed(tx, self.stage, lease.row_id)
 
     async def _last_reason(self, lease: Lease) -> str:
-        row = await leases.failure(self._db, self.stage, lease.row_id)
+        row = await backlog.failure(self._db, self.stage, lease.row_id)
         return str(row["reason"]) if row and row["reason"] else "the worker died each time"
 
     async def sweep_once(self) -> int:
         """Work on the rows that are due now, a batch at most; return how many there were."""
-        rows = await leases.due_rows(self._db, self.stage, self._concurrency * 25)
+        rows = await backlog.due_rows(self._db, self.stage, self._concurrency * 25)
         await asyncio.gather(*(self.work(row_id) for row_id in rows))
         return len(rows)
 
@@ -209,11 +210,11 @@ class Worker:
         resting = await self._resting()
         if resting:
             return min(seconds, max(_AFTER_TROUBLE, *(breaker.rest_seconds for breaker in resting)))
-        rows = await leases.due_rows(self._db, self.stage, self._concurrency)
+        rows = await backlog.due_rows(self._db, self.stage, self._concurrency)
         started = [row_id for row_id in rows if row_id not in running][:free]
         for row_id in started:
             running[row_id] = group.create_task(self._work_from_sweep(row_id, running))
-        upcoming = await leases.seconds_to_next(self._db, self.stage)
+        upcoming = await backlog.seconds_to_next(self._db, self.stage)
         if upcoming is None:
             return seconds
         return min(upcoming if upcoming > 0 else _AFTER_TROUBLE, seconds)

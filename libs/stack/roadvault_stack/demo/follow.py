@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from roadvault_common.sql.db import Database
-from roadvault_common.work import lease as leases
+from roadvault_common.work import backlog
 from roadvault_common.work.lease import DROP, ORDER, PACK, PIN, PROVE
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
@@ -120,6 +120,6 @@ def _words(folder: Folder) -> str:
 async def _refuse_failures(folder: Folder, db: Database) -> None:
     # The API gives the reason of a failure, and of what will be tried again, too.
     for stage in _FAILING if folder.archive else (PACK,):
-        failure = await leases.failure(db, stage, folder.archive.get("zipID", folder.folder_id))
+        failure = await backlog.failure(db, stage, folder.archive.get("zipID", folder.folder_id))
         if failure is not None and failure["failed_at"] is not None:
             raise DemoError(f"folder {folder.folder_id}: {_words(folder)}: {stage.name} failed: {failure['reason']}")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from roadvault_common.files import set_aside_store, sweep_store
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import FolderStatus
-from roadvault_common.work import lease as leases
-from roadvault_common.work import outage_store, repair
+from roadvault_common.work import backlog, outage_store, repair
 from roadvault_common.work.lease import STAGES, Stage
 
 PAGE = 50
@@ -95,8 +94,8 @@ class PagesStore:
         return [found for stage in STAGES if (found := await self._failures(stage)).count]
 
     async def _failures(self, stage: Stage) -> Failures:
-        rows = await leases.failures(self._db, stage, _SHOWN_FAILURES)
-        return Failures(stage, await leases.count_failed(self._db, stage) if rows else 0, rows)
+        rows = await backlog.failures(self._db, stage, _SHOWN_FAILURES)
+        return Failures(stage, await backlog.count_failed(self._db, stage) if rows else 0, rows)
 
     async def waiting(self, days: float) -> list[Row]:
         """Return archives kept here that have been on IPFS for `days` without valid proof of it, the oldest first."""
@@ -125,7 +124,7 @@ class PagesStore:
 
     async def due(self) -> list[tuple[Stage, int]]:
         """Return how many rows are due in each stage, counted up to 10 000."""
-        return [(stage, await leases.count_due(self._db, stage)) for stage in STAGES]
+        return [(stage, await backlog.count_due(self._db, stage)) for stage in STAGES]
 
     async def retry(self, stage: Stage, row_id: int) -> bool:
         """Give a failed row a new start; False if it has not failed."""
