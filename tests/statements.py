@@ -21,6 +21,7 @@ from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PI
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.overview_store import OverviewStore
 from roadvault_crust_orderer.proof.proof_store import ProofStore
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_door.store import DoorStore
@@ -81,10 +82,10 @@ def sweeps() -> list[Statement]:
         *group("sweep: of retriever", to_hasten=lambda db: RetrieverStore(db).hasten_expiry(100)),
         *group(
             "sweep: of orderer",
-            spent_today=lambda db: OrdererStore(db).spent(0),
-            spent_in_a_week=lambda db: OrdererStore(db).spent(7),
+            spent_today=lambda db: PurchaseStore(db).spent(0),
+            spent_in_a_week=lambda db: PurchaseStore(db).spent(7),
             latest=lambda db: OrdererStore(db).latest(),
-            last_block=lambda db: OrdererStore(db).last_block(MARKET),
+            last_block=lambda db: PurchaseStore(db).last_block(MARKET),
             turn_in_flight=lambda db: OrdererStore(db).turn_in_flight(ACCOUNT),
             next_renewal=lambda db: OrdererStore(db).next_renewal(),
             next_new=lambda db: OrdererStore(db).next_new(),
@@ -192,9 +193,9 @@ def of_a_row(filled: Filled) -> list[Statement]:
         pinner_members=lambda db: PinnerStore(db).members(archive),
         pinner_uploads=lambda db: PinnerStore(db).upload_paths(filled.due(PROVE)[0]),
         orderer_archive=lambda db: OrdererStore(db).archive(archive, market),
-        orderer_refusal=lambda db: OrdererStore(db).refusal(archive),
-        orderer_in_flight=lambda db: OrdererStore(db).in_flight(ACCOUNT),
-        orderer_unsettled=lambda db: OrdererStore(db).unsettled(filled.due(ORDER)[0]),
+        orderer_refusal=lambda db: PurchaseStore(db).refusal(archive),
+        orderer_in_flight=lambda db: PurchaseStore(db).in_flight(ACCOUNT),
+        orderer_unsettled=lambda db: PurchaseStore(db).unsettled(filled.due(ORDER)[0]),
         prover_archive=lambda db: ProofStore(db).archive(archive),
         prover_members=lambda db: ProofStore(db).members(archive),
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),

@@ -37,7 +37,8 @@ from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
-from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore, Refusal
+from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
+from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore, Limits, Most
@@ -210,16 +211,16 @@ async def _drop(filled: Filled, db: Database) -> None:
 
 
 async def _order(filled: Filled, db: Database) -> None:
-    store = OrdererStore(db)
-    under_way = await store.unsettled(filled.due(ORDER)[0])
+    store, purchases = OrdererStore(db), PurchaseStore(db)
+    under_way = await purchases.unsettled(filled.due(ORDER)[0])
     assert under_way is not None
-    assert await store.settle_bought(under_way, 2)
+    assert await purchases.settle_bought(under_way, 2)
     lease = await _claim(db, ORDER, filled.due(ORDER)[1])
     archive = await store.archive(lease.row_id, _MARKET)
-    purchase = await store.record(lease, archive, Signed("5G", 0, 1, 65, "0x1", "ab"), 1, _MARKET)
+    purchase = await purchases.record(lease, archive, Signed("5G", 0, 1, 65, "0x1", "ab"), 1, _MARKET)
     assert purchase is not None
-    await store.set_aside(purchase)
-    await store.settle_void(purchase, NEVER_INCLUDED, "x", None)
+    await purchases.set_aside(purchase)
+    await purchases.settle_void(purchase, NEVER_INCLUDED, "x", None)
     await store.note_expired(filled.archives // 2)
     await store.call_back(lease, archive)
     info = FileInfo(1, 1, 100, 60)
@@ -245,7 +246,7 @@ async def _refuse(filled: Filled, db: Database) -> None:
     row_id = filled.failed(ORDER)[0]
     assert await repair.retry(db, ORDER, row_id)
     lease = await _claim(db, ORDER, row_id)
-    await OrdererStore(db).close_refused(lease, Refusal(1, "x"), Failed("x"))
+    await PurchaseStore(db).close_refused(lease, Refusal(1, "x"), Failed("x"))
 
 
 async def _prove(filled: Filled, db: Database) -> None:

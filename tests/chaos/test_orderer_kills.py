@@ -29,13 +29,13 @@ OFF_THE_PATH = {
     "Chain.balance",
     "Chain.ping",
     "OrdererStore.call_back",
-    "OrdererStore.close_refused",
-    "OrdererStore.last_block",
+    "PurchaseStore.close_refused",
+    "PurchaseStore.last_block",
     *(f"OrdererStore.{name}" for name in ("turn_in_flight", "next_renewal", "next_new", "seconds_to_turn")),
     "OrdererStore.latest",
     "OrdererStore.note_expired",
-    "OrdererStore.set_aside",
-    "OrdererStore.settle_void",
+    "PurchaseStore.set_aside",
+    "PurchaseStore.settle_void",
 }
 """What the purchase of a new archive does not call, and what sees whose turn it is. Everything else that is awaited is
 a point to die at."""
@@ -179,23 +179,25 @@ SCENES = (
     Scene(
         near_its_end,
         (
-            "OrdererStore.record:after:1",
+            "PurchaseStore.record:after:1",
             "Chain.submit:after:1",
-            "OrdererStore.settle_bought:after:1",
+            "PurchaseStore.settle_bought:after:1",
         ),
         (1, 1),
     ),
     Scene(
         refused,
         tuple(
-            f"OrdererStore.{name}:{when}:1" for name in ("settle_void", "close_refused") for when in ("before", "after")
+            f"PurchaseStore.{name}:{when}:1"
+            for name in ("settle_void", "close_refused")
+            for when in ("before", "after")
         ),
         (2,),
         {"dispatch_error": ""},
     ),
     Scene(
         never_taken,
-        ("OrdererStore.settle_void:before:1", "OrdererStore.settle_void:after:1"),
+        ("PurchaseStore.settle_void:before:1", "PurchaseStore.settle_void:after:1"),
         (3, 1),
         {"refuse_submissions": None},
     ),

@@ -8,7 +8,7 @@ from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work.outcome import Failed, Retry, Wait
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
-from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 
 DEPOSIT = 10**8
 """Balances.ExistentialDeposit, planck."""
@@ -128,7 +128,7 @@ async def test_money_that_goes_between_quote_and_submission_blocks_one_era(open_
 
 async def test_a_chain_that_lost_its_past_is_told_by_readyz(desk: Desk) -> None:
     zip_id = await desk.archive()
-    store = OrdererStore(desk.db)
+    store = PurchaseStore(desk.db)
     await readiness.check(desk.chain, store)  # nothing is bought yet
     await desk.bought(zip_id)
     await readiness.check(desk.chain, store)

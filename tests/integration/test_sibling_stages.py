@@ -7,7 +7,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import DROP, ORDER, PROVE, Lease, Stage
 from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven
-from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_pinner.store import PinnerStore
 
 COUNT, PROOF = Count("here", 7, 60, None), Proof("by hand", 1, 1)
@@ -98,7 +98,7 @@ async def test_a_folder_whose_packing_failed_is_packed_again_when_a_person_asks_
 
 async def test_an_order_that_turns_out_to_be_bought_is_watched_again_and_only_then(console: Console) -> None:
     """Another archive's turn may settle it, after its own order had asked a person."""
-    zip_id, store = await console.archive(), OrdererStore(console.db)
+    zip_id, store = await console.archive(), PurchaseStore(console.db)
     await console.pinner.pinning.work(zip_id)
     await console.db.execute(
         "INSERT INTO order_info (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death,"

@@ -26,8 +26,8 @@ from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.money import PLANCK
 from roadvault_crust_orderer.overview import Overview
 from roadvault_crust_orderer.proof.proof import Prover
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.service import Orderer
-from roadvault_crust_orderer.store import OrdererStore
 
 _PART_OF_LEASE = 3 / 4
 """What one call may take of the lease under which it is made: after the call there is progress, or an outage."""
@@ -69,7 +69,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks: dict[str, Check] = {
-            "market": partial(readiness.check, market, OrdererStore(db)),
+            "market": partial(readiness.check, market, PurchaseStore(db)),
             "master keys": master_keys.check(db, keys),
         }
         await app.run(settings, db, jobs, checks, breakers=away)

@@ -23,6 +23,7 @@ from roadvault_crust_orderer.money import Money
 from roadvault_crust_orderer.needs import SOON_DAYS, Needs, behind
 from roadvault_crust_orderer.planner import Buy, Need, Stop, decide
 from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
 from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
 
@@ -61,8 +62,9 @@ class Buyer:
         self.on_bought: Callable[[], None] = lambda: None
         self._db = db
         self._store = OrdererStore(db)
+        self._purchases = PurchaseStore(db)
         self._policy = settings.policy()
-        self._settler = Settler(self._store, market, bus, settings.crust_poll_seconds)
+        self._settler = Settler(self._purchases, market, bus, settings.crust_poll_seconds)
         self._nudge = asyncio.Event()
         self.ordering = Worker(
             ORDER,
@@ -114,7 +116,7 @@ class Buyer:
 
     async def _attend(self, lease: Lease) -> Outcome:
         """Settle the archive's purchase, then buy what it needs; who looks has found that it may need something."""
-        unsettled = await self._store.unsettled(lease.row_id)
+        unsettled = await self._purchases.unsettled(lease.row_id)
         if unsettled is not None:
             waiting = await self._settler.settle(unsettled)
             if waiting is not None:
@@ -149,13 +151,13 @@ class Buyer:
 
     async def _refused(self, lease: Lease, archive: Archive) -> Outcome | None:
         """Report the refusal of the archive's latest purchase, once, whoever found it; None if there is none."""
-        refusal = await self._store.refusal(archive.zip_id)
+        refusal = await self._purchases.refusal(archive.zip_id)
         if refusal is None or refusal.error == MARKET_CLOSED:  # whether it is still closed is asked before buying
             return None
         outcome: Outcome = Failed(explained(refusal))
         if refusal.error in NO_MONEY and archive.bought_at is not None:
             outcome = Wait(explained(refusal), after=_NO_MONEY_SECONDS)
-        await self._store.close_refused(lease, refusal, outcome)
+        await self._purchases.close_refused(lease, refusal, outcome)
         if isinstance(outcome, Failed):
             log.error("failed", reason=outcome.reason)
             await self._bus.dead_letter(ORDER.name, outcome.reason, row=archive.zip_id)
@@ -194,7 +196,7 @@ class Buyer:
         if info is not None and info.expires is not None and info.expires <= head.height:
             log.error("the order has run out; buying again", cid=archive.cid)
             await self._store.note_expired(archive.zip_id)
-        other = await self._store.in_flight(self._market.account)
+        other = await self._purchases.in_flight(self._market.account)
         if other is not None and await self._settler.settle(other) is not None:
             return self._settler.wait(_ANOTHER)
         offer = await self._market.offer(archive.cid, archive.dag_size)
@@ -205,7 +207,7 @@ class Buyer:
             return objection
         signed = await self._market.sign(archive.cid, archive.dag_size)
         market = await self._market.identity()
-        purchase = await self._store.record(lease, archive, signed, offer.total, market, offer.fee)
+        purchase = await self._purchases.record(lease, archive, signed, offer.total, market, offer.fee)
         if purchase is None:
             return self._settler.wait(_ANOTHER)
         refusal = await self._settler.send(purchase)

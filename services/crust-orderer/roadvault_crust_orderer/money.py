@@ -7,6 +7,7 @@ from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Head, Market, Offer
 from roadvault_crust_orderer.planner import Purse, runway_days
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.store import OrdererStore
 
 PLANCK = 10**12
@@ -23,11 +24,12 @@ for gauge in (BALANCE, PRICE, RUNWAY):  # no alert takes what is not known for n
 class Money:
     """The account's purse, and its gauges."""
 
-    def __init__(self, settings: OrdererSettings, db: Database, store: OrdererStore, market: Market) -> None:
+    def __init__(self, settings: OrdererSettings, db: Database, market: Market) -> None:
         self._settings = settings
         self._policy = settings.policy()
         self._db = db
-        self._store = store
+        self._archives = OrdererStore(db)
+        self._purchases = PurchaseStore(db)
         self._market = market
 
     async def purse(self, offer: Offer, head: Head) -> Purse:
@@ -37,7 +39,7 @@ class Money:
         soon = head.height + self._policy.blocks(settings.crust_reserve_days)
         return Purse(
             offer.balance,
-            await self._store.spent(0),
+            await self._purchases.spent(0),
             _planck(settings.crust_daily_limit_cru),
             _planck(settings.crust_most_per_gib_cru),
             offer.cost(await renewals_store.until(self._db, soon)),
@@ -49,15 +51,15 @@ class Money:
         Raises:
             RoadVaultError: It can't be read now; what was read before is left as it was.
         """
-        SPENT_TODAY.set(await self._store.spent(0) / PLANCK)
-        latest = await self._store.latest()
+        SPENT_TODAY.set(await self._purchases.spent(0) / PLANCK)
+        latest = await self._archives.latest()
         if latest is None:
             return
         offer = await self._market.offer(*latest)
         show(offer)
         month = (await self._market.head()).height + self._policy.blocks(30)
         renewals = offer.cost(await renewals_store.until(self._db, month))
-        days = runway_days(offer.balance, await self._store.spent(7), renewals)
+        days = runway_days(offer.balance, await self._purchases.spent(7), renewals)
         RUNWAY.set(float("inf") if days is None else days)
 
 

@@ -7,10 +7,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers as kinds
 from roadvault_common.work.breakers import Breaker
 from roadvault_crust_orderer.markets.market import Market
-from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.purchase_store import PurchaseStore
 
 
-async def check(market: Market, store: OrdererStore) -> None:
+async def check(market: Market, store: PurchaseStore) -> None:
     """See that the market answers, and that it has the past in which our orders were placed.
 
     Raises:
@@ -27,4 +27,4 @@ async def check(market: Market, store: OrdererStore) -> None:
 
 def breakers(db: Database, market: Market) -> list[Breaker]:
     """Make the breakers of what buying and proving need."""
-    return [kinds.database(db), Breaker(Domain.MARKET, partial(check, market, OrdererStore(db)))]
+    return [kinds.database(db), Breaker(Domain.MARKET, partial(check, market, PurchaseStore(db)))]

@@ -11,7 +11,6 @@ from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.money import Money
 from roadvault_crust_orderer.needs import Needs
-from roadvault_crust_orderer.store import OrdererStore
 from roadvault_crust_orderer.watching import Watcher
 
 
@@ -33,7 +32,7 @@ class Orderer:
     ) -> None:
         breakers = readiness.breakers(db, market) if breakers is None else breakers
         needs = Needs(settings)
-        self.money = Money(settings, db, OrdererStore(db), market)
+        self.money = Money(settings, db, market)
         self.watching = Watcher(settings, db, bus, market, needs, on_enough, breakers)
         self.buying = Buyer(settings, db, bus, market, needs, self.money, on_enough, breakers)
         self.watching.on_need, self.buying.on_bought = self.buying.nudge, self.watching.nudge

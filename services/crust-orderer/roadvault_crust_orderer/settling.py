@@ -11,7 +11,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import OrderPlaced
 from roadvault_common.work.outcome import Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer.markets.market import Head, Included, Market
-from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED, OrdererStore, Purchase, Refusal
+from roadvault_crust_orderer.purchase_store import Purchase, PurchaseStore, Refusal
+from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ def explained(refusal: Refusal) -> str:
 class Settler:
     """Settles purchases, whichever archive's turn finds them in flight. `poll_seconds` lie between two looks."""
 
-    def __init__(self, store: OrdererStore, market: Market, bus: Bus, poll_seconds: float) -> None:
+    def __init__(self, store: PurchaseStore, market: Market, bus: Bus, poll_seconds: float) -> None:
         self._store = store
         self._market = market
         self._bus = bus
@@ -57,7 +58,7 @@ class Settler:
     async def settle(self, purchase: Purchase) -> Outcome | None:
         """Find out what became of a purchase; None once that is known, and written down, else what to wait for.
 
-        A refusal is left to the purchase's own archive: see `OrdererStore.refusal`.
+        A refusal is left to the purchase's own archive: see `PurchaseStore.refusal`.
         """
         if purchase.market not in (None, await self._market.identity()):
             return await self._made_elsewhere(purchase)
@@ -131,5 +132,5 @@ class Settler:
         return Failed(
             f"order {purchase.order_id} was sent to another market ({purchase.market}) and may be paid there: set"
             " ROADVAULT_MARKET, ROADVAULT_CRUST_URL or ROADVAULT_PINNING_URL back to it, then retry; or give it up, by"
-            " status = 3, term = NULL on its row of order_info, then retry to buy here"
+            f" status = {NEVER_INCLUDED}, term = NULL on its row of order_info, then retry to buy here"
         )

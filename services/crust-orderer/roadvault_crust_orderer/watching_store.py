@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, Lease
@@ -13,7 +13,7 @@ from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.proof import evidence_store
 from roadvault_crust_orderer.proof.evidence_store import Count
-from roadvault_crust_orderer.store import EXPIRED, LIVE, ORDER_FAILED, ORDERED
+from roadvault_crust_orderer.store import EXPIRED, INTENDED, LIVE, ORDER_FAILED, ORDERED
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class WatchingStore:
         """Return what has to be known of archives that are held; whoever records a purchase has to hold them, too."""
         return await tx.fetch_all(
             "SELECT zip_id, expired_on, dag_size, EXISTS (SELECT 1 FROM order_info"  # noqa: S608
-            " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = 0) AS unsettled"
-            f" FROM zip_ipfs_info WHERE zip_id IN ({', '.join(['%s'] * len(zip_ids))})",
-            tuple(zip_ids),
+            " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = %s) AS unsettled"
+            f" FROM zip_ipfs_info WHERE zip_id IN ({marks(zip_ids)})",
+            (INTENDED, *zip_ids),
         )
 
 
