@@ -11,9 +11,10 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from free_ports import pick_free
 from servers_process import Running
 
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 from roadvault_stack.servers import Server
 
 FINALITY_LAG = 2

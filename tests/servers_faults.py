@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from chaos.proxies import Proxies, toxiproxy
+from free_ports import pick_free
 
 from roadvault_stack import programs
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 
 
 class Proxied:

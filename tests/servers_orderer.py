@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from servers_devnet import Devnet
+from sweeps import look_once
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
@@ -65,7 +66,7 @@ class Desk:
         self.orderer.watching._head = None
         for breaker in self.orderer.watching.breakers:
             breaker.close()
-        return await self.orderer.watching.look_once()
+        return await look_once(self.orderer.watching)
 
     async def bought(self, zip_id: int) -> None:
         assert isinstance(await self.attend(zip_id), Wait)

@@ -12,11 +12,12 @@ import aiohttp
 import pytest
 from cryptography.fernet import Fernet
 from forked import AwaitedFork
+from free_ports import pick_free
 
 from roadvault_common.files.identity import Identity
 from roadvault_common.sql.db import Database
 from roadvault_stack.kubo import Kubo
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 
 
 class Service:

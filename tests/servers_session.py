@@ -20,12 +20,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from free_ports import pick_free
 from servers_leaks import lasting_keys
 from servers_process import Running
 
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import pick_free
 from roadvault_stack.redis_server import DATABASES, Redis
 
 _CONNECT_SECONDS = 30

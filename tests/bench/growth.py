@@ -21,6 +21,7 @@ import statements
 from bench.measure import OURS, Measure, Target
 from bench.uploads import process
 from filled import Filled, fill
+from free_ports import pick_free
 from servers_process import Running
 from statements import Statement
 
@@ -28,7 +29,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import migrate
 from roadvault_ingest.pages.store import PAGE
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 from roadvault_stack.redis_server import Redis as RedisServer
 
 SIZES, QUICK_SIZES = (10**3, 10**5, 10**7), (10**3, 10**5)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import OURS, Measure, Target
+from free_ports import pick_free
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from servers_process import Running
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
-from roadvault_stack.ports import pick_free
 from roadvault_stack.redis_server import Redis as RedisServer
 
 _PAUSE_SECONDS = 0.005

@@ -20,6 +20,7 @@ from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
 from bench.system import random_file
 from chaos.proxies import Proxies, toxiproxy
+from free_ports import pick_free
 from servers_process import Running
 
 from roadvault_common.ipfs.asking import Progress
@@ -28,7 +29,7 @@ from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, Ipfs
 from roadvault_stack.kubo import Kubo, KuboPorts
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 
 LONG_BYTES, SLOW_BYTES, SHORT_BYTES = 50_000_000, 20_000_000, 100_000
 ROUND_TRIP_SECONDS = 0.2

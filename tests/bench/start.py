@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from bench.measure import OURS, Measure, Target, take_turns, timed
+from free_ports import pick_free
 
-from roadvault_stack.ports import pick_free
 from roadvault_stack.settings import PREFIX, StackSettings
 
 _CHECKOUT = Path(__file__).parents[2]

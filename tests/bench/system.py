@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from free_ports import pick_free
 from rich.console import Console
 
 from roadvault_stack import plan
 from roadvault_stack.environment import SERVICES
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.plan import Plan
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 from roadvault_stack.settings import StackSettings
 from roadvault_stack.up import Stack
 

@@ -15,11 +15,12 @@ import aiohttp
 from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.pack import sync
 from bench.peers import find
+from free_ports import accepts, pick_free
 from servers_process import Running
 
 from roadvault_common.sql.migrate import migrate
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import HOST, accepts, pick_free
+from roadvault_stack.ports import HOST
 from roadvault_stack.redis_server import Redis as RedisServer
 
 HASHED = "tusd + fsync + SHA-256"

@@ -17,12 +17,12 @@ from pathlib import Path
 import aiohttp
 from chaos.mounts import mount
 from evidence_rows import prove
+from free_ports import pick_free
 from servers_services import Service
 
 from roadvault_common.files.ledger_book import Book
 from roadvault_common.settings.config import DatabaseSettings
 from roadvault_common.sql.db import Database
-from roadvault_stack.ports import pick_free
 
 DISK_BYTES, FOLDER_BYTES, MARGIN_BYTES = 64_000_000, 8_000_000, 4_000_000
 UPLOAD_BYTES = (1_000, 100_000, 700_000, 3_000_000)

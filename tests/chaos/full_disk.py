@@ -15,11 +15,11 @@ from pathlib import Path
 import aiohttp
 from chaos.mounts import mount
 from evidence_rows import prove
+from free_ports import pick_free
 from servers_services import Service
 
 from roadvault_common.settings.config import DatabaseSettings
 from roadvault_common.sql.db import Database
-from roadvault_stack.ports import pick_free
 
 DISK_BYTES, FOLDER_BYTES, UPLOAD_BYTES, MARGIN_BYTES = 80_000_000, 8_000_000, 700_000, 2_000_000
 AT_ONCE = 8

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sweeps import look_once
+
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.config import OrdererSettings
@@ -52,7 +54,7 @@ async def attend() -> None:
         orderer = Orderer(settings, db, bus, chain, lambda: None)
         while await orderer.buying.take_turn() < _LONG_SECONDS:
             await asyncio.sleep(0.02)
-        while not await orderer.watching.look_once():
+        while not await look_once(orderer.watching):
             await asyncio.sleep(0.02)
 
 

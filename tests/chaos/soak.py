@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chaos.soak_parts import FOLDER_FILES, Part, Result, opened
 from cryptography.fernet import Fernet
+from free_ports import pick_free
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -22,7 +23,6 @@ from servers_services import Service
 from roadvault_common.sql.migrate import migrate
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import pick_free
 from roadvault_stack.redis_server import Redis as RedisServer
 
 

@@ -13,12 +13,12 @@ import pytest
 from chaos.crowd import upload
 from chaos.syscalls import RECEIVES, TRACED, Call, lost, parse, removed_early
 from evidence_rows import prove
+from free_ports import pick_free
 from servers_process import Running
 from servers_services import Service, Services
 
 from roadvault_common.sql.db import Database, Row
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import pick_free
 
 SIZES = (1, 100_000, 5_000_000, 5_000_000)
 

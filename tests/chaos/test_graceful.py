@@ -10,13 +10,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 from chaos.crowd import Crowd, left_by_itself, restart
+from free_ports import pick_free
 from servers_devnet import Devnet
 from servers_services import Service, Services
 
 from roadvault_common.sql import migrate as migrations
 from roadvault_common.sql.db import Database
 from roadvault_stack import programs
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 
 CLIENTS = 8
 ROOT = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ from chaos.orderer_child import CLASSES
 from forked import AwaitedFork
 from pydantic import SecretStr
 from servers_devnet import Devnet
+from sweeps import look_once
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
@@ -75,7 +76,7 @@ class Place:
                 await self.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6)")
                 if isinstance(await self.orderer.buying.ordering.work(self.zip_id), Done):
                     await self.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
-                    await self.orderer.watching.look_once()
+                    await look_once(self.orderer.watching)
                     break
                 await asyncio.sleep(0.05)
 

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from chaos.proxies import Proxies, toxiproxy
+from free_ports import pick_free
 
 from roadvault_stack import plan
 from roadvault_stack.environment import SERVICES
 from roadvault_stack.plan import Group, Plan, Program, says, says_ready
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 from roadvault_stack.settings import StackSettings
 
 LEASE_SECONDS = 6

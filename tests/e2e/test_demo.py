@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from free_ports import pick_free
 
-from roadvault_stack.ports import pick_free
 from roadvault_stack.settings import PREFIX, StackSettings
 
 _SECONDS = 240

@@ -7,6 +7,7 @@ import pytest
 from lease_rows import new_folder, row
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from sweeps import sweep_once
 
 from roadvault_common.errors import DatabaseUnavailable, DiskFull, Domain, IpfsAway, TransientError
 from roadvault_common.events.bus import Bus
@@ -93,9 +94,9 @@ async def test_many_rows_wait_untouched_and_one_finds_out_that_all_may_go_on(
     node.away = False
     assert await one.work(folders[1]) is None  # the rest has grown
     clock.now += 2
-    await one.sweep_once()
+    await sweep_once(one)
     assert (len(node.begun), node.breaker.open_seconds) == (2, 0)  # half-open: one is let through, and closes it
-    await one.sweep_once()
+    await sweep_once(one)
     assert sorted(node.begun) == folders  # the first one has its own short rest
     assert (await row(db, folders[0]))["pack_attempts"] == 0
 

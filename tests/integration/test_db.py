@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import asyncmy
 import pytest
 import uvloop
+from free_ports import pick_free
 from pymysql.cursors import Cursor
 from servers_process import Running
 
@@ -19,7 +20,7 @@ from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, Settings
 from roadvault_common.sql.db import Database, Transaction, duplicate_key
 from roadvault_common.sql.migrate import check_server, migrate
 from roadvault_stack.mariadb import MariaDB
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 
 _FAILS_LATE = "BEGIN NOT ATOMIC DO SLEEP(0.05); SIGNAL SQLSTATE '45000'; END"
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from free_ports import pick_free
 from pydantic import SecretStr
 from servers_operator import Console
 from servers_process import Running
@@ -14,7 +15,6 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_pinner.service import Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
-from roadvault_stack.ports import pick_free
 
 TOKEN, WRONG = SecretStr("a-token-that-only-pinner-and-retriever-have"), SecretStr("another")
 REFUSED = "Kubo refuses the token (403): see ROADVAULT_IPFS_RPC_TOKEN"

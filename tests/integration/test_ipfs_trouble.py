@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from evidence_rows import prove
+from free_ports import pick_free
 from servers_operator import Console
 from servers_process import Running
 
@@ -20,7 +21,6 @@ from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_pinner.service import _DROP_LEASE_SECONDS, Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
-from roadvault_stack.ports import pick_free
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 

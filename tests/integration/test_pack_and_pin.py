@@ -14,6 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from evidence_rows import prove, void
 from pydantic import SecretStr
+from sweeps import sweep_once
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
@@ -148,14 +149,14 @@ async def test_a_proof_that_comes_during_a_drop_is_not_lost(bench: Bench, monkey
     monkeypatch.setattr(bench.pinner._store, "look_again", proven_meanwhile)
     await bench.pinner.dropping.work(zip_id)
     assert len(bench.names("archives")) == 1
-    assert await bench.pinner.dropping.sweep_once() == 1
+    assert await sweep_once(bench.pinner.dropping) == 1
     assert bench.names("archives") == []
 
 
 async def test_many_drops_share_garbage_collections(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(6):
         await bench.packer.packing.work(await bench.full_folder(100_000))
-    await bench.pinner.pinning.sweep_once()
+    await sweep_once(bench.pinner.pinning)
     await prove(bench.db)
     runs = 0
     collect = bench.ipfs.collect_garbage
@@ -166,7 +167,7 @@ async def test_many_drops_share_garbage_collections(bench: Bench, monkeypatch: p
         await collect()
 
     monkeypatch.setattr(bench.pinner._collect_garbage, "_work", counted)
-    assert await bench.pinner.dropping.sweep_once() == 6
+    assert await sweep_once(bench.pinner.dropping) == 6
     assert runs <= 2
     assert bench.names("archives") == []
 
@@ -228,8 +229,8 @@ async def test_a_worker_that_woke_late_does_not_touch_its_successors_archive(
 
 async def test_no_lease_is_left_and_nothing_is_due(bench: Bench) -> None:
     await bench.packer.packing.work(await bench.full_folder())
-    await bench.pinner.pinning.sweep_once()
-    await bench.pinner.dropping.sweep_once()
+    await sweep_once(bench.pinner.pinning)
+    await sweep_once(bench.pinner.dropping)
     for stage in (PACK, PIN):
         assert await backlog.count_due(bench.db, stage) == 0
         assert await backlog.seconds_to_next(bench.db, stage) is None

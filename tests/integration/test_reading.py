@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from free_ports import pick_free
 from servers_line import Line, line
 from servers_process import Running
 
@@ -16,7 +17,6 @@ from roadvault_common.ipfs import asking
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_stack.kubo import Kubo, KuboPorts
-from roadvault_stack.ports import pick_free
 
 CONTENT = os.urandom(40 << 20)
 SHORT = CONTENT[: 12 << 20]

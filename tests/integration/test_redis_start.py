@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from free_ports import pick_free
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 from servers_process import Running
 
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 from roadvault_stack.servers import Server
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "redis-start.sh"

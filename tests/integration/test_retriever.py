@@ -8,9 +8,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from free_ports import pick_free
 from prometheus_client import REGISTRY
 from servers_process import Running
 from servers_retriever import SIZES, Bench
+from sweeps import sweep_once
 
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
@@ -22,7 +24,6 @@ from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_retriever.service import Retriever
 from roadvault_retriever.store import Wanted
 from roadvault_stack.kubo import Kubo, KuboPorts
-from roadvault_stack.ports import pick_free
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 INNER_BYTES = 5_000
@@ -169,7 +170,7 @@ async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
     outcome = await bench.retriever.fetching.work(download_id)
     assert isinstance(outcome, Wait)
     assert "1 extractions expire now" in outcome.reason
-    await bench.retriever.expiring.sweep_once()
+    await sweep_once(bench.retriever.expiring)
     assert [path for path in bench.downloads() if path.is_file()] == []
 
 
@@ -181,11 +182,11 @@ async def test_a_disk_that_is_short_is_cleared_though_nobody_asks(bench: Bench) 
         " link_expires_at = UTC_TIMESTAMP(6) + INTERVAL IF(download_id = 1, -1, 3600) SECOND"
     )
     await bench.retriever.keep_room()
-    await bench.retriever.expiring.sweep_once()
+    await sweep_once(bench.retriever.expiring)
     assert len([path for path in bench.downloads() if path.is_file()]) == 2
     bench.retriever.ledger.margin_bytes = 1 << 60
     await bench.retriever.keep_room()
-    await bench.retriever.expiring.sweep_once()
+    await sweep_once(bench.retriever.expiring)
     (left,) = [path for path in bench.downloads() if path.is_file()]
     assert left.read_bytes() == bench.contents["3 MB"]
 
@@ -194,16 +195,16 @@ async def test_a_live_link_is_never_removed_early(bench: Bench) -> None:
     await bench.fetched("1 MB")
     now = "expire_due = UTC_TIMESTAMP(6)"
     await bench.db.execute(f"UPDATE download_info SET {now}")  # noqa: S608 - the callback is still due
-    await bench.retriever.expiring.sweep_once()
+    await sweep_once(bench.retriever.expiring)
     await bench.db.execute(
         f"UPDATE download_info SET callback_due = NULL, status = 2, {now},"  # noqa: S608
         " link_expires_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"
     )
-    await bench.retriever.expiring.sweep_once()
+    await sweep_once(bench.retriever.expiring)
     assert len([path for path in bench.downloads() if path.is_file()]) == 1
     assert await bench.retriever._store.hasten_expiry(10) == 0
     await bench.db.execute(f"UPDATE download_info SET {now}, link_expires_at = UTC_TIMESTAMP(6)")  # noqa: S608
-    await bench.retriever.expiring.sweep_once()
+    await sweep_once(bench.retriever.expiring)
     assert bench.downloads() == []
     row = await bench.row(1)
     assert (row["status"], row["mirror"], row["path"]) == (4, 7, None)

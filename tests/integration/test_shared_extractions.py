@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from servers_retriever import Bench
+from sweeps import sweep_once
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
@@ -263,7 +264,7 @@ async def test_whoever_asks_and_expires_at_once_never_loses_a_file(bench: Bench)
                 " WHERE download_id = %s AND path IS NOT NULL",
                 (request,),
             )
-            await retriever.expiring.sweep_once()
+            await sweep_once(retriever.expiring)
 
     await asyncio.gather(*(ask(retrievers[number % 2], 8) for number in range(4)))
     rows = await bench.db.fetch_all("SELECT DISTINCT path FROM download_info WHERE path IS NOT NULL")

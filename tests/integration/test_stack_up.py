@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from free_ports import pick_free
 
 from roadvault_stack import processes
 from roadvault_stack.layout import Layout
-from roadvault_stack.ports import is_free, pick_free
+from roadvault_stack.ports import is_free
 from roadvault_stack.settings import StackSettings
 from roadvault_stack.supervisor import Supervisor
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from free_ports import pick_free
 from pydantic import SecretStr, ValidationError
 from servers_hostile import CID as FILE
 from servers_orderer import CID, SIZE
@@ -20,7 +21,7 @@ from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.pinning import PinningMarket
-from roadvault_stack.ports import HOST, pick_free
+from roadvault_stack.ports import HOST
 
 KEY, USER, QUERY = "k3y-that-nobody-may-see", "us3r-that-nobody-may-see", "qu3ry%20that-nobody-may-see"
 SECRETS = (KEY, USER, QUERY, "qu3ry that-nobody-may-see")

@@ -12,6 +12,7 @@ from servers_devnet import Devnet
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 from servers_process import Running
 from substrateinterface import SubstrateInterface
+from sweeps import look_once
 
 from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work import backlog, batches, repair
@@ -59,7 +60,7 @@ async def stock(desk: Desk, count: int = MANY, replicas: int = 60) -> list[int]:
 async def looked_at(desk: Desk) -> int:
     """Look at all that is due; return in how many looks."""
     looks = 0
-    while await desk.orderer.watching.look_once():
+    while await look_once(desk.orderer.watching):
         looks += 1
     return looks
 

@@ -2,10 +2,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from free_ports import pick_free
 
 from roadvault_stack import settings
 from roadvault_stack.errors import StackError
-from roadvault_stack.ports import pick_free
 from roadvault_stack.settings import StackSettings
 from roadvault_stack.up import check_ports
 

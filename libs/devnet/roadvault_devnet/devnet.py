@@ -39,11 +39,6 @@ class Devnet:
         """Where clients connect; the same address answers HTTP."""
         return f"ws://{self.host}:{self.port}"
 
-    @property
-    def http_url(self) -> str:
-        """Where the control door is, and JSON-RPC by POST."""
-        return f"http://{self.host}:{self.port}"
-
     async def wait(self, stop: asyncio.Event) -> None:
         """Wait until told to stop, or until a part of the network fails; raises what it failed with."""
         stopped = asyncio.create_task(stop.wait())

@@ -113,13 +113,6 @@ class Watcher:
         slots.release()
         self.nudge()  # some of what was looked at may be due again soon
 
-    async def look_once(self) -> int:
-        """Look at what is due now, a batch at most; return how many there were."""
-        batch = await batches.claim(self._db, WATCH, TOGETHER, self._settings.lease_seconds)
-        if batch:
-            await self._work(batch)
-        return len(batch)
-
     async def _work(self, batch: Sequence[Lease]) -> None:
         trials = [breaker for breaker in self.breakers if breaker.begin()]
         try:

@@ -7,14 +7,9 @@ from contextlib import suppress
 import structlog
 
 from roadvault_common import metrics
-from roadvault_common.errors import (
-    LeaseLost,
-    Outage,
-    TransientError,
-    Waiting,
-    brief,
-)
+from roadvault_common.errors import LeaseLost, Outage, TransientError, Waiting, brief
 from roadvault_common.events.bus import Bus
+from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
@@ -178,12 +173,6 @@ class Worker:
         row = await backlog.failure(self._db, self.stage, lease.row_id)
         return str(row["reason"]) if row and row["reason"] else "the worker died each time"
 
-    async def sweep_once(self) -> int:
-        """Work on the rows that are due now, a batch at most; return how many there were."""
-        rows = await backlog.due_rows(self._db, self.stage, self._concurrency * 25)
-        await asyncio.gather(*(self.work(row_id) for row_id in rows))
-        return len(rows)
-
     async def sweep(self, closing: asyncio.Event, seconds: float) -> None:
         """Work on rows as they become due, looking at least every `seconds`, until `closing` is set."""
         self._closing = closing
@@ -198,7 +187,7 @@ class Worker:
                     if isinstance(error, Outage):
                         await self._met(error)
                     wait = min(seconds, _AFTER_TROUBLE)
-                await self._pause(closing, wait)
+                await pause_until(closing, self._nudge, wait)
 
     async def _start_due(
         self, group: asyncio.TaskGroup, running: dict[int, asyncio.Task[None]], seconds: float
@@ -229,12 +218,3 @@ class Worker:
         finally:
             del running[row_id]
             self._nudge.set()
-
-    async def _pause(self, closing: asyncio.Event, seconds: float) -> None:
-        """Wait until the time is over, the service closes, or there is a reason to look sooner."""
-        waits = [asyncio.create_task(closing.wait()), asyncio.create_task(self._nudge.wait())]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
