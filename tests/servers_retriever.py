@@ -98,7 +98,7 @@ async def _archive(
     async def stream() -> AsyncIterator[bytes]:
         yield target.read_bytes()
 
-    cid = (await network.add(stream(), None)).cid
+    cid = await network.add(stream(), None)
     async with db.transaction() as tx:
         zip_id = await tx.insert(
             "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, iv, size, files, cid)"

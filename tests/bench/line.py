@@ -151,7 +151,7 @@ async def _add(node: Kubo, path: Path) -> tuple[str, int]:
                 yield data
 
     async with Ipfs.open(node.rpc_url, 300) as ipfs:
-        cid = (await ipfs.add(stream(), None)).cid
+        cid = await ipfs.add(stream(), None)
         return cid, await ipfs.dag_size(cid)
 
 

@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[Ipfs, str], object]] = {
 
 async def test_nothing_is_done_without_the_token(node: Kubo) -> None:
     async with Ipfs.open(node.rpc_url, 30, TOKEN) as ipfs:
-        cid = (await ipfs.add(_body(), None)).cid
+        cid = await ipfs.add(_body(), None)
         await ipfs.check()
         await ipfs.fetch_and_pin(cid, lambda: None)
     before = node.rpc("repo/stat")

@@ -44,7 +44,7 @@ class Bench:
             yield self.archive.read_bytes()
 
         async with Ipfs.open(node.rpc_url, 60) as ipfs:
-            cid = (await ipfs.add(stream(), None)).cid
+            cid = await ipfs.add(stream(), None)
         await self.desk.db.execute("UPDATE zip_ipfs_info SET cid = %s, dag_size = 5000000", (cid,))
         await self.desk.bought(self.zip_id)
         await self.count(cid, 60)

@@ -49,7 +49,7 @@ async def add(node: Kubo, content: bytes, path: Path | None = None) -> str:
         yield content
 
     async with Ipfs.open(node.rpc_url, 60) as ipfs:
-        return (await ipfs.add(stream(), path)).cid
+        return await ipfs.add(stream(), path)
 
 
 async def whole(reader: Reader, cid: str, content: bytes, offset: int = 0) -> bool:

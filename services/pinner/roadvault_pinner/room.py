@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from roadvault_common.errors import DiskFull
 from roadvault_common.files.ledger import Ledger, Purpose
@@ -24,30 +24,18 @@ class KuboRoom:
         self._ledger = ledger
         self._filestore = filestore
 
-    @asynccontextmanager
-    async def for_add(self, size: int, zip_id: int) -> AsyncIterator[None]:
+    def for_add(self, size: int, zip_id: int) -> AbstractAsyncContextManager[None]:
         """Keep room for an archive of `size` bytes that is added; the filestore copies nothing.
 
         Raises:
             DiskFull: Kubo's disk has none.
             IpfsUnavailable: Kubo does not tell.
         """
-        if self._filestore:
-            yield
-            return
-        async with self._kept(Purpose.PINNING, size, zip_id):
-            yield
+        return nullcontext() if self._filestore else self._kept(Purpose.PINNING, size, zip_id)
 
-    @asynccontextmanager
-    async def for_restore(self, size: int, zip_id: int) -> AsyncIterator[None]:
-        """Keep room for an archive of `size` bytes that is fetched back; its blocks are copies, filestore or not.
-
-        Raises:
-            DiskFull: Kubo's disk has none.
-            IpfsUnavailable: Kubo does not tell.
-        """
-        async with self._kept(Purpose.RESTORES, size, zip_id):
-            yield
+    def for_restore(self, size: int, zip_id: int) -> AbstractAsyncContextManager[None]:
+        """Keep room for an archive that is fetched back, as `for_add`; its blocks are copies, filestore or not."""
+        return self._kept(Purpose.RESTORES, size, zip_id)
 
     async def note_copies(self) -> None:
         """Tell all who reserve room whether archives are copied on their disk: then the way out needs as much more.

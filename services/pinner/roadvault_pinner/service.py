@@ -95,12 +95,11 @@ class Pinner:
         key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
         stream = VerifiedStream(path, archive.size, key, members, lease.progress)
         try:
-            added = await self._ipfs.add(stream, path if self._settings.ipfs_filestore else None)
+            return await self._ipfs.add(stream, path if self._settings.ipfs_filestore else None)
         except IpfsUnavailable:
             if stream.failure is not None:
                 raise stream.failure from None
             raise
-        return added.cid
 
     async def _drop(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)

@@ -1,12 +1,12 @@
 """Kubo's HTTP RPC API, as far as RoadVault needs it (https://docs.ipfs.tech/reference/kubo/rpc/)."""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -15,23 +15,20 @@ from aiohttp.http import HttpProcessingError
 from pydantic import SecretStr
 
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, NoProvider, brief
-from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body
+from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.urls import without_secrets
 
 CHUNK_BYTES = 1 << 20
 """Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
-UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""What aiohttp raises when no connection comes about."""
 _NOT_PINNED = "not pinned"
 _NOT_HERE = "not found"
 _ANSWERED = "Kubo's block/get:"
-_RAW_CID = "bafkrei"
-"""How the CID (version 1, SHA2-256, base32) of a raw leaf begins."""
 _ANSWER_BYTES = 1 << 20
 """No answer of the RPC API that is asked for here is longer."""
-PLAIN = {"Accept-Encoding": "identity"}
-"""What is asked for with each request: a compressed answer may be any size once it is unpacked, and is refused."""
 _REFUSED = frozenset({401, 403})
+_PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
+"""For what somebody else watches."""
 _CHECK_SECONDS = 10.0
 """A node that takes longer for one small block is in trouble, whatever it is asked."""
 _CHECK_BYTES = 1 << 16
@@ -40,13 +37,6 @@ _NEVER_PINNED = "bafkqaaa"
 """The empty file, which is its own CID: no node stores it."""
 GC_SECONDS = 3600
 """What a garbage collection may take: it waits for all adds under way, and walks all pins."""
-
-
-@dataclass(frozen=True)
-class Added:
-    """What an add came to: the root's CID (version 1)."""
-
-    cid: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,7 @@ class Ipfs:
     def __init__(self, session: aiohttp.ClientSession, stall_seconds: float) -> None:
         self._session = session
         self._stall_seconds = stall_seconds
+        self._soon = aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, stall_seconds))
 
     @classmethod
     @asynccontextmanager
@@ -70,19 +61,17 @@ class Ipfs:
         """Make a client; `stall_seconds` is how long the node may be silent, `token` what it asks for."""
         headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
+        base = rpc_url.rstrip("/") + "/api/v0/"
         async with aiohttp.ClientSession(
-            base_url=rpc_url.rstrip("/") + "/api/v0/",
-            timeout=timeout,
-            headers={**PLAIN, **headers},
-            auto_decompress=False,
-            json_serialize=_dumps,
+            base, timeout=timeout, headers={**PLAIN, **headers}, auto_decompress=False
         ) as session:
             yield cls(session, stall_seconds)
 
-    async def add(self, content: AsyncIterable[bytes], path: Path | None) -> Added:
-        """Add and pin a file. With `path` the node's filestore refers to the file there instead of copying it.
+    async def add(self, content: AsyncIterable[bytes], path: Path | None) -> str:
+        """Add and pin a file; return its CID (version 1).
 
-        `path` must be what `content` is read from, under the parent of the node's IPFS_PATH.
+        With `path` the node's filestore refers to the file there instead of copying it: `path` must be what `content`
+        is read from, under the parent of the node's IPFS_PATH.
 
         Raises:
             IpfsUnavailable: The node is away or refused; `add` may be repeated, the same bytes give the same CID.
@@ -100,12 +89,11 @@ class Ipfs:
             part = form.append(content, {"Content-Type": "application/octet-stream", **headers})
             part.set_content_disposition("form-data", name="file", filename="archive")
         # The node is silent while it takes the body: the body's own progress is what the caller's lease watches.
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
-        answer = await self._call("add", parameters, form, limits)
+        answer = await self._call("add", parameters, form, _PATIENT)
         lines = [orjson.loads(line) for line in answer.splitlines() if line.strip()]
         if not lines or "Hash" not in lines[-1]:
             raise IpfsUnavailable(f"Kubo's add ended without a CID: {answer[:200]!r}")
-        return Added(lines[-1]["Hash"])
+        return str(lines[-1]["Hash"])
 
     async def dag_size(self, cid: str) -> int:
         """Return `cumulativeSize` of a CID in bytes: all its blocks together."""
@@ -120,12 +108,11 @@ class Ipfs:
             NoProvider: No block came for as long as the node may be silent.
         """
         parameters = {"arg": cid, "progress": "true"}
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
         seen, pinned = 0, False
         try:
             async with (
                 asyncio.timeout(self._stall_seconds) as stall,
-                self._session.post("pin/add", params=parameters, timeout=limits) as response,
+                self._session.post("pin/add", params=parameters, timeout=_PATIENT) as response,
             ):
                 _see_token(response)
                 # The node reports every half second; what counts is that its number of blocks grows.
@@ -149,21 +136,11 @@ class Ipfs:
 
     async def unpin(self, cid: str) -> None:
         """Unpin a CID; one that is not pinned is fine."""
-        try:
-            await self._call("pin/rm", {"arg": cid})
-        except IpfsUnavailable as error:
-            if _NOT_PINNED not in str(error):
-                raise
+        await self._call_unless(_NOT_PINNED, "pin/rm", {"arg": cid})
 
     async def has_pinned(self, cid: str) -> bool:
         """Tell whether a CID is pinned, with all that is below it."""
-        try:
-            await self._call("pin/ls", {"arg": cid, "type": "recursive"})
-        except IpfsUnavailable as error:
-            if _NOT_PINNED not in str(error):
-                raise
-            return False
-        return True
+        return await self._call_unless(_NOT_PINNED, "pin/ls", {"arg": cid, "type": "recursive"}) is not None
 
     async def collect_garbage(self) -> None:
         """Remove all that is not pinned from the node's store; takes a while, and holds up adds."""
@@ -204,7 +181,7 @@ class Ipfs:
 
     async def _leaves(self, cid: str) -> list[str]:
         """Return the CIDs of the raw leaves below a node, each once."""
-        if cid.startswith(_RAW_CID):
+        if Cid.parse(cid).codec == RAW:
             return [cid]
         node = orjson.loads(await self._call("dag/get", {"arg": cid, "offline": "true"}))
         found: dict[str, None] = {}
@@ -213,13 +190,9 @@ class Ipfs:
         return list(found)
 
     async def _has_whole(self, leaf: str) -> bool:
-        try:
-            block = await self._call("block/get", {"arg": leaf, "offline": "true"}, most=CHUNK_BYTES)
-        except IpfsUnavailable as error:
-            if _ANSWERED not in str(error):
-                raise  # it may be whole
-            return False
-        return Cid.parse(leaf).digest == hashlib.sha256(block).digest()
+        # Where the node does not answer, it may be whole.
+        block = await self._call_unless(_ANSWERED, "block/get", {"arg": leaf, "offline": "true"}, most=CHUNK_BYTES)
+        return block is not None and Cid.parse(leaf).fits(block)
 
     async def forget(self, cids: Sequence[str]) -> None:
         """Remove blocks that no pin holds from the node's store; what it refers to elsewhere stays there.
@@ -265,10 +238,9 @@ class Ipfs:
         """
         await self.check()
         try:
-            await self._call("pin/rm", {"arg": _NEVER_PINNED}, limits=self._soon)
+            await self._call_unless(_NOT_PINNED, "pin/rm", {"arg": _NEVER_PINNED}, limits=self._soon)
         except IpfsUnavailable as error:
-            if _NOT_PINNED not in str(error):
-                raise IpfsAway(f"Kubo pins nothing now, perhaps it collects garbage: {brief(error)}") from error
+            raise IpfsAway(f"Kubo pins nothing now, perhaps it collects garbage: {brief(error)}") from error
 
     async def check_peers(self) -> None:
         """See that the node has a peer.
@@ -281,9 +253,14 @@ class Ipfs:
         if not answer.get("Peers"):
             raise NetworkAway("our Kubo has no peer: see its swarm port, and the way to the internet")
 
-    @property
-    def _soon(self) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, self._stall_seconds))
+    async def _call_unless(self, said: str, command: str, parameters: dict[str, str], **more: Any) -> bytes | None:  # noqa: ANN401
+        """As `_call`, but return None if the node says what is `said`."""
+        try:
+            return await self._call(command, parameters, **more)
+        except IpfsUnavailable as error:
+            if said not in str(error):
+                raise
+            return None
 
     async def _call(
         self,
@@ -310,30 +287,8 @@ class Ipfs:
             raise IpfsUnavailable(f"Kubo's {command} got no answer: {brief(error)}") from error
 
 
-async def read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Return the body of an answer, at most so many bytes long; nothing more than that is read.
-
-    Raises:
-        IpfsUnavailable: It is longer, or compressed.
-    """
-    coding = response.headers.get("Content-Encoding", "identity")
-    if coding != "identity":
-        raise IpfsUnavailable(f"an answer came compressed ({coding[:20]}), which was not asked for")
-    pieces, size = [], 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > most:
-            raise IpfsUnavailable(f"an answer is longer than the {most} bytes that there can be")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 def _see_token(response: aiohttp.ClientResponse) -> None:
-    """See that the node takes our token: one wrong setting must not fail every archive.
-
-    Raises:
-        IpfsAway: It doesn't.
-    """
+    """Raise IpfsAway unless the node takes our token: one wrong setting must not fail every archive."""
     if response.status in _REFUSED:
         raise IpfsAway(f"Kubo refuses the token ({response.status}): see ROADVAULT_IPFS_RPC_TOKEN")
 
@@ -343,7 +298,3 @@ def _message(answer: bytes, status: int) -> str:
         return str(orjson.loads(answer)["Message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return f"HTTP {status} {answer[:200]!r}"
-
-
-def _dumps(value: object) -> str:
-    return orjson.dumps(value).decode()
