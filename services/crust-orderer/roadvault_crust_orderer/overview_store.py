@@ -15,12 +15,11 @@ class OverviewStore:
 
     async def soonest_expiry(self) -> float | None:
         """Return the seconds until the first live order ends, negative if that has passed; None if there is none."""
-        row = await self._db.fetch_one(
-            "SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(expires_at)) AS us FROM zip_ipfs_info"
-            " WHERE status = %s",
+        us = await self._db.fetch_value(
+            "SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(expires_at)) FROM zip_ipfs_info WHERE status = %s",
             (LIVE,),
         )
-        return None if row is None or row["us"] is None else float(row["us"]) / 1e6
+        return None if us is None else us / 1e6
 
     async def expired(self) -> int:
         """Return how many archives have no order in force any more, also those that nobody could look at since."""
@@ -34,15 +33,15 @@ class OverviewStore:
 
     async def oldest_unreplicated(self) -> float:
         """Return the seconds since the oldest archive that was never dropped here came to IPFS; 0 if there is none."""
-        row = await self._db.fetch_one(
-            "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(pinned_at), UTC_TIMESTAMP(6)) AS us FROM zip_ipfs_info"
+        us = await self._db.fetch_value(
+            "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(pinned_at), UTC_TIMESTAMP(6)) FROM zip_ipfs_info"
             " WHERE dropped_at IS NULL"
         )
-        return 0 if row is None or row["us"] is None else float(row["us"]) / 1e6
+        return 0 if us is None else us / 1e6
 
     async def _count(self, where: str, value: int) -> int:
-        row = await self._db.fetch_one(
-            f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM zip_ipfs_info WHERE {where} LIMIT %s) AS some",  # noqa: S608 - the conditions above
+        count = await self._db.fetch_value(
+            f"SELECT COUNT(*) FROM (SELECT 1 FROM zip_ipfs_info WHERE {where} LIMIT %s) AS some",  # noqa: S608 - the conditions above
             (value, _MOST),
         )
-        return int(row["n"]) if row else 0
+        return int(count)

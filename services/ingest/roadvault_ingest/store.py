@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
+from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key, marks
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.states import FileStatus, FolderStatus
@@ -139,9 +139,8 @@ class IngestStore:
             values,
         )
         # Ids of one INSERT are not always consecutive (auto_increment_increment), so they are read.
-        marks = ", ".join(["%s"] * len(folder.added))
         found = await tx.fetch_all(
-            f"SELECT file_id, path FROM file_upload_info WHERE path IN ({marks})",  # noqa: S608 - placeholders
+            f"SELECT file_id, path FROM file_upload_info WHERE path IN ({marks(folder.added)})",  # noqa: S608 - placeholders
             [received.path for received, _ in folder.added],
         )
         ids = {row["path"]: row["file_id"] for row in found}

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
-from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.db import Database, Transaction, marks
 from roadvault_common.sql.mirror import mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
@@ -96,10 +96,9 @@ class RetrieverStore:
         )
         if not due:
             return 0
-        holes = ", ".join(["%s"] * len(due))
         return await self._db.execute(
-            "UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"  # noqa: S608 - holes
-            f" WHERE download_id IN ({holes}) AND fetch_token IS NULL",
+            "UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND"  # noqa: S608 - placeholders
+            f" WHERE download_id IN ({marks(due)}) AND fetch_token IS NULL",
             (seconds, *(row["download_id"] for row in due)),
         )
 
@@ -123,14 +122,14 @@ class RetrieverStore:
         Raises:
             LeaseLost: Another worker has the request; nothing was written.
         """
-        marks = ", ".join(["%s"] * (1 + len(damaged)))
+        others = ("", *damaged)
 
         async def write(tx: Transaction) -> Shared | Wait | None:
             await _hold_file(tx, wanted.file_id)
             there = await tx.fetch_one(
                 "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders
-                f" AND expire_token IS NULL AND path NOT IN ({marks}) LIMIT 1",
-                (wanted.file_id, "", *damaged),
+                f" AND expire_token IS NULL AND path NOT IN ({marks(others)}) LIMIT 1",
+                (wanted.file_id, *others),
             )
             if there is not None:
                 return Shared(**there)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, marks
 from roadvault_common.sql.states import FolderStatus
 
 UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAILED.value)
@@ -11,22 +11,20 @@ UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAI
 
 async def to_pack(db: Database, but: Collection[int] = ()) -> int:
     """Return the bytes of all files that still have to be packed, but for those of some folders."""
-    marks = ", ".join(["%s"] * len(but)) or "0"
-    row = await db.fetch_one(
-        "SELECT COALESCE(SUM(bytes), 0) AS bytes FROM folder_info WHERE status IN (%s, %s, %s)"  # noqa: S608 - placeholders
-        f" AND folder_id NOT IN ({marks})",
+    size = await db.fetch_value(
+        "SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s)"  # noqa: S608 - placeholders
+        f" AND folder_id NOT IN ({marks(but) or 0})",
         (*UNPACKED, *but),
     )
-    return int(row["bytes"]) if row else 0
+    return int(size)
 
 
 async def to_copy(db: Database, but: Collection[int] = ()) -> int:
     """Return the bytes of all files and archives that a Kubo which copies still has to, but for some archives."""
-    marks = ", ".join(["%s"] * len(but)) or "0"
-    row = await db.fetch_one(
+    size = await db.fetch_value(
         "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s))"  # noqa: S608 - likewise
         " + (SELECT COALESCE(SUM(size), 0) FROM zip_ipfs_info WHERE pin_due IS NOT NULL"
-        f" AND zip_id NOT IN ({marks})) AS bytes",
+        f" AND zip_id NOT IN ({marks(but) or 0}))",
         (*UNPACKED, *but),
     )
-    return int(row["bytes"]) if row else 0
+    return int(size)

@@ -44,10 +44,11 @@ async def waiting(db: Database, limit: int, after: int = 0) -> list[Row]:
 
 async def count(db: Database) -> int:
     """Return how many files a person has to decide about, counted up to `MOST`."""
-    row = await db.fetch_one(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM set_aside_info WHERE lost_at IS NULL LIMIT %s) AS some", (MOST,)
+    return int(
+        await db.fetch_value(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM set_aside_info WHERE lost_at IS NULL LIMIT %s) AS some", (MOST,)
+        )
     )
-    return int(row["n"]) if row else 0
 
 
 async def pack_after_all(db: Database, files: Sequence[Row]) -> Closed:

@@ -12,8 +12,8 @@ async def stopped(db: Database) -> list[Row]:
 
 async def allowed(db: Database, directory: str) -> int:
     """Return how many files a person lets the next sweep of a directory move, 0 if nobody has decided."""
-    row = await db.fetch_one("SELECT COALESCE(allowed, 0) AS files FROM sweep_info WHERE directory = %s", (directory,))
-    return 0 if row is None else int(row["files"])
+    files: int | None = await db.fetch_value("SELECT allowed FROM sweep_info WHERE directory = %s", (directory,))
+    return files or 0
 
 
 async def stop(db: Database, directory: str, files: int, size: int, seen: int) -> None:

@@ -25,7 +25,7 @@ async def close_folder(db: Database, folder_id: int) -> Closed | None:
     )
     if not changed:
         return None
-    last = await db.fetch_one(
+    last = await db.fetch_value(
         "SELECT file_id FROM file_upload_info WHERE folder_id = %s ORDER BY file_id DESC LIMIT 1", (folder_id,)
     )
-    return Closed(folder_id, last["file_id"] if last else 0)
+    return Closed(folder_id, last or 0)

@@ -63,11 +63,9 @@ async def check_server(db: Database) -> None:
         raise SettingsError(
             f"these tables know no transactions: {names}; ALTER TABLE … ENGINE = InnoDB, then start again"
         )
-    row = await db.fetch_one("SELECT @@max_allowed_packet AS bytes")
-    if row is not None and row["bytes"] < PACKET_BYTES:
-        raise SettingsError(
-            f"the database's max_allowed_packet is {row['bytes']} bytes: set it to at least {PACKET_BYTES}"
-        )
+    packet = await db.fetch_value("SELECT @@max_allowed_packet")
+    if packet < PACKET_BYTES:
+        raise SettingsError(f"the database's max_allowed_packet is {packet} bytes: set it to at least {PACKET_BYTES}")
     await db.ping()
 
 

@@ -6,7 +6,7 @@ them.
 
 from typing import Literal
 
-from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.db import Database, Transaction, marks
 from roadvault_common.sql.states import FileStatus, RequestStatus
 
 _PATHS_AT_ONCE = 100
@@ -41,9 +41,8 @@ async def named_paths(
     found = set[str]()
     for begin in range(0, len(paths), _PATHS_AT_ONCE):
         asked = paths[begin : begin + _PATHS_AT_ONCE]
-        marks = ", ".join(["%s"] * len(asked))
         rows = await db.fetch_all(
-            f"SELECT path FROM {table} WHERE path IN ({marks})",  # noqa: S608 - a table's name and placeholders
+            f"SELECT path FROM {table} WHERE path IN ({marks(asked)})",  # noqa: S608 - a table's name and placeholders
             asked,
         )
         found.update(row["path"] for row in rows)

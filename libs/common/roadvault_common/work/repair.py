@@ -79,10 +79,10 @@ async def failed_so_far(db: Database, stage: Stage) -> AsyncGenerator[int, None]
 
     A row that is retried and fails once more meanwhile does not come again, so that this ends.
     """
-    row = await db.fetch_one("SELECT UTC_TIMESTAMP(6) AS now")
+    now = await db.fetch_value("SELECT UTC_TIMESTAMP(6)")
     since, last = None, 0
-    while row is not None:
-        found = await backlog.failed_between(db, stage, (since, last), row["now"], _AT_ONCE)
+    while True:
+        found = await backlog.failed_between(db, stage, (since, last), now, _AT_ONCE)
         for one in found:
             yield one["id"]
         if len(found) < _AT_ONCE:
