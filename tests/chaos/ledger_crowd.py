@@ -17,8 +17,9 @@ from pathlib import Path
 from chaos.mounts import mount
 
 from roadvault_common.errors import DiskFull
-from roadvault_common.files.ledger import Ledger, Purpose, Reservation, blocks
+from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.new_file import NewFile
+from roadvault_common.files.room import Purpose, Reservation, blocks
 from roadvault_common.files.vault import Vault
 from roadvault_common.settings.config import DatabaseSettings
 from roadvault_common.sql.db import Database

@@ -8,8 +8,9 @@ import pytest
 
 from roadvault_common.errors import DiskFull, Outage, SettingsError
 from roadvault_common.files import ledger_book
-from roadvault_common.files.ledger import Ledger, Purpose, Reservation
+from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.ledger_book import Book, Note
+from roadvault_common.files.room import Purpose, Reservation
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 
@@ -66,7 +67,7 @@ async def room(ledger: Ledger) -> int:
                 free += step
         except DiskFull:
             pass
-    ledger._refused.clear()
+    ledger._waits._refused.clear()
     await ledger.tidy()
     return free
 
@@ -176,7 +177,7 @@ async def test_uploads_leave_room_to_others_who_wait_for_it(process: Process, di
     disk.free = 40 * MB
     async with retriever.keep(Purpose.EXTRACTIONS, 11 * MB):
         pass
-    assert retriever._waiting(Purpose.EXTRACTIONS) == 0
+    assert retriever._waits.seconds(Purpose.EXTRACTIONS) == 0
 
 
 async def test_where_kubo_copies_the_way_out_is_twice_as_wide(process: Process, db: Database) -> None:

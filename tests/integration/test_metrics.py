@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers_devnet import Devnet
 from servers_services import Services
 
-from roadvault_common.files.ledger import Purpose
+from roadvault_common.files.room import Purpose
 from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 

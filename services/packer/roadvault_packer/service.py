@@ -12,7 +12,8 @@ from roadvault_common.errors import IdentityMismatch, LeaseLost, TransientError,
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.files.identity import Identity
-from roadvault_common.files.ledger import Ledger, Purpose
+from roadvault_common.files.ledger import Ledger
+from roadvault_common.files.room import Purpose
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import ARCHIVES, Vault
 from roadvault_common.metrics import STAGE_BYTES

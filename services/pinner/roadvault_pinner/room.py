@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from roadvault_common.errors import DiskFull
-from roadvault_common.files.ledger import Ledger, Purpose
+from roadvault_common.files.ledger import Ledger
+from roadvault_common.files.room import Purpose
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Disk, Ipfs
 

@@ -13,7 +13,8 @@ from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.errors import DiskFull, Domain, IntegrityError, IpfsUnavailable, LeaseLost, NoProvider, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
-from roadvault_common.files.ledger import Ledger, Purpose, blocks
+from roadvault_common.files.ledger import Ledger
+from roadvault_common.files.room import Purpose, blocks
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.ipfs.reading import Reader

@@ -18,15 +18,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from roadvault_common import metrics
 from roadvault_common.errors import DiskFull, Outage
 from roadvault_common.files import ledger_store as store
-from roadvault_common.files.ledger_book import Book, Note
-from roadvault_common.files.new_file import BLOCK_BYTES
+from roadvault_common.files.ledger_book import Book, Note, in_hand, moved_since, settled, with_granted
+from roadvault_common.files.room import WAY_OUT, Purpose, Reservation, Waits
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 
@@ -41,72 +40,9 @@ _AHEAD_BYTES, _AHEAD_SHARE = 256 << 20, 16
 is left. The first is a second's worth of fast uploads."""
 TIDY_SECONDS, _UNUSED_SECONDS = 0.2, 0.5
 """How often what uploads have written is taken off the account; and for how long what is ahead stands unused."""
-_WAITED_SECONDS = 60.0
-"""Who waits for room asks more often than that."""
 _WANTED_SHARE = 16
 """Uploads leave such a part of the disk, at most, to others who wait for room: clients come again at once, and would
 take each bit of it before those do. One large file that is asked for must not shut uploads out, however."""
-
-
-class Purpose(StrEnum):
-    """What room is reserved for."""
-
-    UPLOADS = "uploads"
-    PACKING = "packing"
-    PINNING = "pinning"
-    EXTRACTIONS = "extractions"
-    RESTORES = "restores"
-
-
-_WAY_OUT = {Purpose.PACKING, Purpose.PINNING}
-
-
-class Reservation:
-    """Room for something that is being written.
-
-    `file` is where, relative to the data directory, if that is known to be seen there; or `on_disk` tells how many of
-    the bytes are on the disk by now, at least. `row` is the folder, archive or request that it is for.
-    """
-
-    def __init__(
-        self,
-        purpose: Purpose,
-        *,
-        row: int | None = None,
-        file: str | None = None,
-        on_disk: Callable[[], int] = lambda: 0,
-    ) -> None:
-        self.purpose = purpose
-        self.row = row
-        self.file = file
-        self.size = 0
-        """Bytes that were reserved in all."""
-        self._on_disk = on_disk
-
-    @property
-    def left(self) -> int:
-        """Bytes that are reserved and not known to be written."""
-        return max(0, self.size - self._on_disk())
-
-
-class _Refused(NamedTuple):
-    """A wish for which there was no room since there was some: the first and the last time, monotonic, and bytes."""
-
-    first: float
-    last: float
-    size: int
-
-    @property
-    def waits(self) -> bool:
-        """Whether somebody still waits for it, as far as can be told."""
-        return time.monotonic() - self.last < _WAITED_SECONDS
-
-
-class _Needs(NamedTuple):
-    """What must stay free besides what is reserved, as far as the database knew."""
-
-    way_out: int
-    margin: int
 
 
 class _Answer(NamedTuple):
@@ -141,10 +77,9 @@ class Ledger:
         self._seen: Mapping[str, Note] | None = None
         """What all processes had noted at the last look."""
         self._copies = False
-        self._refused: dict[tuple[Purpose, int | None], _Refused] = {}
+        self._waits = Waits()
         for purpose in Purpose:
             metrics.DISK_RESERVED.labels(purpose).set(0)
-            metrics.DISK_WAITING.labels(purpose).set_function(partial(self._waiting, purpose))
 
     @asynccontextmanager
     async def keep(
@@ -228,32 +163,30 @@ class Ledger:
 
     async def _decide(self, reservation: Reservation, short: int) -> int:
         """Return how many bytes were reserved, at least `short`; raise DiskFull if there are too few."""
-        purpose, way_out = reservation.purpose, reservation.purpose in _WAY_OUT
+        purpose, way_out, needed, margin = reservation.purpose, reservation.purpose in WAY_OUT, 0, 0
         for look in range(_LOOKS):
             seen = self._seen if self._seen is not None else await self._in_thread(self._look)
-            needs = _Needs(0, 0) if way_out else _Needs(await self._needed(seen), self.margin_bytes)
-            answer = await self._in_thread(partial(self._ask, self._note(), reservation, short, needs, seen))
+            if not way_out:
+                needed, margin = await self._needed(seen), self.margin_bytes
+            answer = await self._in_thread(partial(self._ask, self._note(), reservation, short, needed + margin, seen))
             self._seen = answer.notes
             if answer.granted:
-                self._refused.pop((purpose, reservation.row), None)
+                self._waits.end(reservation)
                 self._show(self._noted)
                 return answer.granted
             if answer.settled and look:
                 break
         if answer.left >= short:
             raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
-        wish, now = (purpose, reservation.row), time.monotonic()
-        before = self._refused.get(wish)
-        wanted = short + short // 8 + (1 << 16)  # whatever is written besides must not take the last bytes of it
-        self._refused[wish] = _Refused(before.first if before is not None and before.waits else now, now, wanted)
-        keeps = "" if way_out else f", {needs.way_out} are kept to pack what was uploaded, {needs.margin} as the margin"
+        self._waits.begin(reservation, short)
+        keeps = "" if way_out else f", {needed} are kept to pack what was uploaded, {margin} as the margin"
         raise DiskFull(
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
             f" {answer.reserved} are reserved{keeps}"
         )
 
     async def _needed(self, seen: Mapping[str, Note]) -> int:
-        packing, pinning = _in_hand(seen)
+        packing, pinning = in_hand(seen)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 needed = await store.to_pack(self._db, packing)
@@ -261,26 +194,24 @@ class Ledger:
         except TimeoutError:
             raise Outage("the database does not say what waits to be packed") from None
 
-    def _ask(
-        self, mine: Note, reservation: Reservation, short: int, needs: _Needs, seen: Mapping[str, Note]
-    ) -> _Answer:
+    def _ask(self, mine: Note, reservation: Reservation, short: int, needed: int, seen: Mapping[str, Note]) -> _Answer:
         """Look at the account, and note the wish if there is room for it. Blocks."""
-        way_out, uploads = reservation.purpose in _WAY_OUT, reservation.purpose is Purpose.UPLOADS
+        way_out, uploads = reservation.purpose in WAY_OUT, reservation.purpose is Purpose.UPLOADS
         with self._book.locked():
             notes = {**self._book.others(), self._book.name: mine}
             copied, self._copies = self._copies, self._book.copies()
             reserved, free = self._reserved(notes)
-            left = free - reserved - needs.way_out - needs.margin - (0 if way_out else _moved(seen, notes))
+            left = free - reserved - needed - (0 if way_out else moved_since(seen, notes))
             if uploads:
                 left -= min(sum(note.wanted for note in notes.values()), self._vault.total_bytes() // _WANTED_SHARE)
-            settled = way_out or (copied == self._copies and _settled(seen, notes))
+            final = way_out or (copied == self._copies and settled(seen, notes))
             granted = 0
-            if left >= short and settled:
+            if left >= short and final:
                 granted = short + (min(_AHEAD_BYTES, (left - short) // _AHEAD_SHARE) if uploads else 0)
-                self._noted = _with(mine, reservation, granted)
+                self._noted = with_granted(mine, reservation, granted)
                 self._book.write(self._noted)
                 notes[self._book.name] = self._noted
-        return _Answer(notes, reserved, free, left, granted, settled)
+        return _Answer(notes, reserved, free, left, granted, final)
 
     def _reserved(self, notes: Mapping[str, Note]) -> tuple[int, int]:
         """Return what is reserved and not yet written, and what is free."""
@@ -317,9 +248,14 @@ class Ledger:
             for purpose in (Purpose.PACKING, Purpose.PINNING)
         )
         files = {one.file: one.size for one in self._reservations if one.file is not None}
-        self._refused = {wish: one for wish, one in self._refused.items() if one.waits}
-        wanted = sum(one.size for (purpose, _), one in self._refused.items() if purpose is not Purpose.UPLOADS)
-        return Note(reserved=reserved, files=files, moved=self._moved, wanted=wanted, packing=packing, pinning=pinning)
+        return Note(
+            reserved=reserved,
+            files=files,
+            moved=self._moved,
+            wanted=self._waits.wanted(),
+            packing=packing,
+            pinning=pinning,
+        )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -327,43 +263,3 @@ class Ledger:
     def _show(self, note: Note) -> None:
         for purpose, size in note.reserved.items():
             metrics.DISK_RESERVED.labels(purpose).set(size)
-
-    def _waiting(self, purpose: Purpose) -> float:
-        """Return for how many seconds there has been no room."""
-        since = [one.first for (what, _), one in self._refused.items() if what is purpose and one.waits]
-        return time.monotonic() - min(since) if since else 0
-
-
-def _moved(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
-    """Return the bytes that the database may count only since it was asked, and that are no longer reserved."""
-    return sum(note.moved - (seen[name].moved if name in seen else 0) for name, note in notes.items())
-
-
-def _settled(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> bool:
-    """Tell whether all that the database was not asked for since it had its room then has it now."""
-    there = zip(_in_hand(seen), _in_hand(notes), strict=True)
-    return seen.keys() <= notes.keys() and all(before <= now for before, now in there)
-
-
-def _in_hand(notes: Mapping[str, Note]) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the folders, and the archives, of which all processes have reserved the room that their way out needs."""
-    packing, pinning = ((note.packing for note in notes.values()), (note.pinning for note in notes.values()))
-    return frozenset[int]().union(*packing), frozenset[int]().union(*pinning)
-
-
-def _with(note: Note, reservation: Reservation, granted: int) -> Note:
-    """Return a note with what was granted besides."""
-    purpose, row = reservation.purpose, frozenset() if reservation.row is None else {reservation.row}
-    return Note(
-        wanted=note.wanted,
-        files=note.files if reservation.file is None else {**note.files, reservation.file: granted},
-        reserved={**note.reserved, purpose: note.reserved[purpose] + granted},
-        moved=note.moved,
-        packing=note.packing | (row if purpose is Purpose.PACKING else frozenset()),
-        pinning=note.pinning | (row if purpose is Purpose.PINNING else frozenset()),
-    )
-
-
-def blocks(size: int) -> int:
-    """Return what a file of `size` bytes takes of the disk at most."""
-    return -(-size // BLOCK_BYTES) * BLOCK_BYTES

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from roadvault_common.errors import Outage, SettingsError
 from roadvault_common.files.new_file import disk_errors, write_all
+from roadvault_common.files.room import Purpose, Reservation
 
 LEDGER = "ledger"
 """The directory's name in the data directory."""
@@ -149,6 +150,36 @@ class Book:
                 path.touch()
             else:
                 path.unlink(missing_ok=True)
+
+
+def moved_since(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
+    """Return the bytes that the database may count only since it was asked, and that are no longer reserved."""
+    return sum(note.moved - (seen[name].moved if name in seen else 0) for name, note in notes.items())
+
+
+def settled(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> bool:
+    """Tell whether all that the database was not asked for since it had its room then has it now."""
+    there = zip(in_hand(seen), in_hand(notes), strict=True)
+    return seen.keys() <= notes.keys() and all(before <= now for before, now in there)
+
+
+def in_hand(notes: Mapping[str, Note]) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the folders, and the archives, of which all processes have reserved the room that their way out needs."""
+    packing, pinning = ((note.packing for note in notes.values()), (note.pinning for note in notes.values()))
+    return frozenset[int]().union(*packing), frozenset[int]().union(*pinning)
+
+
+def with_granted(note: Note, reservation: Reservation, granted: int) -> Note:
+    """Return a note with what was granted besides."""
+    purpose, row, file = reservation.purpose, reservation.row, reservation.file
+    changes: dict[str, object] = {"reserved": {**note.reserved, purpose: note.reserved[purpose] + granted}}
+    if file is not None:
+        changes["files"] = {**note.files, file: granted}
+    if row is not None and purpose is Purpose.PACKING:
+        changes["packing"] = note.packing | {row}
+    if row is not None and purpose is Purpose.PINNING:
+        changes["pinning"] = note.pinning | {row}
+    return note.model_copy(update=changes)
 
 
 def _taken(descriptor: int, kind: int) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from roadvault_common.errors import DiskFull, Outage
-from roadvault_common.files.ledger import Ledger, Purpose, Reservation, blocks
+from roadvault_common.files.ledger import Ledger
+from roadvault_common.files.room import Purpose, Reservation, blocks
 from roadvault_ingest.problems import NoRoom, Unavailable
 from roadvault_ingest.uploads.receive import Incoming
 
