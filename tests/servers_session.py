@@ -5,8 +5,8 @@ program that is missing fails the tests that need it. Servers:
 
 - `mariadb`, `redis_server`, `kubo_server`, `network_kubo_server`: `Running[...]`, for tests that stop and start them;
   started again afterwards, should the test have left them down
-- `database_url`: a database of its own, with all tables as migrations make them, dropped afterwards
-- `redis_url`: a logical database of its own; a key that would stay for ever fails the test
+- `database_url`: a database of its own, with all tables as migrations make them, dropped afterwards; `db`: its pool
+- `redis_url`: a logical database of its own; a key that would stay for ever fails the test; `bus` is a connection to it
 - `kubo`, `network_kubo`: `.rpc_url`, `.gateway_url`, `.peer_id`; the two are connected, ours has the filestore
 - `data_dir`: received/, archives/ and downloads/, where the filestore of `kubo` takes files
 """
@@ -15,15 +15,18 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from free_ports import pick_free
+from pydantic import SecretStr
 from servers_leaks import lasting_keys
 from servers_process import Running
 
+from roadvault_common.events.bus import Bus
+from roadvault_common.sql.db import Database
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.redis_server import DATABASES, Redis
@@ -156,6 +159,12 @@ def database_url(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str
 
 
 @pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
 def redis_url(redis_server: Running[Redis]) -> Iterator[str]:
     number = 1 + next(_numbers) % (DATABASES - 1)
     client = redis_server.server.client(number)
@@ -166,6 +175,12 @@ def redis_url(redis_server: Running[Redis]) -> Iterator[str]:
     client.flushdb()
     client.close()
     assert not leaks, f"these Redis keys would stay for ever: {', '.join(leaks)}"
+
+
+@pytest.fixture
+async def bus(redis_url: str) -> AsyncIterator[Bus]:
+    async with Bus.open(SecretStr(redis_url), "test") as opened:
+        yield opened
 
 
 @pytest.fixture

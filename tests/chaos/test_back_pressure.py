@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -42,12 +41,6 @@ def append(file, data):
 new_file.NewFile.append = append
 """
 """A disk that stands still while a file is there: then every upload holds as much as it ever does."""
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
 
 
 @pytest.mark.timeout(300)

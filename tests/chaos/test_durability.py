@@ -5,7 +5,7 @@ Each rule is also broken on purpose, in the recorded trace itself, to see that t
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -21,12 +21,6 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_stack.mariadb import MariaDB
 
 SIZES = (1, 100_000, 5_000_000, 5_000_000)
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
 
 
 def traced(service: Service, trace: Path) -> Service:

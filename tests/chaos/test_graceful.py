@@ -23,12 +23,6 @@ CLIENTS = 8
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
-
-
 async def test_an_upload_in_hand_outlives_sigterm_and_no_new_one_is_taken(services: Services) -> None:
     ingest = services("ingest")
     await ingest.start()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from chaos.crowd import left_by_itself
 from servers_door import extracted, token
 from servers_faults import Proxied
@@ -21,12 +20,6 @@ from roadvault_stack.ports import HOST
 LARGE = 64 << 20
 """More than the sockets' buffers hold, so that a client which reads nothing holds the answer up."""
 NEWER = "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999_contract_more')"
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
 
 
 async def upload(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientResponse:

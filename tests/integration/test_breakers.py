@@ -1,7 +1,6 @@
 """Breakers: while something is away no row is taken and nothing is counted; all see it; and it goes on by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from lease_rows import new_folder, row
@@ -54,18 +53,6 @@ class Node:
 @pytest.fixture
 def node() -> Node:
     return Node()
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def bus(redis_url: str) -> AsyncIterator[Bus]:
-    async with Bus.open(SecretStr(redis_url), "test") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Thread
@@ -24,12 +24,6 @@ from roadvault_stack.ports import HOST
 
 _FAILS_LATE = "BEGIN NOT ATOMIC DO SLEEP(0.05); SIGNAL SQLSTATE '45000'; END"
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
 
 
 async def count(db: Database) -> int:

@@ -1,7 +1,7 @@
 """What a database says when it can't do something now: an outage, wherever it says so, and never a broken statement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncmy
@@ -18,12 +18,6 @@ from roadvault_stack.mariadb import MariaDB
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"
 ADD = "UPDATE folder_info SET files = files + 1 WHERE folder_id = %s"
 SAYS = "BEGIN NOT ATOMIC SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = %s, MESSAGE_TEXT = 'as provoked'; END"
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ GRANTS = Path(__file__).parents[2] / "services" / "door" / "README.md"
 BYTES = bytes(range(256)) * 40
 
 
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
-
-
 def public(door: Service) -> str:
     return f"http://{HOST}:{door.environment['ROADVAULT_PUBLIC_PORT']}"
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ from roadvault_common.files.identity import FILE, MARGIN, Identity, Stamp, adopt
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

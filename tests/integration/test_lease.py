@@ -1,11 +1,9 @@
 """Leases and stages on a real database: who may work on a row, and how each attempt ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from lease_rows import let_time_pass, new_folder, row, worker
-from pydantic import SecretStr
 
 from roadvault_common.errors import LeaseLost, PermanentError, TransientError
 from roadvault_common.events.bus import Bus
@@ -16,18 +14,6 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def bus(redis_url: str) -> AsyncIterator[Bus]:
-    async with Bus.open(SecretStr(redis_url), "test") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 
 import pytest
 from lease_rows import let_time_pass, new_folder, row, worker
-from pydantic import SecretStr
 
 from roadvault_common.errors import DiskFull, Domain, IpfsAway, TransientError
 from roadvault_common.events.bus import Bus
@@ -17,18 +15,6 @@ from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def bus(redis_url: str) -> AsyncIterator[Bus]:
-    async with Bus.open(SecretStr(redis_url), "test") as opened:
-        yield opened
 
 
 @pytest.fixture

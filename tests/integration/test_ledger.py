@@ -1,7 +1,7 @@
 """The account of the disk's room: what one process reserves the others don't get, and packing always has its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,6 @@ class Disk(Vault):
 
     def total_bytes(self) -> int:
         return self.free
-
-
-@pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database.open(database_url) as database:
-        yield database
 
 
 @pytest.fixture
