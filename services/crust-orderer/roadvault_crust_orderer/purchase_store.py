@@ -1,4 +1,7 @@
-"""The SQL of purchases: recorded before they are sent, then settled. Only crust-orderer writes them."""
+"""The SQL of purchases: recorded before they are sent, then settled. Only crust-orderer writes them.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
 
 from dataclasses import dataclass
 
@@ -48,9 +51,6 @@ class PurchaseStore:
         """Commit the intent to buy, before anything is sent; None if another purchase is in flight or exists.
 
         `fee` is the part of the price (planck) that is spent even if the market refuses.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
         """
         term = archive.terms + 1
         order = (signed.nonce, signed.birth, signed.death, signed.extrinsic_hash, signed.extrinsic)
@@ -107,11 +107,7 @@ class PurchaseStore:
         await self._db.execute("UPDATE order_info SET in_flight = NULL WHERE order_id = %s", (purchase.order_id,))
 
     async def close_refused(self, lease: Lease, refusal: Refusal, outcome: Outcome) -> None:
-        """Close the lease with what a refusal means for its archive, and note that it was reported.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease with what a refusal means for its archive, and note that it was reported."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, outcome)

@@ -1,4 +1,7 @@
-"""The SQL of archives, as who watches and who buys see them; see the other `*_store.py` for the rest."""
+"""The SQL of archives, as who watches and who buys see them; see the other `*_store.py` for the rest.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,11 +128,7 @@ class OrdererStore:
         return float("inf") if seconds is None else max(seconds, 0)
 
     async def close_rested(self, lease: Lease, again: float) -> None:
-        """Close the lease of an archive that needs nothing before `again` (seconds), and have it looked at.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease of an archive that needs nothing before `again` (seconds), and have it looked at."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done(again_after=again))
@@ -138,11 +137,7 @@ class OrdererStore:
         await self._db.transact(write)
 
     async def call_back(self, lease: Lease, archive: Archive) -> None:
-        """Have our IPFS node fetch the archive back, one more order placed, and the proof made anew; the lease goes on.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Have our IPFS node fetch the archive back, one more order placed, and the proof made anew."""
 
         async def write(tx: Transaction) -> None:
             await leases.hold(tx, lease)

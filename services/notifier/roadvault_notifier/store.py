@@ -1,4 +1,7 @@
-"""The notifier's SQL."""
+"""The notifier's SQL.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,9 +74,6 @@ class NotifierStore:
 
         It is not kept for less time than it was before: while nobody took the callback, a person may call it again.
         Return that time (aware), by the database's clock, which is the one that the door reads a link by.
-
-        Raises:
-            LeaseLost: Another worker has the request; nothing was written.
         """
 
         async def write(tx: Transaction) -> datetime:
@@ -93,11 +93,7 @@ class NotifierStore:
         return await self._db.transact(write)
 
     async def close_taken(self, lease: Lease, callback: Callback) -> None:
-        """Close the lease: the client took the callback, and the extraction is kept for its link.
-
-        Raises:
-            LeaseLost: Another worker has the request; nothing was written.
-        """
+        """Close the lease: the client took the callback, and the extraction is kept for its link."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())

@@ -1,4 +1,7 @@
-"""The packer's SQL."""
+"""The packer's SQL.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,11 +56,7 @@ class PackerStore:
         return [Upload(**row) for row in rows]
 
     async def set_aside(self, lease: Lease, reasons: Mapping[int, str], outcome: Outcome) -> None:
-        """Close the lease with `outcome`, and set files of the folder aside, each for its reason.
-
-        Raises:
-            LeaseLost: Another worker has the folder; nothing was written.
-        """
+        """Close the lease with `outcome`, and set files of the folder aside, each for its reason."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, outcome)
@@ -70,11 +69,7 @@ class PackerStore:
         return await set_aside_store.count(self._db)
 
     async def close_without_archive(self, lease: Lease) -> None:
-        """Close the lease of a folder whose files were all set aside: there is nothing to pack.
-
-        Raises:
-            LeaseLost: Another worker has the folder; nothing was written.
-        """
+        """Close the lease of a folder whose files were all set aside: there is nothing to pack."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
@@ -86,11 +81,7 @@ class PackerStore:
         await self._db.transact(write)
 
     async def seal(self, lease: Lease, sealed: Sealed) -> int:
-        """Close the lease: the folder is packed, its archive is due for the pinner. Return the archive's id.
-
-        Raises:
-            LeaseLost: Another worker has the folder; nothing was written.
-        """
+        """Close the lease: the folder is packed, its archive is due for the pinner. Return the archive's id."""
 
         async def write(tx: Transaction) -> int:
             await leases.close(tx, lease, Done())
@@ -120,11 +111,7 @@ class PackerStore:
         )
 
     async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:
-        """As `named`, while nobody but `lease` can seal the folder.
-
-        Raises:
-            LeaseLost: Another worker has the folder.
-        """
+        """As `named`, while nobody but `lease` can seal the folder."""
         await self._db.transact(lambda tx: leases.hold(tx, lease))
         return await self.named(paths)
 

@@ -1,4 +1,7 @@
-"""The pinner's SQL."""
+"""The pinner's SQL.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,11 +91,7 @@ class PinnerStore:
         return [Member(**row) for row in rows]
 
     async def close_pinned(self, lease: Lease, cid: str, dag_size: int) -> None:
-        """Close the lease: the archive is on IPFS, due for an order, and its uploads may be dropped.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease: the archive is on IPFS, due for an order, and its uploads may be dropped."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
@@ -106,11 +105,7 @@ class PinnerStore:
         await self._db.transact(write)
 
     async def close_rotten(self, lease: Lease) -> None:
-        """Close the lease of an archive that was to be pinned again, and has rotted: it is due to be restored.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease of an archive that was to be pinned again, and has rotted: it is due to be restored."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
@@ -119,11 +114,7 @@ class PinnerStore:
         await self._db.transact(write)
 
     async def close_restored(self, lease: Lease) -> None:
-        """Close the lease: our IPFS node holds the archive again.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease: our IPFS node holds the archive again."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())
@@ -143,11 +134,7 @@ class PinnerStore:
         return [row["path"] for row in rows]
 
     async def look_again(self, lease: Lease) -> Look:
-        """Return whether local copies may go now; what is too old for that is made due to be seen anew.
-
-        Raises:
-            LeaseLost: Another worker has the archive.
-        """
+        """Return whether local copies may go now; what is too old for that is made due to be seen anew."""
 
         async def look(tx: Transaction) -> Look:
             await leases.hold(tx, lease)  # and with it the row: what makes evidence void locks it, too
@@ -172,11 +159,7 @@ class PinnerStore:
         return await self._db.transact(look)
 
     async def note_uploads_dropped(self, lease: Lease) -> None:
-        """Note that the archive's uploads are gone; the lease goes on.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Note that the archive's uploads are gone; the lease goes on."""
 
         async def write(tx: Transaction) -> None:
             await leases.hold(tx, lease)
@@ -188,11 +171,7 @@ class PinnerStore:
         await self._db.transact(write)
 
     async def close_kept(self, lease: Lease, outcome: Outcome) -> None:
-        """Close the lease of a drop that has to leave the archive where it is: our IPFS node is to hold it again.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease of a drop that has to leave the archive where it is: our IPFS node is to hold it again."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, outcome)
@@ -206,11 +185,7 @@ class PinnerStore:
         await self._db.transact(write)
 
     async def close_dropped(self, lease: Lease, *, archive: bool) -> None:
-        """Close the lease and record whether the local archive went.
-
-        Raises:
-            LeaseLost: Another worker has the archive; nothing was written.
-        """
+        """Close the lease and record whether the local archive went."""
 
         async def write(tx: Transaction) -> None:
             await leases.close(tx, lease, Done())

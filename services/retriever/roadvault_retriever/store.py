@@ -1,4 +1,7 @@
-"""The retriever's SQL."""
+"""The retriever's SQL.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -118,9 +121,6 @@ class RetrieverStore:
         Else, if another request has somebody at work on the file, close the lease with `waits`, and return that. Of
         those that look at the same time the last finds nobody: each gives up its lease as it finds another. Return
         None if it is for this request to bring the file back.
-
-        Raises:
-            LeaseLost: Another worker has the request; nothing was written.
         """
         others = ("", *damaged)
 
@@ -146,11 +146,7 @@ class RetrieverStore:
         return await self._db.transact(write)
 
     async def close_shared(self, lease: Lease, wanted: Wanted, shared: Shared, keep_seconds: float) -> bool:
-        """Close the lease with another request's extraction; False, and nothing was written, if it may be gone.
-
-        Raises:
-            LeaseLost: Another worker has the request; nothing was written.
-        """
+        """Close the lease with another request's extraction; False, and nothing was written, if it may be gone."""
 
         async def write(tx: Transaction) -> bool:
             await _hold_file(tx, wanted.file_id)
@@ -174,9 +170,6 @@ class RetrieverStore:
 
         Requests that name one of `instead_of`, which are damaged, name the new extraction from now on. Return those
         whose callbacks are due.
-
-        Raises:
-            LeaseLost: Another worker has the request; nothing was written.
         """
 
         async def write(tx: Transaction) -> list[int]:
@@ -220,9 +213,6 @@ class RetrieverStore:
         """Close the lease if other requests name the same file, which stays; False, with nothing written, if none does.
 
         Then no other request takes the file before this one is closed.
-
-        Raises:
-            LeaseLost: Another worker has the row; nothing was written.
         """
 
         async def write(tx: Transaction) -> bool:
@@ -240,11 +230,7 @@ class RetrieverStore:
         return await self._db.transact(write)
 
     async def close_expired(self, lease: Lease, extraction: Extraction) -> None:
-        """Close the lease: the extraction is gone; a failed request stays failed.
-
-        Raises:
-            LeaseLost: Another worker has the row; nothing was written.
-        """
+        """Close the lease: the extraction is gone; a failed request stays failed."""
         await self._db.transact(lambda tx: _write_expired(tx, lease, extraction))
 
     async def hasten_expiry(self, limit: int) -> int:
@@ -257,11 +243,7 @@ class RetrieverStore:
         )
 
     async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:
-        """As `named`, while nobody but `lease` can record an extraction of the request.
-
-        Raises:
-            LeaseLost: Another worker has the request.
-        """
+        """As `named`, while nobody but `lease` can record an extraction of the request."""
         await self._db.transact(lambda tx: leases.hold(tx, lease))
         return await self.named(paths)
 

@@ -2,6 +2,8 @@
 
 Evidence is a count of replicas over the threshold at a finalized block, and the proof that followed. Whatever ends it
 makes it void, with the reason, and lets the next count begin anew: the archive is proven again before anything goes.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
 """
 
 from dataclasses import dataclass
@@ -96,11 +98,7 @@ async def note(tx: Transaction, zip_id: int, count: Count) -> bool:
 
 
 async def note_counted(db: Database, lease: Lease, count: Count) -> bool:
-    """As `note`, in a transaction of its own, for whoever has a lease on the archive.
-
-    Raises:
-        LeaseLost: Another worker has the archive; nothing was written.
-    """
+    """As `note`, in a transaction of its own, for whoever has a lease on the archive."""
 
     async def write(tx: Transaction) -> bool:
         await leases.hold(tx, lease)
@@ -113,9 +111,6 @@ async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof) -
     """Close the lease of a proof whose files came back; False if the network is not to be believed any more.
 
     Then nothing is proven: the evidence is void by now, and the orderer looks again. Else local copies may go.
-
-    Raises:
-        LeaseLost: Another worker has the archive; nothing was written.
     """
 
     async def write(tx: Transaction) -> bool:
