@@ -5,7 +5,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from dataclasses import dataclass
 
-from roadvault_common.sql.db import Database, Transaction, duplicate_key
+from roadvault_common.sql.db import Database, Transaction, duplicate_key, transacted
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, Lease
 from roadvault_common.work.outcome import Failed, Outcome
@@ -72,27 +72,24 @@ class PurchaseStore:
             raise
         return Purchase(order_id, archive.zip_id, market, archive.cid, term, *order)
 
-    async def settle_bought(self, purchase: Purchase, block: int) -> bool:
+    @transacted
+    async def settle_bought(self, tx: Transaction, purchase: Purchase, block: int) -> bool:
         """Note that the purchase is in a finalized block and succeeded; False if that was known."""
-
-        async def write(tx: Transaction) -> bool:
-            settled = await tx.execute(
-                "UPDATE order_info SET status = %s, in_flight = NULL, block = %s, settled_at = UTC_TIMESTAMP(6)"
-                " WHERE order_id = %s AND status = %s",
-                (BOUGHT, block, purchase.order_id, INTENDED),
-            )
-            if settled != 1:
-                return False
-            # Another archive's turn may have settled it after this one was given up: what a person was asked about
-            # has been answered, and an order that runs has to be watched.
-            await leases.revive(tx, ORDER, purchase.zip_id)
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s) WHERE zip_id = %s",
-                (LIVE, ORDERED, purchase.zip_id),
-            )
-            return True
-
-        return await self._db.transact(write)
+        settled = await tx.execute(
+            "UPDATE order_info SET status = %s, in_flight = NULL, block = %s, settled_at = UTC_TIMESTAMP(6)"
+            " WHERE order_id = %s AND status = %s",
+            (BOUGHT, block, purchase.order_id, INTENDED),
+        )
+        if settled != 1:
+            return False
+        # Another archive's turn may have settled it after this one was given up: what a person was asked about
+        # has been answered, and an order that runs has to be watched.
+        await leases.revive(tx, ORDER, purchase.zip_id)
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s) WHERE zip_id = %s",
+            (LIVE, ORDERED, purchase.zip_id),
+        )
+        return True
 
     async def settle_void(self, purchase: Purchase, status: int, reason: str, included: Included | None) -> None:
         """Note that the purchase bought nothing: its term is free again, and no more than its fee is spent."""
@@ -106,18 +103,15 @@ class PurchaseStore:
         """Let the account buy here while a purchase of its at another market is not settled; its archive waits on."""
         await self._db.execute("UPDATE order_info SET in_flight = NULL WHERE order_id = %s", (purchase.order_id,))
 
-    async def close_refused(self, lease: Lease, refusal: Refusal, outcome: Outcome) -> None:
+    @transacted
+    async def close_refused(self, tx: Transaction, lease: Lease, refusal: Refusal, outcome: Outcome) -> None:
         """Close the lease with what a refusal means for its archive, and note that it was reported."""
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, outcome)
-            if isinstance(outcome, Failed):
-                await note_failed(tx, lease.stage, lease.row_id)
-            await tx.execute(
-                "UPDATE order_info SET reported_at = UTC_TIMESTAMP(6) WHERE order_id = %s", (refusal.order_id,)
-            )
-
-        await self._db.transact(write)
+        await leases.close(tx, lease, outcome)
+        if isinstance(outcome, Failed):
+            await note_failed(tx, lease.stage, lease.row_id)
+        await tx.execute(
+            "UPDATE order_info SET reported_at = UTC_TIMESTAMP(6) WHERE order_id = %s", (refusal.order_id,)
+        )
 
     async def in_flight(self, account: str) -> Purchase | None:
         """Return the account's purchase that is not settled, if there is one."""

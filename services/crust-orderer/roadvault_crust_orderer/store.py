@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
-from roadvault_common.sql.db import Database, Row, Transaction, marks
+from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
@@ -127,27 +127,21 @@ class OrdererStore:
         seconds = await backlog.seconds_to_next(self._db, ORDER)
         return float("inf") if seconds is None else max(seconds, 0)
 
-    async def close_rested(self, lease: Lease, again: float) -> None:
+    @transacted
+    async def close_rested(self, tx: Transaction, lease: Lease, again: float) -> None:
         """Close the lease of an archive that needs nothing before `again` (seconds), and have it looked at."""
+        await leases.close(tx, lease, Done(again_after=again))
+        await leases.make_due(tx, WATCH, lease.row_id)
 
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done(again_after=again))
-            await leases.make_due(tx, WATCH, lease.row_id)
-
-        await self._db.transact(write)
-
-    async def call_back(self, lease: Lease, archive: Archive) -> None:
+    @transacted
+    async def call_back(self, tx: Transaction, lease: Lease, archive: Archive) -> None:
         """Have our IPFS node fetch the archive back, one more order placed, and the proof made anew."""
-
-        async def write(tx: Transaction) -> None:
-            await leases.hold(tx, lease)
-            await evidence_store.void(tx, lease.row_id, "called back: the network holds too little of it")
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET terms_wanted = %s WHERE zip_id = %s", (archive.terms + 1, lease.row_id)
-            )
-            await leases.make_due(tx, RESTORE, lease.row_id)
-
-        await self._db.transact(write)
+        await leases.hold(tx, lease)
+        await evidence_store.void(tx, lease.row_id, "called back: the network holds too little of it")
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET terms_wanted = %s WHERE zip_id = %s", (archive.terms + 1, lease.row_id)
+        )
+        await leases.make_due(tx, RESTORE, lease.row_id)
 
     async def note_expired(self, zip_id: int) -> None:
         """Note that the archive's order has run out, or vanished from the market."""

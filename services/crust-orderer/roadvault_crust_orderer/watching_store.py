@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roadvault_common.sql.db import Database, Row, Transaction, marks
+from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, Lease
@@ -44,18 +44,15 @@ class WatchingStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def close(self, looks: Sequence[Look]) -> set[int]:
+    @transacted
+    async def close(self, tx: Transaction, looks: Sequence[Look]) -> set[int]:
         """Close the leases of looks that were claimed together, with what was found; return who has new evidence.
 
         What another worker has meanwhile is left to it.
         """
-
-        async def write(tx: Transaction) -> set[int]:
-            held = await batches.hold(tx, [look.lease for look in looks])
-            rows = {row["zip_id"]: row for row in await self._rows(tx, sorted(held))} if held else {}
-            return {look.lease.row_id for look in looks if look.lease.row_id in rows and await _write(tx, look, rows)}
-
-        return await self._db.transact(write)
+        held = await batches.hold(tx, [look.lease for look in looks])
+        rows = {row["zip_id"]: row for row in await self._rows(tx, sorted(held))} if held else {}
+        return {look.lease.row_id for look in looks if look.lease.row_id in rows and await _write(tx, look, rows)}
 
     async def _rows(self, tx: Transaction, zip_ids: Sequence[int]) -> list[Row]:
         """Return what has to be known of archives that are held; whoever records a purchase has to hold them, too."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key, marks
+from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key, marks, transacted
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.states import FileStatus, FolderStatus
@@ -166,7 +166,10 @@ class IngestStore:
         )
         return [closed for row in rows if (closed := await close_folder(self._db, row["folder_id"]))]
 
-    async def request_download(self, file_id: int, url: CallbackUrl, peer: str | None, most: Most) -> int | None:
+    @transacted
+    async def request_download(
+        self, tx: Transaction, file_id: int, url: CallbackUrl, peer: str | None, most: Most
+    ) -> int | None:
         """Record a request, or join the open one for the same file and URL; None if there is no such file.
 
         Raises:
@@ -174,28 +177,24 @@ class IngestStore:
         """
         key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
         peer = None if peer is None else peer[:_PEER_LENGTH]
-
-        async def write(tx: Transaction) -> int | None:
-            # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-            known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-            if known is None:
-                return None
-            joined = await tx.fetch_one("SELECT download_id FROM download_info WHERE open_key = %s", (key,))
-            if joined is not None:
-                return int(joined["download_id"])
-            await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
-            await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
-            await tx.execute(
-                f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
-                (url.text, file_id),
-            )
-            return await tx.insert(
-                "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
-                " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-                (file_id, url.text, url.place, key, peer),
-            )
-
-        return await self._db.transact(write)
+        # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
+        known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+        if known is None:
+            return None
+        joined = await tx.fetch_one("SELECT download_id FROM download_info WHERE open_key = %s", (key,))
+        if joined is not None:
+            return int(joined["download_id"])
+        await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
+        await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
+        await tx.execute(
+            f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
+            (url.text, file_id),
+        )
+        return await tx.insert(
+            "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
+            " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (file_id, url.text, url.place, key, peer),
+        )
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""

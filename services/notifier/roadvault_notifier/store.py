@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from roadvault_common.errors import PermanentError
-from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import mirror
 from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
@@ -69,39 +69,31 @@ class NotifierStore:
             (seconds, place, PATIENCE_SECONDS, _AT_ONCE),
         )
 
-    async def promise_link(self, lease: Lease, ttl_seconds: float) -> datetime:
+    @transacted
+    async def promise_link(self, tx: Transaction, lease: Lease, ttl_seconds: float) -> datetime:
         """Write down until when the link lives, before it is given away: the extraction is kept at least that long.
 
         It is not kept for less time than it was before: while nobody took the callback, a person may call it again.
         Return that time (aware), by the database's clock, which is the one that the door reads a link by.
         """
+        await leases.hold(tx, lease)
+        await tx.execute(
+            "UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
+            " expire_due = GREATEST(COALESCE(expire_due, UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6) + INTERVAL %s SECOND)"
+            " WHERE download_id = %s",
+            (ttl_seconds, ttl_seconds + GRACE_SECONDS, lease.row_id),
+        )
+        (row,) = await tx.fetch_all("SELECT link_expires_at FROM download_info WHERE download_id = %s", (lease.row_id,))
+        expires_at: datetime = row["link_expires_at"]
+        return expires_at.replace(tzinfo=UTC)
 
-        async def write(tx: Transaction) -> datetime:
-            await leases.hold(tx, lease)
-            await tx.execute(
-                "UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
-                " expire_due = GREATEST(COALESCE(expire_due, UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6) + INTERVAL %s SECOND)"
-                " WHERE download_id = %s",
-                (ttl_seconds, ttl_seconds + GRACE_SECONDS, lease.row_id),
-            )
-            (row,) = await tx.fetch_all(
-                "SELECT link_expires_at FROM download_info WHERE download_id = %s", (lease.row_id,)
-            )
-            expires_at: datetime = row["link_expires_at"]
-            return expires_at.replace(tzinfo=UTC)
-
-        return await self._db.transact(write)
-
-    async def close_taken(self, lease: Lease, callback: Callback) -> None:
+    @transacted
+    async def close_taken(self, tx: Transaction, lease: Lease, callback: Callback) -> None:
         """Close the lease: the client took the callback, and the extraction is kept for its link."""
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6),"
-                " expire_due = link_expires_at + INTERVAL %s SECOND WHERE download_id = %s",
-                (RequestStatus.CALLED_BACK.value, GRACE_SECONDS, lease.row_id),
-            )
-            await mirror(tx, callback.file_id, lease.row_id, FileStatus.CALLED_BACK)
-
-        await self._db.transact(write)
+        await leases.close(tx, lease, Done())
+        await tx.execute(
+            "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6),"
+            " expire_due = link_expires_at + INTERVAL %s SECOND WHERE download_id = %s",
+            (RequestStatus.CALLED_BACK.value, GRACE_SECONDS, lease.row_id),
+        )
+        await mirror(tx, callback.file_id, lease.row_id, FileStatus.CALLED_BACK)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 
 from roadvault_common.files import set_aside_store
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.work import lease as leases
@@ -55,52 +55,43 @@ class PackerStore:
         )
         return [Upload(**row) for row in rows]
 
-    async def set_aside(self, lease: Lease, reasons: Mapping[int, str], outcome: Outcome) -> None:
+    @transacted
+    async def set_aside(self, tx: Transaction, lease: Lease, reasons: Mapping[int, str], outcome: Outcome) -> None:
         """Close the lease with `outcome`, and set files of the folder aside, each for its reason."""
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, outcome)
-            await set_aside_store.add(tx, reasons)
-
-        await self._db.transact(write)
+        await leases.close(tx, lease, outcome)
+        await set_aside_store.add(tx, reasons)
 
     async def count_set_aside(self) -> int:
         """Return how many files wait for a person, counted up to 10 000."""
         return await set_aside_store.count(self._db)
 
-    async def close_without_archive(self, lease: Lease) -> None:
+    @transacted
+    async def close_without_archive(self, tx: Transaction, lease: Lease) -> None:
         """Close the lease of a folder whose files were all set aside: there is nothing to pack."""
+        await leases.close(tx, lease, Done())
+        await tx.execute(
+            f"UPDATE folder_info SET status = {FolderStatus.PACKED} WHERE folder_id = %s",  # noqa: S608 - our own numbers
+            (lease.row_id,),
+        )
 
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                f"UPDATE folder_info SET status = {FolderStatus.PACKED} WHERE folder_id = %s",  # noqa: S608 - our own numbers
-                (lease.row_id,),
-            )
-
-        await self._db.transact(write)
-
-    async def seal(self, lease: Lease, sealed: Sealed) -> int:
+    @transacted
+    async def seal(self, tx: Transaction, lease: Lease, sealed: Sealed) -> int:
         """Close the lease: the folder is packed, its archive is due for the pinner. Return the archive's id."""
-
-        async def write(tx: Transaction) -> int:
-            await leases.close(tx, lease, Done())
-            zip_id = await self._insert_archive(tx, lease.row_id, sealed)
-            offsets = [{"f": member, "o": offset} for member, offset in sealed.packed.offsets.items()]
-            await tx.execute(
-                "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"  # noqa: S608 - our own numbers
-                " (file_id BIGINT PATH '$.f', zip_offset BIGINT PATH '$.o')) AS member USING (file_id)"
-                " SET file.zip_id = %s, file.zip_offset = member.zip_offset,"
-                f" file.status = IF(file.status = {FileStatus.NOT_PACKED}, {FileStatus.PACKED}, file.status)",
-                (orjson.dumps(offsets).decode(), zip_id),
-            )
-            await tx.execute(
-                f"UPDATE folder_info SET status = {FolderStatus.PACKED}, zip_id = %s WHERE folder_id = %s",  # noqa: S608 - our own numbers
-                (zip_id, lease.row_id),
-            )
-            return zip_id
-
-        return await self._db.transact(write)
+        await leases.close(tx, lease, Done())
+        zip_id = await self._insert_archive(tx, lease.row_id, sealed)
+        offsets = [{"f": member, "o": offset} for member, offset in sealed.packed.offsets.items()]
+        await tx.execute(
+            "UPDATE file_upload_info AS file JOIN JSON_TABLE(%s, '$[*]' COLUMNS"  # noqa: S608 - our own numbers
+            " (file_id BIGINT PATH '$.f', zip_offset BIGINT PATH '$.o')) AS member USING (file_id)"
+            " SET file.zip_id = %s, file.zip_offset = member.zip_offset,"
+            f" file.status = IF(file.status = {FileStatus.NOT_PACKED}, {FileStatus.PACKED}, file.status)",
+            (orjson.dumps(offsets).decode(), zip_id),
+        )
+        await tx.execute(
+            f"UPDATE folder_info SET status = {FolderStatus.PACKED}, zip_id = %s WHERE folder_id = %s",  # noqa: S608 - our own numbers
+            (zip_id, lease.row_id),
+        )
+        return zip_id
 
     async def _insert_archive(self, tx: Transaction, folder_id: int, sealed: Sealed) -> int:
         packed, key = sealed.packed, (sealed.wrapped_key, sealed.master_key, sealed.iv)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
-from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done, Outcome
@@ -90,41 +90,32 @@ class PinnerStore:
         )
         return [Member(**row) for row in rows]
 
-    async def close_pinned(self, lease: Lease, cid: str, dag_size: int) -> None:
+    @transacted
+    async def close_pinned(self, tx: Transaction, lease: Lease, cid: str, dag_size: int) -> None:
         """Close the lease: the archive is on IPFS, due for an order, and its uploads may be dropped."""
+        await leases.close(tx, lease, Done())
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6) WHERE zip_id = %s",
+            (cid, dag_size, lease.row_id),
+        )
+        await leases.make_due(tx, ORDER, lease.row_id, hurry=False)  # to pin again changes nothing for its order
+        await leases.make_due(tx, DROP, lease.row_id)
 
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6) WHERE zip_id = %s",
-                (cid, dag_size, lease.row_id),
-            )
-            await leases.make_due(tx, ORDER, lease.row_id, hurry=False)  # to pin again changes nothing for its order
-            await leases.make_due(tx, DROP, lease.row_id)
-
-        await self._db.transact(write)
-
-    async def close_rotten(self, lease: Lease) -> None:
+    @transacted
+    async def close_rotten(self, tx: Transaction, lease: Lease) -> None:
         """Close the lease of an archive that was to be pinned again, and has rotted: it is due to be restored."""
+        await leases.close(tx, lease, Done())
+        await leases.make_due(tx, RESTORE, lease.row_id)
 
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await leases.make_due(tx, RESTORE, lease.row_id)
-
-        await self._db.transact(write)
-
-    async def close_restored(self, lease: Lease) -> None:
+    @transacted
+    async def close_restored(self, tx: Transaction, lease: Lease) -> None:
         """Close the lease: our IPFS node holds the archive again."""
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET restored_at = IF(path IS NULL, UTC_TIMESTAMP(6), NULL) WHERE zip_id = %s",
-                (lease.row_id,),
-            )
-            await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
-
-        await self._db.transact(write)
+        await leases.close(tx, lease, Done())
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET restored_at = IF(path IS NULL, UTC_TIMESTAMP(6), NULL) WHERE zip_id = %s",
+            (lease.row_id,),
+        )
+        await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
 
     async def upload_paths(self, zip_id: int) -> list[str]:
         """Return the paths of the archive's uploads that are still recorded."""
@@ -158,52 +149,43 @@ class PinnerStore:
 
         return await self._db.transact(look)
 
-    async def note_uploads_dropped(self, lease: Lease) -> None:
+    @transacted
+    async def note_uploads_dropped(self, tx: Transaction, lease: Lease) -> None:
         """Note that the archive's uploads are gone; the lease goes on."""
+        await leases.hold(tx, lease)
+        await tx.execute("UPDATE file_upload_info SET path = NULL WHERE zip_id = %s", (lease.row_id,))
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET uploads_dropped_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
+        )
 
-        async def write(tx: Transaction) -> None:
-            await leases.hold(tx, lease)
-            await tx.execute("UPDATE file_upload_info SET path = NULL WHERE zip_id = %s", (lease.row_id,))
-            await tx.execute(
-                "UPDATE zip_ipfs_info SET uploads_dropped_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
-            )
-
-        await self._db.transact(write)
-
-    async def close_kept(self, lease: Lease, outcome: Outcome) -> None:
+    @transacted
+    async def close_kept(self, tx: Transaction, lease: Lease, outcome: Outcome) -> None:
         """Close the lease of a drop that has to leave the archive where it is: our IPFS node is to hold it again."""
+        await leases.close(tx, lease, outcome)
+        row = await tx.fetch_one("SELECT path FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
+        if row is not None and row["path"] is not None:
+            await leases.make_due(tx, PIN, lease.row_id)
+            return
+        await tx.execute("UPDATE zip_ipfs_info SET restored_at = NULL WHERE zip_id = %s", (lease.row_id,))
+        await leases.make_due(tx, RESTORE, lease.row_id)
 
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, outcome)
-            row = await tx.fetch_one("SELECT path FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
-            if row is not None and row["path"] is not None:
-                await leases.make_due(tx, PIN, lease.row_id)
-                return
-            await tx.execute("UPDATE zip_ipfs_info SET restored_at = NULL WHERE zip_id = %s", (lease.row_id,))
-            await leases.make_due(tx, RESTORE, lease.row_id)
-
-        await self._db.transact(write)
-
-    async def close_dropped(self, lease: Lease, *, archive: bool) -> None:
+    @transacted
+    async def close_dropped(self, tx: Transaction, lease: Lease, *, archive: bool) -> None:
         """Close the lease and record whether the local archive went."""
-
-        async def write(tx: Transaction) -> None:
-            await leases.close(tx, lease, Done())
-            if archive:
-                await tx.execute(
-                    "UPDATE zip_ipfs_info SET path = NULL, restored_at = NULL, dropped_at = UTC_TIMESTAMP(6)"
-                    " WHERE zip_id = %s",
-                    (lease.row_id,),
-                )
-            # It may have been proven while this lease was at work: then there is more to drop.
+        await leases.close(tx, lease, Done())
+        if archive:
             await tx.execute(
-                "UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s"
-                " AND (path IS NOT NULL OR restored_at IS NOT NULL OR uploads_dropped_at IS NULL) AND EXISTS (SELECT 1"
-                " FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)",
+                "UPDATE zip_ipfs_info SET path = NULL, restored_at = NULL, dropped_at = UTC_TIMESTAMP(6)"
+                " WHERE zip_id = %s",
                 (lease.row_id,),
             )
-
-        await self._db.transact(write)
+        # It may have been proven while this lease was at work: then there is more to drop.
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s"
+            " AND (path IS NOT NULL OR restored_at IS NOT NULL OR uploads_dropped_at IS NULL) AND EXISTS (SELECT 1"
+            " FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)",
+            (lease.row_id,),
+        )
 
 
 def _waits(what: str, age: int, failure: str | None) -> str:

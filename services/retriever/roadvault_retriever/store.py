@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
-from roadvault_common.sql.db import Database, Transaction, marks
+from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
@@ -115,7 +115,10 @@ class RetrieverStore:
         if zip_id is not None and wanted.cid is not None:
             await self._db.transact(lambda tx: leases.make_due(tx, RESTORE, zip_id, hurry=False))
 
-    async def look(self, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Wait) -> Shared | Wait | None:
+    @transacted
+    async def look(
+        self, tx: Transaction, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Wait
+    ) -> Shared | Wait | None:
         """Return an extraction of the file that nobody is about to remove, other than `damaged` ones, if there is one.
 
         Else, if another request has somebody at work on the file, close the lease with `waits`, and return that. Of
@@ -123,74 +126,73 @@ class RetrieverStore:
         None if it is for this request to bring the file back.
         """
         others = ("", *damaged)
+        await _hold_file(tx, wanted.file_id)
+        there = await tx.fetch_one(
+            "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders
+            f" AND expire_token IS NULL AND path NOT IN ({marks(others)}) LIMIT 1",
+            (wanted.file_id, *others),
+        )
+        if there is not None:
+            return Shared(**there)
+        at_work = await tx.fetch_one(
+            "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"
+            " AND fetch_due > UTC_TIMESTAMP(6) LIMIT 1",
+            (wanted.file_id, lease.row_id),
+        )
+        if at_work is None:
+            return None
+        await leases.close(tx, lease, waits)
+        return waits
 
-        async def write(tx: Transaction) -> Shared | Wait | None:
-            await _hold_file(tx, wanted.file_id)
-            there = await tx.fetch_one(
-                "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders
-                f" AND expire_token IS NULL AND path NOT IN ({marks(others)}) LIMIT 1",
-                (wanted.file_id, *others),
-            )
-            if there is not None:
-                return Shared(**there)
-            at_work = await tx.fetch_one(
-                "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"
-                " AND fetch_due > UTC_TIMESTAMP(6) LIMIT 1",
-                (wanted.file_id, lease.row_id),
-            )
-            if at_work is None:
-                return None
-            await leases.close(tx, lease, waits)
-            return waits
-
-        return await self._db.transact(write)
-
-    async def close_shared(self, lease: Lease, wanted: Wanted, shared: Shared, keep_seconds: float) -> bool:
+    @transacted
+    async def close_shared(
+        self, tx: Transaction, lease: Lease, wanted: Wanted, shared: Shared, keep_seconds: float
+    ) -> bool:
         """Close the lease with another request's extraction; False, and nothing was written, if it may be gone."""
+        await _hold_file(tx, wanted.file_id)
+        named = await tx.fetch_one(
+            "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND expire_token IS NULL LIMIT 1",
+            (wanted.file_id, shared.path),
+        )
+        if named is None:
+            return False
+        await leases.close(tx, lease, Done())
+        await _note_extracted(tx, lease.row_id, shared, keep_seconds)
+        await mirror(tx, wanted.file_id, lease.row_id, FileStatus.DOWNLOADED)
+        return True
 
-        async def write(tx: Transaction) -> bool:
-            await _hold_file(tx, wanted.file_id)
-            named = await tx.fetch_one(
-                "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND expire_token IS NULL LIMIT 1",
-                (wanted.file_id, shared.path),
-            )
-            if named is None:
-                return False
-            await leases.close(tx, lease, Done())
-            await _note_extracted(tx, lease.row_id, shared, keep_seconds)
-            await mirror(tx, wanted.file_id, lease.row_id, FileStatus.DOWNLOADED)
-            return True
-
-        return await self._db.transact(write)
-
+    @transacted
     async def close_extracted(
-        self, lease: Lease, wanted: Wanted, made: Shared, keep_seconds: float, *, instead_of: Collection[str] = ()
+        self,
+        tx: Transaction,
+        lease: Lease,
+        wanted: Wanted,
+        made: Shared,
+        keep_seconds: float,
+        *,
+        instead_of: Collection[str] = (),
     ) -> list[int]:
         """Close the lease: the file is extracted, its callback is due, and so it is for all who wait for the file.
 
         Requests that name one of `instead_of`, which are damaged, name the new extraction from now on. Return those
         whose callbacks are due.
         """
-
-        async def write(tx: Transaction) -> list[int]:
-            await _hold_file(tx, wanted.file_id)
-            await leases.close(tx, lease, Done())
-            rows = await tx.fetch_all(
-                "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL LIMIT %s",
-                (wanted.file_id, _WAITING),
+        await _hold_file(tx, wanted.file_id)
+        await leases.close(tx, lease, Done())
+        rows = await tx.fetch_all(
+            "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL LIMIT %s",
+            (wanted.file_id, _WAITING),
+        )
+        waited = [row["download_id"] for row in rows if await leases.settle(tx, FETCH, row["download_id"])]
+        for download_id in (lease.row_id, *waited):
+            await _note_extracted(tx, download_id, made, keep_seconds)
+        for path in instead_of:
+            await tx.execute(
+                "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
+                (made.path, wanted.file_id, path),
             )
-            waited = [row["download_id"] for row in rows if await leases.settle(tx, FETCH, row["download_id"])]
-            for download_id in (lease.row_id, *waited):
-                await _note_extracted(tx, download_id, made, keep_seconds)
-            for path in instead_of:
-                await tx.execute(
-                    "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
-                    (made.path, wanted.file_id, path),
-                )
-            await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), FileStatus.DOWNLOADED)
-            return [lease.row_id, *waited]
-
-        return await self._db.transact(write)
+        await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), FileStatus.DOWNLOADED)
+        return [lease.row_id, *waited]
 
     async def extraction(self, download_id: int) -> Extraction:
         """Return what the expiry of an extraction has to know.
@@ -209,25 +211,22 @@ class RetrieverStore:
         lives = float(row["link_lives_seconds"])
         return Extraction(**{**row, "callback_waits": bool(row["callback_waits"]), "link_lives_seconds": lives})
 
-    async def close_unless_last(self, lease: Lease, extraction: Extraction) -> bool:
+    @transacted
+    async def close_unless_last(self, tx: Transaction, lease: Lease, extraction: Extraction) -> bool:
         """Close the lease if other requests name the same file, which stays; False, with nothing written, if none does.
 
         Then no other request takes the file before this one is closed.
         """
-
-        async def write(tx: Transaction) -> bool:
-            await _hold_file(tx, extraction.file_id)
-            await leases.hold(tx, lease)
-            other = await tx.fetch_one(
-                "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND download_id <> %s LIMIT 1",
-                (extraction.file_id, extraction.path, lease.row_id),
-            )
-            if other is None:
-                return False
-            await _write_expired(tx, lease, extraction)
-            return True
-
-        return await self._db.transact(write)
+        await _hold_file(tx, extraction.file_id)
+        await leases.hold(tx, lease)
+        other = await tx.fetch_one(
+            "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND download_id <> %s LIMIT 1",
+            (extraction.file_id, extraction.path, lease.row_id),
+        )
+        if other is None:
+            return False
+        await _write_expired(tx, lease, extraction)
+        return True
 
     async def close_expired(self, lease: Lease, extraction: Extraction) -> None:
         """Close the lease: the extraction is gone; a failed request stays failed."""

@@ -6,9 +6,10 @@ what is common, in `work/` and here.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence, Sized
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import asyncmy
@@ -20,6 +21,7 @@ from roadvault_common.cancellation import cancellations, heeding, stop_if_cancel
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
 
 Row = dict[str, Any]
+P = ParamSpec("P")
 T = TypeVar("T")
 
 # MariaDB and MySQL name the isolation level's variable differently; each runs only its own comment.
@@ -54,6 +56,7 @@ _ROLLED_BACK = frozenset({1020, 1213, 1613, 3101})
 _NEVER_TOOK_PLACE = frozenset({*_ROLLED_BACK, *_CUT_SHORT, *_REFUSES_WRITES})
 """Answers to COMMIT that say so; after any other nobody knows."""
 _DEADLOCK_TRIES = 8
+_MARK = "%s"
 
 
 WRITES_NOTHING = "UPDATE folder_info SET files = files WHERE folder_id = 0"
@@ -62,7 +65,7 @@ WRITES_NOTHING = "UPDATE folder_info SET files = files WHERE folder_id = 0"
 
 def marks(values: Sized) -> str:
     """Return a placeholder for each of some values, for a list of them."""
-    return ", ".join(["%s"] * len(values))
+    return ", ".join([_MARK] * len(values))
 
 
 def explained(error: BaseException) -> str:
@@ -262,6 +265,25 @@ class Database:
             await self.execute(WRITES_NOTHING)
         except DriverError as error:  # no tables yet, or no right to write
             raise DatabaseUnavailable(f"the database takes no writes: {error}") from error
+
+
+class _Store(Protocol):
+    _db: Database
+
+
+S = TypeVar("S", bound=_Store)
+
+
+def transacted(
+    method: Callable[Concatenate[S, Transaction, P], Awaitable[T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Have a store's method, which is given the transaction, be called without it: see `Database.transact`."""
+
+    @wraps(method)
+    async def run(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store._db.transact(lambda tx: method(store, tx, *args, **kwargs))  # noqa: SLF001 - as of each store
+
+    return run
 
 
 def parse_url(url: SecretStr | str) -> dict[str, Any]:
