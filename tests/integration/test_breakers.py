@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from clocks import Clock
 from lease_rows import new_folder, row
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
@@ -17,15 +18,6 @@ from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
-
-
-class Clock:
-    """The machine's monotonic clock, moved by hand."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Node:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from clocks import Clock
 from pydantic import SecretStr
 from servers_receiver import FOREVER, LOOPBACK, Receiver, receiver
 
@@ -89,15 +90,6 @@ async def test_waiting_for_a_resting_host_counts_only_after_a_day(database_url: 
             "SELECT callback_attempts AS n, link_expires_at FROM download_info WHERE download_id > 1"
         )
         assert [(row["n"], row["link_expires_at"]) for row in rows] == [(0, None), (1, None)]
-
-
-class Clock:
-    """The machine's monotonic clock, moved by hand."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

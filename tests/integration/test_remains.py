@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from evidence_rows import prove
 from servers_operator import Console
 
@@ -112,15 +113,6 @@ async def test_the_disk_is_never_waited_for_by_the_event_loop(
     assert archives(console) == set()
     assert len(removers) == 4  # two uploads, two archives
     assert threading.main_thread() not in removers
-
-
-class Clock:
-    """The machine's monotonic clock, moved by hand."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -29,18 +29,14 @@ def _about() -> None:
     """RoadVault, for its operator: look, retry, verify. Settings are the services' own ROADVAULT_ variables."""
 
 
-def blocking(command: Callable[P, Coroutine[object, object, T]]) -> Callable[P, T]:
+def blocking(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """Run an async command to its end."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return asyncio.run(_as_coroutine(command, *args, **kwargs))
+        return asyncio.run(command(*args, **kwargs))
 
     return run
-
-
-async def _as_coroutine(command: Callable[P, Coroutine[object, object, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await command(*args, **kwargs)
 
 
 def stage_named(name: str) -> Stage:

@@ -1,7 +1,6 @@
 """Looks at all archives at once, and at the chain, so that nothing lapses in silence: metrics, and nothing else."""
 
 import time
-from functools import partial
 
 from prometheus_client import Gauge
 
@@ -39,7 +38,7 @@ class Overview:
         self._floor = floor
         self._height = -1
         self._moved = time.monotonic()
-        HEAD_AGE.set_function(partial(_age, self))
+        HEAD_AGE.set_function(self._head_age)
 
     async def archives(self) -> None:
         """Look at the rows; this goes on while the market is away.
@@ -64,11 +63,6 @@ class Overview:
         if height > self._height:
             self._height, self._moved = height, time.monotonic()
 
-    @property
-    def head_age(self) -> float:
-        """Seconds since the head was last seen to move, or since the start."""
+    def _head_age(self) -> float:
+        """Return the seconds since the head was last seen to move, or since the start."""
         return time.monotonic() - self._moved
-
-
-def _age(overview: Overview) -> float:
-    return overview.head_age

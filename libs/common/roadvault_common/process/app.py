@@ -176,10 +176,10 @@ def _leave_by_force_after(seconds: float) -> None:
     faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
 
-def main(serve: Callable[[], Awaitable[None]]) -> None:
+def main(serve: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run a service's `serve()` as the process; a RoadVaultError ends it with one line of the log and exit code 1."""
     try:
-        uvloop.run(_as_coroutine(serve))
+        uvloop.run(serve())
     except ValidationError as error:
         sys.exit(f"SettingsError: {explain(error)}")
     except RoadVaultError as error:
@@ -188,7 +188,3 @@ def main(serve: Callable[[], Awaitable[None]]) -> None:
             sys.exit(reason)
         log.critical("the service ends", reason=reason)
         sys.exit(1)
-
-
-async def _as_coroutine(serve: Callable[[], Awaitable[None]]) -> None:
-    await serve()
