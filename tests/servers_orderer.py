@@ -15,11 +15,17 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.chain import Chain
+from roadvault_crust_orderer.markets.node import Node
 from roadvault_crust_orderer.service import Orderer
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzd{}"
 SIZE = 5_000_000
 STRANGER = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
+
+
+async def balance(chain: Chain) -> int:
+    """Return what the account can spend."""
+    return await chain._account.call(Node.balance)
 
 
 @dataclass

@@ -27,7 +27,6 @@ OFF_THE_PATH = {
     "Bus.dead_letter",
     "Bus.listen",
     "Bus.ping",
-    "Chain.balance",
     "Chain.ping",
     "OrdererStore.call_back",
     "PurchaseStore.close_refused",

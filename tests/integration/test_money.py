@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 from servers_devnet import FINALITY_LAG
-from servers_orderer import CID, Desk, OpenDesk
+from servers_orderer import CID, Desk, OpenDesk, balance
 
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
@@ -83,20 +83,20 @@ async def test_the_price_in_the_readme_is_what_the_devnet_asks(desk: Desk) -> No
 
 async def test_what_a_refused_order_costs_is_spent(desk: Desk) -> None:
     zip_id = await desk.archive()
-    before = await desk.chain.balance()
+    before = await balance(desk.chain)
     await desk.attend(zip_id)
     desk.devnet.turn(market_enabled=False)  # between quote and block
     desk.devnet.final()
     await desk.attend(zip_id)
     await desk.orderer.money.sample()
-    cost = before - await desk.chain.balance()
+    cost = before - await balance(desk.chain)
     assert cost > 0
     assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=1e-9)
 
 
 async def test_what_was_bought_is_spent_and_what_was_never_included_is_not(desk: Desk) -> None:
     zip_id = await desk.archive()
-    before = await desk.chain.balance()
+    before = await balance(desk.chain)
     desk.devnet.turn(refuse_submissions={"code": 1010, "text": "Invalid Transaction"})
     await desk.attend(zip_id)
     desk.devnet.blocks(ERA_BLOCKS + FINALITY_LAG + 1)
@@ -104,7 +104,7 @@ async def test_what_was_bought_is_spent_and_what_was_never_included_is_not(desk:
     await desk.bought(zip_id)
     await desk.orderer.money.sample()
     assert [purchase["status"] for purchase in await desk.purchases()] == [3, 1]
-    cost = before - await desk.chain.balance()
+    cost = before - await balance(desk.chain)
     assert seen("roadvault_crust_spent_today_cru") * 10**12 == pytest.approx(cost, rel=1e-9)
 
 

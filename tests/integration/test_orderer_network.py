@@ -7,7 +7,7 @@ import pytest
 from evidence_rows import evidence
 from pydantic import SecretStr
 from servers_devnet import Devnet, running_devnet
-from servers_orderer import CID, SIZE, STRANGER, Desk, OpenDesk
+from servers_orderer import CID, SIZE, STRANGER, Desk, OpenDesk, balance
 from servers_process import Running
 
 from roadvault_common.errors import ChainUnavailable
@@ -251,11 +251,11 @@ async def test_a_tip_is_part_of_the_price(desk: Desk) -> None:
     async with Chain.open(desk.devnet.url, SecretStr("//Alice"), 10, tip=7_000_000) as generous:
         plain, tipped = await desk.chain.offer(CID.format(0), SIZE), await generous.offer(CID.format(0), SIZE)
         assert tipped.price - plain.price == 7_000_000
-        before = await generous.balance()
+        before = await balance(generous)
         signed = await generous.sign(CID.format(0), SIZE)
         await generous.submit(signed.extrinsic)
         desk.devnet.final()
-        assert before - await generous.balance() == tipped.total
+        assert before - await balance(generous) == tipped.total
 
 
 @pytest.mark.parametrize("devnet_server", [{"generation": "v1", "memo": False}], indirect=True)

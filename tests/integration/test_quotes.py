@@ -2,7 +2,7 @@
 
 import pytest
 from servers_devnet import FINALITY_LAG
-from servers_orderer import CID, SIZE, Desk, OpenDesk
+from servers_orderer import CID, SIZE, Desk, OpenDesk, balance
 
 from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work.outcome import Failed, Retry, Wait
@@ -29,10 +29,10 @@ async def test_the_quote_is_what_an_order_takes(desk: Desk) -> None:
     for number, size in enumerate((1, MIB, MIB + 1, SIZE, GIB, 5_000_000_000)):
         cid = CID.format(number) + "x" * number
         offer = await desk.chain.offer(cid, size)
-        before = await desk.chain.balance()
+        before = await balance(desk.chain)
         assert await desk.chain.submit((await desk.chain.sign(cid, size)).extrinsic) is None
         desk.devnet.final()
-        assert before - await desk.chain.balance() == offer.total
+        assert before - await balance(desk.chain) == offer.total
     assert desk.devnet.orders() == 62 + 6
 
 
@@ -47,7 +47,7 @@ async def test_the_deposit_cannot_be_spent(open_desk: OpenDesk) -> None:
         zip_id = await desk.archive()
         set_balance(desk, 10**12)
         offer = await desk.chain.offer(CID.format(0), SIZE)
-        assert offer.balance == await desk.chain.balance() == 10**12 - DEPOSIT
+        assert offer.balance == await balance(desk.chain) == 10**12 - DEPOSIT
         set_balance(desk, offer.total + DEPOSIT - 1)  # the order and its fee are there, and the deposit nearly
         outcome = await desk.attend(zip_id)
         assert isinstance(outcome, Failed)
@@ -55,9 +55,9 @@ async def test_the_deposit_cannot_be_spent(open_desk: OpenDesk) -> None:
         assert await desk.purchases() == []
         set_balance(desk, offer.total + DEPOSIT)
         await desk.bought(zip_id)
-        assert await desk.chain.balance() == 0
+        assert await balance(desk.chain) == 0
         set_balance(desk, DEPOSIT - 1)
-        assert await desk.chain.balance() == 0
+        assert await balance(desk.chain) == 0
 
 
 async def test_a_node_refuses_what_would_leave_less_than_the_deposit(open_desk: OpenDesk) -> None:

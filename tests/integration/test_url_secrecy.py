@@ -9,7 +9,7 @@ import pytest
 from free_ports import pick_free
 from pydantic import SecretStr, ValidationError
 from servers_hostile import CID as FILE
-from servers_orderer import CID, SIZE
+from servers_orderer import CID, SIZE, balance
 from servers_services import Service, Services
 
 from roadvault_common.errors import RoadVaultError, brief
@@ -78,7 +78,7 @@ async def test_a_nodes_url_is_not_quoted(name: str, capfd: pytest.CaptureFixture
     async with answering(ANSWERS[name]) as port:
         for scheme in ("http", "ws"):
             async with Chain.open(secret_url(scheme, port), SecretStr("//Alice"), 5) as chain:
-                errors = await asyncio.gather(chain.ping(), chain.head(), chain.balance(), return_exceptions=True)
+                errors = await asyncio.gather(chain.ping(), chain.head(), balance(chain), return_exceptions=True)
             assert all(isinstance(error, RoadVaultError) for error in errors), errors
             assert_hidden(repr(errors))
     assert_hidden("".join(capfd.readouterr()))

@@ -51,11 +51,6 @@ class Cursor:
         self._data = data
         self._at = 0
 
-    @property
-    def position(self) -> int:
-        """Bytes read so far."""
-        return self._at
-
     def take(self, size: int) -> bytes:
         """Read that many bytes.
 

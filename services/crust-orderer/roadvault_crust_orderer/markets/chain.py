@@ -102,10 +102,6 @@ class Chain:
             )
         )
 
-    async def balance(self) -> int:
-        """Return what the account can spend, planck."""
-        return await self._account.call(Node.balance)
-
     async def sign(self, cid: str, size: int) -> Signed:
         """Sign an order; nothing is sent."""
         return await self._account.call(lambda node: Signed(node.account, *node.sign(cid, size)))

@@ -131,9 +131,6 @@ class Market(Protocol):
     async def offer(self, cid: str, size: int) -> Offer:
         """Return what an order would cost now."""
 
-    async def balance(self) -> int:
-        """Return what the account can spend, planck."""
-
     async def sign(self, cid: str, size: int) -> Signed:
         """Make an order ready to be sent; nothing is sent. What it returns is recorded before `submit`."""
 

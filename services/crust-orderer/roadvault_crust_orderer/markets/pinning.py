@@ -169,10 +169,6 @@ class PinningMarket:
         """Return an offer without a price: the service's bill is its own affair."""
         return Offer(0, 0, 0, fee=0, balance=_PLENTY, market_open=True, largest=_LARGEST)
 
-    async def balance(self) -> int:
-        """Return 0: the API does not tell."""
-        return 0
-
     async def sign(self, cid: str, size: int) -> Signed:  # noqa: ARG002 - a service measures by itself
         """Make a request with a mark of its own, which stands for its hash; nothing is sent."""
         head = await self.head()
