@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from sites import site
 
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web import listener
 from roadvault_common.web.links import Links
 from roadvault_door.__main__ import limits
 from roadvault_door.config import DoorSettings
@@ -94,9 +94,7 @@ def open_link_door(database_url: str, data_dir: Path) -> OpenLinks:
         vault = Vault(data_dir)
         async with Database.open(settings.database_url) as db, aiohttp.ClientSession(auto_decompress=False) as http:
             routes = link_routes(settings, Door(db, vault, Links(settings.link_secret)))
-            async with listener.site(
-                routes, "127.0.0.1", 0, [answer_plainly(settings)], drain_seconds=0.1, limits=limits(settings)
-            ) as url:
+            async with site(routes, [answer_plainly(settings)], limits=limits(settings)) as url:
                 yield LinkDoor(url, http, db, vault)
 
     return opened

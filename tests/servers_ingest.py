@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from sites import site
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web import listener
 from roadvault_common.web.guards import own_sites_only
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
@@ -130,7 +130,7 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
             await Identity(db, vault.root).settle()
             ingest = Ingest(settings, db, bus, vault)
             intranet = [own_sites_only(settings.host_names), answer_problems]
-            async with listener.site(api_routes(ingest), "127.0.0.1", 0, intranet, drain_seconds=0.1) as url:
+            async with site(api_routes(ingest), intranet) as url:
                 yield Door(url, http, db, vault, ingest)
 
     return opened

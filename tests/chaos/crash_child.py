@@ -18,6 +18,7 @@ from typing import cast
 import aiohttp
 import redis as blocking_redis
 from chaos.points import install
+from sites import site
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events import bus
@@ -29,7 +30,6 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.settings.config import DatabaseSettings, Settings
 from roadvault_common.sql.db import Database
-from roadvault_common.web import listener
 from roadvault_common.web.links import Links
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -73,7 +73,7 @@ async def ingest(servers: Servers) -> Ingest:
 
 async def upload(servers: Servers, _: int) -> None:
     routes = api_routes(await ingest(servers))
-    url = await servers.stack.enter_async_context(listener.site(routes, "127.0.0.1", 0, [answer_problems], 0))
+    url = await servers.stack.enter_async_context(site(routes, [answer_problems], 0))
     http = await servers.stack.enter_async_context(aiohttp.ClientSession())
     form = aiohttp.FormData()
     form.add_field("filename", "a.mp4")

@@ -12,10 +12,10 @@ import aiohttp
 from aiohttp import web
 from redis.asyncio import Redis
 from servers_services import Service
+from sites import site
 
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.sql.db import Database
-from roadvault_common.web import listener
 
 AT_ONCE = 16
 FOLDER_FILES = 5
@@ -235,7 +235,7 @@ async def opened(database_url: str, redis_url: str, service: Callable[..., Servi
     async with (
         Database.open(database_url, size=4) as db,
         redis,
-        listener.site([web.post("/{path:.*}", take)], "127.0.0.1", 0) as receiver,
+        site([web.post("/{path:.*}", take)]) as receiver,
     ):
         await asyncio.gather(*(one.start() for one in made.values()))
         yield Soak(db, redis, **made, receiver=receiver, called=called)

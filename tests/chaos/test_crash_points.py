@@ -21,11 +21,11 @@ from chaos.crash_scene import LIMITS, Scene
 from chaos.points import POLLS, gaps
 from cryptography.fernet import Fernet
 from redis import Redis
+from sites import site
 
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web import listener
 from roadvault_common.work.lease import (
     CALLBACK,
     DROP,
@@ -116,7 +116,7 @@ async def scene(
     )  # fmt: skip
     async with (
         Database.open(database_url) as db,
-        listener.site([web.post("/cb", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
+        site([web.post("/cb", take)]) as url,
     ):
         await Identity(db, vault.root).settle()
         with Redis.from_url(redis_url) as redis:

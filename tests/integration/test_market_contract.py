@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 from servers_devnet import Devnet
 from servers_pinning import TOKEN, PinningService
+from sites import site
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.web import listener
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.markets.pinning import PinningMarket
@@ -36,7 +36,7 @@ class Stall:
 async def _pinning(service: PinningService, token: str = TOKEN, seconds: float = 5) -> AsyncIterator[PinningMarket]:
     origins = ["/ip4/198.51.100.1/tcp/4001"]
     async with (
-        listener.site(service.routes(), "127.0.0.1", 0, drain_seconds=0.1) as url,
+        site(service.routes()) as url,
         PinningMarket.open(url, SecretStr(token), origins, seconds) as market,
     ):
         yield market

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 from download_rows import download_row
 from pydantic import SecretStr
+from sites import site
 from standardwebhooks.webhooks import Webhook
 
 from roadvault_common.errors import SettingsError
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.web import listener
 from roadvault_common.web.links import Links
 from roadvault_common.web.reach import Reach
 from roadvault_common.work.lease import CALLBACK
@@ -83,7 +83,7 @@ def open_desk(database_url: str, redis_url: str) -> OpenDesk:
         async with (
             Database.open(database_url) as db,
             Bus.open(SecretStr(redis_url), "notifier") as bus,
-            listener.site([web.post("/{any:.*}", take)], "127.0.0.1", 0, drain_seconds=0.1) as url,
+            site([web.post("/{any:.*}", take)]) as url,
         ):
             seconds, secret = settings.callback_timeout_seconds, settings.callback_secret
             callbacks = Callbacks(settings.reach(), seconds, secret, settings.callback_ca_file)

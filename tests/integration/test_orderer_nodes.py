@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from servers_devnet import Devnet, left_behind
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 from servers_process import Running
+from sites import site
 
 from roadvault_common.errors import ChainUnavailable
-from roadvault_common.web import listener
 from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.endpoints import STUCK_SECONDS
@@ -138,7 +138,7 @@ async def test_a_node_by_http_that_hangs_or_talks_nonsense(open_desk: OpenDesk, 
         return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": result})
 
     async with (
-        listener.site([web.post("/", nonsense)], "127.0.0.1", 0, drain_seconds=0.1) as url,
+        site([web.post("/", nonsense)]) as url,
         Chain.open(url, SecretStr("//Alice"), 5) as chain,
     ):
         with pytest.raises(ChainUnavailable, match="TypeError"):

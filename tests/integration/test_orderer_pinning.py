@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from servers_orderer import CID, SIZE
 from servers_pinning import TOKEN, PinningService
 from servers_services import Services
+from sites import site
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.web import listener
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import PinningMarket
@@ -66,7 +66,7 @@ def open_counter(database_url: str, redis_url: str, service: PinningService) -> 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Counter]:
         async with AsyncExitStack() as stack:
-            url = await stack.enter_async_context(listener.site(service.routes(), "127.0.0.1", 0, drain_seconds=0.1))
+            url = await stack.enter_async_context(site(service.routes()))
             values = {"database_url": database_url, "redis_url": redis_url, "master_keys": "unused"}
             pinning = {"market": "pinning", "pinning_url": url, "pinning_token": TOKEN}
             settings = OrdererSettings.model_validate({**values, **pinning})
@@ -148,7 +148,7 @@ async def test_a_refused_token_waits_and_fails_no_archive(
 
 async def test_readiness_says_that_the_token_is_refused(services: Services) -> None:
     service = PinningService()
-    async with listener.site(service.routes(), "127.0.0.1", 0, drain_seconds=0.1) as url:
+    async with site(service.routes()) as url:
         orderer = services("crust-orderer", market="pinning", pinning_url=url, pinning_token=TOKEN)
         await orderer.start()
         service.answer_with = 401

@@ -8,13 +8,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from sites import site
 
 from roadvault_common.errors import Domain
 from roadvault_common.events.bus import Bus
 from roadvault_common.files import sweep_store
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web import listener
 from roadvault_common.web.guards import own_sites_only
 from roadvault_common.work import outage_store
 from roadvault_common.work.outage_store import Away
@@ -59,9 +59,7 @@ async def office(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIter
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
     ):
         routes = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), PagesStore(db))
-        async with listener.site(
-            routes, "127.0.0.1", 0, [own_sites_only(()), answer_problems], drain_seconds=0.1
-        ) as url:
+        async with site(routes, [own_sites_only(()), answer_problems]) as url:
             yield Office(url, http, db)
 
 

@@ -32,6 +32,8 @@ from aiohttp import ClientPayloadError, ClientResponseError, InvalidURL
 from roadvault_common.plain import plain
 from roadvault_common.urls import shortened
 
+_BRIEF = 400
+
 
 class Domain(StrEnum):
     """What can be away for everybody at once; each has a breaker in each process that needs it."""
@@ -140,15 +142,15 @@ class LeaseLost(RoadVaultError):
     """The row's lease is no longer ours; nothing may be written."""
 
 
-def brief(error: BaseException, limit: int = 400) -> str:
-    """Return the error in one plain line of at most `limit` characters, for a row's reason or a log line.
+def brief(error: BaseException) -> str:
+    """Return the error in one plain line of at most `_BRIEF` characters, for a row's reason or a log line.
 
     Libraries quote URLs, in which keys may be: only their hosts are left of them. Nor is an answer quoted that was no
     HTTP.
     """
     text = plain(" ".join(str(error).split())) or "no further detail"
     line = text if isinstance(error, RoadVaultError) else f"{type(error).__name__}: {_words(error, text)}"
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if len(line) <= _BRIEF else line[: _BRIEF - 1] + "…"
 
 
 def _words(error: BaseException, text: str) -> str:

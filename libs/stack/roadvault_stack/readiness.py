@@ -64,7 +64,7 @@ def _ready(program: Program) -> bool:
     return program.ready()
 
 
-def tail(log: Path, lines: int = _LOG_LINES) -> str:
+def tail(log: Path) -> str:
     """Return the last lines of a log, which may be large or missing."""
     try:
         with log.open("rb") as file:
@@ -72,7 +72,7 @@ def tail(log: Path, lines: int = _LOG_LINES) -> str:
             text = file.read().decode(errors="replace")
     except OSError as error:
         return f"  (no log: {error})"
-    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (empty)"
+    return "\n".join(f"  {line}" for line in text.splitlines()[-_LOG_LINES:]) or "  (empty)"
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float) -> None:

@@ -16,6 +16,7 @@ from roadvault_ingest.uploads.receive import Received
 _SLOT_TRIES = 5
 _PEER_LENGTH = 64
 """Characters of `download_info.peer`."""
+_SHOWN_REQUESTS = 20
 _LATER_SECONDS = 60
 """After so long a client that has too many open requests may ask again."""
 
@@ -220,13 +221,13 @@ class IngestStore:
             (file_id,),
         )
 
-    async def requests(self, file_id: int, limit: int = 20) -> list[Row]:
+    async def requests(self, file_id: int) -> list[Row]:
         """Return a file's latest download requests, newest first."""
         return await self._db.fetch_all(
             "SELECT download_id, cb_url, status, source, create_time, extracted_at, called_back_at, link_expires_at,"
             " COALESCE(fetch_reason, callback_reason) AS reason"
             " FROM download_info WHERE file_id = %s ORDER BY download_id DESC LIMIT %s",
-            (file_id, limit),
+            (file_id, _SHOWN_REQUESTS),
         )
 
     async def named(self, paths: list[str]) -> set[str]:

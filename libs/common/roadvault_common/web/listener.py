@@ -67,26 +67,6 @@ class _Site:
 
 
 @asynccontextmanager
-async def site(
-    routes: Sequence[web.AbstractRouteDef],
-    host: str,
-    port: int,
-    middlewares: Sequence[Middleware] = (),
-    drain_seconds: float = 5,
-    limits: Limits = Limits(),  # noqa: B008 - it can't be changed
-) -> AsyncIterator[str]:
-    """Serve `routes` and yield the base URL; at the end requests in hand have `drain_seconds` to finish.
-
-    Raises:
-        SettingsError: The address is in use or not ours.
-    """
-    listener = Listener(routes, host, port, limits)
-    async with open_site(listener, middlewares, drain_seconds, asyncio.Event()) as opened:
-        yield opened.url
-        await opened.drain()
-
-
-@asynccontextmanager
 async def open_site(
     listener: Listener, middlewares: Sequence[Middleware], drain_seconds: float, closing: asyncio.Event
 ) -> AsyncIterator[_Site]:

@@ -1,0 +1,25 @@
+"""A listener of a test's own, as services open theirs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from roadvault_common.web.connections import Limits
+from roadvault_common.web.listener import Listener, open_site
+
+
+@asynccontextmanager
+async def site(
+    routes: Sequence[web.AbstractRouteDef],
+    middlewares: Sequence[Middleware] = (),
+    drain_seconds: float = 0.1,
+    limits: Limits = Limits(),  # noqa: B008 - it can't be changed
+) -> AsyncIterator[str]:
+    """Serve `routes` and yield the base URL; at the end requests in hand have `drain_seconds` to finish."""
+    listener = Listener(routes, "127.0.0.1", 0, limits)
+    async with open_site(listener, middlewares, drain_seconds, asyncio.Event()) as opened:
+        yield opened.url
+        await opened.drain()
