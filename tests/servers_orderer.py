@@ -29,12 +29,10 @@ async def balance(chain: Chain) -> int:
 
 
 @dataclass
-class Desk:
-    """An orderer, its database and its network, and hands to move time."""
+class Counter:
+    """An orderer and its database, whatever the market."""
 
     db: Database
-    devnet: Devnet
-    chain: Chain
     orderer: Orderer
 
     async def archive(self, number: int = 0, size: int = SIZE) -> int:
@@ -47,10 +45,7 @@ class Desk:
         )
 
     async def attend(self, zip_id: int) -> Outcome:
-        """Let the archive's time come: the orderer looks at it, and attends to it if there may be something to buy.
-
-        Returns what buying came to, or else looking.
-        """
+        """Let the archive's time come: what it needs is bought."""
         await self.db.execute(
             "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6), order_failed_at = NULL WHERE zip_id = %s", (zip_id,)
         )
@@ -58,6 +53,27 @@ class Desk:
             breaker.close()  # its rest is over, and the row itself finds out
         outcome = await self.orderer.buying.ordering.work(zip_id)
         assert outcome is not None
+        return outcome
+
+    async def row(self, zip_id: int) -> Row:
+        row = await self.db.fetch_one("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+        assert row is not None
+        return row
+
+    async def purchases(self) -> list[Row]:
+        return await self.db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
+
+
+@dataclass
+class Desk(Counter):
+    """An orderer at a devnet, and hands to move time."""
+
+    devnet: Devnet
+    chain: Chain
+
+    async def attend(self, zip_id: int) -> Outcome:
+        """Let it be attended to, then looked at; return what buying came to."""
+        outcome = await super().attend(zip_id)
         await self.look(zip_id)
         return outcome
 
@@ -78,14 +94,6 @@ class Desk:
         assert isinstance(await self.attend(zip_id), Wait)
         self.devnet.final()
         assert isinstance(await self.attend(zip_id), Done)
-
-    async def row(self, zip_id: int) -> Row:
-        row = await self.db.fetch_one("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
-        assert row is not None
-        return row
-
-    async def purchases(self) -> list[Row]:
-        return await self.db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
 
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
@@ -110,7 +118,7 @@ def open_desk(database_url: str, redis_url: str, devnet: Devnet) -> OpenDesk:
                 settings.crust_url, settings.seed(), settings.crust_timeout_seconds, 0, settings.lease_seconds * 3 / 4
             ) as chain,
         ):
-            yield Desk(db, devnet, chain, Orderer(settings, db, bus, chain, lambda: None))
+            yield Desk(db, Orderer(settings, db, bus, chain, lambda: None), devnet, chain)
 
     return opened
 

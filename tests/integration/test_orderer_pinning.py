@@ -2,54 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
-from servers_orderer import CID, SIZE
+from servers_orderer import Counter
 from servers_pinning import TOKEN, PinningService
 from servers_services import Services
 from sites import site
 
 from roadvault_common.events.bus import Bus
-from roadvault_common.sql.db import Database, Row
-from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.sql.db import Database
+from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.service import Orderer
-
-
-@dataclass
-class Counter:
-    """An orderer at a pinning service, and hands to move its time."""
-
-    db: Database
-    service: PinningService
-    orderer: Orderer
-
-    async def archive(self, number: int = 0) -> int:
-        return await self.db.transact(
-            lambda tx: tx.insert(
-                "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files, cid, dag_size, order_due)"
-                " VALUES (%s, 'a', 'k', 'i', %s, 1, %s, %s, UTC_TIMESTAMP(6))",
-                (number + 1, SIZE, CID.format(number), SIZE),
-            )
-        )
-
-    async def attend(self, zip_id: int) -> Outcome:
-        await self.db.execute(
-            "UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6), order_failed_at = NULL WHERE zip_id = %s", (zip_id,)
-        )
-        for breaker in self.orderer.buying.ordering._needs:
-            breaker.close()  # its rest is over, and the row itself finds out
-        outcome = await self.orderer.buying.ordering.work(zip_id)
-        assert outcome is not None
-        return outcome
-
-    async def purchases(self) -> list[Row]:
-        return await self.db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
-
 
 OpenCounter = Callable[[], AbstractAsyncContextManager[Counter]]
 
@@ -73,7 +40,7 @@ def open_counter(database_url: str, redis_url: str, service: PinningService) -> 
             db = await stack.enter_async_context(Database.open(database_url))
             bus = await stack.enter_async_context(Bus.open(SecretStr(redis_url), "crust-orderer"))
             market = await stack.enter_async_context(PinningMarket.open(url, SecretStr(TOKEN), [], 5))
-            yield Counter(db, service, Orderer(settings, db, bus, market, lambda: None))
+            yield Counter(db, Orderer(settings, db, bus, market, lambda: None))
 
     return opened
 
