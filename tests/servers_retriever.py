@@ -58,6 +58,19 @@ class Bench:
         assert (row["status"], row["mirror"], row["callback_due"] is not None) == (1, 6, True)
         return row["source"], (self.vault.root / row["path"]).read_bytes()
 
+    def lose(self, *names: str) -> None:
+        """Remove the files in these directories."""
+        for name in names:
+            for path in (self.vault.root / name).rglob("*"):
+                if path.is_file():
+                    path.unlink()
+
+    def impatient(self, reader: Reader) -> Retriever:
+        """Return a retriever whose leases are a second long."""
+        own = self.retriever
+        settings = own._settings.model_copy(update={"lease_seconds": 1.0})
+        return Retriever(settings, self.db, own._bus, self.vault, own._keys, reader)
+
     def downloads(self) -> list[Path]:
         return list((self.vault.root / "downloads").rglob("*"))
 

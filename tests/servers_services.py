@@ -32,6 +32,11 @@ class Service:
         self.under: list[str] = []
         """A command that runs the service, such as a tracer."""
 
+    @property
+    def public_url(self) -> str:
+        """Where a door serves links."""
+        return f"http://{HOST}:{self.environment['ROADVAULT_PUBLIC_PORT']}"
+
     async def start(self) -> None:
         """Start it and wait until it is ready."""
         await self.launch()

@@ -105,11 +105,10 @@ async def test_a_crowd_of_uploads_and_downloads_needs_bounded_memory(
             held.unlink()
         file_ids = [one.result() for one in uploads]
         assert len(set(file_ids)) == CROWD
-        public = f"http://127.0.0.1:{door.environment['ROADVAULT_PUBLIC_PORT']}"
         link = token(await extracted(db, Path(door.environment["ROADVAULT_DATA_DIR"]), content))
 
         async def download() -> int:
-            async with http.get(f"{public}/d/{link}") as response:
+            async with http.get(f"{door.public_url}/d/{link}") as response:
                 length = 0
                 async for piece in response.content.iter_chunked(1 << 16):
                     length += len(piece)

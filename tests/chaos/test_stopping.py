@@ -15,7 +15,6 @@ from servers_faults import Proxied
 from servers_services import Service, Services
 
 from roadvault_common.sql.db import Database
-from roadvault_stack.ports import HOST
 
 LARGE = 64 << 20
 """More than the sockets' buffers hold, so that a client which reads nothing holds the answer up."""
@@ -61,10 +60,6 @@ async def status(url: str) -> int:
         return 0
 
 
-def public(door: Service) -> str:
-    return f"http://{HOST}:{door.environment['ROADVAULT_PUBLIC_PORT']}"
-
-
 async def test_requests_are_taken_during_the_notice_and_each_answer_is_the_last(services: Services) -> None:
     ingest, door = services("ingest", notice_seconds=5), services("door", notice_seconds=5)
     await asyncio.gather(ingest.start(), door.start())
@@ -74,7 +69,7 @@ async def test_requests_are_taken_during_the_notice_and_each_answer_is_the_last(
             await _answers(service, 503)
         for answer in [await upload(http, ingest.url) for _ in range(2)]:
             assert (answer.status, answer.headers["Connection"]) == (200, "close")
-        async with http.get(f"{public(door)}/d/nonsense") as response:
+        async with http.get(f"{door.public_url}/d/nonsense") as response:
             assert (response.status, response.headers["Connection"]) == (403, "close")
     for service in (ingest, door):
         await left_by_itself(service)
@@ -95,7 +90,7 @@ async def test_a_connection_on_which_nobody_asks_keeps_nothing(services: Service
     door = services("door", drain_seconds=600)
     await door.start()
     async with aiohttp.ClientSession() as http:
-        for url in (f"{door.url}/healthz", f"{public(door)}/d/nonsense"):
+        for url in (f"{door.url}/healthz", f"{door.public_url}/d/nonsense"):
             async with http.get(url) as response:
                 await response.read()
         door.terminate()
@@ -116,13 +111,13 @@ async def test_a_download_that_stalls_has_the_drain_and_no_more(
     door = services("door", drain_seconds=3)
     await door.start()
     link = f"/d/{token(await extracted(db, data_dir, bytes(LARGE)))}"
-    host, port = public(door).removeprefix("http://").split(":")
+    host, port = door.public_url.removeprefix("http://").split(":")
     readers, writers = zip(*[await asyncio.open_connection(host, int(port), limit=1024) for _ in range(2)], strict=True)
     for reader, writer in zip(readers, writers, strict=True):
         writer.write(f"GET {link} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b"200" in await reader.readline()
     door.terminate()
-    for url in (f"{door.url}/healthz", f"{public(door)}/d/nonsense"):
+    for url in (f"{door.url}/healthz", f"{door.public_url}/d/nonsense"):
         await _taken_no_more(url)
     assert len(await readers[0].read()) > LARGE  # whoever reads on gets all of it; the other one reads nothing
     await left_by_itself(door)

@@ -1,14 +1,20 @@
 """The programs that people follow links with: resuming, in several ranges at once, playing."""
 
 import asyncio
+import io
 import json
 import os
+import subprocess
+from fractions import Fraction
 from pathlib import Path
 
+import av
 from clients_run import answer
 from servers_door import LinkDoor
 
 CONTENT = os.urandom(9_000_001)
+BYTES = bytes(range(256)) * 40
+CJK = "2025年1月 路口.mp4"
 
 
 async def test_downloads_go_on_where_they_broke_off(link_door: LinkDoor, tmp_path: Path) -> None:
@@ -70,3 +76,72 @@ async def test_players_jump_to_the_end_of_what_is_as_long_as_fat32_takes_and_lon
             assert (answer.status, answer.body) == (206, end)
             assert answer.headers["Content-Range"] == f"bytes {size - 20}-{size - 1}/{size}"
         assert (await link_door.ask(url, Range=f"bytes={size}-")).status == 416
+
+
+async def run(directory: Path, *command: str) -> dict[str, bytes]:
+    """Run a client there; return the files that it leaves."""
+    return await asyncio.to_thread(_run, directory, command)
+
+
+def _run(directory: Path, command: tuple[str, ...]) -> dict[str, bytes]:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+async def test_curl_saves_a_link_under_a_name(link_door: LinkDoor, tmp_path: Path) -> None:
+    names = {
+        "gate 7.mp4": "gate 7.mp4",
+        CJK: "2025_1_ __.mp4",
+        '../../a"b.mp4': "_._.._a_b.mp4",
+        "-o x.mp4": "_o x.mp4",
+    }
+    for number, (name, saved) in enumerate(names.items()):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        url = await link_door.link(BYTES, name)
+        assert await run(directory, "curl", "-sS", "--fail", "-OJ", url) == {saved: BYTES}
+
+
+async def test_wget_saves_a_link_under_its_name(link_door: LinkDoor, tmp_path: Path) -> None:
+    url = await link_door.link(BYTES, "gate 7.mp4")
+    assert await run(tmp_path, "wget", "-q", "--content-disposition", url) == {"gate 7.mp4": BYTES}
+
+
+async def test_a_download_that_broke_off_goes_on(link_door: LinkDoor, tmp_path: Path) -> None:
+    url = await link_door.link(BYTES)
+    wget = ("wget", "-q", "-c", "-O", "part")
+    for command in (("curl", "-sS", "--fail", "-C", "-", "-o", "part"), wget):
+        (tmp_path / "part").write_bytes(BYTES[:4000])
+        assert await run(tmp_path, *command, url) == {"part": BYTES}
+    assert await run(tmp_path, *wget, url) == {"part": BYTES}  # now it is whole, and wget is told so by 416
+
+
+async def test_ffmpeg_seeks_in_a_video_whose_index_is_at_its_end(link_door: LinkDoor) -> None:
+    url = await link_door.link(_video(), CJK)
+
+    def far() -> float:
+        with av.open(url) as container:
+            container.seek(4_000_000)
+            frame = next(container.decode(video=0))
+            assert frame.time is not None
+            return frame.time
+
+    assert await asyncio.to_thread(far) > 3
+
+
+def _video(seconds: int = 6, rate: int = 10) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.time_base = 320, 240, Fraction(1, rate)
+        for number in range(seconds * rate):
+            frame = av.VideoFrame(320, 240, "yuv420p")
+            for plane in frame.planes:
+                plane.update(os.urandom(plane.buffer_size))
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    content = file.getvalue()
+    assert content.index(b"moov") > len(content) // 2
+    return content

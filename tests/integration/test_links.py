@@ -1,16 +1,11 @@
-"""Links as real clients follow them: ranges, conditions, names, and pages of other origins."""
+"""Links as HTTP has them: ranges, conditions, names, and pages of other origins."""
 
 import asyncio
 import hashlib
-import io
 import os
-import subprocess
 from email.utils import format_datetime, parsedate_to_datetime
-from fractions import Fraction
-from pathlib import Path
 from urllib.parse import quote
 
-import av
 from servers_door import LinkDoor, OpenLinks, token
 from yarl import URL
 
@@ -228,78 +223,6 @@ async def test_scripts_of_no_origin_may_read_links_unless_a_setting_says_so(
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         answer = await door.ask(url, "OPTIONS")  # nobody's preflight
         assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
-
-
-# --- clients that people use -----------------------------------------------------------------------------------------
-
-
-async def run(directory: Path, *command: str) -> dict[str, bytes]:
-    """Run a client there; return the files that it leaves."""
-    return await asyncio.to_thread(_run, directory, command)
-
-
-def _run(directory: Path, command: tuple[str, ...]) -> dict[str, bytes]:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-async def test_curl_saves_a_link_under_a_name(link_door: LinkDoor, tmp_path: Path) -> None:
-    names = {
-        "gate 7.mp4": "gate 7.mp4",
-        CJK: "2025_1_ __.mp4",
-        '../../a"b.mp4': "_._.._a_b.mp4",
-        "-o x.mp4": "_o x.mp4",
-    }
-    for number, (name, saved) in enumerate(names.items()):
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        url = await link_door.link(BYTES, name)
-        assert await run(directory, "curl", "-sS", "--fail", "-OJ", url) == {saved: BYTES}
-
-
-async def test_wget_saves_a_link_under_its_name(link_door: LinkDoor, tmp_path: Path) -> None:
-    url = await link_door.link(BYTES, "gate 7.mp4")
-    assert await run(tmp_path, "wget", "-q", "--content-disposition", url) == {"gate 7.mp4": BYTES}
-
-
-async def test_a_download_that_broke_off_goes_on(link_door: LinkDoor, tmp_path: Path) -> None:
-    url = await link_door.link(BYTES)
-    wget = ("wget", "-q", "-c", "-O", "part")
-    for command in (("curl", "-sS", "--fail", "-C", "-", "-o", "part"), wget):
-        (tmp_path / "part").write_bytes(BYTES[:4000])
-        assert await run(tmp_path, *command, url) == {"part": BYTES}
-    assert await run(tmp_path, *wget, url) == {"part": BYTES}  # now it is whole, and wget is told so by 416
-
-
-async def test_ffmpeg_seeks_in_a_video_whose_index_is_at_its_end(link_door: LinkDoor) -> None:
-    url = await link_door.link(_video(), CJK)
-
-    def far() -> float:
-        with av.open(url) as container:
-            container.seek(4_000_000)
-            frame = next(container.decode(video=0))
-            assert frame.time is not None
-            return frame.time
-
-    assert await asyncio.to_thread(far) > 3
-
-
-def _video(seconds: int = 6, rate: int = 10) -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
-        stream.width, stream.height, stream.time_base = 320, 240, Fraction(1, rate)
-        for number in range(seconds * rate):
-            frame = av.VideoFrame(320, 240, "yuv420p")
-            for plane in frame.planes:
-                plane.update(os.urandom(plane.buffer_size))
-            frame.pts = number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    content = file.getvalue()
-    assert content.index(b"moov") > len(content) // 2
-    return content
 
 
 async def test_the_name_arrives_whole(link_door: LinkDoor) -> None:

@@ -3,38 +3,24 @@
 import asyncio
 import errno
 import threading
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from free_ports import pick_free
 from prometheus_client import REGISTRY
-from servers_process import Running
 from servers_retriever import SIZES, Bench
-from sweeps import sweep_once
 
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import FETCH
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
-from roadvault_retriever.service import Retriever
 from roadvault_retriever.store import Wanted
-from roadvault_stack.kubo import Kubo, KuboPorts
+from roadvault_stack.kubo import Kubo
 
-UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 INNER_BYTES = 5_000
 """More than the DAG's one inner node of this archive: 66 links of some 50 bytes, and two 20-byte headers."""
-
-
-def _lose(bench: Bench, *names: str) -> None:
-    for name in names:
-        for path in (bench.vault.root / name).rglob("*"):
-            if path.is_file():
-                path.unlink()
 
 
 async def _received(kubo: Kubo) -> int:
@@ -50,15 +36,15 @@ async def _forget(kubo: Kubo) -> None:
 
 async def test_the_nearest_source_that_has_it_is_taken(bench: Bench) -> None:
     assert await bench.fetched("1 MB") == ("received", bench.contents["1 MB"])
-    _lose(bench, "received")
+    bench.lose("received")
     assert await bench.fetched("1 MB") == ("archive", bench.contents["1 MB"])
-    _lose(bench, "archives")
+    bench.lose("archives")
     assert await bench.fetched("1 MB") == ("ipfs", bench.contents["1 MB"])
 
 
 @pytest.mark.parametrize("name", list(SIZES))
 async def test_no_more_than_the_files_own_blocks_cross_the_network(bench: Bench, kubo: Kubo, name: str) -> None:
-    _lose(bench, "received", "archives")
+    bench.lose("received", "archives")
     await _forget(kubo)
     before = await _received(kubo)
     assert await bench.fetched(name) == ("ipfs", bench.contents[name])
@@ -122,7 +108,7 @@ async def test_nothing_but_damaged_copies_is_a_failure_with_its_reason(bench: Be
 
 async def test_no_copy_at_all_is_a_failure_with_its_reason(bench: Bench) -> None:
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = NULL")
-    _lose(bench, "received", "archives")
+    bench.lose("received", "archives")
     outcome = await bench.retriever.fetching.work(await bench.request("1 MB"))
     assert isinstance(outcome, Failed)
     assert "no copy is left" in outcome.reason
@@ -138,7 +124,7 @@ async def test_a_file_that_was_packed_and_moved_out_meanwhile_is_looked_for_agai
     async def suspended(wanted: Wanted) -> None:
         assert cid is not None
         await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s, path = NULL", (cid["cid"],))
-        _lose(bench, "received", "archives")
+        bench.lose("received", "archives")
         await begin(wanted)
 
     monkeypatch.setattr(bench.retriever._store, "note_begun", suspended)
@@ -150,66 +136,6 @@ async def test_a_file_that_was_packed_and_moved_out_meanwhile_is_looked_for_agai
     assert (await bench.row(download_id))["source"] == "ipfs"
 
 
-async def test_a_network_that_is_silent_is_waited_for(bench: Bench, kubo: Kubo) -> None:
-    _lose(bench, "received", "archives")
-    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
-    async with Reader.open(kubo.gateway_url, 0.5) as reader:
-        bench.retriever._reader = reader
-        for name in ("1 MB", "12 MB"):
-            outcome = await bench.retriever.fetching.work(await bench.request(name))
-            assert isinstance(outcome, Wait)
-            assert "comes from the gateway" in outcome.reason
-    assert [path for path in bench.downloads() if path.is_file()] == []
-
-
-async def test_a_full_disk_waits_and_makes_room(bench: Bench) -> None:
-    await bench.fetched("1 MB")
-    await bench.db.execute("UPDATE download_info SET callback_due = NULL")
-    bench.retriever.ledger.margin_bytes = 1 << 60
-    download_id = await bench.request("3 MB")
-    outcome = await bench.retriever.fetching.work(download_id)
-    assert isinstance(outcome, Wait)
-    assert "1 extractions expire now" in outcome.reason
-    await sweep_once(bench.retriever.expiring)
-    assert [path for path in bench.downloads() if path.is_file()] == []
-
-
-async def test_a_disk_that_is_short_is_cleared_though_nobody_asks(bench: Bench) -> None:
-    await bench.fetched("1 MB")
-    await bench.fetched("3 MB")
-    await bench.db.execute(
-        "UPDATE download_info SET callback_due = NULL, status = 2,"
-        " link_expires_at = UTC_TIMESTAMP(6) + INTERVAL IF(download_id = 1, -1, 3600) SECOND"
-    )
-    await bench.retriever.keep_room()
-    await sweep_once(bench.retriever.expiring)
-    assert len([path for path in bench.downloads() if path.is_file()]) == 2
-    bench.retriever.ledger.margin_bytes = 1 << 60
-    await bench.retriever.keep_room()
-    await sweep_once(bench.retriever.expiring)
-    (left,) = [path for path in bench.downloads() if path.is_file()]
-    assert left.read_bytes() == bench.contents["3 MB"]
-
-
-async def test_a_live_link_is_never_removed_early(bench: Bench) -> None:
-    await bench.fetched("1 MB")
-    now = "expire_due = UTC_TIMESTAMP(6)"
-    await bench.db.execute(f"UPDATE download_info SET {now}")  # noqa: S608 - the callback is still due
-    await sweep_once(bench.retriever.expiring)
-    await bench.db.execute(
-        f"UPDATE download_info SET callback_due = NULL, status = 2, {now},"  # noqa: S608
-        " link_expires_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"
-    )
-    await sweep_once(bench.retriever.expiring)
-    assert len([path for path in bench.downloads() if path.is_file()]) == 1
-    assert await bench.retriever._store.hasten_expiry(10) == 0
-    await bench.db.execute(f"UPDATE download_info SET {now}, link_expires_at = UTC_TIMESTAMP(6)")  # noqa: S608
-    await sweep_once(bench.retriever.expiring)
-    assert bench.downloads() == []
-    row = await bench.row(1)
-    assert (row["status"], row["mirror"], row["path"]) == (4, 7, None)
-
-
 async def test_only_the_latest_request_is_mirrored(bench: Bench) -> None:
     older, newer = await bench.request("1 MB"), await bench.request("1 MB")
     await bench.db.execute("UPDATE download_info SET fetch_due = NULL WHERE download_id = %s", (newer,))
@@ -218,84 +144,6 @@ async def test_only_the_latest_request_is_mirrored(bench: Bench) -> None:
     await bench.db.execute("UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6) WHERE download_id = %s", (newer,))
     await bench.retriever.fetching.work(newer)
     assert (await bench.row(newer))["mirror"] == 6
-
-
-def _impatient(bench: Bench, reader: Reader) -> Retriever:
-    own = bench.retriever
-    settings = own._settings.model_copy(update={"lease_seconds": 1.0})
-    return Retriever(settings, bench.db, own._bus, bench.vault, own._keys, reader)
-
-
-async def test_a_gateway_that_hangs_counts_against_no_request(
-    bench: Bench, kubo: Kubo, kubo_server: Running[Kubo]
-) -> None:
-    _lose(bench, "received", "archives")
-    download_id = await bench.request("1 MB")
-    async with Reader.open(kubo.gateway_url, 0.5) as reader:
-        impatient = _impatient(bench, reader)
-        with kubo_server.suspended():
-            outcome = await impatient.fetching.work(download_id)
-        assert isinstance(outcome, Wait)
-        assert "the gateway does not answer" in outcome.reason
-        assert (await bench.row(download_id))["fetch_attempts"] == 0
-
-
-async def test_a_gateway_that_is_well_and_does_not_find_a_file_counts(bench: Bench) -> None:
-    _lose(bench, "received", "archives")
-    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
-    download_id = await bench.request("1 MB")
-    outcome = await _impatient(bench, bench.retriever._reader).fetching.work(download_id)
-    assert outcome == Retry("no progress for 1 s")
-    assert (await bench.row(download_id))["fetch_attempts"] == 1
-
-
-async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(bench: Bench, kubo: Kubo) -> None:
-    _lose(bench, "received", "archives")
-    (known,) = await bench.db.fetch_all("SELECT cid FROM zip_ipfs_info")
-    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
-    await bench.db.execute("UPDATE file_upload_info SET path = NULL")
-    download_id, others = await bench.request("1 MB"), [await bench.request("3 MB") for _ in range(3)]
-    await bench.db.execute("UPDATE download_info SET create_time = UTC_TIMESTAMP(6) - INTERVAL 40 MINUTE")
-    async with Ipfs.open(kubo.rpc_url, 10) as node, Reader.open(kubo.gateway_url, 1, node=node) as reader:
-        own = bench.retriever
-        retriever = Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, reader)
-        outcome = await retriever.fetching.work(download_id)
-        assert isinstance(outcome, Wait)
-        assert f"no more of {UNKNOWN} comes" in outcome.reason
-        waits = await bench.db.fetch_one(
-            "SELECT fetch_attempts, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), fetch_due) AS seconds FROM download_info"
-            " WHERE download_id = %s",
-            (download_id,),
-        )
-        assert waits is not None
-        assert [await retriever.fetching.work(other) for other in others] == [None] * 3  # one looks for all
-        assert waits["fetch_attempts"] == 0
-        assert 400 < waits["seconds"] < 620  # about a quarter of what it has waited
-        await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (known["cid"],))
-        assert await retriever.fetching.work(await bench.request("100 KB")) == Done()
-
-
-async def test_a_node_without_peers_lets_no_request_be_counted_and_local_copies_be_served(
-    bench: Bench, tmp_path: Path
-) -> None:
-    alone = Running(Kubo("alone", tmp_path / "alone", KuboPorts(*pick_free(3))))
-    alone.start()
-    local, remote = await bench.request("1 MB"), await bench.request("100 KB")
-    await bench.db.execute("UPDATE zip_ipfs_info SET path = NULL")
-    await bench.db.execute("UPDATE file_upload_info SET path = NULL WHERE file_id = %s", (bench.file_ids["100 KB"],))
-    async with (
-        Ipfs.open(alone.server.rpc_url, 10) as node,
-        Reader.open(alone.server.gateway_url, 1, node=node) as reader,
-    ):
-        own = bench.retriever
-        retriever = Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, reader)
-        outcome = await retriever.fetching.work(remote)
-        assert isinstance(outcome, Wait)
-        assert "our Kubo has no peer" in outcome.reason
-        assert (await bench.row(remote))["fetch_attempts"] == 0
-        assert list(retriever.breakers.states()) == ["network"]
-        assert await retriever.fetching.work(local) == Done()
-    alone.kill()
 
 
 async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
@@ -311,7 +159,7 @@ async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
     download_id = await bench.request("1 MB")
     try:
         async with asyncio.timeout(20):
-            outcome = await _impatient(bench, bench.retriever._reader).fetching.work(download_id)
+            outcome = await bench.impatient(bench.retriever._reader).fetching.work(download_id)
     finally:
         recovered.set()
     assert outcome == Retry("no progress for 1 s")
