@@ -1,13 +1,15 @@
 """An orderer on a devnet and a real database: what its tests stand on."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from servers_devnet import Devnet
+from substrateinterface import SubstrateInterface
 from sweeps import look_once
 
 from roadvault_common.events.bus import Bus
@@ -20,6 +22,7 @@ from roadvault_crust_orderer.service import Orderer
 
 CID = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzd{}"
 SIZE = 5_000_000
+MANY = 250
 STRANGER = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"
 
 
@@ -29,7 +32,7 @@ async def balance(chain: Chain) -> int:
 
 
 @dataclass
-class Counter:
+class Shop:
     """An orderer and its database, whatever the market."""
 
     db: Database
@@ -65,7 +68,7 @@ class Counter:
 
 
 @dataclass
-class Desk(Counter):
+class Desk(Shop):
     """An orderer at a devnet, and hands to move time."""
 
     devnet: Devnet
@@ -127,3 +130,34 @@ def open_desk(database_url: str, redis_url: str, devnet: Devnet) -> OpenDesk:
 async def desk(open_desk: OpenDesk) -> AsyncIterator[Desk]:
     async with open_desk() as opened:
         yield opened
+
+
+@contextmanager
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count the calls of the node, by method."""
+    seen: Counter[str] = Counter()
+    ask = SubstrateInterface.rpc_request
+
+    def counted(self: SubstrateInterface, method: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as it is
+        seen[method] += 1
+        return ask(self, method, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SubstrateInterface, "rpc_request", counted)
+        yield seen
+
+
+async def stock(desk: Desk, count: int = MANY, replicas: int = 60) -> list[int]:
+    """Let there be archives that were bought, and files of theirs on the market; all are to be looked at."""
+    desk.devnet.turn(add_files={"cid": CID, "count": count, "size": SIZE, "replicas": replicas})
+    desk.devnet.final()
+    archives = [await desk.archive(number) for number in range(count)]
+    await desk.db.execute(
+        "INSERT INTO order_info (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth,"
+        " era_death, extrinsic_hash, extrinsic, price, block) SELECT zip_id, 1, 'a', NULL, 1, cid, 1, 0, 0, 1, zip_id,"
+        " 'x', 1, 1 FROM zip_ipfs_info"
+    )
+    await desk.db.execute(
+        "UPDATE zip_ipfs_info SET order_due = NULL, watch_due = UTC_TIMESTAMP(6) - INTERVAL zip_id SECOND, status = 1"
+    )
+    return archives

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import aiohttp
 import pytest
 from pydantic import SecretStr
-from servers_orderer import Counter
+from servers_orderer import Shop
 from servers_pinning import TOKEN, PinningService
 from servers_services import Services
 from sites import site
@@ -18,7 +18,7 @@ from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.service import Orderer
 
-OpenCounter = Callable[[], AbstractAsyncContextManager[Counter]]
+OpenCounter = Callable[[], AbstractAsyncContextManager[Shop]]
 
 
 @pytest.fixture(params=[False, True], ids=["by the specification", "like Crust's"])
@@ -31,7 +31,7 @@ def open_counter(database_url: str, redis_url: str, service: PinningService) -> 
     """Open an orderer that knows nothing of the others: the process was restarted."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Counter]:
+    async def opened() -> AsyncIterator[Shop]:
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(site(service.routes()))
             values = {"database_url": database_url, "redis_url": redis_url, "master_keys": "unused"}
@@ -40,7 +40,7 @@ def open_counter(database_url: str, redis_url: str, service: PinningService) -> 
             db = await stack.enter_async_context(Database.open(database_url))
             bus = await stack.enter_async_context(Bus.open(SecretStr(redis_url), "crust-orderer"))
             market = await stack.enter_async_context(PinningMarket.open(url, SecretStr(TOKEN), [], 5))
-            yield Counter(db, Orderer(settings, db, bus, market, lambda: None))
+            yield Shop(db, Orderer(settings, db, bus, market, lambda: None))
 
     return opened
 
