@@ -7,7 +7,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 
 MOST = 10_000
-"""What is counted no further; as for the stages (`roadvault_common.work.lease`)."""
+"""What is counted no further; as for the stages (`roadvault_common.work.backlog`)."""
 _AT_ONCE = 500
 """Rows that are read at a time."""
 

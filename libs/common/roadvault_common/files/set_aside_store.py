@@ -14,7 +14,7 @@ _AT_ONCE = 1000
 _REASON_LENGTH = 500
 """Characters of `set_aside_info.reason`."""
 MOST = 10_000
-"""What is counted no further, as for the stages (`roadvault_common.work.lease`)."""
+"""What is counted no further, as for the stages (`roadvault_common.work.backlog`)."""
 
 
 async def add(tx: Transaction, reasons: Mapping[int, str]) -> None:
