@@ -65,11 +65,10 @@ class Bench:
                 if path.is_file():
                     path.unlink()
 
-    def impatient(self, reader: Reader) -> Retriever:
-        """Return a retriever whose leases are a second long."""
+    def through(self, reader: Reader, **settings: object) -> Retriever:
+        """Return a retriever that reads through another gateway, or has other settings."""
         own = self.retriever
-        settings = own._settings.model_copy(update={"lease_seconds": 1.0})
-        return Retriever(settings, self.db, own._bus, self.vault, own._keys, reader)
+        return Retriever(own._settings.model_copy(update=settings), self.db, own._bus, self.vault, own._keys, reader)
 
     def downloads(self) -> list[Path]:
         return list((self.vault.root / "downloads").rglob("*"))

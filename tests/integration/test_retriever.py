@@ -159,7 +159,7 @@ async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
     download_id = await bench.request("1 MB")
     try:
         async with asyncio.timeout(20):
-            outcome = await bench.impatient(bench.retriever._reader).fetching.work(download_id)
+            outcome = await bench.through(bench.retriever._reader, lease_seconds=1.0).fetching.work(download_id)
     finally:
         recovered.set()
     assert outcome == Retry("no progress for 1 s")

@@ -9,7 +9,6 @@ from servers_retriever import Bench
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work.outcome import Done, Retry, Wait
-from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo, KuboPorts
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
@@ -33,7 +32,7 @@ async def test_a_gateway_that_hangs_counts_against_no_request(
     bench.lose("received", "archives")
     download_id = await bench.request("1 MB")
     async with Reader.open(kubo.gateway_url, 0.5) as reader:
-        impatient = bench.impatient(reader)
+        impatient = bench.through(reader, lease_seconds=1.0)
         with kubo_server.suspended():
             outcome = await impatient.fetching.work(download_id)
         assert isinstance(outcome, Wait)
@@ -45,7 +44,7 @@ async def test_a_gateway_that_is_well_and_does_not_find_a_file_counts(bench: Ben
     bench.lose("received", "archives")
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
     download_id = await bench.request("1 MB")
-    outcome = await bench.impatient(bench.retriever._reader).fetching.work(download_id)
+    outcome = await bench.through(bench.retriever._reader, lease_seconds=1.0).fetching.work(download_id)
     assert outcome == Retry("no progress for 1 s")
     assert (await bench.row(download_id))["fetch_attempts"] == 1
 
@@ -58,8 +57,7 @@ async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(ben
     download_id, others = await bench.request("1 MB"), [await bench.request("3 MB") for _ in range(3)]
     await bench.db.execute("UPDATE download_info SET create_time = UTC_TIMESTAMP(6) - INTERVAL 40 MINUTE")
     async with Ipfs.open(kubo.rpc_url, 10) as node, Reader.open(kubo.gateway_url, 1, node=node) as reader:
-        own = bench.retriever
-        retriever = Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, reader)
+        retriever = bench.through(reader)
         outcome = await retriever.fetching.work(download_id)
         assert isinstance(outcome, Wait)
         assert f"no more of {UNKNOWN} comes" in outcome.reason
@@ -88,8 +86,7 @@ async def test_a_node_without_peers_lets_no_request_be_counted_and_local_copies_
         Ipfs.open(alone.server.rpc_url, 10) as node,
         Reader.open(alone.server.gateway_url, 1, node=node) as reader,
     ):
-        own = bench.retriever
-        retriever = Retriever(own._settings, bench.db, own._bus, bench.vault, own._keys, reader)
+        retriever = bench.through(reader)
         outcome = await retriever.fetching.work(remote)
         assert isinstance(outcome, Wait)
         assert "our Kubo has no peer" in outcome.reason
