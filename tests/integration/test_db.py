@@ -17,8 +17,9 @@ from pymysql.cursors import Cursor
 from servers_process import Running
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
-from roadvault_common.sql.db import Database, Transaction, duplicate_key
+from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.sql.migrate import check_server, migrate
+from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 

@@ -12,7 +12,8 @@ from pymysql.cursors import Cursor
 from servers_process import Running
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
-from roadvault_common.sql.db import _ROLLED_BACK, _UNABLE, Database, Transaction
+from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.server_errors import _ROLLED_BACK, _UNABLE
 from roadvault_stack.mariadb import MariaDB
 
 OPEN_FOLDER = "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6))"

@@ -5,7 +5,8 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from dataclasses import dataclass
 
-from roadvault_common.sql.db import Database, Transaction, duplicate_key, transacted
+from roadvault_common.sql.db import Database, Transaction, transacted
+from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import ORDER, Lease
 from roadvault_common.work.outcome import Failed, Outcome

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key, marks, transacted
+from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
+from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.problems import TooMany

@@ -1,6 +1,7 @@
 """SQL of the identity that database and data directory share."""
 
-from roadvault_common.sql.db import Database, Row, Transaction, duplicate_key
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.server_errors import duplicate_key
 
 COUNTED = {
     "file_upload_info": "file_id",

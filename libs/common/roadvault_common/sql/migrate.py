@@ -12,7 +12,8 @@ import structlog
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.sql.applying import alone, apply_all
-from roadvault_common.sql.db import Database, explained, parse_url
+from roadvault_common.sql.db import Database, parse_url
+from roadvault_common.sql.server_errors import explained
 
 log = structlog.get_logger()
 
