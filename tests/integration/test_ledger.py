@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from servers_process import Running
 
 from roadvault_common.errors import DiskFull, Outage, SettingsError
-from roadvault_common.files import ledger_book
+from roadvault_common.files import ledger_book, ledger_store
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.ledger_book import Book, Note
 from roadvault_common.files.room import Purpose, Reservation
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
+from roadvault_stack.mariadb import MariaDB
 
 MB = 1_000_000
 Process = Callable[..., Ledger]
@@ -206,6 +209,26 @@ async def test_files_of_the_dead_and_files_that_vanish(process: Process, disk: D
             assert await room(two) == 69
     assert {path.name.partition("-")[0] for path in (disk.root / "ledger").iterdir()} == {"lock", "process"}
     assert not (disk.root / "ledger" / "process-dead").exists()
+
+
+async def test_those_who_ask_together_while_the_database_hangs_are_all_told_at_once(
+    process: Process, mariadb: Running[MariaDB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, real = 0, ledger_store.to_pack
+
+    async def to_pack(*args: Any) -> int:  # noqa: ANN401 - as its
+        nonlocal asked
+        asked += 1
+        return await real(*args)
+
+    monkeypatch.setattr(ledger_store, "to_pack", to_pack)
+    monkeypatch.setattr("roadvault_common.files.ledger._ANSWER_SECONDS", 0.5)
+    one, uploads = process(), [Reservation(Purpose.UPLOADS) for _ in range(20)]
+    with mariadb.suspended():
+        told = await asyncio.gather(*(one.grow(upload, MB) for upload in uploads), return_exceptions=True)
+    assert [type(error) for error in told] == [Outage] * len(uploads)
+    assert asked <= 2  # one for all, and perhaps one that had its turn as their time was over
+    await one.grow(uploads[0], MB)
 
 
 def test_a_lock_that_is_never_given_up_is_an_outage(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """How a file is written past the page cache, also where that can't be."""
 
+import errno
 import hashlib
 import os
 from mmap import mmap
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from roadvault_common.errors import DiskFull
 from roadvault_common.files.new_file import BLOCK_BYTES, NewFile
+from roadvault_common.files.vault import Vault
 
 
 def aligned(content: bytes) -> memoryview:
@@ -53,3 +56,14 @@ def test_a_file_system_that_knows_no_such_writes_takes_the_usual_ones() -> None:
         assert name.read_bytes() == b"direct\n"
     finally:
         name.write_bytes(before)
+
+
+def test_a_directory_for_which_there_is_no_room_is_told_as_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(DiskFull):
+        Vault(tmp_path).make_directory("1")

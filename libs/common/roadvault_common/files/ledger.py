@@ -108,12 +108,12 @@ class Ledger:
             Outage: As for `keep`.
         """
         if reservation.purpose is not Purpose.UPLOADS:
-            async with self._deciding:
+            async with self._turn():
                 await self._decide(reservation, more)
                 self._reserve(reservation, more)
         else:
             if more > self._ahead:
-                async with self._deciding:
+                async with self._turn():
                     # Meanwhile smaller ones go on with what is there, so it may be looked at more than once.
                     while (short := more - self._ahead) > 0:
                         granted = await self._decide(reservation, short)
@@ -121,6 +121,19 @@ class Ledger:
             self._ahead -= more
             self._used_at = time.monotonic()
             self._reserve(reservation, more)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Have nobody else of this process decide; who waits for that too long has the answer of those before."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._deciding.acquire()
+        except TimeoutError:
+            raise Outage("the database does not say what waits to be packed, to those who asked before") from None
+        try:
+            yield
+        finally:
+            self._deciding.release()
 
     def _reserve(self, reservation: Reservation, more: int) -> None:
         reservation.size += more
@@ -139,7 +152,7 @@ class Ledger:
         Raises:
             Outage: Another process has the account locked, or the disk is full.
         """
-        async with self._deciding:
+        async with self._turn():
             if time.monotonic() - self._used_at > _UNUSED_SECONDS or self._ahead > 2 * _AHEAD_BYTES:
                 self._ahead = 0
             note = self._note()

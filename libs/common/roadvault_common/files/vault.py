@@ -14,7 +14,7 @@ from pathlib import Path
 
 from roadvault_common.errors import DiskFull, SettingsError
 from roadvault_common.files.ledger_book import LEDGER, Book
-from roadvault_common.files.new_file import half_written, sync_directory
+from roadvault_common.files.new_file import disk_errors, half_written, sync_directory
 from roadvault_common.files.placement import spread
 from roadvault_common.files.quarantine import QUARANTINE, Quarantine
 
@@ -89,10 +89,15 @@ class Vault:
             raise DiskFull(f"the data directory can't be read: {error}") from error
 
     def make_directory(self, relative: str) -> None:
-        """Make a directory, durably, unless it is there; its parent must be."""
+        """Make a directory, durably, unless it is there; its parent must be.
+
+        Raises:
+            DiskFull: There is no room for it.
+        """
         path = self.path(relative)
-        path.mkdir(exist_ok=True)
-        sync_directory(path.parent)
+        with disk_errors(path):
+            path.mkdir(exist_ok=True)
+            sync_directory(path.parent)
 
     def free_bytes(self) -> int:
         """Return the room left for an unprivileged writer."""
