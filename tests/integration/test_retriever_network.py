@@ -1,5 +1,6 @@
 """Bringing files back from a network that is away, silent, or has not got them."""
 
+import asyncio
 from pathlib import Path
 
 from free_ports import pick_free
@@ -72,6 +73,17 @@ async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(ben
         assert 400 < waits["seconds"] < 620  # about a quarter of what it has waited
         await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (known["cid"],))
         assert await retriever.fetching.work(await bench.request("100 KB")) == Done()
+
+
+async def test_requests_that_wait_for_one_look_at_the_network_are_not_counted(bench: Bench, kubo: Kubo) -> None:
+    bench.lose("received", "archives")
+    await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
+    requests = [await bench.request(name) for name in ("1 MB", "3 MB", "5 MB", "12 MB")]
+    async with Reader.open(kubo.gateway_url, 1) as reader:
+        retriever = bench.through(reader, lease_seconds=3.0)  # three times as long as a look takes
+        outcomes = await asyncio.gather(*map(retriever.fetching.work, requests))
+    assert [type(outcome) for outcome in outcomes] == [Wait] * 4
+    assert [(await bench.row(one))["fetch_attempts"] for one in requests] == [0] * 4
 
 
 async def test_a_node_without_peers_lets_no_request_be_counted_and_local_copies_be_served(

@@ -9,13 +9,15 @@ from download_rows import download_row
 from servers_operator import Console
 
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import repair
-from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_ingest.store import IngestStore, Most
+from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
@@ -46,6 +48,9 @@ class Rotten:
 
     async def restore(self) -> object:
         return await self.console.pinner.restoring.work(self.zip_id)
+
+    def is_leaf(self, block: bytes) -> bool:
+        return Cid.parse(self.leaf).fits(block)
 
     async def archive(self) -> Row:
         row = await self.console.db.fetch_one("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", (self.zip_id,))
@@ -141,6 +146,41 @@ async def test_an_archive_that_is_gone_from_the_disk_is_fetched(rotten: Rotten) 
     path.unlink()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert len(await ours.broken_leaves(rotten.cid, lambda: None)) == 6
-    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    download_id = await rotten.ask()
+    assert isinstance(await rotten.retriever.fetching.work(download_id), Retry)
     assert await rotten.restore() == Done()
-    assert await rotten.again(await rotten.ask()) == Done()
+    assert await rotten.again(download_id) == Done()
+
+
+async def test_what_has_rotted_in_the_nodes_own_store_steps_aside_too(rotten: Rotten) -> None:
+    rotten.console.vault.path((await rotten.archive())["path"]).unlink()
+    await rotten.console.db.execute(
+        "UPDATE zip_ipfs_info SET path = NULL, restored_at = UTC_TIMESTAMP(6), restore_due = UTC_TIMESTAMP(6)"
+    )
+    assert await rotten.restore() == Done()  # all of its blocks are in the node's own store now
+    (block,) = (path for path in (rotten.kubo.home / "blocks").rglob("*.data") if rotten.is_leaf(path.read_bytes()))
+    block.write_bytes(b"rot" + block.read_bytes()[3:])
+    download_id = await rotten.ask()
+    outcome = await rotten.retriever.fetching.work(download_id)
+    assert isinstance(outcome, Retry)
+    assert "is not what its CID" in outcome.reason
+    assert await rotten.restore() == Done()
+    assert await rotten.again(download_id) == Done()
+
+
+async def test_an_archive_that_was_dropped_meanwhile_is_not_fetched_back(rotten: Rotten) -> None:
+    wanted = await rotten.retriever._store.wanted(await rotten.ask())
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET path = NULL")
+    await rotten.retriever._store.mend(wanted)
+    assert (await rotten.archive())["restore_due"] is None
+
+
+async def test_without_room_for_what_is_to_be_fetched_nothing_is_let_go(rotten: Rotten) -> None:
+    own = rotten.console.pinner
+    settings = own._settings.model_copy(update={"disk_margin_bytes": 1 << 60})
+    pinner = Pinner(settings, rotten.console.db, rotten.console.bus, rotten.console.vault, own._keys, own._ipfs)
+    assert isinstance(await rotten.retriever.fetching.work(await rotten.ask()), Retry)
+    outcome = await pinner.restoring.work(rotten.zip_id)
+    assert isinstance(outcome, Wait)
+    assert outcome.reason.startswith(f"no room for restores: {(2 << 20) + (1 << 14)} bytes are needed")  # for one leaf
+    assert await own._ipfs.has_pinned(rotten.cid)

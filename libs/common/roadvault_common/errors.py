@@ -14,7 +14,7 @@
     │   │   ├── MasterKeyMissing      the settings lack the master key that wrapped an archive's key
     │   │   └── NoProvider            nobody on the network gives what was asked for; also an IpfsUnavailable
     │   └── IpfsUnavailable       Kubo answers 5xx, or what it gives is wrong: perhaps because of this one archive
-    │       └── IpfsRotten            our node's filestore refers to a file that is not what it was any more
+    │       └── IpfsRotten            what the gateway's node holds of a block is not that block any more
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
     │   ├── SettingsError         the operator has to change a setting
@@ -91,7 +91,7 @@ class IpfsUnavailable(TransientError):
 
 
 class IpfsRotten(IpfsUnavailable):
-    """The gateway's node refers to a local file that has rotted, and so does not ask the network for its blocks."""
+    """What the gateway's node holds of a block has rotted or is gone; believing to have it, it asks nobody for it."""
 
 
 class IpfsAway(IpfsUnavailable, Outage):

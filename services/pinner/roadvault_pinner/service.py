@@ -12,7 +12,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
+from roadvault_common.ipfs.rpc import CHUNK_BYTES, GC_SECONDS, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
@@ -173,14 +173,15 @@ class Pinner:
         archive = await self._store.archive(lease.row_id)
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
-        if archive.kept and (broken := await self._ipfs.broken_leaves(archive.cid, lease.progress)):
-            if not archive.replicas:
-                return Failed(_only_copy(archive, len(broken)))
-            # Our node asks nobody for a block as long as it believes to have it; and what is pinned can't be removed.
-            await self._ipfs.unpin(archive.cid)
-            await self._ipfs.forget(broken)
-            log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
-        async with self.room.for_restore(archive.size, archive.zip_id):
+        broken = await self._ipfs.broken_leaves(archive.cid, lease.progress) if archive.kept else []
+        if broken and not archive.replicas:
+            return Failed(_only_copy(archive, len(broken)))
+        async with self.room.for_restore(len(broken) * CHUNK_BYTES or archive.size, archive.zip_id):
+            if broken:
+                # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
+                await self._ipfs.unpin(archive.cid)
+                await self._ipfs.forget(broken)
+                log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)

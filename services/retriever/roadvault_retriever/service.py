@@ -10,7 +10,16 @@ import structlog
 from prometheus_client import Counter
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.errors import DiskFull, Domain, IntegrityError, IpfsUnavailable, LeaseLost, NoProvider, brief
+from roadvault_common.errors import (
+    DiskFull,
+    Domain,
+    IntegrityError,
+    IpfsRotten,
+    IpfsUnavailable,
+    LeaseLost,
+    NoProvider,
+    brief,
+)
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.ledger import Ledger
@@ -155,8 +164,8 @@ class Retriever:
                 ROT.labels(name).inc()
                 log.warning("a copy is damaged", source=name, error=brief(error))
                 rot = IntegrityError(f"{brief(error)}{_aside(wanted)}")
-            except IpfsUnavailable:
-                if rot is not None or unreadable is not None:
+            except IpfsUnavailable as error:
+                if rot is not None or unreadable is not None or isinstance(error, IpfsRotten):
                     await self._store.mend(wanted)
                 raise
             else:

@@ -110,10 +110,18 @@ class RetrieverStore:
         await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, FileStatus.DOWNLOADING))
 
     async def mend(self, wanted: Wanted) -> None:
-        """Have the pinner look at an archive that our node may hold no longer whole: its local copy isn't, either."""
-        zip_id = wanted.zip_id
-        if zip_id is not None and wanted.cid is not None:
-            await self._db.transact(lambda tx: leases.make_due(tx, RESTORE, zip_id, hurry=False))
+        """Have the pinner look at an archive that our node is to hold, and may hold no longer whole."""
+
+        async def write(tx: Transaction) -> None:
+            kept = await tx.fetch_one(
+                "SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s AND cid IS NOT NULL"
+                " AND (path IS NOT NULL OR restored_at IS NOT NULL) FOR UPDATE",
+                (wanted.zip_id,),
+            )
+            if kept is not None:  # one that was dropped by now would be fetched back in vain
+                await leases.make_due(tx, RESTORE, kept["zip_id"], hurry=False)
+
+        await self._db.transact(write)
 
     @transacted
     async def look(

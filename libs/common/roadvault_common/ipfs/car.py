@@ -7,7 +7,7 @@ that is not trusted: nothing is read whose length and CID were not expected, and
 import asyncio
 from typing import Protocol
 
-from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.errors import IpfsRotten, IpfsUnavailable
 from roadvault_common.ipfs.dag import Cid
 
 _CID_BYTES = 36
@@ -35,7 +35,7 @@ class Car:
         """Return the next block, which is this CID's and at most so many bytes long.
 
         Raises:
-            IpfsUnavailable: It is another block, or not what its CID says.
+            IpfsUnavailable: It is another block, or (IpfsRotten) not what its CID says.
         """
         if not self._begun:
             await self._stream.readexactly(_bounded(await self._varint(), _HEADER_BYTES))
@@ -48,7 +48,7 @@ class Car:
             raise IpfsUnavailable("the CAR has another block than the one that comes next in the DAG")
         data = await self._stream.readexactly(size)
         if not await asyncio.to_thread(cid.fits, data):
-            raise IpfsUnavailable(f"the CAR has a block that is not what its CID {cid} says")
+            raise IpfsRotten(f"the CAR has a block that is not what its CID {cid} says")
         return data
 
     async def _varint(self) -> int:

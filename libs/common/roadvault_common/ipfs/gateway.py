@@ -24,8 +24,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHECK_SECONDS = 10.0
 _BUFFER_BYTES = 256 << 10
 """What a connection may hold of an answer before it is read; twice as much, at worst."""
-_ROTTEN = "data in file did not match"
-"""What Kubo says of a file in its filestore that has changed (boxo's filestore/fsrefstore.go)."""
+_ROTTEN = "data in file did not match", "no such file or directory"
+"""What Kubo says of a file in its filestore that has changed, or is gone (boxo's filestore/fsrefstore.go)."""
 _NOTHING = "bafkqaaa"
 """The CID of no bytes, which is all in its name: gateways give it without looking for anything."""
 
@@ -106,13 +106,13 @@ class Gateway:
         Raises:
             BrokeOff: It ends early, stalls, or the gateway answers with an error that may pass.
             IpfsAway: There is no connection to the gateway.
-            IpfsRotten: Its node has a file in place of the block, which has rotted.
+            IpfsRotten: What its node has of the block is not the block any more.
             IpfsUnavailable: The gateway refuses, or gives something else.
         """
         async with self._get(cid, {"format": "raw"}, {}) as response:
             data = await read_body(response, most)
         if not await asyncio.to_thread(cid.fits, data):
-            raise IpfsUnavailable(f"the gateway gave a block that is not what its CID {cid} says")
+            raise IpfsRotten(f"the gateway gave a block that is not what its CID {cid} says")
         return data
 
     @asynccontextmanager
@@ -167,7 +167,7 @@ class Gateway:
 
 
 def _kind(status: int, text: str) -> type[IpfsUnavailable]:
-    if _ROTTEN in text:
+    if any(words in text for words in _ROTTEN):
         return IpfsRotten
     if status == _NOT_HELD:
         return NoProvider
