@@ -11,15 +11,18 @@ import pytest
 from free_ports import pick_free
 from servers_line import Line, line
 from servers_process import Running
+from servers_routing import Routed, routing
 
 from roadvault_common.errors import IpfsRotten, IpfsUnavailable
 from roadvault_common.ipfs import asking
+from roadvault_common.ipfs.gateway import Silent
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_stack.kubo import Kubo, KuboPorts
 
 CONTENT = os.urandom(40 << 20)
 SHORT = CONTENT[: 12 << 20]
+UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 ROOM = 10
 KUBO_WAITS_SECONDS = 1
 """The tests' `Gateway.RetrievalTimeout`, which is 30 s by default."""
@@ -105,6 +108,14 @@ async def test_what_breaks_off_again_and_again_is_given_up(network_kubo: Kubo, m
         assert reader.room == ROOM
 
 
+async def test_of_those_who_want_what_nobody_gives_one_asks_for_all(hasty: Kubo) -> None:
+    async with line(hasty.gateway_url) as way, Reader.open(way.url, 1.5 * KUBO_WAITS_SECONDS) as reader:
+        readers = (whole(reader, UNKNOWN, CONTENT, offset) for offset in range(8))
+        errors = await asyncio.gather(*readers, return_exceptions=True)
+        assert [type(error) for error in errors] == [Silent] * 8
+        assert len(way.asked) <= 2
+
+
 async def test_a_gateway_that_falls_silent_is_given_up_after_its_time(network_kubo: Kubo) -> None:
     cid = await add(network_kubo, CONTENT)
     async with (
@@ -142,6 +153,15 @@ async def test_what_a_reader_gives_up_another_asks_for_again(network_kubo: Kubo)
         assert await asyncio.wait_for(second, 20)
 
 
+async def test_a_read_past_the_end_leaves_nobody_waiting(network_kubo: Kubo) -> None:
+    cid, last = await add(network_kubo, SHORT), len(SHORT) - 1
+    async with Reader.open(network_kubo.gateway_url, 20) as reader:
+        assert await whole(reader, cid, SHORT[:1])  # the node is known from now on, and so is the end at once
+        with pytest.raises(IpfsUnavailable, match=f"ends at byte {len(SHORT)}, before"):
+            [piece async for piece in reader.read(cid, last, 2)]
+        assert await asyncio.wait_for(whole(reader, cid, SHORT, last), 20)
+
+
 async def _turns(way: Line) -> None:
     """Let everybody come as far as they can get."""
     for _ in range(100):
@@ -174,3 +194,20 @@ async def test_rot_in_the_nodes_own_file_is_told_from_a_network_that_is_silent(h
     async with Reader.open(hasty.gateway_url, 20) as reader:
         with pytest.raises(IpfsRotten, match="data in file did not match"):
             await whole(reader, cid, content)
+
+
+async def test_a_leaf_is_found_where_the_root_is_announced_after_the_connection_has_gone(
+    network_kubo: Kubo, tmp_path: Path
+) -> None:
+    cid, (rpc, gateway, swarm) = await add(network_kubo, SHORT), pick_free(3)
+    node = Routed("routed-ipfs", tmp_path / "ipfs", KuboPorts(rpc, gateway, swarm))
+    async with routing() as router:
+        node.router, router.roots[cid] = router.url, network_kubo
+        running = Running[Kubo](node)
+        await asyncio.to_thread(running.start)
+        async with Ipfs.open(node.rpc_url, 20) as ipfs, Reader.open(node.gateway_url, 20, node=ipfs) as reader:
+            assert await whole(reader, cid, SHORT[: 1 << 20])
+            peer = f"{network_kubo.swarm_address}/p2p/{network_kubo.peer_id}"
+            assert await asyncio.to_thread(node.rpc, f"swarm/disconnect?arg={peer}") is not None
+            assert await whole(reader, cid, SHORT, 5 << 20)
+        running.kill()

@@ -10,7 +10,7 @@ from roadvault_common.errors import IpfsUnavailable, LeaseLost
 from roadvault_common.ipfs.blocks import Abandoned, Block, Blocks
 from roadvault_common.ipfs.car import Car
 from roadvault_common.ipfs.dag import BLOCK_BYTES, RAW, Cid, Node, Part, leaves, parse
-from roadvault_common.ipfs.gateway import BrokeOff, Gateway
+from roadvault_common.ipfs.gateway import BrokeOff, Gateway, Silent
 
 _PAUSES = (0.2, 1.0, 5.0)
 """Seconds before what broke off is asked for again; once it has broken off more often, and no block of the whole read
@@ -24,11 +24,15 @@ T = TypeVar("T")
 
 
 class Patience:
-    """How long a read goes on: as long as blocks come, at whatever pace; until nothing has come for `stall_seconds`."""
+    """How long a read goes on: as long as blocks come, at whatever pace; until nothing has come for `stall_seconds`.
 
-    def __init__(self, stall_seconds: float, progress: Progress | None) -> None:
+    At the first silence `meet` is called once.
+    """
+
+    def __init__(self, stall_seconds: float, progress: Progress | None, meet: Callable[[], Awaitable[None]]) -> None:
         self._stall_seconds = stall_seconds
         self._progress = progress
+        self._meet: Callable[[], Awaitable[None]] | None = meet
         self._blocks = 0
         self._last = 0.0
 
@@ -52,10 +56,13 @@ class Patience:
             blocks = self._blocks
             try:
                 return await ask()
-            except BrokeOff:
+            except BrokeOff as error:
                 tries = tries + 1 if self._blocks == blocks else 1
                 if tries > len(_PAUSES) or now() - max(begun, self._last) >= self._stall_seconds:
                     raise
+                if isinstance(error, Silent) and self._meet is not None:
+                    meet, self._meet = self._meet, None
+                    await meet()
             await asyncio.sleep(_PAUSES[tries - 1])
 
 
@@ -87,6 +94,8 @@ class Scout:
         self._at = at
         self._promised: Promised | None = None
         self._step = asyncio.Event()
+        self.came = False
+        """Whether any node has come."""
         self.ended = False
         self.error: IpfsUnavailable | None = None
 
@@ -132,6 +141,7 @@ class Scout:
     async def _look(self, car: Car, part: Part) -> Node:
         """Take the next block, which is an inner node; promise the leaf below it if nobody else has asked for it."""
         data = await car.block(part.cid, BLOCK_BYTES)
+        self.came = True
         node = self._blocks.node(part.cid)
         if node is None:
             node = await asyncio.to_thread(parse, data)

@@ -6,7 +6,7 @@ checked against its CID. `reading` makes bytes of files from what comes.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import aiohttp
 from yarl import URL
@@ -99,6 +99,12 @@ class Gateway:
         """
         if self._node is not None:
             await self._node.check_peers()
+
+    async def meet(self, root: Cid) -> None:
+        """Have the gateway's node connect to those who announce a root, if we may ask it."""
+        if self._node is not None:
+            with suppress(IpfsUnavailable):
+                await self._node.meet_providers(str(root))
 
     async def block(self, cid: Cid, most: int) -> bytes:
         """Return the block of a CID, which is at most so many bytes long.

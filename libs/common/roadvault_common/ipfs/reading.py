@@ -121,7 +121,7 @@ class _Read:
         self._gateway = reader.gateway
         self._blocks = reader.blocks
         self._root = root
-        self._patience = Patience(reader.gateway.stall_seconds, progress)
+        self._patience = Patience(reader.gateway.stall_seconds, progress, partial(self._gateway.meet, root))
         self._ahead: deque[_Wanted] = deque()
         self._borrowed = 0
         """How many of the leaves ahead take the room of all."""
@@ -167,14 +167,17 @@ class _Read:
         block = self._blocks.find(leaf.cid)
         if block is None:
             block = self._blocks.expect(leaf.cid)
-            self._start(fetch(self._gateway, self._blocks, self._patience, (leaf, block)))
+            task = self._start(fetch(self._gateway, self._blocks, self._patience, (leaf, block)))
+            lose = partial(self._blocks.lose, leaf.cid, block, Abandoned())
+            task.add_done_callback(lambda _: lose())  # if it was cancelled before it began
         block.add_done_callback(self._came)
         return block
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _borrow(self, leaves: int) -> None:
         self._borrowed += leaves
@@ -213,4 +216,6 @@ class _Read:
                 self._reader.scouts[self._root] = scout
                 self._start(scout.run())
             await scout.step()
+            if scout.error is not None and not scout.came:  # of another, too: nobody gets anything of this archive
+                raise scout.error
         return node

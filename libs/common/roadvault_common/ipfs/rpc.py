@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ _CHECK_BYTES = 1 << 16
 """Of the block: more than a disk without room has left in the places that it keeps for small files."""
 _NEVER_PINNED = "bafkqaaa"
 """The empty file, which is its own CID: no node stores it."""
+_PROVIDERS, _SEARCH_SECONDS, _PROVIDER = 3, 20, 4
+"""How many are looked for, and how long; and what Kubo's routing/findprovs calls an event that tells of one."""
 GC_SECONDS = 3600
 """What a garbage collection may take: it waits for all adds under way, and walks all pins."""
 
@@ -252,6 +254,21 @@ class Ipfs:
         answer = orjson.loads(await self._call("swarm/peers", {}, limits=self._soon))
         if not answer.get("Peers"):
             raise NetworkAway("our Kubo has no peer: see its swarm port, and the way to the internet")
+
+    async def meet_providers(self, cid: str) -> None:
+        """Have the node connect to some who announce a CID: of one that it has itself it looks for nobody.
+
+        Raises:
+            IpfsUnavailable: The node is away, or has no way to look for anybody.
+        """
+        parameters = {"arg": cid, "num-providers": f"{_PROVIDERS}", "timeout": f"{_SEARCH_SECONDS}s"}
+        answer = await self._call("routing/findprovs", parameters)
+        events = [orjson.loads(line) for line in answer.splitlines()]
+        for peer in [peer for event in events if event["Type"] == _PROVIDER for peer in event["Responses"]]:
+            for address in peer["Addrs"] or [""]:
+                with suppress(IpfsUnavailable):  # of others, or by another way, it may come all the same
+                    await self._call("swarm/connect", {"arg": f"{address}/p2p/{peer['ID']}"}, limits=self._soon)
+                    break
 
     async def _call_unless(self, said: str, command: str, parameters: dict[str, str], **more: Any) -> bytes | None:  # noqa: ANN401
         """As `_call`, but return None if the node says what is `said`."""
