@@ -50,4 +50,11 @@ async def test_a_kubo_with_a_disk_of_its_own_has_to_have_room_there(console: Con
     with pytest.raises(DiskFull, match=r"no room on Kubo's disk for pinning: \d+ bytes are needed, \d+ are free there"):
         async with room.for_add(1 << 60, 1):
             pass
+    most = (await pinner._ipfs.disk()).available * 2 // 3
+    async with room.for_add(most, 1):  # what another is about to write is not given out twice
+        with pytest.raises(DiskFull, match=r"no room on Kubo's disk for restores: .*; of these \d+ are reserved"):
+            async with room.for_restore(most, 2):
+                pass
+    async with room.for_restore(most, 2):
+        pass
     elsewhere.root.rmdir()

@@ -24,6 +24,8 @@ class KuboRoom:
         self._vault = vault
         self._ledger = ledger
         self._filestore = filestore
+        self._apart = 0
+        """Bytes that are kept on a disk of Kubo's own."""
 
     def for_add(self, size: int, zip_id: int) -> AbstractAsyncContextManager[None]:
         """Keep room for an archive of `size` bytes that is added; the filestore copies nothing.
@@ -55,11 +57,16 @@ class KuboRoom:
             async with self._ledger.keep(purpose, needed, row=zip_id):
                 yield
             return
-        if disk.available < needed:
+        if disk.available - self._apart < needed:
             raise DiskFull(
                 f"no room on Kubo's disk for {purpose}: {needed} bytes are needed, {disk.available} are free there"
+                f"; of these {self._apart} are reserved"
             )
-        yield
+        self._apart += needed
+        try:
+            yield
+        finally:
+            self._apart -= needed
 
     async def _elsewhere(self) -> Disk | None:
         """Return the disk of Kubo's repository, or None if it may be the data directory's."""

@@ -14,7 +14,15 @@ import orjson
 from aiohttp.http import HttpProcessingError
 from pydantic import SecretStr
 
-from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, NoProvider, brief
+from roadvault_common.errors import (
+    DiskFull,
+    IpfsAway,
+    IpfsUnavailable,
+    NetworkAway,
+    NoProvider,
+    TransientError,
+    brief,
+)
 from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.urls import without_secrets
@@ -23,6 +31,7 @@ CHUNK_BYTES = 1 << 20
 """Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
 _NOT_PINNED = "not pinned"
 _NOT_HERE = "not found"
+_NO_SPACE = "no space left on device"
 _ANSWERED = "Kubo's block/get:"
 _ANSWER_BYTES = 1 << 20
 """No answer of the RPC API that is asked for here is longer."""
@@ -77,6 +86,7 @@ class Ipfs:
 
         Raises:
             IpfsUnavailable: The node is away or refused; `add` may be repeated, the same bytes give the same CID.
+            DiskFull: Its disk is.
         """
         parameters = {
             "cid-version": "1",
@@ -121,7 +131,7 @@ class Ipfs:
                 async for line in response.content:
                     report = orjson.loads(line)
                     if "Message" in report:
-                        raise IpfsUnavailable(f"Kubo's pin/add: {report['Message']}")
+                        raise _refused("pin/add", report["Message"])
                     pinned = pinned or bool(report.get("Pins"))
                     if report.get("Progress", 0) > seen:
                         seen = report["Progress"]
@@ -221,6 +231,7 @@ class Ipfs:
 
         Raises:
             IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
+            DiskFull: It can't because its disk is full; what makes room there needs no new block.
         """
         with aiohttp.MultipartWriter("form-data") as form:
             form.append(secrets.token_bytes(_CHECK_BYTES)).set_content_disposition("form-data", name="data")
@@ -296,7 +307,7 @@ class Ipfs:
                 if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
                     base = str(response.url).partition("/api/v0/")[0]
                     message = without_secrets(_message(answer, response.status), base)
-                    raise IpfsUnavailable(f"Kubo's {command}: {message}")
+                    raise _refused(command, message)
                 return answer
         except UNREACHABLE as error:
             raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
@@ -308,6 +319,12 @@ def _see_token(response: aiohttp.ClientResponse) -> None:
     """Raise IpfsAway unless the node takes our token: one wrong setting must not fail every archive."""
     if response.status in _REFUSED:
         raise IpfsAway(f"Kubo refuses the token ({response.status}): see ROADVAULT_IPFS_RPC_TOKEN")
+
+
+def _refused(command: str, message: str) -> TransientError:
+    """Return what it means that the node does not do something; on a full disk it still unpins and collects garbage."""
+    kind = DiskFull if _NO_SPACE in message else IpfsUnavailable
+    return kind(f"Kubo's {command}: {message}")
 
 
 def _message(answer: bytes, status: int) -> str:

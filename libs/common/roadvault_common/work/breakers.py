@@ -84,7 +84,8 @@ class Breaker:
         if self.reason is not None:
             if self.rest_seconds > 0 or self._is_asked():
                 return False
-            self._half_open = await self._ask() is None
+            found = await self._ask()
+            self._half_open = found is None or not self._concerns(found)
         return self.reason is None and not self._trying
 
     def begin(self) -> bool:
@@ -165,9 +166,13 @@ class Breaker:
             found = Outage(brief(error))
         else:
             return None
-        if found.domain in (None, self.domain):  # else its own breaker is to open
+        if self._concerns(found):
             self.open(found)
         return found
+
+    def _concerns(self, found: Outage) -> bool:
+        """Tell whether an outage is this domain's; another's own breaker is to open."""
+        return found.domain in (None, self.domain)
 
 
 class Breakers:
