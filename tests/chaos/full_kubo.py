@@ -21,7 +21,6 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work.breakers import Breaker
 from roadvault_stack.kubo import Kubo, KuboPorts
 
-
 DISK_BYTES = 32_000_000
 
 
@@ -51,7 +50,7 @@ async def scenario(root: Path, ipfs: Ipfs) -> dict[str, object]:
     breaker.open(IpfsAway("it was away before its disk was full"))
     breaker.look_at = 0
     report["admits"] = await breaker.admits()
-    report["unpin"], report["collect"] = await came_of(ipfs.unpin(kept.cid)), await came_of(ipfs.collect_garbage())
+    report["unpin"], report["collect"] = await came_of(ipfs.unpin(kept)), await came_of(ipfs.collect_garbage())
     report["check"], report["free"] = await came_of(ipfs.check_pinning()), shutil.disk_usage(root).free
     return report
 
