@@ -18,8 +18,10 @@ from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.urls import without_secrets
 
-_OK, _NOT_HELD, _TOO_MANY, _SERVER_ERROR, _NOT_FOUND = 200, 412, 429, 500, 504
-"""Of them, Kubo's for what nobody gives: not in its own store (only-if-cached), or from no provider within 30 s."""
+_OK, _REFUSES, _TOO_MANY, _SERVER_ERROR, _NOT_FOUND = 200, 400, 429, 500, 504
+"""Of them, Kubo's for what no provider gave within 30 s."""
+_NOT_HELD = frozenset({404, 410, 412})
+"""What a gateway answers that has not got it and fetches nothing; Kubo 404 where it may not, 412 to only-if-cached."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHECK_SECONDS = 10.0
 _BUFFER_BYTES = 256 << 10
@@ -83,7 +85,7 @@ class Gateway:
             async with self._session.get(
                 f"ipfs/{_NOTHING}", params={"format": "raw"}, timeout=limits, allow_redirects=False
             ) as response:
-                if response.status >= _SERVER_ERROR:
+                if response.status >= _REFUSES:
                     raise IpfsAway(f"the gateway answers {response.status} even for an empty file")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise IpfsAway(f"the gateway does not answer: {brief(error)}") from error
@@ -175,7 +177,7 @@ class Gateway:
 def _kind(status: int, text: str) -> type[IpfsUnavailable]:
     if any(words in text for words in _ROTTEN):
         return IpfsRotten
-    if status == _NOT_HELD:
+    if status in _NOT_HELD:
         return NoProvider
     if status == _NOT_FOUND:
         return Silent
