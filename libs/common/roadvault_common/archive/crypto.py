@@ -1,15 +1,24 @@
-"""Keys and ciphers. AES-256-CTR for archives, Fernet (AES-128-CBC with HMAC-SHA-256) to wrap their keys."""
+"""Keys and ciphers: AES-256-CTR for archives; their keys are wrapped by the master keys.
+
+In the rows that is Fernet (AES-128-CBC with HMAC-SHA-256); on labels, which lie in public for decades, AES key wrap
+with 256 bits (RFC 3394) under a key that is derived from the master key (HKDF-SHA256, RFC 5869).
+"""
 
 import binascii
 import hashlib
 import os
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from pydantic import SecretStr
 
 from roadvault_common.errors import IntegrityError, MasterKeyMissing, SettingsError
@@ -22,6 +31,18 @@ KEY_ID_LENGTH = 16
 """Characters of a master key's id."""
 _TOKEN_BYTES = 57
 """Of a Fernet token, besides its ciphertext: version 1, time 8, IV 16, HMAC 32."""
+CIPHER: Final = "AES-256-CTR"
+"""How labels call the cipher of archives."""
+WRAP: Final = "AES-256-KW, HKDF-SHA256"
+"""How labels call the wrapping of archives' keys."""
+
+
+class Use(StrEnum):
+    """What a key is derived from a master key for: the `info` of HKDF."""
+
+    ARCHIVE_KEY = "roadvault archive key"
+    CATALOGUE = "roadvault catalogue"
+    IPNS = "roadvault ipns"
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,7 @@ class MasterKeys:
         self.ids = tuple(named)
         self._fernet = MultiFernet(list(named.values()))
         self._named = named
+        self._secrets = {_name(text): urlsafe_b64decode(text) for text in texts}
 
     def wrap(self, key: bytes) -> str:
         """Return `key` encrypted under the first master key, as ASCII text of about 140 characters."""
@@ -85,6 +107,35 @@ class MasterKeys:
     def rewrap(self, wrapped: str) -> str:
         """Return a key that one of ours wraps, wrapped by the first."""
         return self._fernet.rotate(wrapped).decode()
+
+    def derive(self, use: Use, master_key: str | None = None) -> bytes:
+        """Return 32 bytes for a use, derived from the first master key, or from the one with the id `master_key`.
+
+        Raises:
+            MasterKeyMissing: There is none with that id.
+        """
+        name = self.ids[0] if master_key is None else master_key
+        if name not in self._secrets:
+            raise MasterKeyMissing(
+                f"the master key {name} is needed, and ROADVAULT_MASTER_KEYS has {', '.join(self.ids)}: add it"
+            )
+        return HKDF(SHA256(), KEY_BYTES, None, use.encode()).derive(self._secrets[name])
+
+    def seal(self, key: bytes) -> bytes:
+        """Return an archive's key as it stands on a label, wrapped under the first master key: 40 bytes."""
+        return aes_key_wrap(self.derive(Use.ARCHIVE_KEY), key)
+
+    def unseal(self, sealed: bytes, master_key: str) -> bytes:
+        """Return an archive's key from its label, which names the master key by its id.
+
+        Raises:
+            MasterKeyMissing: That one is not among ours.
+            IntegrityError: It did not wrap this, or what it wrapped is damaged.
+        """
+        try:
+            return aes_key_unwrap(self.derive(Use.ARCHIVE_KEY, master_key), sealed)
+        except (InvalidUnwrap, ValueError) as error:
+            raise IntegrityError(f"the key on the label is damaged: {master_key} does not unwrap it") from error
 
     def wrapped_by(self, wrapped: str) -> str | None:
         """Return the id of the master key that wrapped a key; None if it is none of ours."""
