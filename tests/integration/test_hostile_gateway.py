@@ -16,22 +16,28 @@ SOCKETS = 24 << 20
 """What may be on its way, in the sockets of both ends and in aiohttp, besides what was asked for."""
 
 
-async def taken(reader: Reader, size: int) -> int:
+async def taken(reader: Reader, path: str, size: int) -> int:
     """Read a range to its bitter end; return how many bytes of it came."""
     count = 0
     with pytest.raises(IpfsUnavailable):
-        async for piece in reader.read(CID, 5, size):
+        async for piece in reader.read(path, 5, size):
             count += len(piece)
     return count
 
 
-@pytest.mark.parametrize("size", [1_000_000, 40_000_000], ids=["short", "long"])
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [(CID, 1_000_000), (CID, 40_000_000), (f"{CID}/archive.7z.enc", 40_000_000)],
+    ids=["short", "long", "in a directory"],
+)
 @pytest.mark.parametrize("only_cached", [False, True], ids=["ranges", "by name"])
 @pytest.mark.parametrize("what", HOSTILE)
-async def test_a_gateway_gives_no_more_than_it_is_asked_for(what: str, size: int, *, only_cached: bool) -> None:
+async def test_a_gateway_gives_no_more_than_it_is_asked_for(
+    what: str, path: str, size: int, *, only_cached: bool
+) -> None:
     async with hostile(what) as server, Reader.open(server.url, 5, only_cached=only_cached) as reader:
         tracemalloc.start()
-        count = await taken(reader, size)
+        count = await taken(reader, path, size)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert count <= size

@@ -7,6 +7,7 @@ import pytest
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.ipfs import dag
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, Node, Part
+from roadvault_common.ipfs.path import Path, archive_path
 
 
 def varint(value: int) -> bytes:
@@ -127,3 +128,58 @@ async def test_a_dag_without_end_is_left() -> None:
 
     with pytest.raises(IpfsUnavailable, match="levels"):
         [leaf async for leaf in dag.leaves(look, ROOT, 0, 5)]
+
+
+def listing(*links: tuple[str, bytes], kind: int = 1) -> bytes:
+    """Return a directory's block."""
+    return b"".join(field(2, field(1, cid) + field(2, name.encode()) + field(3, 9)) for name, cid in links) + field(
+        1, field(1, kind)
+    )
+
+
+ARCHIVE = raw_cid(b"an archive", DAG_PB)
+TWO = listing(("archive.7z.enc", ARCHIVE), ("label.json", A))
+
+
+def test_a_directory_is_the_node_above_its_file() -> None:
+    cid = Cid.decode(raw_cid(TWO, DAG_PB))
+    path = Path.parse(f"{cid}/archive.7z.enc")
+    assert (str(path), path.root, path.name) == (f"{cid}/archive.7z.enc", cid, "archive.7z.enc")
+    found = path.node(cid, TWO)
+    assert found.within(Part(cid, 0, -1), 5_000_000, 5_000_001) == [Part(Cid.decode(ARCHIVE), 0, -1)]
+    assert path.key(cid) != Path.parse(f"{cid}/label.json").key(cid)
+    assert path.key(Cid.decode(ARCHIVE)) == Cid.decode(ARCHIVE)
+    file = node([A, B], [10, 7])
+    assert path.node(Cid.decode(raw_cid(file, DAG_PB)), file) == dag.parse(file)
+    plain = Path.parse(str(cid))
+    assert (str(plain), plain.name) == (str(cid), None)
+    with pytest.raises(IpfsUnavailable, match="not a file's"):
+        plain.node(cid, TWO)
+    assert (archive_path("bafy", 1), archive_path("bafy", 2)) == ("bafy", "bafy/archive.7z.enc")
+
+
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [
+        (listing(("label.json", A)), "there is no archive.7z.enc"),
+        (listing(), "there is no archive.7z.enc"),
+        (listing(("archive.7z.enc", A), ("archive.7z.enc", ARCHIVE)), "a name twice"),
+        (listing(("archive.7z.enc", A), kind=5), "a shard of a directory"),
+        (listing(("archive.7z.enc", A), kind=2), "not a directory"),
+        (listing(("archive.7z.enc", A[:-1])), "not version 1 with SHA2-256"),
+        (node([A], [10]), "not a directory"),
+        (TWO[:-1], "cut short"),
+        (b"\xff" * 40, "broken number"),
+        (b"", "not a directory"),
+    ],
+)
+def test_what_is_no_directory_with_the_file_is_refused(block: bytes, why: str) -> None:
+    path = Path(Cid.decode(raw_cid(block, DAG_PB)), "archive.7z.enc")
+    with pytest.raises(IpfsUnavailable, match=why):
+        path.node(path.root, block)
+
+
+@pytest.mark.parametrize("text", ["", "/", "/a", "{}/", "{}//a", "{}/a/b", "{}/..", "bafkqaaa/a", "{raw}/a"])
+def test_what_is_no_path_is_refused(text: str) -> None:
+    with pytest.raises(IpfsUnavailable):
+        Path.parse(text.format(Cid.decode(ARCHIVE), raw=Cid.decode(A)))

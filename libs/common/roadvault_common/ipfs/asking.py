@@ -9,8 +9,9 @@ from typing import TypeVar
 from roadvault_common.errors import IpfsUnavailable, LeaseLost
 from roadvault_common.ipfs.blocks import Abandoned, Block, Blocks
 from roadvault_common.ipfs.car import Car
-from roadvault_common.ipfs.dag import BLOCK_BYTES, RAW, Cid, Node, Part, leaves, parse
+from roadvault_common.ipfs.dag import BLOCK_BYTES, RAW, Node, Part, leaves
 from roadvault_common.ipfs.gateway import BrokeOff, Gateway, Silent
+from roadvault_common.ipfs.path import Path
 
 _PAUSES = (0.2, 1.0, 5.0)
 """Seconds before what broke off is asked for again; once it has broken off more often, and no block of the whole read
@@ -85,12 +86,12 @@ async def fetch(gateway: Gateway, blocks: Blocks, patience: Patience, promised: 
 class Scout:
     """A CAR from the root down to one leaf: it brings the nodes on the way, so that the leaves below them are known."""
 
-    def __init__(self, gateway: Gateway, blocks: Blocks, patience: Patience, root: Cid, at: int) -> None:
+    def __init__(self, gateway: Gateway, blocks: Blocks, patience: Patience, path: Path, at: int) -> None:
         """Go to the leaf with the byte `at` of a file."""
         self._gateway = gateway
         self._blocks = blocks
         self._patience = patience
-        self._root = root
+        self._path = path
         self._at = at
         self._promised: Promised | None = None
         self._step = asyncio.Event()
@@ -134,19 +135,19 @@ class Scout:
             leaf, _ = self._promised
             self._blocks.give(leaf.cid, _fitting(leaf, await self._gateway.block(leaf.cid, _most(leaf))))
             return
-        async with self._gateway.car(self._root, self._at, self._at + 1) as car:
-            async for leaf in leaves(partial(self._look, car), self._root, self._at, self._at + 1):
+        async with self._gateway.car(self._path, self._at, self._at + 1) as car:
+            async for leaf in leaves(partial(self._look, car), self._path.root, self._at, self._at + 1):
                 self._blocks.give(leaf.cid, _fitting(leaf, await car.block(leaf.cid, _most(leaf))))
 
     async def _look(self, car: Car, part: Part) -> Node:
         """Take the next block, which is an inner node; promise the leaf below it if nobody else has asked for it."""
         data = await car.block(part.cid, BLOCK_BYTES)
         self.came = True
-        node = self._blocks.node(part.cid)
+        node = self._blocks.node(self._path.key(part.cid))
         if node is None:
-            node = await asyncio.to_thread(parse, data)
+            node = await asyncio.to_thread(self._path.node, part.cid, data)
             self._patience.heard(len(data))
-        self._blocks.keep(part.cid, node)
+        self._blocks.keep(self._path.key(part.cid), node)
         for child in node.within(part, self._at, self._at + 1):
             if child.cid.codec == RAW and self._blocks.find(child.cid) is None:
                 self._promised = child, self._blocks.expect(child.cid)

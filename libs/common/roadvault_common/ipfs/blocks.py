@@ -10,6 +10,7 @@ from collections import OrderedDict
 
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.ipfs.dag import Cid, Node
+from roadvault_common.ipfs.path import Path
 
 Block = asyncio.Future[bytes]
 
@@ -33,7 +34,7 @@ class Blocks:
         self._flights: dict[Cid, Block] = {}
         self._recent: OrderedDict[Cid, bytes] = OrderedDict()
         self._recent_bytes = 0
-        self._nodes: OrderedDict[Cid, tuple[Node, float]] = OrderedDict()
+        self._nodes: OrderedDict[Cid | Path, tuple[Node, float]] = OrderedDict()
         self._links = 0
 
     def find(self, cid: Cid) -> Block | None:
@@ -68,21 +69,21 @@ class Blocks:
             del self._flights[cid]
             block.set_exception(error)
 
-    def node(self, cid: Cid) -> Node | None:
-        """Return an inner node that has come before."""
-        found = self._nodes.get(cid)
+    def node(self, key: Cid | Path) -> Node | None:
+        """Return an inner node that has come before, by `Path.key`."""
+        found = self._nodes.get(key)
         return found[0] if found else None
 
-    def came_within(self, seconds: float, cid: Cid) -> Node | None:
+    def came_within(self, seconds: float, key: Cid | Path) -> Node | None:
         """Return an inner node if it came within so many seconds, so that the gateway's node has it, too."""
-        found = self._nodes.get(cid)
+        found = self._nodes.get(key)
         return found[0] if found and time.monotonic() - found[1] < seconds else None
 
-    def keep(self, cid: Cid, node: Node) -> Node:
+    def keep(self, key: Cid | Path, node: Node) -> Node:
         """Keep an inner node that has come now."""
-        before = self._nodes.pop(cid, None)
+        before = self._nodes.pop(key, None)
         self._links += len(node.children) if before is None else 0
-        self._nodes[cid] = node, time.monotonic()
+        self._nodes[key] = node, time.monotonic()
         while self._links > _MOST_LINKS and len(self._nodes) > 1:
             self._links -= len(self._nodes.popitem(last=False)[1][0].children)
         return node

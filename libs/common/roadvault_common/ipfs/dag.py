@@ -1,6 +1,7 @@
 """A file on IPFS as a DAG: from its root down to the leaves that a range touches, each by the CID its parent names.
 
-Only what Kubo makes of a file: CIDv1 with SHA2-256, raw leaves, and inner nodes that are UnixFS files in dag-pb
+Only what Kubo makes of a file, or of a small directory: CIDv1 with SHA2-256, raw leaves, and inner nodes that are
+UnixFS files, or at the top a directory, in dag-pb
 (https://ipld.io/specs/codecs/dag-pb/, https://specs.ipfs.tech/unixfs/). Blocks come from nodes that are not trusted:
 all that is read is bounded, and a node that does not fit its parent is refused.
 """
@@ -24,7 +25,9 @@ _MOST_DEPTH = 8
 """Inner nodes above a leaf; 174 links each, as Kubo has them, make three of them enough for 5 TB."""
 _CID_V1_SHA2_256 = 0x01, 0x12, 0x20
 _DIGEST_BYTES = 32
-_UNIXFS_FILE = 2
+_UNIXFS_DIRECTORY, _UNIXFS_FILE, _UNIXFS_SHARD = 1, 2, 5
+_UNKNOWN_END = 1 << 64
+"""Behind every byte that a file can have."""
 _VARINT_BYTES = 10
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Protobuf's wire types."""
@@ -87,8 +90,8 @@ class Part:
 
     @property
     def end(self) -> int:
-        """The byte behind its last; behind its first, if its size is not known yet."""
-        return self.offset + (self.size if self.size >= 0 else 1)
+        """The byte behind its last; behind any, if its size is not known yet."""
+        return self.offset + self.size if self.size >= 0 else _UNKNOWN_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ async def leaves(look: Look, root: Cid, begin: int, end: int) -> AsyncGenerator[
     while ways:
         part, depth = ways.pop()
         if part.cid.codec == RAW:
-            reached = part.end if part.size >= 0 else end  # of a file that is one leaf, only the block tells
+            reached = part.end  # of a file that is one leaf, only the block tells
             yield part
             continue
         if depth >= _MOST_DEPTH:
@@ -148,22 +151,46 @@ def parse(block: bytes) -> Node:
     Raises:
         IpfsUnavailable: The block is no UnixFS file's inner node.
     """
+    links, data = _links(block)
+    kind, size, sizes = _unixfs(data)
+    if kind != _UNIXFS_FILE:
+        raise IpfsUnavailable("an inner node is not a file's")
+    if len(links) != len(sizes) or not all(sizes) or sum(sizes) != size:
+        raise IpfsUnavailable("an inner node's links do not fit the sizes that it says")
+    offsets = accumulate(sizes, initial=0)
+    return Node(size, tuple(map(Part, (cid for _, cid in links), offsets, sizes)))
+
+
+def directory(block: bytes) -> dict[str, Cid]:
+    """Read a directory: the CIDs of what is in it, by their names.
+
+    Raises:
+        IpfsUnavailable: The block is none, or one of the many (shards) that a large directory has.
+    """
+    links, data = _links(block)
+    kind, _, _ = _unixfs(data)
+    if kind != _UNIXFS_DIRECTORY:
+        raise IpfsUnavailable(f"a node is {'a shard of' if kind == _UNIXFS_SHARD else 'not'} a directory")
+    named = {name.decode(errors="replace"): cid for name, cid in links}
+    if len(named) != len(links):
+        raise IpfsUnavailable("a directory has a name twice")
+    return named
+
+
+def _links(block: bytes) -> tuple[list[tuple[bytes, Cid]], bytes]:
+    """Return the links of a dag-pb node, each with its name, and its data."""
     links, data = [], b""
     for number, value in _fields(block):
         if number == 1 and isinstance(value, bytes):
             data = value
         elif number == 2 and isinstance(value, bytes):  # noqa: PLR2004 - PBNode.Links
-            hashes = [link for at, link in _fields(value) if at == 1 and isinstance(link, bytes)]
-            links.append(Cid.decode(hashes[0] if hashes else b""))
-    size, sizes = _unixfs(data)
-    if len(links) != len(sizes) or not all(sizes) or sum(sizes) != size:
-        raise IpfsUnavailable("an inner node's links do not fit the sizes that it says")
-    offsets = accumulate(sizes, initial=0)
-    return Node(size, tuple(map(Part, links, offsets, sizes)))
+            link = {at: field for at, field in _fields(value) if isinstance(field, bytes)}
+            links.append((link.get(2, b""), Cid.decode(link.get(1, b""))))
+    return links, data
 
 
-def _unixfs(message: bytes) -> tuple[int, list[int]]:
-    """Return the `filesize` and the `blocksizes` of a UnixFS file that has no bytes of its own."""
+def _unixfs(message: bytes) -> tuple[int, int, list[int]]:
+    """Return the kind, `filesize` and `blocksizes` of what UnixFS says of a node that has no bytes of its own."""
     kind, own, size, sizes = -1, b"", 0, []
     for number, value in _fields(message):
         match number, value:
@@ -179,9 +206,9 @@ def _unixfs(message: bytes) -> tuple[int, list[int]]:
                 sizes += _packed(value)
             case _:
                 pass
-    if kind != _UNIXFS_FILE or own:
-        raise IpfsUnavailable("an inner node is not a file's, or has bytes of its own")
-    return size, sizes
+    if own and kind != _UNIXFS_SHARD:
+        raise IpfsUnavailable("an inner node has bytes of its own")
+    return kind, size, sizes
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

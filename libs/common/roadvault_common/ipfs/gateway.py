@@ -15,13 +15,12 @@ from roadvault_common.errors import IpfsAway, IpfsRotten, IpfsUnavailable, NoPro
 from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body, see_plain
 from roadvault_common.ipfs.car import Car
 from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs.path import Path
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.urls import without_secrets
 
-_OK, _REFUSES, _TOO_MANY, _SERVER_ERROR, _NOT_FOUND = 200, 400, 429, 500, 504
-"""Of them, Kubo's for what no provider gave within 30 s."""
-_NOT_HELD = frozenset({404, 410, 412})
-"""What a gateway answers that has not got it and fetches nothing; Kubo 404 where it may not, 412 to only-if-cached."""
+_OK, _NOT_HELD, _TOO_MANY, _SERVER_ERROR, _NOT_FOUND = 200, 412, 429, 500, 504
+"""Of them, Kubo's for what nobody gives: not in its own store (only-if-cached), or from no provider within 30 s."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHECK_SECONDS = 10.0
 _BUFFER_BYTES = 256 << 10
@@ -85,7 +84,7 @@ class Gateway:
             async with self._session.get(
                 f"ipfs/{_NOTHING}", params={"format": "raw"}, timeout=limits, allow_redirects=False
             ) as response:
-                if response.status >= _REFUSES:
+                if response.status >= _SERVER_ERROR:
                     raise IpfsAway(f"the gateway answers {response.status} even for an empty file")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise IpfsAway(f"the gateway does not answer: {brief(error)}") from error
@@ -124,8 +123,8 @@ class Gateway:
         return data
 
     @asynccontextmanager
-    async def car(self, root: Cid, begin: int, end: int) -> AsyncIterator[Car]:
-        """Ask for the blocks that the bytes from `begin` up to `end` of a file touch, the inner nodes above them, too.
+    async def car(self, path: Path, begin: int, end: int) -> AsyncIterator[Car]:
+        """Ask for the blocks that the bytes from `begin` up to `end` of a file touch, and all nodes above them.
 
         It has to be read to its end at once: Kubo gives up an answer of which it could write nothing for 30 s
         (boxo's Gateway.RetrievalTimeout).
@@ -135,32 +134,32 @@ class Gateway:
         """
         parameters = {"format": "car", "dag-scope": "entity", "entity-bytes": f"{begin}:{end - 1}"}
         headers = {"Accept": "application/vnd.ipld.car; version=1; order=dfs; dups=y"}
-        async with self._get(root, parameters, headers) as response:
+        async with self._get(path, parameters, headers) as response:
             yield Car(response.content)
             await response.content.read(1)  # the end, if it is there: then the connection is used again, else closed
 
     @asynccontextmanager
     async def _get(
-        self, cid: Cid, parameters: dict[str, str], headers: dict[str, str]
+        self, what: Cid | Path, parameters: dict[str, str], headers: dict[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask for a CID; what answers is the gateway itself, or the host below its own that some have for each CID."""
+        """Ask for something; what answers is the gateway itself, or the host below its own that some have for a CID."""
         try:
             async with AsyncExitStack() as stack:
-                url = self._url / "ipfs" / str(cid)
+                url = self._url.joinpath("ipfs", *str(what).split("/"))
                 get = self._session.get(url, params=parameters, headers=headers, allow_redirects=False)
                 response = await stack.enter_async_context(get)
                 below = self._below(response)
                 if below is not None:
                     get = self._session.get(below, headers=headers, allow_redirects=False)
                     response = await stack.enter_async_context(get)
-                await _expect_ok(response, cid)
+                await _expect_ok(response, what)
                 yield response
         except UNREACHABLE as error:
             raise IpfsAway(f"the gateway can't be reached: {brief(error)}") from error
         except (aiohttp.ClientPayloadError, TimeoutError, EOFError) as error:
-            raise Silent(f"no more of {cid} comes from the gateway: {brief(error)}") from error
+            raise Silent(f"no more of {what} comes from the gateway: {brief(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise BrokeOff(f"reading {cid} from the gateway broke off: {brief(error)}") from error
+            raise BrokeOff(f"reading {what} from the gateway broke off: {brief(error)}") from error
 
     def _below(self, response: aiohttp.ClientResponse) -> URL | None:
         """Return where an answer points, if that is the gateway's own: others, such as we, would prove nothing."""
@@ -177,18 +176,18 @@ class Gateway:
 def _kind(status: int, text: str) -> type[IpfsUnavailable]:
     if any(words in text for words in _ROTTEN):
         return IpfsRotten
-    if status in _NOT_HELD:
+    if status == _NOT_HELD:
         return NoProvider
     if status == _NOT_FOUND:
         return Silent
     return BrokeOff if status >= _SERVER_ERROR or status == _TOO_MANY else IpfsUnavailable
 
 
-async def _expect_ok(response: aiohttp.ClientResponse, cid: Cid) -> None:
+async def _expect_ok(response: aiohttp.ClientResponse, what: Cid | Path) -> None:
     if response.status != _OK:
         text = (await response.content.read(300)).decode(errors="replace").strip()
         base = str(response.url).partition("/ipfs/")[0]
         raise _kind(response.status, text)(
-            f"the gateway answers {response.status} for {cid}: {without_secrets(text, base)}"
+            f"the gateway answers {response.status} for {what}: {without_secrets(text, base)}"
         )
     see_plain(response)

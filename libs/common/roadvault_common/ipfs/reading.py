@@ -1,9 +1,10 @@
 """Reads ranges of files from the network: proven to be these files, since each block is the one that its parent names.
 
-The way is always from the root, by the DAG's nodes, to the leaves that a range touches. The nodes, and the first leaf
-below them, come as a CAR from the root, which whoever stores archives announces; the other leaves by their own names,
-several at a time. Each answer is read to its end at once, into memory that is bounded for all readers of a process
-together: Kubo gives up an answer that nobody reads for 30 s, and whoever takes the bytes may be slow.
+A file is named by a path: its CID, or a directory's and its name there. The way is always from the root, by the DAG's
+nodes, to the leaves that a range touches. The nodes, and the first leaf below them, come as a CAR from the root, which
+whoever stores archives announces; the other leaves by their own names, several at a time. Each answer is read to its
+end at once, into memory that is bounded for all readers of a process together: Kubo gives up an answer that nobody
+reads for 30 s, and whoever takes the bytes may be slow.
 
 With `only_cached`, nodes come by their names, too: of anything longer a gateway looks whether its node has the root,
 and fetches the rest from anybody, us included (boxo's `IsCached`).
@@ -26,8 +27,9 @@ from weakref import WeakValueDictionary
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.ipfs.asking import Patience, Progress, Scout, fetch
 from roadvault_common.ipfs.blocks import Abandoned, Block, Blocks
-from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, Node, Part, leaves, parse
+from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, Node, Part, leaves
 from roadvault_common.ipfs.gateway import Gateway
+from roadvault_common.ipfs.path import Path
 from roadvault_common.ipfs.rpc import Ipfs
 
 _LEAVES = 10
@@ -79,26 +81,26 @@ class Reader:
         await self.gateway.check_peers()
 
     async def read(
-        self, cid: str, offset: int, size: int, progress: Progress | None = None
+        self, path: str, offset: int, size: int, progress: Progress | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield `size` bytes of the file `cid` from byte `offset` on, leaf by leaf.
+        """Yield `size` bytes of the file `path` from byte `offset` on, leaf by leaf.
 
         Raises:
             IpfsUnavailable: The gateway is away, stalls, answers with an error, or gives something else.
         """
-        async with aclosing(self.read_many(cid, [(offset, size)], progress)) as pieces:
+        async with aclosing(self.read_many(path, [(offset, size)], progress)) as pieces:
             async for _, piece in pieces:
                 yield piece
 
     async def read_many(
-        self, cid: str, ranges: Iterable[tuple[int, int]], progress: Progress | None = None
+        self, path: str, ranges: Iterable[tuple[int, int]], progress: Progress | None = None
     ) -> AsyncGenerator[tuple[int, bytes], None]:
         """Yield the bytes of ranges (offset and size) of one file, one range after the other, each with its number.
 
         Raises:
             IpfsUnavailable: As `read` does.
         """
-        async with aclosing(_Read(self, Cid.parse(cid), progress).pieces(ranges)) as pieces:
+        async with aclosing(_Read(self, Path.parse(path), progress).pieces(ranges)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -116,12 +118,12 @@ class _Wanted:
 class _Read:
     """One caller's way through one file."""
 
-    def __init__(self, reader: Reader, root: Cid, progress: Progress | None) -> None:
+    def __init__(self, reader: Reader, path: Path, progress: Progress | None) -> None:
         self._reader = reader
         self._gateway = reader.gateway
         self._blocks = reader.blocks
-        self._root = root
-        self._patience = Patience(reader.gateway.stall_seconds, progress, partial(self._gateway.meet, root))
+        self._path = path
+        self._patience = Patience(reader.gateway.stall_seconds, progress, partial(self._gateway.meet, path.root))
         self._ahead: deque[_Wanted] = deque()
         self._borrowed = 0
         """How many of the leaves ahead take the room of all."""
@@ -147,7 +149,7 @@ class _Read:
         for number, (begin, size) in enumerate(ranges):
             end = begin + size
             if size > 0:
-                async with aclosing(leaves(partial(self._look, begin), self._root, begin, end)) as found:
+                async with aclosing(leaves(partial(self._look, begin), self._path.root, begin, end)) as found:
                     async for leaf in found:
                         yield number, leaf, slice(max(begin - leaf.offset, 0), end - leaf.offset)
 
@@ -197,23 +199,24 @@ class _Read:
                 wanted.block = self._find(wanted.leaf)
                 continue
             if wanted.leaf.size < 0 and len(data) < wanted.slice.stop:  # of a file that is one leaf, the block tells
-                raise IpfsUnavailable(f"{self._root} ends at byte {len(data)}, before byte {wanted.slice.stop}")
+                raise IpfsUnavailable(f"{self._path} ends at byte {len(data)}, before byte {wanted.slice.stop}")
             return data
 
     async def _look(self, begin: int, part: Part) -> Node:
         """Return an inner node above a range: one that came a moment ago, or else a scout brings it."""
         mine: Scout | None = None
-        while (node := self._blocks.came_within(_FRESH_SECONDS, part.cid)) is None:
+        key, root = self._path.key(part.cid), self._path.root
+        while (node := self._blocks.came_within(_FRESH_SECONDS, key)) is None:
             if self._gateway.only_cached:
                 data = await self._patience.insist(partial(self._gateway.block, part.cid, BLOCK_BYTES))
-                return self._blocks.keep(part.cid, await asyncio.to_thread(parse, data))
+                return self._blocks.keep(key, await asyncio.to_thread(self._path.node, part.cid, data))
             if mine is not None and mine.ended:
                 raise mine.error or IpfsUnavailable(f"the gateway does not give node {part.cid}")
-            scout = self._reader.scouts.get(self._root)
+            scout = self._reader.scouts.get(root)
             if scout is None or scout.ended:
                 at = max(part.offset, begin)
-                scout = mine = Scout(self._gateway, self._blocks, self._patience, self._root, at)
-                self._reader.scouts[self._root] = scout
+                scout = mine = Scout(self._gateway, self._blocks, self._patience, self._path, at)
+                self._reader.scouts[root] = scout
                 self._start(scout.run())
             await scout.step()
             if scout.error is not None and not scout.came:  # of another, too: nobody gets anything of this archive

@@ -51,6 +51,15 @@ GC_SECONDS = 3600
 
 
 @dataclass(frozen=True)
+class New:
+    """A file to add: what it is called in its directory, what is in it, and where it lies, if that is referred to."""
+
+    name: str
+    content: AsyncIterable[bytes] | bytes
+    path: Path | None
+
+
+@dataclass(frozen=True)
 class Disk:
     """The disk of a node's repository, in bytes: what is free, and what of that is there for the node."""
 
@@ -88,18 +97,31 @@ class Ipfs:
             IpfsUnavailable: The node is away or refused; `add` may be repeated, the same bytes give the same CID.
             DiskFull: Its disk is.
         """
+        return await self._add([New("archive", content, path)], wrap=False)
+
+    async def add_directory(self, files: Sequence[New]) -> str:
+        """Add and pin a directory of files, each as by `add`; return its CID. All of them have a path, or none has.
+
+        Raises:
+            IpfsUnavailable, DiskFull: As for `add`.
+        """
+        return await self._add(files, wrap=True)
+
+    async def _add(self, files: Sequence[New], *, wrap: bool) -> str:
         parameters = {
             "cid-version": "1",
             "raw-leaves": "true",
             "chunker": f"size-{CHUNK_BYTES}",
             "pin": "true",
             "quieter": "true",
-            "nocopy": "false" if path is None else "true",
+            "nocopy": "false" if files[0].path is None else "true",
+            "wrap-with-directory": "true" if wrap else "false",
         }
-        headers = {} if path is None else {"Abspath": quote(str(path))}
         with aiohttp.MultipartWriter("form-data") as form:
-            part = form.append(content, {"Content-Type": "application/octet-stream", **headers})
-            part.set_content_disposition("form-data", name="file", filename="archive")
+            for file in files:
+                headers = {} if file.path is None else {"Abspath": quote(str(file.path))}
+                part = form.append(file.content, {"Content-Type": "application/octet-stream", **headers})
+                part.set_content_disposition("form-data", name="file", filename=file.name)
         # The node is silent while it takes the body: the body's own progress is what the caller's lease watches.
         answer = await self._call("add", parameters, form, _PATIENT)
         lines = [orjson.loads(line) for line in answer.splitlines() if line.strip()]
@@ -172,6 +194,17 @@ class Ipfs:
             return Disk(int(told["free_space"]), min(int(told["free_space"]), int(told["total_space"])))
         except (ValueError, KeyError, TypeError):
             raise IpfsUnavailable(f"Kubo's diag/sys tells nothing of its disk: {answer[:200]!r}") from None
+
+    async def block(self, cid: str) -> bytes:
+        """Return the block of a CID, from the node's own store.
+
+        Raises:
+            IpfsUnavailable: The node is away, or does not have it whole.
+        """
+        block = await self._call("block/get", {"arg": cid, "offline": "true"}, most=CHUNK_BYTES)
+        if not Cid.parse(cid).fits(block):
+            raise IpfsUnavailable(f"Kubo's block/get: what it gave is not {cid}")
+        return block
 
     async def broken_leaves(self, cid: str, progress: Callable[[], None]) -> list[str]:
         """Read a file's leaves from the node's own store; return the CIDs of those that it can't give, or not whole.
