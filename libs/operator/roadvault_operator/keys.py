@@ -7,9 +7,12 @@ import typer
 from cryptography.fernet import Fernet
 from rich.progress import Progress
 
+from roadvault_common.archive import by_hand
 from roadvault_common.archive import master_keys as needed
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.label import FORMAT, Label
 from roadvault_common.errors import PermanentError
+from roadvault_common.ipfs.path import archive_path
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql import migrate as migrations
 from roadvault_common.sql.db import Database
@@ -28,16 +31,20 @@ async def migrate() -> None:
 
 @blocking
 async def archive_key(zip_id: Annotated[int, typer.Argument(help="the archive's id")]) -> None:
-    """Print what openssl needs to open an archive without RoadVault."""
+    """Print the commands that open an archive without RoadVault: with a master key, or else with its own key."""
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         row = await store.sealed_key(db, zip_id)
     if row is None:
         raise PermanentError(f"there is no archive {zip_id}")
-    key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"], row["master_key"])
-    name, source = row["zip_name"], f"ipfs get {row['cid']} -o" if row["cid"] else "# the local copy of"
-    say(f"{source} {name}")
-    say(f"openssl enc -d -aes-256-ctr -K {key.key.hex()} -iv {key.iv.hex()} -in {name} -out {zip_id}.7z")
-    say(f"7z x {zip_id}.7z")
+    path = None if row["cid"] is None else archive_path(row["cid"], row["format"])
+    label = Label.parse(row["label"]) if path is not None and row["format"] == FORMAT else None
+    if label is not None and label.masterKey == row["master_key"]:
+        commands = by_hand.from_master_key(row["cid"], str(zip_id), label.masterKey)
+    else:  # the label's master key may have been retired: the row's is the one that there is
+        key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"], row["master_key"])
+        commands = by_hand.from_archive_key(path, row["zip_name"], str(zip_id), key)
+    for command in commands:
+        say(command)
 
 
 @blocking
@@ -69,7 +76,10 @@ async def rewrap() -> None:
     if failed:
         shown = ", ".join(map(str, failed[:20])) + (" …" if len(failed) > 20 else "")  # noqa: PLR2004 - enough to begin
         raise PermanentError(f"{len(failed)} archives have a key that none of the master keys unwraps: {shown}")
-    say(f"all archives are wrapped by {keys.ids[0]}; a copy of the database from before still opens with the old keys")
+    say(
+        f"all archives are wrapped by {keys.ids[0]}; a copy of the database from before, and labels on IPFS, still open"
+        " with the old keys"
+    )
 
 
 def new_master_key() -> None:

@@ -1,6 +1,6 @@
 """`roadvault quarantine`: what no row names lies there for days; a person may bring it back, or let it go."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,6 +8,7 @@ import typer
 from rich.filesize import decimal
 from rich.progress import Progress, track
 
+from roadvault_common.archive import local
 from roadvault_common.errors import PermanentError, SettingsError, brief
 from roadvault_common.files import sweep_store as store
 from roadvault_common.files.identity import Identity
@@ -21,7 +22,12 @@ from roadvault_operator.shell import blocking, console, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Files that no row names: list, restore or purge them; let a sweep go on.")
 
-_TABLES = {RECEIVED: "file_upload_info", ARCHIVES: "zip_ipfs_info", DOWNLOADS: "download_info"}
+_NAMED: dict[str, Callable[[Database, list[str]], Awaitable[set[str]]]] = {
+    RECEIVED: lambda db, paths: named_paths(db, "file_upload_info", paths),
+    ARCHIVES: local.named,
+    DOWNLOADS: lambda db, paths: named_paths(db, "download_info", paths),
+}
+"""Which of some paths rows name, by the directory where they are."""
 _AT_ONCE = 500
 """Files that are looked up at a time."""
 
@@ -143,12 +149,12 @@ async def _named(entries: list[Entry]) -> list[Entry]:
     """Return those that a row names by the path that they had."""
     found = list[Entry]()
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        for directory, table in _TABLES.items():
+        for directory, named in _NAMED.items():
             own = [entry for entry in entries if entry.origin.startswith(f"{directory}/")]
             starts = range(0, len(own), _AT_ONCE)
             for start in track(starts, f"looking up {directory}", console=console, transient=True):
                 some = own[start : start + _AT_ONCE]
-                paths = await named_paths(db, table, [entry.origin for entry in some])  # type: ignore[arg-type]
+                paths = await named(db, [entry.origin for entry in some])
                 found += [entry for entry in some if entry.origin in paths]
     return found
 

@@ -71,17 +71,19 @@ async def kept_archives(db: Database) -> list[int]:
 
 
 async def sealed_key(db: Database, zip_id: int) -> Row | None:
-    """Return an archive's `zip_name`, wrapped `key`, its `master_key`, `iv` and `cid`."""
+    """Return an archive's `zip_name`, `path`, wrapped `key`, its `master_key`, `iv`, `cid`, `format` and `label`."""
     return await db.fetch_one(
-        "SELECT zip_name, `key`, master_key, iv, cid FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+        "SELECT zip_name, path, `key`, master_key, iv, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
+        " USING (zip_id) WHERE zip_id = %s",
+        (zip_id,),
     )
 
 
 async def archives_after(db: Database, zip_id: int, limit: int = _AT_ONCE) -> list[Row]:
     """Return archives behind an id, as it takes to read them."""
     return await db.fetch_all(
-        "SELECT zip_id, path, `key`, master_key, iv, size, cid FROM zip_ipfs_info WHERE zip_id > %s"
-        " ORDER BY zip_id LIMIT %s",
+        "SELECT zip_id, path, `key`, master_key, iv, size, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
+        " USING (zip_id) WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
         (zip_id, limit),
     )
 
@@ -101,6 +103,13 @@ async def members(db: Database, zip_id: int) -> list[Member]:
         "SELECT file_id, zip_offset AS `offset`, size, sha256 FROM file_upload_info WHERE zip_id = %s", (zip_id,)
     )
     return [Member(**row) for row in rows]
+
+
+async def files(db: Database, zip_id: int) -> list[Row]:
+    """Return an archive's files as its manifest names them, in that order."""
+    return await db.fetch_all(
+        "SELECT file_id, file_name, size, sha256 FROM file_upload_info WHERE zip_id = %s ORDER BY file_id", (zip_id,)
+    )
 
 
 async def uploads_after(db: Database, path: str, limit: int = _AT_ONCE) -> list[Row]:

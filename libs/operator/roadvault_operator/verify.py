@@ -15,10 +15,11 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.verify import READ_BYTES, Member, MemberCheck
 from roadvault_common.errors import PermanentError, RoadVaultError, SettingsError, brief
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.path import archive_path
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql.db import Database, Row
-from roadvault_operator import store
+from roadvault_operator import labels, store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say
 
@@ -53,7 +54,7 @@ class Verifier:
         name = f"archive {archive['zip_id']}"
         try:
             pieces = self._pieces(archive)
-            cipher = keys.unwrap(archive["key"], archive["iv"], archive["master_key"]).stream()
+            key = keys.unwrap(archive["key"], archive["iv"], archive["master_key"])
         except PermanentError as error:
             self._report(f"{name}: {brief(error)}")
             self.checked += 1
@@ -61,7 +62,7 @@ class Verifier:
         if pieces is None:
             self.skipped += 1
             return
-        damaged: list[Member] = []
+        cipher, damaged = key.stream(), list[Member]()
         check = MemberCheck(await store.members(self._db, archive["zip_id"]), damaged.append)
         length = 0
         task = self._progress.add_task(name, total=archive["size"])
@@ -80,6 +81,9 @@ class Verifier:
                 self._report(f"{name}: {length} bytes came, its row says {archive['size']}")
         except (RoadVaultError, OSError) as error:
             self._report(f"{name}: {brief(error)}")
+        wrong = await labels.fault(self._db, archive, key, keys)
+        if wrong is not None:
+            self._report(f"{name}: {wrong}")
         for member in damaged:
             self._report(f"{name}: file {member.file_id} does not have its SHA-256")
         self._progress.remove_task(task)
@@ -88,7 +92,9 @@ class Verifier:
     def _pieces(self, archive: Row) -> AsyncGenerator[bytes, None] | None:
         """Return the archive's bytes, or None if it has no copy there (any more, or yet)."""
         if self._reader is not None:
-            return None if archive["cid"] is None else self._reader.read(archive["cid"], 0, archive["size"])
+            if archive["cid"] is None:
+                return None
+            return self._reader.read(archive_path(archive["cid"], archive["format"]), 0, archive["size"])
         if self._vault is None or archive["path"] is None:
             return None
         return _read(self._vault.path(archive["path"]))
@@ -122,7 +128,7 @@ async def verify(
     source: Annotated[From, typer.Option("--from", help="the local copies, or the network by CID")] = From.DISK,
     uploads: Annotated[bool, typer.Option("--uploads", help="uploads that are still kept, too")] = False,  # noqa: FBT002
 ) -> None:
-    """Re-hash archives, file by file, and report what is damaged. Changes nothing."""
+    """Re-hash archives, file by file, and report what is damaged; look at their labels. Changes nothing."""
     if not (zip_ids or everything or uploads):
         raise SettingsError("name archives, or --all, or --uploads")
     if zip_ids and everything:

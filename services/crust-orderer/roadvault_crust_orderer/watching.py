@@ -38,7 +38,7 @@ REPLICAS = Histogram(
 TOGETHER = 100
 """Archives in one look. With 200 replicas each, as many as the market keeps, that is 6 MB of an answer; a node's limit
 is 15 MB."""
-_AT_ONCE = 2
+_AT_ONCE = 3
 """Looks under way at once: while one is written down, the market is asked for the next."""
 _AFTER_TROUBLE = 1.0
 _OUTAGE_SECONDS = (5.0, 15.0)
@@ -124,7 +124,8 @@ class Watcher:
     async def _look_at(self, batch: Sequence[Lease]) -> None:
         try:
             with metrics.STAGE_SECONDS.labels(WATCH.name).time():
-                looks, found = await self._looked(batch)
+                looks = await self._looks(batch)
+                found = await self._store.close(looks)
         except asyncio.CancelledError:
             with suppress(TransientError):
                 async with asyncio.timeout(5):
@@ -134,27 +135,6 @@ class Watcher:
             log.warning("what was looked at could not be written", error=brief(error))
             return
         await self._tell(looks, found)
-
-    async def _looked(self, batch: Sequence[Lease]) -> tuple[list[Look], set[int]]:
-        """Look, and write down what is found; return it, and who has new evidence.
-
-        What nobody expected of one archive holds up no other: then each is looked at by itself.
-
-        Raises:
-            TransientError: The database is away.
-        """
-        try:
-            looks = await self._looks(batch)
-            return looks, await self._store.close(looks)
-        except TransientError:
-            raise
-        except Exception as error:
-            log.exception("unexpected error", stage=WATCH.name, archives=len(batch))
-            if len(batch) == 1:
-                looks = [Look(batch[0], _again(batch[0], brief(error)))]
-                return looks, await self._store.close(looks)
-        each = [await self._looked([lease]) for lease in batch]
-        return [look for looks, _ in each for look in looks], set[int]().union(*(found for _, found in each))
 
     async def _tell(self, looks: Sequence[Look], found: set[int]) -> None:
         """Tell the others what there is to do, once it is written."""
@@ -207,7 +187,9 @@ class Watcher:
         if archive is None:
             return Look(lease, Done())  # it is not on IPFS any more
         if archive.cid not in files:
-            return Look(lease, _again(lease, "the market's entry of its CID can't be read"))
+            reason = "the market's entry of its CID can't be read"
+            given_up = lease.attempt >= WATCH.max_attempts
+            return Look(lease, Failed(f"given up: {reason}") if given_up else Retry(reason))
         info = files[archive.cid]
         doubt = self._needs.doubt(archive, info, head)
         left = None
@@ -229,8 +211,3 @@ class Watcher:
         again = settings.crust_watch_seconds if settled else settings.crust_check_seconds
         buy_in = needs.seconds_to_renewal(archive, info, head) if rests else 0
         return Look(lease, Done(again_after=again), seen, buy_in)
-
-
-def _again(lease: Lease, reason: str) -> Retry | Failed:
-    """Return the outcome of a look that has to be taken again, for what is the archive's own trouble."""
-    return Failed(f"given up: {reason}") if lease.attempt >= WATCH.max_attempts else Retry(reason)

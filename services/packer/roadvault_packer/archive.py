@@ -1,4 +1,4 @@
-"""Writes an archive: a 7z container with the COPY method, encrypted on the way with AES-256-CTR.
+"""Writes an archive: a 7z container with the COPY method, encrypted on the way with AES-256-CTR; and its label.
 
 Packing, checking each file's SHA-256 and encrypting are one pass, and there is no temporary file. Because COPY stores
 each member in one piece and CTR can start anywhere, an offset and a size are all it takes to read one file back.
@@ -16,13 +16,16 @@ from typing import IO, cast
 import orjson
 import py7zr
 
-from roadvault_common.archive.crypto import ArchiveKey
+from roadvault_common.archive import merkle
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.label import Label, Place
+from roadvault_common.archive.local import beside
 from roadvault_common.files.new_file import create, write_all
 from roadvault_packer.helper import Helper
 from roadvault_packer.uploads import Progress, Upload, compare, opened, read
 
 MANIFEST = "manifest.json"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 _SIGNATURE_HEADER_BYTES = 32
 """The 7z signature header, which py7zr writes twice: as a placeholder, and when all else is known."""
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
@@ -43,16 +46,20 @@ _IN_HAND = 8
 
 @dataclass(frozen=True)
 class Packed:
-    """What came out: the archive's length in bytes, and where each file begins in it, by file id."""
+    """What came out: the archive's length in bytes, where each file begins in it, by file id, its key, its label."""
 
     size: int
     offsets: dict[int, int]
+    key: ArchiveKey
+    label: bytes
 
 
 def pack(
-    folder_id: int, uploads: Sequence[Upload], root: Path, target: Path, key: ArchiveKey, progress: Progress
+    folder_id: int, uploads: Sequence[Upload], root: Path, target: Path, keys: MasterKeys, progress: Progress
 ) -> Packed:
-    """Write the archive of `uploads` (read below `root`) to the new file `target`. Blocks; run it in a thread.
+    """Write the archive of `uploads` (read below `root`) to the new file `target`, and its label beside it.
+
+    Blocks; run it in a thread.
 
     Raises:
         Spoilt: A file is missing, or is not what its row says.
@@ -60,7 +67,7 @@ def pack(
         DiskFull: There was no room for the archive.
         FileExistsError: `target` exists already.
     """
-    offsets: dict[int, int] = {}
+    key, offsets = ArchiveKey.new(), dict[int, int]()
     # Hashing, writing and the disk's taking what was written go on side by side, while the next piece is read.
     with create(target) as file, Helper(_IN_HAND) as hashing, Helper(_IN_HAND) as writing, Helper(1) as flushing:
         writer = _EncryptedWriter(file, key, writing, flushing)
@@ -70,10 +77,15 @@ def pack(
             for upload in uploads:
                 offsets[upload.file_id] = writer.tell()
                 _write_member(container, upload, root, progress, hashing)
-            manifest = _manifest(folder_id, uploads, offsets)
+            manifest, offset = _manifest(folder_id, uploads, offsets), writer.tell()
             container.writef(io.BytesIO(manifest), MANIFEST)
         writer.finish()
-        return Packed(writer.length, offsets)
+        place = Place(offset=offset, size=len(manifest))
+        label = Label.make(keys, key, writer.length, place, len(uploads), _merkle_root(uploads, key)).encode()
+        # Before the archive is whole: what is left of a label takes no room.
+        with create(target.with_name(beside(target.name))) as other:
+            write_all(other, label)
+        return Packed(writer.length, offsets, key, label)
 
 
 def most_bytes(uploads: Sequence[Upload]) -> int:
@@ -106,11 +118,23 @@ def _manifest(folder_id: int, uploads: Sequence[Upload], offsets: dict[int, int]
             "size": upload.size,
             "sha256": upload.sha256,
             "offset": offsets[upload.file_id],
+            "received": f"{upload.create_time:%Y-%m-%dT%H:%M:%S.%fZ}",
         }
         for upload in uploads
     ]
     body = {"version": MANIFEST_VERSION, "folder": folder_id, "files": files}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2)
+
+
+def _merkle_root(uploads: Sequence[Upload], key: ArchiveKey) -> bytes:
+    return merkle.root(
+        [
+            merkle.leaf(
+                merkle.salt(key.key, upload.file_id), upload.sha256, upload.size, upload.file_id, upload.file_name
+            )
+            for upload in uploads
+        ]
+    )
 
 
 class _CheckedReader(io.BufferedIOBase):

@@ -13,5 +13,6 @@ class PackerSettings(SweepSettings, KeySettings):
         10,
         ge=1,
         title="Usual sweep",
-        description="archives that a sweep moves to quarantine without asking; ten times as many never unasked",
+        description="files of archives (their labels are files, too) that a sweep moves to quarantine without asking;"
+        " ten times as many never unasked",
     )

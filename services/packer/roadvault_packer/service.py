@@ -7,7 +7,8 @@ from functools import partial
 import structlog
 from prometheus_client import Gauge
 
-from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.local import beside
 from roadvault_common.errors import IdentityMismatch, LeaseLost, TransientError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
@@ -71,18 +72,18 @@ class Packer:
             return await self._write(lease, uploads, path, name)
 
     async def _write(self, lease: Lease, uploads: Sequence[Upload], path: str, name: str) -> Outcome:
-        key = ArchiveKey.new()
         try:
             packed: Packed = await asyncio.to_thread(
-                pack, lease.row_id, uploads, self._vault.root, self._vault.path(path), key, lease.progress
+                pack, lease.row_id, uploads, self._vault.root, self._vault.path(path), self._keys, lease.progress
             )
         except (Spoilt, Unreadable) as error:
             return await self._set_aside(lease, uploads, error)
-        sealed = Sealed(path, name, self._keys.wrap(key.key), self._keys.ids[0], key.iv.hex(), packed)
+        sealed = Sealed(path, name, self._keys.wrap(packed.key.key), self._keys.ids[0], packed)
         try:
             zip_id = await self._store.seal(lease, sealed)
         except LeaseLost:
-            await asyncio.to_thread(self._vault.remove, path)
+            for one in (path, beside(path)):
+                await asyncio.to_thread(self._vault.remove, one)
             raise  # on any other error a row may name the archive; if none does, the sweep of unnamed files takes it
         STAGE_BYTES.labels(PACK.name).inc(packed.size)
         log.info("folder sealed", zip_id=zip_id, files=len(uploads), bytes=packed.size)

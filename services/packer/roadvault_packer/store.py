@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from roadvault_common.archive import local
 from roadvault_common.files import set_aside_store
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
-from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -28,7 +28,6 @@ class Sealed:
     wrapped_key: str
     master_key: str
     """Id of the master key that wraps it."""
-    iv: str
     packed: Packed
 
 
@@ -49,7 +48,7 @@ class PackerStore:
     async def uploads(self, folder_id: int) -> list[Upload]:
         """Return the folder's files in the order of their ids, but for those that were set aside."""
         rows = await self._db.fetch_all(
-            "SELECT file_id, file_name, size, sha256, path FROM file_upload_info WHERE folder_id = %s"
+            "SELECT file_id, file_name, size, sha256, path, create_time FROM file_upload_info WHERE folder_id = %s"
             " AND NOT EXISTS (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
             (folder_id,),
         )
@@ -94,12 +93,15 @@ class PackerStore:
         return zip_id
 
     async def _insert_archive(self, tx: Transaction, folder_id: int, sealed: Sealed) -> int:
-        packed, key = sealed.packed, (sealed.wrapped_key, sealed.master_key, sealed.iv)
-        return await tx.insert(
+        packed = sealed.packed
+        key = sealed.wrapped_key, sealed.master_key, packed.key.iv.hex()
+        zip_id = await tx.insert(
             "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, master_key, iv, size, files, pin_due)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (folder_id, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
         )
+        await tx.execute("INSERT INTO label_info (zip_id, label) VALUES (%s, %s)", (zip_id, packed.label))
+        return zip_id
 
     async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:
         """As `named`, while nobody but `lease` can seal the folder."""
@@ -107,5 +109,5 @@ class PackerStore:
         return await self.named(paths)
 
     async def named(self, paths: list[str]) -> set[str]:
-        """Return those of `paths` that are the local copy of an archive."""
-        return await named_paths(self._db, "zip_ipfs_info", paths)
+        """Return those of `paths` that are the local copy of an archive, or its label."""
+        return await local.named(self._db, paths)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from io import FileIO
 from pathlib import Path
 
@@ -16,13 +17,14 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to pack; `path` is relative to the data directory, None once it was dropped."""
+    """A file to pack; `path` is relative to the data directory, None once it was dropped; it was received then, UTC."""
 
     file_id: int
     file_name: str
     size: int
     sha256: str
     path: str | None
+    create_time: datetime
 
 
 class Spoilt(IntegrityError):

@@ -6,8 +6,8 @@ from functools import partial
 import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.archive.verify import VerifiedStream
-from roadvault_common.errors import Domain, IntegrityError, IpfsUnavailable, brief
+from roadvault_common.archive.local import beside
+from roadvault_common.errors import Domain, IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
@@ -20,6 +20,7 @@ from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import DROP, PIN, RESTORE, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
+from roadvault_pinner.adding import Adding
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.room import KuboRoom
 from roadvault_pinner.shared_run import SharedRun
@@ -52,6 +53,7 @@ class Pinner:
         self._store = PinnerStore(db)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
+        self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
         self._collect_garbage = SharedRun(ipfs.collect_garbage)
         node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
         network = Breaker(Domain.NETWORK, ipfs.check_peers)
@@ -72,7 +74,7 @@ class Pinner:
             return Failed("the archive has no local copy and no CID")
         try:
             async with self.room.for_add(archive.size, archive.zip_id):
-                cid = await self._add(archive, lease)
+                cid, node = await self._adding.add(archive, lease)
         except IntegrityError as error:
             if archive.cid is None:
                 raise
@@ -81,25 +83,12 @@ class Pinner:
             self.restoring.nudge()
             return Done()
         dag_size = await self._ipfs.dag_size(cid)
-        await self._store.close_pinned(lease, cid, dag_size)
+        await self._store.close_pinned(lease, cid, dag_size, node)
         STAGE_BYTES.labels(PIN.name).inc(archive.size)
         log.info("archive pinned", cid=cid, bytes=archive.size, dag_bytes=dag_size)
         await self._bus.emit(ZipPinned(zip_id=lease.row_id))
         self.dropping.nudge()
         return Done()
-
-    async def _add(self, archive: Archive, lease: Lease) -> str:
-        """Send the archive to Kubo, every member checked on the way; return its CID."""
-        path = self._vault.path(archive.path or "")
-        members = await self._store.members(archive.zip_id)
-        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
-        stream = VerifiedStream(path, archive.size, key, members, lease.progress)
-        try:
-            return await self._ipfs.add(stream, path if self._settings.ipfs_filestore else None)
-        except IpfsUnavailable:
-            if stream.failure is not None:
-                raise stream.failure from None
-            raise
 
     async def _drop(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
@@ -138,7 +127,8 @@ class Pinner:
         if uploads:
             await self._drop_uploads(lease)
         if archive.path is not None:
-            await asyncio.to_thread(self._vault.remove, archive.path)
+            for path in (archive.path, beside(archive.path)):
+                await asyncio.to_thread(self._vault.remove, path)
         return None
 
     async def _keep(self, look: Look, lease: Lease) -> Outcome:
@@ -173,6 +163,7 @@ class Pinner:
         archive = await self._store.archive(lease.row_id)
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
+        await self._adding.keep_label(archive)
         broken = await self._ipfs.broken_leaves(archive.cid, lease.progress) if archive.kept else []
         if broken and not archive.replicas:
             return Failed(_only_copy(archive, len(broken)))

@@ -6,6 +6,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 from dataclasses import dataclass
 from datetime import datetime
 
+from roadvault_common.archive.label import FORMAT
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.db import Database, Transaction, transacted
@@ -31,10 +32,19 @@ class Archive:
     size: int
     files: int
     cid: str | None
+    format: int
+    """Of what is on IPFS."""
     uploads_dropped_at: datetime | None
     restored_at: datetime | None
     replicas: int
     """On the network, as the market last counted them."""
+    label: bytes | None
+    """The archive's label; None if it was written without one."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it is, or is to be, on IPFS in a directory with its label."""
+        return self.label is not None and (self.cid is None or self.format > 1)
 
     @property
     def kept(self) -> bool:
@@ -72,9 +82,8 @@ class PinnerStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, uploads_dropped_at, restored_at,"
-            " replicas"
-            " FROM zip_ipfs_info WHERE zip_id = %s",
+            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, format, uploads_dropped_at, restored_at,"
+            " replicas, label FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id = %s",
             (zip_id,),
         )
         if row is None:
@@ -91,13 +100,21 @@ class PinnerStore:
         return [Member(**row) for row in rows]
 
     @transacted
-    async def close_pinned(self, tx: Transaction, lease: Lease, cid: str, dag_size: int) -> None:
-        """Close the lease: the archive is on IPFS, due for an order, and its uploads may be dropped."""
+    async def close_pinned(
+        self, tx: Transaction, lease: Lease, cid: str, dag_size: int, node: bytes | None = None
+    ) -> None:
+        """Close the lease: the archive is on IPFS, due for an order, and its uploads may be dropped.
+
+        `node` is the block of the directory that it is in, with its label.
+        """
         await leases.close(tx, lease, Done())
         await tx.execute(
-            "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6) WHERE zip_id = %s",
-            (cid, dag_size, lease.row_id),
+            "UPDATE zip_ipfs_info SET cid = %s, format = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6)"
+            " WHERE zip_id = %s",
+            (cid, 1 if node is None else FORMAT, dag_size, lease.row_id),
         )
+        if node is not None:
+            await tx.execute("UPDATE label_info SET node = %s WHERE zip_id = %s", (node, lease.row_id))
         await leases.make_due(tx, ORDER, lease.row_id, hurry=False)  # to pin again changes nothing for its order
         await leases.make_due(tx, DROP, lease.row_id)
 

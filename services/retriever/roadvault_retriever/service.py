@@ -186,10 +186,12 @@ class Retriever:
         key = self._keys.unwrap(wanted.key, wanted.iv, wanted.master_key)
         if wanted.zip_path is not None:
             yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
-        if wanted.cid is not None:
-            yield "ipfs", self._from_network(wanted, wanted.cid, wanted.zip_offset, lease), key
+        if wanted.on_ipfs is not None:
+            yield "ipfs", self._from_network(wanted, wanted.on_ipfs, wanted.zip_offset, lease), key
 
-    async def _from_network(self, wanted: Wanted, cid: str, offset: int, lease: Lease) -> AsyncGenerator[bytes, None]:
+    async def _from_network(
+        self, wanted: Wanted, archive: str, offset: int, lease: Lease
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes from the network, if that is there.
 
         Raises:
@@ -199,7 +201,7 @@ class Retriever:
         for breaker in self._network:
             await breaker.require()
         try:
-            async with aclosing(self._reader.read(cid, offset, wanted.size, lease.progress)) as pieces:
+            async with aclosing(self._reader.read(archive, offset, wanted.size, lease.progress)) as pieces:
                 async for piece in pieces:
                     yield piece
         except NoProvider:

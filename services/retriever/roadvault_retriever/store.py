@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
+from roadvault_common.ipfs.path import archive_path
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
@@ -38,8 +39,14 @@ class Wanted:
     master_key: str | None
     iv: str | None
     cid: str | None
+    format: int | None
     set_aside: str | None
     """Why the packer set its upload aside, if it did."""
+
+    @property
+    def on_ipfs(self) -> str | None:
+        """The archive's path on IPFS, if it is there."""
+        return None if self.cid is None or self.format is None else archive_path(self.cid, self.format)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class RetrieverStore:
         """
         row = await self._db.fetch_one(
             "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"
-            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid,"
+            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid, zip.format,"
             " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE download.download_id = %s",

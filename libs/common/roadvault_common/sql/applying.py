@@ -1,15 +1,14 @@
 """Applies migrations statement by statement, so that a `roadvault migrate` that was killed is gone on with.
 
-The server commits each ALTER and CREATE by itself: whole, or not at all. Which statement of a migration is begun is
-noted before it, and that it is done behind it, in the same transaction where it is no ALTER; so at most one may be done
-and not be noted.
+The server commits each ALTER and CREATE by itself: whole, or not at all. How many statements of a migration are done is
+noted behind each of them, in the same transaction where it is no ALTER; so at most one may be done and not be noted.
 """
 
 import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from pymysql.cursors import Cursor
@@ -21,12 +20,11 @@ _LOCK = "CONCAT('roadvault.', SHA1(DATABASE()))"
 _LOCK_SECONDS = 5
 _APPLIED = "_yoyo_migration"
 """The list of migrations that are applied, under the name that yoyo gave it, which was used for them before."""
-_HALF = "_migration_begun"
+_HALF = "_migration_at_work"
 """How far a migration has come: it has a row while one is applied, or after that was cut short."""
 _MADE_FIRST = {
     _APPLIED: "migration_hash VARCHAR(64) NOT NULL PRIMARY KEY, migration_id VARCHAR(255), applied_at_utc DATETIME",
-    _HALF: "migration_id VARCHAR(255) NOT NULL PRIMARY KEY,"
-    " begun INT NOT NULL COMMENT 'statements that were begun', done INT NOT NULL COMMENT 'and that are done'",
+    _HALF: "migration_id VARCHAR(255) NOT NULL PRIMARY KEY, done INT NOT NULL COMMENT 'statements that are done'",
 }
 """Both tables, made here and by no migration."""
 _ALREADY = frozenset({1050, 1060, 1061, 1091})
@@ -95,19 +93,22 @@ def _take_over(cursor: Cursor, say: Say) -> bool:
 
 def _apply(cursor: Cursor, path: Path, say: Say, *, killed: bool) -> None:
     """Run what is not done yet of a migration; `killed` if one that noted nothing may have been at it."""
-    cursor.execute(f"SELECT begun, done FROM {_HALF} WHERE migration_id = %s", (path.stem,))  # noqa: S608 - a constant
-    row, texts = cursor.fetchone(), statements(path)
-    begun, done = row or (0, 0)
+    cursor.execute(f"SELECT done FROM {_HALF} WHERE migration_id = %s", (path.stem,))  # noqa: S608 - a constant
+    row = cursor.fetchone()
+    done = int(row[0]) if row else 0
     if row:
         say(f"{path.stem} was cut short behind statement {done}: going on from there")
-    if killed:
-        begun = len(texts)  # any may be done
-    cursor.execute(f"REPLACE INTO {_HALF} VALUES (%s, %s, %s)", (path.stem, begun, done))  # noqa: S608
-    for number, statement in enumerate(texts, 1):
+    else:
+        cursor.execute(f"INSERT INTO {_HALF} VALUES (%s, 0)", (path.stem,))  # noqa: S608
+    # What is not noted may be done: the one behind the last that is noted, or any where nobody noted anything.
+    doubtful = killed or row is not None
+    for number, statement in enumerate(statements(path), 1):
         if statement.startswith("SET "):
             cursor.execute(statement)  # for this session, so again after each start
-        elif number > done and not _run(cursor, statement, path.stem, number, doubtful=number <= begun):
-            say(f"{path.stem}: statement {number} had been done before")
+        elif number > done:
+            if not _run(cursor, statement, path.stem, number, doubtful=doubtful):
+                say(f"{path.stem}: statement {number} had been done before")
+            doubtful = killed
     cursor.execute("BEGIN")
     cursor.execute(f"DELETE FROM {_HALF} WHERE migration_id = %s", (path.stem,))  # noqa: S608
     cursor.execute(
@@ -118,22 +119,12 @@ def _apply(cursor: Cursor, path: Path, say: Say, *, killed: bool) -> None:
 
 
 def _run(cursor: Cursor, statement: str, migration: str, number: int, *, doubtful: bool) -> bool:
-    """Run a statement and note that; False if it is `doubtful` and turns out to be done.
-
-    One that the server refuses is no doubtful one: whoever runs it again has to hear the same.
-    """
-    begin = f"UPDATE {_HALF} SET begun = %s WHERE migration_id = %s"  # noqa: S608
-    if not doubtful:
-        cursor.execute(begin, (number, migration))
+    """Run a statement and note that; False if it is `doubtful` and turns out to be done."""
     cursor.execute("BEGIN")
     ran = True
     try:
         cursor.execute(statement)
     except MySQLError as error:
-        if not doubtful:
-            with suppress(MySQLError):  # the connection was lost: nobody knows
-                cursor.execute("ROLLBACK")
-                cursor.execute(begin, (number - 1, migration))
         if not doubtful or (error.args[0] not in _ALREADY and not isinstance(error, IntegrityError)):
             raise
         ran = False  # an IntegrityError: the rows that it would insert are there

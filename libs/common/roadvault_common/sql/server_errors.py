@@ -7,13 +7,10 @@ from roadvault_common.errors import DatabaseUnavailable
 _LOST = frozenset({1053, 1077, 1079, 1152, *range(1158, 1162), 1184, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
 """Error numbers of a server that is away, going down, or dropped the connection."""
 _REFUSES_WRITES = {
-    1036: "its tables are read-only (innodb_read_only, or innodb_force_recovery)",
     1290: "the server is read-only (read_only): is it a replica?",
     1665: "its binary log can't record what RoadVault writes: set binlog_format to ROW or MIXED",
     1792: "its transactions are read-only (tx_read_only)",
     1836: "the server is read-only (innodb_force_recovery)",
-    1874: "its tables are read-only (innodb_read_only)",
-    1881: "it refuses this while it is started with innodb_force_recovery",
 }
 """Error numbers of a server that is set up so that it takes no writes of ours, and what to do."""
 _FULL = frozenset({3, 28, 1021, 1026, 1030, 1037, 1038, 1040, 1041, 1114, 1129, 1135, 1180, 1203, 1206, 1226, 1637})

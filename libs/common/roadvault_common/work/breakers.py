@@ -3,8 +3,7 @@
 There is one for each fault domain in each process that needs it. *Closed*, work goes on. An outage *opens* it, if its
 probe finds the same: then nothing that needs the domain is begun, so that no lease is taken and no attempt counted.
 After a rest, which grows, the probe is asked again. Once that finds all well the breaker is *half-open*: one piece of
-work is let through, and when that has not met the outage again, all of it. That piece may take hours: what it has not
-met after a while, it is not going to.
+work is let through, and when that has not met the outage again, all of it.
 """
 
 import asyncio
@@ -32,8 +31,6 @@ OPEN_SECONDS = Gauge("roadvault_breaker_open_seconds", "How long it has been awa
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 15.0
 _PROBE_SECONDS = 30.0
 """A probe that takes longer has found the domain away."""
-_TRIAL_SECONDS = 15.0
-"""So long others wait for the piece of work that was let through."""
 _MISSED = 4
 """So many turns of writing down what is away may be missed before it is not believed any more."""
 _LEAST_BYTES = 1 << 20
@@ -61,8 +58,8 @@ class Breaker:
         self._found: TransientError | None = None
         """What is wrong, or was before it became half-open; None while it is closed."""
         self._half_open = self._trying = False
-        self._since = self.look_at = self._trial_ends = 0.0
-        """By the monotonic clock: when it opened, when its rest ends, and until when others wait for the trial."""
+        self._since = self.look_at = 0.0
+        """By the monotonic clock: when it opened, and when its rest ends."""
         self._rests = 0
         """How often it was found away since it opened."""
         self._asking: asyncio.Task[Outage | None] | None = None
@@ -89,13 +86,11 @@ class Breaker:
                 return False
             found = await self._ask()
             self._half_open = found is None or not self._concerns(found)
-        if self._trying and time.monotonic() >= self._trial_ends:
-            self.end()
         return self.reason is None and not self._trying
 
     def begin(self) -> bool:
         """Note that work begins; True if it is the one that is let through to find out, which then has to `end`."""
-        self._trying, self._trial_ends = self._half_open, time.monotonic() + _TRIAL_SECONDS
+        self._trying = self._half_open
         return self._half_open
 
     def end(self, *, found_out: bool = True) -> None:

@@ -144,6 +144,7 @@ async def pack_again(db: Database, zip_id: int) -> Closed:
     async def write(tx: Transaction) -> Closed:
         last = (await uploads_to_pack(tx, zip_id))[-1]
         await tx.execute("DELETE FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+        await tx.execute("DELETE FROM label_info WHERE zip_id = %s", (zip_id,))
         await tx.execute(
             "UPDATE file_upload_info SET zip_id = NULL, zip_offset = NULL,"  # noqa: S608 - our own numbers
             f" status = IF(status = {FileStatus.PACKED}, {FileStatus.NOT_PACKED}, status)"

@@ -1,7 +1,6 @@
 """Work on the rows of one stage: claim, do, close. A sweep and an event handler call the same `Worker.work`."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -10,7 +9,7 @@ import structlog
 from roadvault_common import metrics
 from roadvault_common.errors import LeaseLost, Outage, TransientError, Waiting, brief
 from roadvault_common.events.bus import Bus
-from roadvault_common.loops import pause, pause_until
+from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
@@ -154,7 +153,7 @@ class Worker:
             case Done():
                 pass
         try:
-            await self._write_down(lease, outcome)
+            await self._db.transact(lambda tx: self._write(tx, lease, outcome))
         except LeaseLost as error:
             log.warning("lease lost", error=brief(error))
         except TransientError as error:
@@ -164,22 +163,6 @@ class Worker:
             if isinstance(outcome, Failed):
                 await self._bus.dead_letter(self.stage.name, outcome.reason, row=lease.row_id)
         return outcome
-
-    async def _write_down(self, lease: Lease, outcome: Outcome) -> None:
-        """Write the outcome, trying for as long as the lease lasts: else each outage of the database would count.
-
-        Raises:
-            LeaseLost: Somebody else has the row.
-            TransientError: The database stays away, or the service is told to stop meanwhile.
-        """
-        ends = time.monotonic() + lease.seconds
-        while True:
-            try:
-                return await self._db.transact(lambda tx: self._write(tx, lease, outcome))
-            except TransientError:
-                if self._closing.is_set() or time.monotonic() >= ends:
-                    raise
-            await pause(self._closing, moment())
 
     async def _write(self, tx: Transaction, lease: Lease, outcome: Outcome) -> None:
         await leases.close(tx, lease, outcome)

@@ -1,8 +1,7 @@
-"""Opens an archive with nothing but openssl and 7z, as somebody would who has the keys and not RoadVault."""
+"""Opens an archive with nothing but ipfs, openssl and 7z, as somebody would who has a master key and not RoadVault."""
 
 import hashlib
 import json
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -11,19 +10,18 @@ from roadvault_stack.demo.errors import DemoError
 _SECONDS = 300
 
 
-def open_archive(commands: list[str], directory: Path) -> dict[int, str]:
-    """Run the `openssl` and `7z` command lines in `directory`; return the SHA-256 of each file by its id. Blocks.
+def open_archive(commands: str, directory: Path, environment: dict[str, str]) -> dict[int, str]:
+    """Run the commands that the admin tool prints in `directory`; return the SHA-256 of each file by its id. Blocks.
 
     Raises:
         DemoError: A command fails, or the manifest does not fit the files.
     """
-    for command in commands:
-        words = shlex.split(command)
-        done = subprocess.run(  # noqa: S603 - the two commands that the admin tool prints
-            words, cwd=directory, capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-        if done.returncode:
-            raise DemoError(f"{words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+    done = subprocess.run(
+        ["/bin/sh", "-eu"], input=commands, cwd=directory, env=environment, capture_output=True, text=True,
+        timeout=_SECONDS, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise DemoError(f"the archive could not be opened by hand: {done.stderr.strip() or done.stdout.strip()}")
     manifest = json.loads((directory / "manifest.json").read_text())
     hashes = {}
     for file in manifest["files"]:

@@ -137,19 +137,29 @@ class Demo:
         directory = self._scratch / "by-hand"
         directory.mkdir()
         with self._step("openssl + 7z", folder.archive["size"]):
-            fetch, *commands = await asyncio.to_thread(self._key_commands, zip_id)
-            ipfs = [str(Path(sys.executable).with_name("ipfs")), "--api", _multiaddr(self._network)]
-            await asyncio.to_thread(_run, [*ipfs, *fetch.split()[1:]], directory)
-            hashes = await asyncio.to_thread(by_hand.open_archive, commands, directory)
+            commands = await asyncio.to_thread(self._key_commands, zip_id)
+            environment = await asyncio.to_thread(self._strangers, directory)
+            hashes = await asyncio.to_thread(by_hand.open_archive, commands, directory, environment)
         wrong = [file.file_id for file in folder.files if hashes.get(file.file_id) != file.sha256]
         if wrong:
             raise DemoError(f"archive {zip_id} opened by hand lacks, or has other bytes for, the files {wrong}")
-        self._console.print(f"archive {zip_id}: opened with openssl and 7z: {len(hashes)} files, all as uploaded")
+        self._console.print(
+            f"archive {zip_id}: opened with ipfs, openssl, 7z and the master key: {len(hashes)} files, all as uploaded"
+        )
 
-    def _key_commands(self, zip_id: int) -> list[str]:
+    def _strangers(self, directory: Path) -> dict[str, str]:
+        """Return the environment of somebody who has the network's node and the master key, and nothing of ours."""
+        node = directory / "node"
+        node.mkdir()
+        (node / "api").write_text(_multiaddr(self._network))  # `ipfs` takes the node that this names
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        key = self._environments.everything()["ROADVAULT_MASTER_KEYS"].split(",")[0]
+        return {"PATH": programs, "IPFS_PATH": str(node), "MASTER_KEY": key}
+
+    def _key_commands(self, zip_id: int) -> str:
         admin = [str(Path(sys.executable).with_name("roadvault")), "archive-key", str(zip_id)]
         environment = {"PATH": os.environ.get("PATH", os.defpath), **self._environments.everything()}
-        return _run(admin, self._scratch, environment).splitlines()
+        return _run(admin, self._scratch, environment)
 
     @contextmanager
     def _step(self, name: str, size: int | None = None) -> Iterator[Step]:

@@ -18,14 +18,16 @@ from roadvault_crust_orderer.markets.node import Node
 
 _PING_SECONDS = 4.0
 """Less than `/readyz` waits."""
+_LOOKERS = 2
+"""Connections over which files are looked at, each opened once those before it are busy."""
 
 
 class Chain:
     """One account on one chain. Use `Chain.open`; every method raises ChainUnavailable when no node answers in time."""
 
-    def __init__(self, account: Line, looker: Line, onlooker: Line) -> None:
+    def __init__(self, account: Line, lookers: Sequence[Line], onlooker: Line) -> None:
         self._account = account
-        self._looker = looker
+        self._lookers = lookers
         """Who looks at files waits for nobody who pays, nor the other way round."""
         self._onlooker = onlooker
         """What the account's work hangs on tells `/readyz` nothing: it looks over connections of its own."""
@@ -47,12 +49,12 @@ class Chain:
         endpoints = Endpoints(url, timeout_seconds, call_seconds)
         node = Node(endpoints, seed, tip)
         onlooker = node.over(endpoints.beside(_PING_SECONDS))
-        looker = Line(node.over(endpoints.beside(call_seconds)), call_seconds)
-        chain = cls(Line(node, call_seconds), looker, Line(onlooker, _PING_SECONDS))
+        lookers = [Line(node.over(endpoints.beside(call_seconds)), call_seconds) for _ in range(_LOOKERS)]
+        chain = cls(Line(node, call_seconds), lookers, Line(onlooker, _PING_SECONDS))
         try:
             yield chain
         finally:
-            await asyncio.gather(*(line.close() for line in (chain._account, chain._looker, chain._onlooker)))
+            await asyncio.gather(*(line.close() for line in (chain._account, *chain._lookers, chain._onlooker)))
 
     @property
     def account(self) -> str:
@@ -60,16 +62,15 @@ class Chain:
         return self._account.node.account
 
     async def identity(self) -> str:
-        """Return the hash of the chain's genesis block; who looks at files does not wait for who pays to know it."""
-        known = self._account.node.endpoints.known_genesis
-        return await self._account.call(Node.genesis) if known is None else known
+        """Return the hash of the chain's genesis block."""
+        return await self._account.call(Node.genesis)
 
     async def head(self) -> Head:
         """Return the finalized head; ChainUnavailable also while the node is syncing, alone, or does not move."""
         return Head(*await self._account.call(Node.finalized_head))
 
     async def head_to_look_at(self) -> Head:
-        """Return the finalized head, asked for over the connection of those who look."""
+        """Return the finalized head, asked for over a connection of those who look."""
         return Head(*await self._looker.call(Node.finalized_head))
 
     async def file(self, cid: str, at: Head) -> FileInfo | None:
@@ -82,6 +83,11 @@ class Chain:
     async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
         """Return what the market knows of many CIDs at a finalized block; what can't be read is not in it."""
         return await self._looker.call(lambda node: node.files(cids, at.block_hash))
+
+    @property
+    def _looker(self) -> Line:
+        """The connection on which the fewest wait."""
+        return min(self._lookers, key=lambda looker: looker.waiting)
 
     async def offer(self, cid: str, size: int) -> Offer:
         """Return what an order would cost now."""

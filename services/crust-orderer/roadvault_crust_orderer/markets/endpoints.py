@@ -153,14 +153,9 @@ class Endpoints:
             raise ChainUnavailable(f"ROADVAULT_CRUST_URL: {node} is a node of another chain than the others")
         self._chain.genesis = str(genesis)
 
-    @property
-    def known_genesis(self) -> str | None:
-        """The hash of the chain's first block, once any connection of the client has reached a node."""
-        return self._chain.genesis
-
     def genesis(self) -> str:
         """Return the hash of the chain's first block."""
-        return self.known_genesis or str(self.substrate.rpc_request("chain_getBlockHash", [0])["result"])
+        return self._chain.genesis or str(self.substrate.rpc_request("chain_getBlockHash", [0])["result"])
 
     def see_head(self, height: int) -> None:
         """Note the finalized height of the node whose turn it is.

@@ -29,6 +29,8 @@ class Line:
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="chain")
         self._left_behind: list[Future[Any]] = []
+        self.waiting = 0
+        """Calls that are under way, or wait for those before them."""
 
     async def call(self, work: Callable[[Node], T]) -> T:
         """Do `work` on the thread; that it was answered is progress of the lease that it was asked under.
@@ -40,6 +42,7 @@ class Line:
         if len(self._left_behind) >= _MOST_LEFT_BEHIND:
             raise ChainUnavailable(f"{len(self._left_behind)} calls of Crust nodes hang")
         node, running = self.node, self._thread.submit(work, self.node)
+        self.waiting += 1
         try:
             async with asyncio.timeout(self._seconds):
                 result = await asyncio.wrap_future(running)
@@ -47,6 +50,8 @@ class Line:
             if node is self.node:
                 self._leave_behind(running)
             raise ChainUnavailable(f"no Crust node has answered within {self._seconds:.0f} s") from None
+        finally:
+            self.waiting -= 1
         leases.note_progress()
         return result
 

@@ -38,8 +38,6 @@ _LARGEST = 8 << 30
 _PLENTY = 10**30
 """Stands for the balance, which the API does not tell: the service itself refuses what is not paid for."""
 _ANSWER_BYTES = 1 << 20
-_DIGITS = 9
-"""Of a number of replicas, at most: what is longer is none."""
 _AT_ONCE = 10
 """Requests under way at once."""
 _NOBODYS_CID = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
@@ -93,10 +91,8 @@ class PinStatus(BaseModel):
     @property
     def replicas(self) -> int:
         """How many replicas the service tells of, if it does."""
-        value = self.info.get("replicas")
-        if isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS:
-            value = int(value)
-        return value if type(value) is int and 0 <= value < 10**_DIGITS else 0
+        value = self.info.get("replicas", 0)
+        return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
 
     def is_of(self, mark: str) -> bool:
         """Tell whether it is what the purchase with this mark asked for."""

@@ -84,7 +84,7 @@ class Prover:
             )
         picked = _pick.sample(members, min(self._members, len(members)))
         for member in picked:
-            await self._check(self._reader, archive.cid, key, member, lease)
+            await self._check(self._reader, archive.path, key, member, lease)
         proof = Proof(self._reader.way, len(picked), sum(member.size for member in picked))
         count = await self._count(archive.cid)
         if not await close_proven(self._db, lease, count, proof):
@@ -98,7 +98,7 @@ class Prover:
         market, head = await self._market.identity(), await self._market.head()
         return counted(await self._market.file(cid, head), head, market, self._threshold)
 
-    async def _check(self, reader: Reader, cid: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
+    async def _check(self, reader: Reader, path: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
         """Fetch one member and check it.
 
         Raises:
@@ -111,7 +111,7 @@ class Prover:
             digest.update(cipher.update(data))
             lease.progress(len(data))
 
-        async for data in reader.read(cid, member.offset, member.size, lease.progress):
+        async for data in reader.read(path, member.offset, member.size, lease.progress):
             await asyncio.to_thread(take, data)
         STAGE_BYTES.labels(PROVE.name).inc(member.size)
         if digest.hexdigest() != member.sha256:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
+from roadvault_common.ipfs.path import archive_path
 from roadvault_common.sql.db import Database
 
 
@@ -12,9 +13,15 @@ class Sealed:
     """What it takes to read an archive on the network."""
 
     cid: str
+    format: int
     key: str
     master_key: str | None
     iv: str
+
+    @property
+    def path(self) -> str:
+        """Where it is on IPFS."""
+        return archive_path(self.cid, self.format)
 
 
 class ProofStore:
@@ -24,13 +31,13 @@ class ProofStore:
         self._db = db
 
     async def archive(self, zip_id: int) -> Sealed:
-        """Return the archive's CID, wrapped key and initial counter block.
+        """Return the archive's CID and format, wrapped key and initial counter block.
 
         Raises:
             PermanentError: There is no such archive on IPFS.
         """
         row = await self._db.fetch_one(
-            "SELECT cid, `key`, master_key, iv FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+            "SELECT cid, format, `key`, master_key, iv FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
         )
         if row is None or row["cid"] is None:
             raise PermanentError(f"archive {zip_id} has no CID to prove")
