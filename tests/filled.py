@@ -56,6 +56,9 @@ SELECT zip.seq, IF(turn.seq = 1, 1, NULL), 'here', {height}, 60 + MOD(zip.seq, 4
     IF(turn.seq = 1, NULL, {now} - INTERVAL 90 DAY), IF(turn.seq = 1, NULL, '50 replicas')
 FROM seq_{first}_to_{last} AS zip JOIN seq_0_to_1 AS turn
 """
+_LABELS = """
+INSERT INTO label_info (zip_id, label, node) SELECT seq, REPEAT('l', 400), REPEAT('n', 150) FROM seq_{first}_to_{last}
+"""
 _RENEWALS = """
 INSERT INTO renewal_info (day, archives, mebibytes)
 SELECT expired_on DIV %s, COUNT(*), SUM(CEIL(dag_size / 1048576)) FROM zip_ipfs_info GROUP BY expired_on DIV %s
@@ -130,7 +133,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "now": _NOW, "files": files, "each": -(-files // archives), "size": _FILE_BYTES, "account": ACCOUNT,
         "market": MARKET, "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
     }  # fmt: skip
-    for statement in (_FOLDERS, _ARCHIVES, _EVIDENCE, _ORDERS):
+    for statement in (_FOLDERS, _ARCHIVES, _LABELS, _EVIDENCE, _ORDERS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
     await db.execute(_RENEWALS, (BLOCKS_A_DAY, BLOCKS_A_DAY))
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
@@ -147,6 +150,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "folder_info",
         "file_upload_info",
         "zip_ipfs_info",
+        "label_info",
         "order_info",
         "renewal_info",
         "download_info",
@@ -227,6 +231,7 @@ async def _archive(tx: Transaction, filled: Filled, zip_id: int, columns: dict[s
     common = {"zip_id": f"{zip_id}", "folder_id": f"{zip_id}", "zip_name": f"'{zip_id}.7z.enc'", "path": "UUID()"}
     sizes = {"`key`": "'k'", "iv": "'i'", "size": f"{MEMBERS * _FILE_BYTES}", "files": f"{MEMBERS}"}
     await _insert(tx, "zip_ipfs_info", {**common, **sizes, **columns})
+    await _insert(tx, "label_info", {"zip_id": f"{zip_id}", "label": "'l'"})
 
 
 async def _folder(tx: Transaction, filled: Filled, folder_id: int, columns: dict[str, str]) -> None:

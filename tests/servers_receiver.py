@@ -36,7 +36,7 @@ async def receiver(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             made.asked.append((head, await reader.readexactly(length)))
             for piece in pieces:
                 if piece is FOREVER:

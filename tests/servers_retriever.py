@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from cryptography.fernet import Fernet
 from download_rows import download_row
 from pydantic import SecretStr
 
-from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.path import ARCHIVE, LABEL
 from roadvault_common.ipfs.reading import Reader
-from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done
 from roadvault_packer.archive import pack
@@ -103,24 +105,25 @@ async def _archive(
     for number, content in enumerate(contents.values(), 1):
         path = f"received/00/{number:032}"
         (vault.root / path).write_bytes(content)
-        members.append(Upload(number, f"{number}.mp4", len(content), hashlib.sha256(content).hexdigest(), path))
-    key, target = ArchiveKey.new(), vault.root / "archives/a"
-    packed = pack(1, members, vault.root, target, key, lambda _: None)
+        digest = hashlib.sha256(content).hexdigest()
+        members.append(Upload(number, f"{number}.mp4", len(content), digest, path, datetime.now(UTC)))
+    target = vault.root / "archives/a"
+    packed = pack(1, members, vault.root, target, keys, lambda _: None)
 
     async def stream() -> AsyncIterator[bytes]:
         yield target.read_bytes()
 
-    cid = await network.add(stream(), None)
+    cid = await network.add_directory([New(ARCHIVE, stream(), None), New(LABEL, packed.label, None)])
     async with db.transaction() as tx:
         zip_id = await tx.insert(
-            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, iv, size, files, cid)"
-            " VALUES (1, 'a', 'archives/a', %s, %s, %s, %s, %s)",
-            (keys.wrap(key.key), key.iv.hex(), packed.size, len(members), cid),
+            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, iv, size, files, cid, format)"
+            " VALUES (1, 'a', 'archives/a', %s, %s, %s, %s, %s, 2)",
+            (keys.wrap(packed.key.key), packed.key.iv.hex(), packed.size, len(members), cid),
         )
         for member in members:
             await tx.execute(
                 "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, path, folder_id, zip_id,"
                 " zip_offset, status) VALUES (%s, %s, 'mp4', %s, %s, %s, 1, %s, %s, 1)",
-                (*astuple(member), zip_id, packed.offsets[member.file_id]),
+                (*astuple(member)[:5], zip_id, packed.offsets[member.file_id]),
             )
     return dict(zip(contents, packed.offsets, strict=True))

@@ -156,6 +156,7 @@ def status(filled: Filled) -> list[Statement]:
             "status: what roadvault goes through",
             open_folders=operator.open_folders,
             kept_archives=operator.kept_archives,
+            files_to_verify=lambda db: operator.files(db, archive),
             archives_to_verify=lambda db: operator.archives_after(db, archive, 50),
             uploads_to_verify=lambda db: operator.uploads_after(db, "", 50),
         ),

@@ -5,18 +5,22 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
-from roadvault_common.archive.crypto import ArchiveKey
+from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.files.new_file import sync_directory
 from roadvault_packer.archive import pack
 from roadvault_packer.uploads import Upload
 
 FILE_BYTES = 100_000_000
 PASSWORD = "benchmark"
+_KEYS = MasterKeys(SecretStr(Fernet.generate_key().decode()))
 
 
 def measure(directory: Path, total_bytes: int, runs: int, *, warm: bool) -> Measure:
@@ -67,7 +71,7 @@ def _members(source: Path, total_bytes: int) -> list[Upload]:
         content = os.urandom(FILE_BYTES)
         (source / f"{number}").write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        members.append(Upload(number, f"{number}.mp4", FILE_BYTES, digest, f"{number}"))
+        members.append(Upload(number, f"{number}.mp4", FILE_BYTES, digest, f"{number}", datetime.now(UTC)))
     return members
 
 
@@ -83,7 +87,7 @@ def _forget(path: Path) -> None:
 
 
 def _pack(members: list[Upload], source: Path, out: Path) -> None:
-    pack(1, members, source, out / uuid.uuid4().hex, ArchiveKey.new(), lambda _: None)
+    pack(1, members, source, out / uuid.uuid4().hex, _KEYS, lambda _: None)
 
 
 def _seven_zip(source: Path, out: Path) -> None:

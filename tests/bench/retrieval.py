@@ -13,7 +13,10 @@ from pathlib import Path
 from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
 from bench.system import System, random_file
+from pydantic import SecretStr
 
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.ipfs.path import archive_path
 from roadvault_stack.demo import network
 from roadvault_stack.demo.client import Client, Uploaded
 
@@ -32,7 +35,7 @@ class Stored:
     system: System
     loop: asyncio.Runner
     client: Client
-    cid: str
+    path: str
     size: int
     inner_bytes: int
     offsets: dict[int, int]
@@ -57,11 +60,12 @@ class Stored:
             stack.callback(lambda: loop.run(opened.__aexit__(None, None, None)))
             files = loop.run(_upload(client, sizes, directory / "scratch"))
             system.wait("SELECT COUNT(*) FROM zip_ipfs_info WHERE dropped_at IS NOT NULL", 1, _STAGES_SECONDS)
-            (archive,) = system.sql("SELECT cid, size, dag_size FROM zip_ipfs_info")
+            (archive,) = system.sql("SELECT cid, format, size, dag_size FROM zip_ipfs_info")
             rows = system.sql("SELECT file_id, zip_offset FROM file_upload_info")
             first = 2 * runs * many
             yield cls(
-                system, loop, client, archive["cid"], archive["size"], archive["dag_size"] - archive["size"],
+                system, loop, client, archive_path(archive["cid"], archive["format"]), archive["size"],
+                archive["dag_size"] - archive["size"],
                 {row["file_id"]: row["zip_offset"] for row in rows},
                 iter([file for file in files if file.size == LONG_BYTES]),
                 {size: [file for file in files[first:] if file.size == size] for size in SHORT_BYTES},
@@ -97,7 +101,7 @@ class Stored:
         gateway = self.system.environment()["ROADVAULT_IPFS_GATEWAY_URL"]
         # Now and then Kubo waits for a block in vain, for 30 s, and breaks off: who uses it that way has to try again.
         again = ["--retry", "3", "--retry-delay", "1", "--retry-all-errors"]
-        command = [find("curl"), "-sS", "-f", "-o", str(target), *again, *arguments, f"{gateway}/ipfs/{self.cid}"]
+        command = [find("curl"), "-sS", "-f", "-o", str(target), *again, *arguments, f"{gateway}/ipfs/{self.path}"]
         subprocess.run(command, check=True)
 
 
@@ -185,11 +189,9 @@ def _long(stored: Stored, runs: int) -> list[Measure]:
 
 
 def _key(stored: Stored) -> tuple[str, str]:
-    words = subprocess.run(
-        [Path(find("roadvault")), "archive-key", "1"],
-        env={"PATH": os.environ["PATH"], **stored.system.environment()}, capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    return words[words.index("-K") + 1], words[words.index("-iv") + 1]
+    (row,) = stored.system.sql("SELECT `key`, iv FROM zip_ipfs_info")
+    keys = MasterKeys(SecretStr(stored.system.environment()["ROADVAULT_MASTER_KEYS"]))
+    return keys.unwrap(row["key"], row["iv"]).key.hex(), row["iv"]
 
 
 def _short(stored: Stored) -> list[Measure]:

@@ -42,6 +42,7 @@ class Books:
         self.files: dict[int, Row] = {row["file_id"]: row for row in arena.sql("SELECT * FROM file_upload_info")}
         self.folders: dict[int, Row] = {row["folder_id"]: row for row in arena.sql("SELECT * FROM folder_info")}
         self.archives: dict[int, Row] = {row["zip_id"]: row for row in arena.sql("SELECT * FROM zip_ipfs_info")}
+        self.labels: dict[int, bytes] = {row["zip_id"]: row["label"] for row in arena.sql("SELECT * FROM label_info")}
         self.set_aside = {row["file_id"] for row in arena.sql("SELECT * FROM set_aside_info")}
         self.orders = arena.sql("SELECT * FROM order_info")
         self.evidence: dict[int, Row] = {
@@ -90,18 +91,22 @@ class Books:
         return wrong
 
     def contents(self) -> list[str]:
-        """Every file of every archive can be read from the local archive, if kept, and from the network."""
+        """Every file of every archive, and its label, can be read from the network, and from the disk if kept there."""
         wrong: list[str] = []
         for zip_id, archive in self.archives.items():
             members = [row for row in self.files.values() if row["zip_id"] == zip_id]
             if archive["cid"] is None:
                 wrong.append(f"archive {zip_id} has no CID: {archive['pin_reason']}")
                 continue
-            copies = {"the network": self._contents.on_network(archive["cid"])}
-            if archive["path"]:
-                copies["the local archive"] = self._contents.on_disk(archive["path"])
-            for where, encrypted in copies.items():
+            read, on_disk = self._contents.on_network, self._contents.on_disk
+            cid, path = archive["cid"], archive["path"]
+            copies = {"the network": (read(f"{cid}/archive.7z.enc"), read(f"{cid}/label.json"))}
+            if path:
+                copies["the local archive"] = on_disk(path), on_disk(path.replace(".7z.enc", ".label.json"))
+            for where, (encrypted, label) in copies.items():
                 wrong += self._contents.members(archive, members, encrypted, where)
+                if label is None or label != self.labels.get(zip_id):
+                    wrong.append(f"archive {zip_id}: {where} does not give its label")
         cids = Counter(archive["cid"] for archive in self.archives.values())
         return wrong + [f"CID {cid} stands for {count} archives" for cid, count in cids.items() if count > 1]
 
@@ -170,6 +175,7 @@ class Books:
         vault = self._arena.layout.vault
         named = {row["path"] for row in [*self.files.values(), *self.archives.values(), *self.requests.values()]}
         named.discard(None)
+        named |= {path.replace(".7z.enc", ".label.json") for path in named if path.endswith(".7z.enc")}
         found = {
             str(Path(folder, name).relative_to(vault))
             for directory in ("received", "archives", "downloads")

@@ -30,9 +30,9 @@ class Contents:
         except FileNotFoundError:
             return None
 
-    def on_network(self, cid: str) -> bytes | None:
-        """Return what the network's own node holds of a CID."""
-        url = f"http://{HOST}:{self._arena.settings.network_ipfs_gateway_port}/ipfs/{cid}"
+    def on_network(self, path: str) -> bytes | None:
+        """Return what the network's own node holds of a file."""
+        url = f"http://{HOST}:{self._arena.settings.network_ipfs_gateway_port}/ipfs/{path}"
         try:
             with urlopen(Request(url, headers={"Cache-Control": "only-if-cached"}), timeout=30) as response:
                 content: bytes = response.read()

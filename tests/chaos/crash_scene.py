@@ -272,6 +272,9 @@ class Scene:
         archives = await self.db.fetch_all("SELECT * FROM zip_ipfs_info WHERE folder_id = %s", (folder_id,))
         assert [(folder["status"], folder["zip_id"])] == [(2, archive["zip_id"]) for archive in archives]
         assert (self.vault.root / archives[0]["path"]).stat().st_size == archives[0]["size"]
+        label = await self.row("SELECT label FROM label_info WHERE zip_id = %s", folder["zip_id"])
+        path = self.vault.root / archives[0]["path"].replace(".7z.enc", ".label.json")
+        assert path.read_bytes() == label["label"]
 
     async def _check_archive(self, act: str, zip_id: int) -> None:
         archive = await self.row("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", zip_id)
@@ -315,6 +318,7 @@ class Scene:
             for table in tables
             for row in await self.db.fetch_all(f"SELECT path FROM {table} WHERE path IS NOT NULL")  # noqa: S608
         }
+        named |= {path.replace(".7z.enc", ".label.json") for path in named if path.endswith(".7z.enc")}
         root = self.vault.root
         found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {FILE}
         found = {path for path in found if not path.startswith(f"{LEDGER}/")}

@@ -100,6 +100,9 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
     def archive(row: Row, **values: object) -> Spoil:
         return partial(_changed, arena, "zip_ipfs_info", "zip_id", row["zip_id"], **values)
 
+    def label(row: Row, **values: object) -> Spoil:
+        return partial(_changed, arena, "label_info", "zip_id", row["zip_id"], **values)
+
     def request(row: Row, **values: object) -> Spoil:
         return partial(_changed, arena, "download_info", "download_id", row["download_id"], **values)
 
@@ -130,6 +133,7 @@ def _rows(arena: Arena, load: Load) -> list[Case]:
             f"archive {c['zip_id']}: the network does not give": archive(c, size=1),
             f"archive {d['zip_id']}: the local archive does not give": archive(d, path=_NOWHERE),
             f"archive {e['zip_id']} has no CID": archive(e, cid=None),
+            f"archive {f['zip_id']}: the network does not give its label": label(f, label=b"another"),
             f"CID {other_cid} stands for 2 archives": archive(g, cid=other_cid),
         }),
         Case("purchases", {

@@ -58,8 +58,8 @@ def parse(trace: str) -> list[Call]:
     return [call for call in calls if not call.result.startswith("-1")]
 
 
-def lost(calls: Sequence[Call], path: str, statement: str, answer: str | None) -> list[str]:
-    """Return what a power cut would take of `path` at the moment when it is promised; nothing is what it should be.
+def lost(calls: Sequence[Call], path: str, statement: str, answer: str | None, beside: Sequence[str] = ()) -> list[str]:
+    """Return what a power cut would take of `path`, and what lies `beside` it, when it is promised: nothing, if well.
 
     The promise is the COMMIT after `statement`, which names the path; and the first send that contains `answer`.
     """
@@ -70,7 +70,7 @@ def lost(calls: Sequence[Call], path: str, statement: str, answer: str | None) -
     commit = _commit_after(calls, named)
     if commit is None:
         return [f"no COMMIT follows the {statement} of {path}"]
-    wrong = _not_durable(calls, path, commit.begin)
+    wrong = [line for one in (path, *beside) for line in _not_durable(calls, one, commit.begin)]
     if answer is not None:
         wrong += _answered_early(calls, commit, answer)
     return wrong

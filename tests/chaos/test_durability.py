@@ -85,7 +85,8 @@ async def test_files_and_rows_are_durable_before_they_are_promised(
         told = answer_with(row["file_id"])
         assert lost(calls["ingest"], str(data_dir / row["path"]), insert, told) == []
     path = str(data_dir / archive["path"])
-    assert lost(calls["packer"], path, "INSERT INTO zip_ipfs_info", None) == []
+    label = path.replace(".7z.enc", ".label.json")
+    assert lost(calls["packer"], path, "INSERT INTO zip_ipfs_info", None, [label]) == []
     path = str(data_dir / extraction["path"])
     assert lost(calls["retriever"], path, "UPDATE download_info SET path", None) == []
 

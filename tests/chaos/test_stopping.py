@@ -170,7 +170,7 @@ async def _stopped_while_it_packs(packer: Service, db: Database, data_dir: Path)
         )
         await _until(db, f"SELECT 1 FROM folder_info WHERE folder_id = {folder_id} AND pack_attempts > 0")  # noqa: S608
         packer.process.send_signal(signal.SIGSTOP)
-        written = [archive.stat().st_size for archive in (data_dir / "archives").glob(f"{folder_id}-*")]
+        written = [archive.stat().st_size for archive in (data_dir / "archives").glob(f"{folder_id}-*.7z.enc")]
         if written and written[0] < size:
             return folder_id
         packer.process.send_signal(signal.SIGCONT)

@@ -100,30 +100,6 @@ async def test_an_outage_that_the_row_let_through_meets_again_opens_it_again_for
     assert (await row(db, folder))["pack_attempts"] == 0
 
 
-async def test_others_wait_only_a_while_for_a_row_that_was_let_through_and_takes_long(
-    db: Database, bus: Bus, node: Node, clock: Clock
-) -> None:
-    long, short = await new_folder(db), await new_folder(db)
-    begun, over = asyncio.Event(), asyncio.Event()
-
-    async def do(lease: Lease) -> Outcome:
-        if lease.row_id == long:
-            begun.set()
-            await over.wait()
-        return Done()
-
-    one = Worker(PACK, do, db, bus, lease_seconds=60, concurrency=2, needs=[node.breaker])
-    node.breaker.open(IpfsAway("no answer"))
-    clock.now, node.away = clock.now + 1, False
-    trial = asyncio.create_task(one.work(long))
-    await begun.wait()
-    assert await one.work(short) is None
-    clock.now += 15
-    assert await one.work(short) == Done()
-    over.set()
-    assert await trial == Done()
-
-
 async def test_an_outage_that_its_probe_does_not_find_keeps_only_its_own_row_waiting(
     db: Database, bus: Bus, node: Node
 ) -> None:

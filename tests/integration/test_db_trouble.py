@@ -69,23 +69,6 @@ async def test_each_number_of_a_server_in_trouble_is_an_outage(db: Database) -> 
             await db.fetch_all(SAYS, (number,))
 
 
-async def test_tables_that_are_read_only_are_an_outage(
-    database_url: str, folder: int, mariadb: Running[MariaDB]
-) -> None:
-    mariadb.stop()
-    mariadb.more = ["--innodb-read-only", "--init-file="]
-    mariadb.start()
-    try:
-        async with Database.open(database_url) as reader:
-            with pytest.raises(DatabaseUnavailable, match="its tables are read-only"):
-                await reader.execute(ADD, (folder,))
-            with pytest.raises(DatabaseUnavailable, match="its tables are read-only"):
-                await reader.ping()
-    finally:
-        mariadb.more = []
-        mariadb.restart()
-
-
 async def test_what_the_server_rolled_back_is_run_again(db: Database, folder: int) -> None:
     runs = 0
 

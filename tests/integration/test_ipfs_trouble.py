@@ -11,10 +11,8 @@ from evidence_rows import prove
 from free_ports import pick_free
 from servers_operator import Console
 from servers_process import Running
-from servers_receiver import receiver
 
-from roadvault_common.errors import IpfsAway, NoProvider
-from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid
+from roadvault_common.errors import IpfsAway
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.sql.db import Row
@@ -154,26 +152,6 @@ async def test_a_gateway_is_told_from_what_it_is_asked_for(
         own_node.kill()
         with pytest.raises(IpfsAway, match="does not answer"):
             await reader.check()
-
-
-@pytest.mark.parametrize("status", ["404 Not Found", "401 Unauthorized", "403 Forbidden", "429 Too Many Requests"])
-async def test_what_is_no_gateway_or_refuses_us_blames_no_archive(status: str) -> None:
-    async with (
-        receiver(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()) as other,
-        Reader.open(f"http://127.0.0.1:{other.port}", 10) as reader,
-    ):
-        with pytest.raises(IpfsAway, match=f"answers {status[:3]} even for an empty file"):
-            await reader.check()
-
-
-async def test_what_a_gateway_has_not_got_and_may_not_fetch_is_what_nobody_provides(own_node: OwnNode) -> None:
-    own_node.kill()
-    own_node.more = ["--offline"]
-    own_node.start()
-    async with Reader.open(own_node.server.gateway_url, 10) as reader:
-        await reader.check()
-        with pytest.raises(NoProvider, match="answers 404"):
-            await reader.gateway.block(Cid.parse(UNKNOWN), BLOCK_BYTES)
 
 
 async def test_what_a_check_leaves_behind_goes_with_the_next_garbage_collection(own_node: OwnNode) -> None:

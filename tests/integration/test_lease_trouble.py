@@ -5,7 +5,6 @@ import threading
 
 import pytest
 from lease_rows import let_time_pass, new_folder, row, worker
-from servers_process import Running
 
 from roadvault_common.errors import DiskFull, Domain, IpfsAway, TransientError
 from roadvault_common.events.bus import Bus
@@ -16,7 +15,6 @@ from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PACK, Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_common.work.stage import Worker
-from roadvault_stack.mariadb import MariaDB
 
 
 @pytest.fixture
@@ -121,25 +119,3 @@ async def test_an_outage_counts_against_no_row(db: Database, bus: Bus, folder: i
         assert 5 <= (outcome.after or 0) <= 15
     state = await row(db, folder)
     assert (state["pack_attempts"], state["pack_failed_at"], state["pack_reason"]) == (0, None, "no room")
-
-
-async def test_an_outcome_waits_for_its_database(
-    db: Database, bus: Bus, folder: int, mariadb: Running[MariaDB], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else the attempt would stay counted, and the row its worker's until the lease runs out."""
-    monkeypatch.setattr("roadvault_common.work.stage.moment", lambda: 0.05)
-    gone = asyncio.Event()
-
-    async def do(_: Lease) -> Outcome:
-        await asyncio.to_thread(mariadb.kill)
-        gone.set()
-        await db.fetch_one("SELECT 1")
-        return Done()
-
-    working = asyncio.create_task(worker(db, bus, do).work(folder))
-    await gone.wait()
-    await asyncio.to_thread(mariadb.start)
-    assert isinstance(await working, Wait)
-    state = await row(db, folder)
-    assert (state["pack_attempts"], state["pack_token"]) == (0, None)
-    assert "can't be reached" in state["pack_reason"]

@@ -21,7 +21,7 @@ from roadvault_common.sql.migrate import migrate, schema_dir
 from roadvault_stack.mariadb import MariaDB
 
 _numbers = count(1)
-_CHANGES = ("CREATE", "ALTER", "INSERT", "UPDATE", "DELETE", "REPLACE", "COMMIT")
+_CHANGES = ("CREATE", "ALTER", "INSERT", "UPDATE", "DELETE", "COMMIT")
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_killed_behind_each_statement_the_tables_come_out_the_same(
     assert runs > sum(len(statements(path)) for path in schema_dir().glob("*.sql"))
     assert migrate(empty) == []
     assert tables(empty) == whole
-    assert rows(empty, "SELECT * FROM _migration_begun") == ()
+    assert rows(empty, "SELECT * FROM _migration_at_work") == ()
 
 
 @pytest.mark.parametrize(
@@ -169,45 +169,3 @@ def test_what_a_killed_one_began_is_waited_for(empty: str, whole: dict[str, str]
         cursor.execute("COMMIT")
         successor.join(60)
     assert tables(empty) == whole
-
-
-def test_a_statement_that_is_refused_is_refused_again_and_not_taken_for_done(empty: str, tmp_path: Path) -> None:
-    """Somebody has made a column of that name by hand: the other one must not be left out."""
-    (tmp_path / "0001_first.sql").write_text("CREATE TABLE one (a INT);\n")
-    (tmp_path / "0002_more.sql").write_text(
-        "ALTER TABLE one ADD KEY by_a (a);\nALTER TABLE one ADD COLUMN b INT, ADD COLUMN c INT;\n"
-    )
-    with pymysql.connect(**parse_url(empty), autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE one (a INT, b INT)")
-        for _ in range(3):
-            with pytest.raises(pymysql.err.OperationalError, match="already exists"):
-                applying.apply_all(cursor, tmp_path, print)
-        cursor.execute("DROP TABLE one")
-        (tmp_path / "0001_first.sql").write_text("CREATE TABLE one (a INT, b INT);\n")
-        for _ in range(3):
-            with pytest.raises(pymysql.err.OperationalError, match="Duplicate column name 'b'"):
-                applying.apply_all(cursor, tmp_path, print)
-        cursor.execute("ALTER TABLE one DROP COLUMN b")
-        heard: list[str] = []
-        assert applying.apply_all(cursor, tmp_path, heard.append) == ["0002_more"]
-        assert heard == ["0002_more was cut short behind statement 1: going on from there"]
-    assert [column for column, *_ in rows(empty, "SHOW COLUMNS FROM one")] == ["a", "b", "c"]
-
-
-def test_of_what_an_earlier_version_has_left_any_statement_may_be_done_however_often_the_next_is_cut_short(
-    empty: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "0001_all.sql"
-    path.write_text("CREATE TABLE one (a INT);\nCREATE TABLE two (a INT);\nCREATE TABLE three (a INT);\n")
-    with pymysql.connect(**parse_url(empty), autocommit=True) as connection, connection.cursor() as cursor:
-        applying.apply_all(cursor, tmp_path / "none", print)
-        for text in statements(path):
-            cursor.execute(text)
-
-        def as_far_as_the_first() -> None:
-            die_behind(lambda statement: statement.startswith("UPDATE _migration_begun SET done"))
-            with pymysql.connect(**parse_url(empty), autocommit=True) as own, own.cursor() as again:
-                applying._apply(again, path, print, killed=True)
-
-        assert was_killed(begun(as_far_as_the_first))
-        assert applying.apply_all(cursor, tmp_path, print) == ["0001_all"]

@@ -3,6 +3,7 @@
 import pytest
 from servers_operator import Console
 
+from roadvault_common.archive.local import beside
 from roadvault_common.errors import LeaseLost
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
@@ -57,8 +58,10 @@ async def test_an_archive_that_rotted_is_packed_again_and_pinned(console: Consol
     console.packer._sweeper._settings.orphan_hours = 1e-12
     for _ in range(2):
         await console.packer.sweep_orphans()
-    archives = [path.name for path in (console.vault.root / "archives").iterdir()]
-    assert archives == [new["zip_name"]]
+    archives = {path.name for path in (console.vault.root / "archives").iterdir()}
+    assert archives == {new["zip_name"], beside(new["zip_name"])}
+    labels = await console.db.fetch_all("SELECT zip_id FROM label_info")
+    assert labels == [{"zip_id": new["zip_id"]}]
     assert "is on IPFS" in await console.refuses("pack-again", new["zip_id"])
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from servers_hostile import hostile
 from servers_orderer import Desk, OpenDesk
 
-from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
@@ -67,14 +68,14 @@ class Bench:
 @pytest.fixture
 async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_path: Path) -> AsyncIterator[Bench]:
     secret = SecretStr(Fernet.generate_key().decode())
-    keys, key = MasterKeys(secret), ArchiveKey.new()
+    keys = MasterKeys(secret)
     members = []
     for number in range(1, 6):
         content = os.urandom(400_000 + number)
         (tmp_path / str(number)).write_bytes(content)
-        members.append(Upload(number, "a.mp4", len(content), _sha256(content), str(number)))
+        members.append(Upload(number, "a.mp4", len(content), _sha256(content), str(number), datetime.now(UTC)))
     target = tmp_path / "archive"
-    packed = pack(1, members, tmp_path, target, key, lambda _: None)
+    packed = pack(1, members, tmp_path, target, keys, lambda _: None)
     async with (
         open_desk(master_keys=secret) as desk,
         Bus.open(SecretStr(redis_url), "crust-orderer") as bus,
@@ -83,7 +84,7 @@ async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_pat
         async with desk.db.transaction() as tx:
             zip_id = await tx.insert(
                 "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files) VALUES (1, 'a', %s, %s, 1, 5)",
-                (keys.wrap(key.key), key.iv.hex()),
+                (keys.wrap(packed.key.key), packed.key.iv.hex()),
             )
             for member in members:
                 await tx.execute(

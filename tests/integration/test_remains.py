@@ -9,6 +9,7 @@ from clocks import Clock
 from evidence_rows import prove
 from servers_operator import Console
 
+from roadvault_common.archive.local import beside
 from roadvault_common.errors import TransientError
 from roadvault_common.files.new_file import create
 from roadvault_common.files.sweep import Sweeper
@@ -30,7 +31,8 @@ def archives(console: Console) -> set[str]:
 
 
 async def named(console: Console) -> set[str]:
-    return {Path(row["path"]).name for row in await console.db.fetch_all("SELECT path FROM zip_ipfs_info")}
+    paths = [row["path"] for row in await console.db.fetch_all("SELECT path FROM zip_ipfs_info")]
+    return {Path(path).name for path in [*paths, *map(beside, paths)]}
 
 
 def leave(console: Console, name: str) -> Path:
@@ -45,15 +47,20 @@ async def test_what_killed_packers_left_goes_with_the_next_attempt(console: Cons
     for token in ("a" * 32, "b" * 32):
         leave(console, f"{folder_id}-{token}.7z.enc")
     others = {leave(console, f"{folder_id}{other}-{'c' * 32}.7z.enc").name for other in range(10)}
-    # An archive that was finished may be good, and belong to a row that a restored database lacks.
-    with create(console.vault.root / "archives" / f"{folder_id}-{'d' * 32}.7z.enc") as file:
-        file.write(b"an archive")
+    # An archive that was finished may be good, and belong to a row that a restored database lacks; with its label.
+    finished = {
+        f"archives/{folder_id}-{'d' * 32}.7z.enc": b"an archive",
+        f"archives/{folder_id}-{'d' * 32}.label.json": b"its label",
+    }
+    for path, content in finished.items():
+        with create(console.vault.root / path) as file:
+            file.write(content)
     await console.db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6)")
     assert await console.packer.packing.work(folder_id) == Done()
     assert archives(console) == others | await named(console)
-    (entry,) = console.vault.quarantine.entries("archives")
-    assert entry.origin == f"archives/{folder_id}-{'d' * 32}.7z.enc"
-    assert console.vault.quarantine.path(entry.name).read_bytes() == b"an archive"
+    quarantine = console.vault.quarantine
+    found = {entry.origin: quarantine.path(entry.name).read_bytes() for entry in quarantine.entries("archives")}
+    assert found == finished
 
 
 async def test_a_worker_that_woke_late_leaves_its_successors_file_alone(
@@ -111,7 +118,7 @@ async def test_the_disk_is_never_waited_for_by_the_event_loop(
     monkeypatch.setattr(console.packer._store, "seal", seal_late)
     assert isinstance(await console.packer.packing.work(folder_id), Retry)
     assert archives(console) == set()
-    assert len(removers) == 4  # two uploads, two archives
+    assert len(removers) == 6  # two uploads, two archives, two labels
     assert threading.main_thread() not in removers
 
 

@@ -12,6 +12,8 @@ from servers_retriever import SIZES, Bench
 
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.dag import directory
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import FETCH
@@ -51,6 +53,20 @@ async def test_no_more_than_the_files_own_blocks_cross_the_network(bench: Bench,
     moved = await _received(kubo) - before
     assert moved >= SIZES[name]
     assert moved <= SIZES[name] + (2 << 20) + INNER_BYTES
+
+
+async def test_a_directory_costs_its_own_block_and_no_more(bench: Bench, kubo: Kubo, network_kubo: Kubo) -> None:
+    (row,) = await bench.db.fetch_all("SELECT cid, size FROM zip_ipfs_info")
+    async with Ipfs.open(network_kubo.rpc_url, 20) as network:
+        node = await network.block(row["cid"])
+    moved = []
+    for path in (str(directory(node)["archive.7z.enc"]), f"{row['cid']}/archive.7z.enc"):
+        await _forget(kubo)
+        before = await _received(kubo)
+        async with Reader.open(kubo.gateway_url, 20) as reader:
+            assert sum([len(piece) async for piece in reader.read(path, row["size"] // 2, 3_000_000)]) == 3_000_000
+        moved.append(await _received(kubo) - before)
+    assert moved[1] - moved[0] == len(node) < 200
 
 
 async def test_a_damaged_copy_is_passed_over(bench: Bench) -> None:

@@ -61,7 +61,7 @@ async def test_what_nobody_provides_waits_and_keeps_no_other_archive_waiting(ben
         retriever = bench.through(reader)
         outcome = await retriever.fetching.work(download_id)
         assert isinstance(outcome, Wait)
-        assert f"no more of {UNKNOWN} comes" in outcome.reason
+        assert f"no more of {UNKNOWN}/archive.7z.enc comes" in outcome.reason
         waits = await bench.db.fetch_one(
             "SELECT fetch_attempts, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), fetch_due) AS seconds FROM download_info"
             " WHERE download_id = %s",

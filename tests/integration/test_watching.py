@@ -1,8 +1,6 @@
 """Looking at archives, many in one call; on a devnet and a real database."""
 
 import asyncio
-import threading
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work import backlog, batches, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import WATCH
-from roadvault_crust_orderer.markets.market import FileInfo, Head
+from roadvault_crust_orderer.markets.market import FileInfo
 from roadvault_crust_orderer.watching import TOGETHER
 
 DAY = 86_400
@@ -182,38 +180,3 @@ async def test_what_is_cut_short_is_handed_back(desk: Desk) -> None:
     rows = [await desk.row(zip_id) for zip_id in archives]
     assert {(row["watch_token"], row["watch_attempts"]) for row in rows} == {(None, 0)}
     assert len(await backlog.due_rows(desk.db, WATCH, 10)) == 5
-
-
-async def test_what_nobody_expected_of_one_archive_holds_up_no_other(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a count that no column takes: nodes and services may say anything."""
-    first, *others = await stock(desk, 3)
-    files = desk.chain.files
-
-    async def odd(cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
-        return {cid: FileInfo(SIZE, 1, None, 1 << 31) if cid == CID.format(0) else one
-                for cid, one in (await files(cids, at)).items()}  # fmt: skip
-
-    monkeypatch.setattr(desk.chain, "files", odd)
-    assert await desk.look_at_due() == 3
-    assert [(await desk.row(zip_id))["status"] for zip_id in others] == [3, 3]
-    row = await desk.row(first)
-    assert (row["watch_attempts"], row["watch_token"]) == (1, None)
-    assert "Out of range" in row["watch_reason"]
-    await desk.db.execute("UPDATE zip_ipfs_info SET watch_attempts = 29")
-    await desk.look(first)
-    assert (await desk.row(first))["watch_failed_at"] is not None
-
-
-async def test_who_looks_waits_for_nobody_who_pays(desk: Desk) -> None:
-    await stock(desk, 3)
-    over = threading.Event()
-    paying = asyncio.ensure_future(desk.chain._account.call(lambda _: over.wait(60)))
-    try:
-        async with asyncio.timeout(30):
-            assert await looked_at(desk) == 1
-        assert not paying.done()
-    finally:
-        over.set()
-        await paying

@@ -3,15 +3,21 @@
 import hashlib
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
-from roadvault_common.archive.crypto import ArchiveKey
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.label import Label
 from roadvault_common.errors import IntegrityError, LeaseLost
 from roadvault_packer.archive import Packed, member_name, pack
 from roadvault_packer.uploads import Upload
 
+KEYS = MasterKeys(SecretStr(Fernet.generate_key().decode()))
+RECEIVED = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
 NAMES = ["camera 1.mp4", "北环路-摄像头.mp4", 'a"b<c>:d|e?.mp4', "no extension", "日" * 85]
 
 
@@ -19,7 +25,7 @@ def _write(root: Path, number: int, name: str, content: bytes) -> Upload:
     path = f"received/{number}"
     (root / path).parent.mkdir(exist_ok=True)
     (root / path).write_bytes(content)
-    return Upload(number, name, len(content), hashlib.sha256(content).hexdigest(), path)
+    return Upload(number, name, len(content), hashlib.sha256(content).hexdigest(), path, RECEIVED)
 
 
 def _ignore(_: int) -> None:
@@ -34,8 +40,9 @@ def members(tmp_path: Path) -> list[Upload]:
 
 
 def _packed(tmp_path: Path, members: list[Upload]) -> tuple[Path, ArchiveKey, Packed]:
-    target, key = tmp_path / "archive", ArchiveKey.new()
-    return target, key, pack(7, members, tmp_path, target, key, _ignore)
+    target = tmp_path / "archive"
+    packed = pack(7, members, tmp_path, target, KEYS, _ignore)
+    return target, packed.key, packed
 
 
 def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Upload]) -> None:
@@ -51,6 +58,16 @@ def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Upload]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [file["name"] for file in manifest["files"]] == NAMES
     assert {file["fileID"]: file["offset"] for file in manifest["files"]} == packed.offsets
+    assert {file["received"] for file in manifest["files"]} == {"2026-11-27T09:30:00.000000Z"}
+
+
+def test_the_label_lies_beside_it_and_says_where_the_manifest_is(tmp_path: Path, members: list[Upload]) -> None:
+    target, key, packed = _packed(tmp_path, members)
+    label = Label.parse((tmp_path / "archive.label.json").read_bytes())
+    assert (label.encode(), label.open(KEYS), label.size) == (packed.label, key, packed.size)
+    begin, end = label.manifest.offset, label.manifest.offset + label.manifest.size
+    manifest = json.loads(key.stream(begin).update(target.read_bytes()[begin:end]))
+    assert len(manifest["files"]) == label.files == len(members)
 
 
 def test_an_offset_and_a_size_read_one_file(tmp_path: Path, members: list[Upload]) -> None:
@@ -83,7 +100,7 @@ def test_a_damaged_upload_leaves_no_archive(tmp_path: Path, members: list[Upload
             path.unlink()
     with pytest.raises(IntegrityError, match="file 3"):
         _packed(tmp_path, members)
-    assert not (tmp_path / "archive").exists()
+    assert not list(tmp_path.glob("archive*"))
 
 
 def test_a_lost_lease_stops_it_and_leaves_no_archive(tmp_path: Path, members: list[Upload]) -> None:
@@ -91,8 +108,8 @@ def test_a_lost_lease_stops_it_and_leaves_no_archive(tmp_path: Path, members: li
         raise LeaseLost("gone")
 
     with pytest.raises(LeaseLost):
-        pack(7, members, tmp_path, tmp_path / "archive", ArchiveKey.new(), lost)
-    assert not (tmp_path / "archive").exists()
+        pack(7, members, tmp_path, tmp_path / "archive", KEYS, lost)
+    assert not list(tmp_path.glob("archive*"))
 
 
 def test_an_archive_is_never_overwritten(tmp_path: Path, members: list[Upload]) -> None:
