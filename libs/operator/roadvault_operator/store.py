@@ -79,6 +79,12 @@ async def sealed_key(db: Database, zip_id: int) -> Row | None:
     )
 
 
+async def paying_account(db: Database) -> str | None:
+    """Return who paid for the latest purchase; None if there was none."""
+    row = await db.fetch_one("SELECT account FROM order_info ORDER BY order_id DESC LIMIT 1")
+    return None if row is None else str(row["account"])
+
+
 async def archives_after(db: Database, zip_id: int, limit: int = _AT_ONCE) -> list[Row]:
     """Return archives behind an id, as it takes to read them."""
     return await db.fetch_all(

@@ -24,6 +24,7 @@ from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.receive import Incoming, Received
 from roadvault_ingest.uploads.recorder import Recorder
+from roadvault_ingest.uploads.tagging import Tagger
 from roadvault_ingest.uploads.wire import Room
 
 log = structlog.get_logger()
@@ -48,10 +49,11 @@ class Ingest:
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
         self._bytes = STAGE_BYTES.labels("receive")
-        self._recorder = Recorder(self._store, settings.worker, limits, self._ring)
+        self._recorder = Recorder(self._store, settings.worker, limits, self._announce)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
-        self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._store.named)
+        self._tagger = Tagger(self._store, vault.root)
+        self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._tagger.named)
         self.disk = Disk(direct=settings.direct_uploads)
 
     def check_length(self, content_length: int | None) -> None:
@@ -94,7 +96,7 @@ class Ingest:
         try:
             return await self._recorder.record(received)
         except CommitUnknown:
-            return await self._find_committed(incoming)
+            return await self._find_committed(incoming, received)
         except DatabaseUnavailable as error:
             await asyncio.to_thread(incoming.discard)
             raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5) from error
@@ -103,7 +105,7 @@ class Ingest:
             raise
         # Cut short by the end of the process, the file stays: a COMMIT may be under way. The sweep takes it if not.
 
-    async def _find_committed(self, incoming: Incoming) -> Placed:
+    async def _find_committed(self, incoming: Incoming, received: Received) -> Placed:
         """Look whether the row is there; the file stays unless the database says that it is not."""
         for _ in range(_COMMIT_LOOKS):
             try:
@@ -112,11 +114,15 @@ class Ingest:
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
             if placed is not None:
-                await self._ring([placed])
+                await self._announce([(received, placed)])
                 return placed
             await asyncio.to_thread(incoming.discard)
             raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5)
         raise Unavailable("the database is away; whether the file was taken is not known", retry_after=30)
+
+    async def _announce(self, recorded: Sequence[tuple[Received, Placed]]) -> None:
+        """Tag uploads that were recorded, and tell the packer of them."""
+        await asyncio.gather(self._tagger.tag(recorded), self._ring([placed for _, placed in recorded]))
 
     async def _ring(self, placed: Sequence[Placed]) -> None:
         """Tell the packer of the folders that uploads went to, and of those that closed: one event for each folder."""
@@ -174,5 +180,7 @@ class Ingest:
             await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id))
 
     async def sweep_orphans(self) -> None:
-        """Move uploads that no row names to quarantine: those cut short by a crash."""
+        """Move uploads that no row names to quarantine: those cut short by a crash; tag those that it left untagged."""
+        self._tagger.begin()
         await self._sweeper.sweep()
+        self._tagger.measure()

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
+from roadvault_common.files.tags import file_type
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
@@ -41,10 +43,11 @@ class Most:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a file went, and the folder that closed before or with it, if any."""
+    """Where a file went and when (UTC), and the folder that closed before or with it, if any."""
 
     file_id: int
     folder_id: int
+    create_time: datetime
     closed_folder_id: int | None = None
 
 
@@ -134,19 +137,20 @@ class IngestStore:
         rows = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(folder.added))
         values: list[object] = []
         for received, _ in folder.added:
-            extension = received.name.rpartition(".")[2].lower() if "." in received.name else ""
-            values += [received.name, extension[:32], received.size, received.sha256, received.path, folder.folder_id]
+            kind = file_type(received.name)
+            values += [received.name, kind, received.size, received.sha256, received.path, folder.folder_id]
         await tx.execute(
             f"INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id) VALUES {rows}",  # noqa: S608
             values,
         )
         # Ids of one INSERT are not always consecutive (auto_increment_increment), so they are read.
         found = await tx.fetch_all(
-            f"SELECT file_id, path FROM file_upload_info WHERE path IN ({marks(folder.added)})",  # noqa: S608 - placeholders
+            "SELECT path, file_id, create_time FROM file_upload_info"  # noqa: S608 - placeholders
+            f" WHERE path IN ({marks(folder.added)})",
             [received.path for received, _ in folder.added],
         )
-        ids = {row["path"]: row["file_id"] for row in found}
-        return [Placed(ids[received.path], folder.folder_id, closed) for received, closed in folder.added]
+        at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
+        return [Placed(*at[received.path], closed) for received, closed in folder.added]
 
     async def find_file(self, path: str) -> Placed | None:
         """Return where the upload at `path` was recorded, after the answer to a COMMIT was lost.
@@ -156,7 +160,7 @@ class IngestStore:
         Raises:
             DatabaseUnavailable: It is not known yet.
         """
-        select = "SELECT file_id, folder_id FROM file_upload_info WHERE path = %s FOR UPDATE"
+        select = "SELECT file_id, folder_id, create_time FROM file_upload_info WHERE path = %s FOR UPDATE"
         row = await self._db.transact(lambda tx: tx.fetch_one(select, (path,)))
         return Placed(**row) if row else None
 
@@ -234,6 +238,15 @@ class IngestStore:
     async def named(self, paths: list[str]) -> set[str]:
         """Return those of `paths` that are the upload of a file."""
         return await named_paths(self._db, "file_upload_info", paths)
+
+    async def uploads(self, paths: Sequence[str]) -> list[Row]:
+        """Return what the tags of uploads at `paths` say, with their `path`; at most 100 are looked for at a time."""
+        marks = ", ".join(["%s"] * len(paths))
+        return await self._db.fetch_all(
+            "SELECT path, file_id, file_name, size, sha256, folder_id, create_time FROM file_upload_info"  # noqa: S608
+            f" WHERE path IN ({marks})",
+            paths,
+        )
 
 
 async def _check_open(

@@ -12,8 +12,8 @@ _MOST = 64
 
 _Waiting = tuple[Received, asyncio.Future[Placed]]
 
-Announce = Callable[[Sequence[Placed]], Awaitable[None]]
-"""Sends the events of one transaction; never fails."""
+Announce = Callable[[Sequence[tuple[Received, Placed]]], Awaitable[None]]
+"""Does what follows a transaction: events are sent, files tagged; never fails."""
 
 
 class Recorder:
@@ -65,7 +65,7 @@ class Recorder:
 
     async def _finish(self, batch: list[_Waiting], placed: Sequence[Placed]) -> None:
         try:
-            await self._announce(placed)
+            await self._announce([(received, where) for (received, _), where in zip(batch, placed, strict=True)])
         finally:
             for (_, future), where in zip(batch, placed, strict=True):
                 if not future.done():

@@ -1,0 +1,123 @@
+"""An upload's tag: what its row says, beside its bytes, so that it outlives the database as long as the disk lives.
+
+It is an extended attribute of the file, written once the row is committed: only then is there a number. It is not
+synced by itself. A file system with a journal has it on the disk with whatever is synced next, or within seconds; what
+a killed process or a cut of power left without one gets it at the next sweep, from the row.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC
+from errno import ENODATA, ENOENT
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from roadvault_common.files.vault import RECEIVED, Vault
+from roadvault_common.plain import plain
+from roadvault_common.sql.db import Row
+
+TAG = "user.roadvault.upload"
+"""Name of the attribute."""
+_NAME_LENGTH = 255
+"""Characters of `file_upload_info.file_name`."""
+_TYPE_LENGTH = 32
+"""Characters of `file_upload_info.file_type`."""
+
+_Id = Annotated[int, Field(ge=1, lt=1 << 63)]
+
+
+class Tag(BaseModel):
+    """What a row of `file_upload_info` can't be made from again but for its path, which is the file's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file_id: _Id
+    name: Annotated[str, Field(max_length=_NAME_LENGTH)]
+    size: Annotated[int, Field(ge=0, lt=1 << 63)]
+    """Bytes."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    folder_id: _Id
+    """The folder it was received in."""
+    received: AwareDatetime
+    """When its row was written."""
+
+    @classmethod
+    def of(cls, row: Row) -> "Tag":
+        """Return the tag of a row: `file_id`, `file_name`, `size`, `sha256`, `folder_id`, `create_time` (UTC)."""
+        received = row["create_time"].replace(tzinfo=UTC)
+        return cls.model_validate({**row, "name": row["file_name"], "received": received})
+
+
+class Adoptable(NamedTuple):
+    """A file in `received/` that has a tag, or of which it is told why it has none that counts."""
+
+    path: str
+    """Relative to the data directory."""
+    tag: Tag | None
+    trouble: str = ""
+
+
+def file_type(name: str) -> str:
+    """Return what `file_upload_info.file_type` says of a name: its extension in lower case, without the dot."""
+    return name.rpartition(".")[2].lower()[:_TYPE_LENGTH] if "." in name else ""
+
+
+def refusal(directory: Path) -> str | None:
+    """Return why files in a directory take no tags, or None if they do. Blocks."""
+    probe = f"{TAG}.probe"
+    try:
+        os.setxattr(directory, probe, b"")
+    except OSError as error:
+        return error.strerror or str(error)
+    with suppress(OSError):  # another process did
+        os.removexattr(directory, probe)
+    return None
+
+
+def write(tags: Iterable[tuple[Path, Tag]]) -> list[OSError]:
+    """Tag files, but for those that are gone; return what went wrong with others. Blocks."""
+    errors: list[OSError] = []
+    for path, tag in tags:
+        try:
+            os.setxattr(path, TAG, tag.model_dump_json().encode())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            errors.append(error)
+    return errors
+
+
+def lacking(root: Path, paths: Iterable[str]) -> list[str]:
+    """Return those of some files below `root` that are there and have no tag. Blocks."""
+    return [path for path in paths if _lacks(root / path)]
+
+
+def _lacks(path: Path) -> bool:
+    try:
+        os.getxattr(path, TAG)
+    except OSError as error:
+        return error.errno != ENOENT
+    return False
+
+
+def adoptable(vault: Vault) -> Iterator[Adoptable]:
+    """Yield every file in `received/`. Blocks."""
+    for folder, directories, names in os.walk(vault.root / RECEIVED):
+        directories.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            yield _read(str(path.relative_to(vault.root)), path)
+
+
+def _read(relative: str, path: Path) -> Adoptable:
+    try:
+        return Adoptable(relative, Tag.model_validate_json(os.getxattr(path, TAG, follow_symlinks=False)))
+    except OSError as error:
+        told = "it has no tag" if error.errno == ENODATA else f"its tag can't be read: {error.strerror}"
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        told = plain(f"its tag can't be understood: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    return Adoptable(relative, None, told)

@@ -1,0 +1,66 @@
+"""SQL of recovery: rows are written with the numbers that they had."""
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import NamedTuple
+
+from roadvault_common.files import set_aside_store
+from roadvault_common.files.tags import Tag, file_type
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.states import FolderStatus
+
+AT_ONCE = 100
+"""Rows that are asked for, or written, in one statement."""
+
+
+class Upload(NamedTuple):
+    """An upload to adopt."""
+
+    path: str
+    """Relative to the data directory."""
+    tag: Tag
+    fault: str | None
+    """Why its bytes are not what they were."""
+
+
+async def known(db: Database, file_ids: Sequence[int]) -> dict[int, Row]:
+    """Return `file_id` and `sha256` of those files that have a row; at most AT_ONCE are asked for."""
+    marks = ", ".join(["%s"] * len(file_ids))
+    rows = await db.fetch_all(
+        f"SELECT file_id, sha256 FROM file_upload_info WHERE file_id IN ({marks})",  # noqa: S608 - placeholders
+        file_ids,
+    )
+    return {row["file_id"]: row for row in rows}
+
+
+async def adopt(db: Database, uploads: Sequence[Upload]) -> int:
+    """Write rows of uploads, in a new folder that is closed and due to be packed; return that.
+
+    Those with a fault are set aside, as the packer does: the others are packed without them.
+    """
+
+    async def write(tx: Transaction) -> int:
+        folder_id = await tx.insert(
+            "INSERT INTO folder_info (status, files, bytes, close_at, closed_at, pack_due)"  # noqa: S608 - our own numbers
+            f" VALUES ({FolderStatus.CLOSED}, %s, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+            (len(uploads), sum(upload.tag.size for upload in uploads)),
+        )
+        for begin in range(0, len(uploads), AT_ONCE):
+            await _insert(tx, folder_id, uploads[begin : begin + AT_ONCE])
+        await set_aside_store.add(tx, {upload.tag.file_id: upload.fault for upload in uploads if upload.fault})
+        return folder_id
+
+    return await db.transact(write)
+
+
+async def _insert(tx: Transaction, folder_id: int, uploads: Sequence[Upload]) -> None:
+    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(uploads))
+    values: list[object] = []
+    for path, tag, _ in uploads:
+        received = tag.received.astimezone(UTC).replace(tzinfo=None)
+        values += [tag.file_id, tag.name, file_type(tag.name), tag.size, tag.sha256, path, folder_id, received]
+    await tx.execute(
+        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, path, folder_id, create_time)"  # noqa: S608
+        f" VALUES {rows}",
+        values,
+    )
