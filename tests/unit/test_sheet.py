@@ -13,6 +13,7 @@ import zxingcpp
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from pydantic import SecretStr
+from shamir_mnemonic.wordlist import WORDLIST
 
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, Use
 from roadvault_common.archive.ipns import ipns_name
@@ -24,6 +25,9 @@ from roadvault_operator.sheet.shares import Joining, ShareRefused, Split
 
 QUIET = 4
 """Modules around a QR code that have to be white (ISO/IEC 18004)."""
+
+OUR_WORDS = {"already", "join"}
+"""What our messages have in common with the words of shares."""
 
 
 def new_keys(count: int) -> list[str]:
@@ -112,7 +116,7 @@ def test_a_page_has_one_share_and_says_of_what() -> None:
     assert repr(sheet.pages[0].secrets[0]).count(sheet.pages[0].secrets[0].text) == 0
 
 
-@pytest.mark.parametrize("split", [Split(2, 2), Split(3, 2), Split(5, 3), Split(16, 2)], ids=str)
+@pytest.mark.parametrize("split", [Split(2, 2), Split(3, 2), Split(5, 3), Split(16, 15)], ids=str)
 def test_any_shares_that_are_enough_give_the_key_and_fewer_do_not(split: Split) -> None:
     secret = os.urandom(32)
     words = shares.split(secret, split)
@@ -156,8 +160,7 @@ def test_what_is_no_share_or_does_not_fit_is_told_without_its_words() -> None:
         with pytest.raises(ShareRefused, match=told) as refused:
             joined(*lines)
         said = set(re.findall(r"[a-z]+", str(refused.value).lower()))
-        known = {word for line in lines for word in line.split() if len(word) > 4}
-        assert not said & known - {"share", "given"}
+        assert said & set(WORDLIST) <= OUR_WORDS
         assert refused.value.__cause__ is None
     assert joined(one, two) == joined(three, one)
 
