@@ -29,6 +29,7 @@ from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import store as operator
+from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.store import RetrieverStore
@@ -76,6 +77,7 @@ def sweeps() -> list[Statement]:
         *group(
             "sweep: which of 500 files a row names",
             received=lambda db: IngestStore(db).named(NO_PATHS),
+            untagged=lambda db: IngestStore(db).uploads(NO_PATHS[:100]),
             archives=lambda db: PackerStore(db).named(NO_PATHS),
             downloads=lambda db: RetrieverStore(db).named(NO_PATHS),
         ),
@@ -159,6 +161,7 @@ def status(filled: Filled) -> list[Statement]:
             files_to_verify=lambda db: operator.files(db, archive),
             archives_to_verify=lambda db: operator.archives_after(db, archive, 50),
             uploads_to_verify=lambda db: operator.uploads_after(db, "", 50),
+            paying_account=operator.paying_account,
         ),
         *group(
             "status: master keys",
@@ -202,6 +205,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
         retriever_extraction=lambda db: RetrieverStore(db).extraction(filled.due(EXPIRE)[0]),
         notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
+        recovery_known=lambda db: recovery.known(db, range(1, recovery.AT_ONCE + 1)),
         operator_key=lambda db: operator.sealed_key(db, archive),
         operator_members=lambda db: operator.members(db, archive),
         operator_uploads=lambda db: db.transact(lambda tx: repair.uploads_to_pack(tx, filled.failed(PIN)[2])),

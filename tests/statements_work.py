@@ -5,6 +5,7 @@ All of them are run once, in this order, after those of `statements.py`.
 
 import secrets
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from filled import HEIGHT, Filled
@@ -14,6 +15,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
+from roadvault_common.files.tags import Tag
 from roadvault_common.sql import folders
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
@@ -45,6 +47,7 @@ from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
+from roadvault_operator.recover import store as recovery
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.store import PinnerStore
@@ -61,6 +64,7 @@ def work(filled: Filled) -> list[Statement]:
         _ask,
         _pack,
         _set_aside,
+        _recover,
         _pin,
         _drop,
         _order,
@@ -189,6 +193,15 @@ async def _set_aside(filled: Filled, db: Database) -> None:
     rows = await set_aside_store.waiting(db, 2, first.file_id - 1)
     await set_aside_store.pack_after_all(db, rows[:1])
     assert await set_aside_store.give_up(db, rows[1]["file_id"]) == second.path
+
+
+async def _recover(filled: Filled, db: Database) -> None:
+    first = 10 * filled.files
+    tags = [
+        Tag(file_id=number, name="a.mp4", size=1, sha256="0" * 64, folder_id=1, received=datetime.now(UTC))
+        for number in range(first, first + 3)
+    ]
+    await recovery.adopt(db, [recovery.Upload(f"received/{tag.file_id}", tag, "x") for tag in tags])
 
 
 async def _pin(filled: Filled, db: Database) -> None:

@@ -20,7 +20,7 @@ from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.errors import SettingsError
 from roadvault_operator.sheet import contents, shares
 from roadvault_operator.sheet.contents import Sheet
-from roadvault_operator.sheet.printing import as_html, as_text
+from roadvault_operator.sheet.printing import as_html, as_text, write_private
 from roadvault_operator.sheet.shares import Joining, ShareRefused, Split
 
 QUIET = 4
@@ -197,3 +197,23 @@ def test_the_commands_on_the_sheet_open_an_archive_with_stock_tools(tmp_path: Pa
         ["bash", "-eu", "-c", fetched], input=f"{key}\n".encode(), cwd=tmp_path, check=True, capture_output=True
     )
     assert (tmp_path / "archive" / "a.mp4").read_bytes() == plain.read_bytes()
+
+
+def test_a_file_is_made_anew_for_its_owner_alone(tmp_path: Path) -> None:
+    there, elsewhere, link = tmp_path / "there", tmp_path / "elsewhere", tmp_path / "link"
+    there.write_text("of the operator")
+    link.symlink_to(elsewhere)
+    for path, why in {there: "File exists", link: "File exists", tmp_path / "no" / "a": "No such file"}.items():
+        with pytest.raises(SettingsError, match=f"{path} can't be made: {why}"):
+            write_private(path, "secret")
+    assert there.read_text() == "of the operator"
+    assert not elsewhere.exists()
+    old = os.umask(0)
+    try:
+        write_private(tmp_path / "new", "secret")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UnicodeEncodeError):
+        write_private(tmp_path / "broken", "\ud800")
+    assert not (tmp_path / "broken").exists()

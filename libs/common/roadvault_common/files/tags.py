@@ -8,11 +8,11 @@ a killed process or a cut of power left without one gets it at the next sweep, f
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC
 from errno import ENODATA, ENOENT
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from roadvault_common.files.vault import RECEIVED, Vault
@@ -25,6 +25,8 @@ _NAME_LENGTH = 255
 """Characters of `file_upload_info.file_name`."""
 _TYPE_LENGTH = 32
 """Characters of `file_upload_info.file_type`."""
+
+_UTC = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 _Id = Annotated[int, Field(ge=1, lt=1 << 63)]
 
@@ -43,12 +45,6 @@ class Tag(BaseModel):
     """The folder it was received in."""
     received: AwareDatetime
     """When its row was written."""
-
-    @classmethod
-    def of(cls, row: Row) -> "Tag":
-        """Return the tag of a row: `file_id`, `file_name`, `size`, `sha256`, `folder_id`, `create_time` (UTC)."""
-        received = row["create_time"].replace(tzinfo=UTC)
-        return cls.model_validate({**row, "name": row["file_name"], "received": received})
 
 
 class Adoptable(NamedTuple):
@@ -77,12 +73,17 @@ def refusal(directory: Path) -> str | None:
     return None
 
 
-def write(tags: Iterable[tuple[Path, Tag]]) -> list[OSError]:
-    """Tag files, but for those that are gone; return what went wrong with others. Blocks."""
+def write(root: Path, rows: Iterable[Row]) -> list[OSError]:
+    """Tag uploads below `root`, but for those that are gone; return what went wrong with others. Blocks.
+
+    Each row has `path`, `file_id`, `file_name`, `size`, `sha256`, `folder_id` and `create_time` (UTC).
+    """
     errors: list[OSError] = []
-    for path, tag in tags:
+    for row in rows:
+        tag = {name: row[name] for name in ("file_id", "size", "sha256", "folder_id")}
+        tag |= {"name": row["file_name"], "received": row["create_time"]}
         try:
-            os.setxattr(path, TAG, tag.model_dump_json().encode())
+            os.setxattr(f"{root}/{row['path']}", TAG, orjson.dumps(tag, option=_UTC))
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -92,10 +93,10 @@ def write(tags: Iterable[tuple[Path, Tag]]) -> list[OSError]:
 
 def lacking(root: Path, paths: Iterable[str]) -> list[str]:
     """Return those of some files below `root` that are there and have no tag. Blocks."""
-    return [path for path in paths if _lacks(root / path)]
+    return [path for path in paths if _lacks(f"{root}/{path}")]
 
 
-def _lacks(path: Path) -> bool:
+def _lacks(path: str) -> bool:
     try:
         os.getxattr(path, TAG)
     except OSError as error:

@@ -9,7 +9,6 @@ from prometheus_client import Gauge
 
 from roadvault_common.errors import brief
 from roadvault_common.files import tags
-from roadvault_common.files.tags import Tag
 from roadvault_common.files.vault import RECEIVED
 from roadvault_common.sql.db import Row
 from roadvault_ingest.store import IngestStore, Placed
@@ -73,7 +72,7 @@ class Tagger:
 
     async def _write(self, rows: Sequence[Row]) -> int:
         """Tag the uploads of these rows; return how many could not be."""
-        errors = await asyncio.to_thread(lambda: tags.write([(self._root / row["path"], Tag.of(row)) for row in rows]))
+        errors = await asyncio.to_thread(tags.write, self._root, rows)
         if errors:
             log.warning("uploads could not be tagged", files=len(errors), error=brief(errors[0]))
         return len(errors)
