@@ -205,7 +205,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
         retriever_extraction=lambda db: RetrieverStore(db).extraction(filled.due(EXPIRE)[0]),
         notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
-        recovery_known=lambda db: recovery.known(db, range(1, recovery.AT_ONCE + 1)),
+        recovery_known=lambda db: recovery.known(db, list(range(1, recovery.AT_ONCE + 1))),
         operator_key=lambda db: operator.sealed_key(db, archive),
         operator_members=lambda db: operator.members(db, archive),
         operator_uploads=lambda db: db.transact(lambda tx: repair.uploads_to_pack(tx, filled.failed(PIN)[2])),

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+import shamir_mnemonic as slip39
 import zxingcpp
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
@@ -140,8 +141,8 @@ def test_shares_are_taken_as_they_are_printed() -> None:
 def test_what_is_no_share_or_does_not_fit_is_told_without_its_words() -> None:
     one, two, three = shares.split(os.urandom(32), Split(3, 2))
     other = shares.split(os.urandom(32), Split(3, 2))
-    short = shares.slip39.generate_mnemonics(1, [(2, 3)], os.urandom(16))[0]
-    groups = shares.slip39.generate_mnemonics(1, [(2, 3), (2, 3)], os.urandom(32))
+    short = slip39.generate_mnemonics(1, [(2, 3)], os.urandom(16))[0]
+    groups = slip39.generate_mnemonics(1, [(2, 3), (2, 3)], os.urandom(32))
     spoilt = one.split()
     spoilt[9], spoilt[10] = spoilt[10] + "x", spoilt[9]
     swapped = [two.split()[0], *one.split()[1:4], *two.split()[4:]]
@@ -167,8 +168,8 @@ def test_what_is_no_share_or_does_not_fit_is_told_without_its_words() -> None:
 
 def test_shares_that_are_each_whole_and_give_nonsense_are_found_out() -> None:
     one, two, _ = shares.split(os.urandom(32), Split(3, 2))
-    forged = shares.slip39.Share.from_mnemonic(two)
-    forged = shares.slip39.share.Share(**{**vars(forged), "value": os.urandom(32)})
+    forged = slip39.Share.from_mnemonic(two)
+    forged = slip39.Share(**{**vars(forged), "value": os.urandom(32)})
     with pytest.raises(ShareRefused, match="do not fit together, though each is whole"):
         joined(one, forged.mnemonic())
 

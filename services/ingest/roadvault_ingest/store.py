@@ -239,7 +239,7 @@ class IngestStore:
         """Return those of `paths` that are the upload of a file."""
         return await named_paths(self._db, "file_upload_info", paths)
 
-    async def uploads(self, paths: Sequence[str]) -> list[Row]:
+    async def uploads(self, paths: list[str]) -> list[Row]:
         """Return what the tags of uploads at `paths` say, with their `path`; at most 100 are looked for at a time."""
         marks = ", ".join(["%s"] * len(paths))
         return await self._db.fetch_all(

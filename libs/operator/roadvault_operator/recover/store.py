@@ -23,7 +23,7 @@ class Upload(NamedTuple):
     """Why its bytes are not what they were."""
 
 
-async def known(db: Database, file_ids: Sequence[int]) -> dict[int, Row]:
+async def known(db: Database, file_ids: list[int]) -> dict[int, Row]:
     """Return `file_id` and `sha256` of those files that have a row; at most AT_ONCE are asked for."""
     marks = ", ".join(["%s"] * len(file_ids))
     rows = await db.fetch_all(

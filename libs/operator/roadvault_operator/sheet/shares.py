@@ -49,12 +49,12 @@ def split(secret: bytes, how: Split) -> list[str]:
     for first in range(how.shares - how.threshold + 1):  # on paper it is too late to find out
         if slip39.combine_mnemonics(group[first : first + how.threshold]) != secret:
             raise AssertionError("shares do not give back what was split")
-    return group
+    return list(group)
 
 
 def set_of(words: str) -> int:
     """Return the number of the set that a share belongs to; it tells nothing of the key."""
-    return slip39.Share.from_mnemonic(words).identifier
+    return int(slip39.Share.from_mnemonic(words).identifier)
 
 
 class Joining:
@@ -69,7 +69,7 @@ class Joining:
     @property
     def complete(self) -> bool:
         """Whether the shares are enough."""
-        return self._state.is_complete()
+        return bool(self._state.is_complete())
 
     def add(self, text: str) -> int:
         """Take a share; return its number.
@@ -90,7 +90,7 @@ class Joining:
             raise ShareRefused("this share does not fit those before it: it is of another set") from None
         self.taken += 1
         self.needed = share.member_threshold
-        return share.index + 1
+        return int(share.index) + 1
 
     def master_key(self) -> str:
         """Return the key as the setting takes it.

@@ -65,7 +65,7 @@ RECOVER = (
 )
 BY_HAND = (
     "read -rs MASTER   # the master key",
-    "HEX=$(printf %s \"$MASTER\" | tr _- /+ | base64 -d | od -An -vtx1 | tr -d ' \\n')",
+    "HEX=$(echo \"$MASTER\" | tr _- /+ | base64 -d | od -An -vtx1 | tr -d ' \\n')",
     "KEK=$(openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt hexkey:$HEX \\",
     "  -kdfopt 'info:roadvault archive key' HKDF | tr -d :)",
     "ipfs get CID -o archive && cd archive",
