@@ -19,12 +19,14 @@ from roadvault_common.files.identity import FILE, read_stamp
 from roadvault_common.files.ledger_book import LEDGER
 from roadvault_common.files.quarantine import QUARANTINE
 from roadvault_common.files.sweep import Sweeper
+from roadvault_common.files.tags import adoptable
 from roadvault_common.files.vault import SWEPT, Vault
 from roadvault_common.settings.config import SweepSettings
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.lease import STAGES
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
+from roadvault_ingest.uploads.tagging import Tagger
 from roadvault_packer.store import PackerStore
 from roadvault_retriever.store import RetrieverStore
 from roadvault_stack.kubo import Kubo
@@ -300,10 +302,11 @@ class Scene:
     async def strays(self) -> list[str]:
         """Sweep with no patience at all, and return what is on the disk and in no row, or the other way round.
 
-        In quarantine may be what no row names; a sweep has brought back what one does.
+        Uploads without a tag are returned as well. In quarantine may be what no row names; a sweep has brought back
+        what one does.
         """
         named_by = {
-            "received": IngestStore(self.db).named,
+            "received": Tagger(IngestStore(self.db), self.vault.root).named,
             "archives": PackerStore(self.db).named,
             "downloads": RetrieverStore(self.db).named,
         }
@@ -323,4 +326,5 @@ class Scene:
         found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {FILE}
         found = {path for path in found if not path.startswith(f"{LEDGER}/")}
         entries = [entry for directory in SWEPT for entry in self.vault.quarantine.entries(directory)]
-        return sorted(named ^ (found - {f"{QUARANTINE}/{entry.name}" for entry in entries}))
+        untagged = {one.path for one in adoptable(self.vault) if one.tag is None}
+        return sorted(named ^ (found - {f"{QUARANTINE}/{entry.name}" for entry in entries}) | untagged)

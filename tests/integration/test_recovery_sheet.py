@@ -27,6 +27,14 @@ from roadvault_stack.kubo import Kubo
 ROADVAULT = Path(sys.executable).with_name("roadvault")
 WRITING = re.compile(r'(?:open|openat|creat)\((?:AT_FDCWD, )?"([^"]+)", [^)]*O_(?:WRONLY|RDWR|CREAT)')
 OTHERS = re.compile(r'\b(?:rename|link|symlink|mknod|mkdir)(?:at2?)?\(.*"([^"]+)"')
+TRACED = ("strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o")
+
+
+def written(trace: Path) -> set[str]:
+    """Return the files that a traced command has opened to write, or made."""
+    text = trace.read_text()
+    assert "execve" in text
+    return {name for call in (WRITING, OTHERS) for name in call.findall(text)} - {"/dev/null", "/dev/tty"}
 
 
 @dataclass
@@ -97,13 +105,11 @@ def shares_in(text: str) -> dict[tuple[str, int], str]:
 
 async def test_a_sheet_goes_where_the_operator_says_and_nowhere_else(shell: Shell, tmp_path: Path) -> None:
     paper, trace = tmp_path / "sheet.html", tmp_path / "trace"
-    under = ["strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o", trace]
-    code, out, errors = await shell.run("recovery-sheet", "--html", paper, "--text", under=under)
+    code, out, errors = await shell.run("recovery-sheet", "--html", paper, "--text", under=[*TRACED, trace])
     assert code == 0, errors
     assert all(key in paper.read_text() and key in out for key in shell.keys)
     assert paper.stat().st_mode & 0o777 == 0o600
-    written = {name for call in (WRITING, OTHERS) for name in call.findall(trace.read_text())}
-    assert written - {"/dev/null", "/dev/tty"} == {str(paper)}
+    assert written(trace) == {str(paper)}
     assert not any(key in trace.read_text() for key in shell.keys)
 
     before = paper.read_text()
@@ -132,8 +138,10 @@ async def test_shares_of_a_sheet_give_its_keys_back(shell: Shell, database_url: 
     for key in shell.keys:
         (key_id,) = MasterKeys(SecretStr(key)).ids
         assert joined(found[key_id, 2], found[key_id, 1]) == key
-    code, out, errors = await shell.run("master-key", "join", lines=[found[key_id, 3], "", found[key_id, 1]])
+    lines, trace = [found[key_id, 3], "", found[key_id, 1]], tmp_path / "trace"
+    code, out, errors = await shell.run("master-key", "join", lines=lines, under=[*TRACED, trace])
     assert (code, out) == (0, f"{key}\n")
+    assert written(trace) == set()
     assert f"this is the master key {key_id}" in errors
     shell.check(*found.values())
 

@@ -7,7 +7,6 @@ a killed process or a cut of power left without one gets it at the next sweep, f
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from errno import ENODATA, ENOENT
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -63,13 +62,10 @@ def file_type(name: str) -> str:
 
 def refusal(directory: Path) -> str | None:
     """Return why files in a directory take no tags, or None if they do. Blocks."""
-    probe = f"{TAG}.probe"
     try:
-        os.setxattr(directory, probe, b"")
+        os.getxattr(directory, TAG)
     except OSError as error:
-        return error.strerror or str(error)
-    with suppress(OSError):  # another process did
-        os.removexattr(directory, probe)
+        return None if error.errno == ENODATA else error.strerror or str(error)
     return None
 
 
