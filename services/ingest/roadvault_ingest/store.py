@@ -241,10 +241,9 @@ class IngestStore:
 
     async def uploads(self, paths: list[str]) -> list[Row]:
         """Return what the tags of uploads at `paths` say, with their `path`; at most 100 are looked for at a time."""
-        marks = ", ".join(["%s"] * len(paths))
         return await self._db.fetch_all(
             "SELECT path, file_id, file_name, size, sha256, folder_id, create_time FROM file_upload_info"  # noqa: S608
-            f" WHERE path IN ({marks})",
+            f" WHERE path IN ({marks(paths)})",
             paths,
         )
 

@@ -27,7 +27,8 @@ _TYPE_LENGTH = 32
 
 _UTC = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
-_Id = Annotated[int, Field(ge=1, lt=1 << 63)]
+_Id = Annotated[int, Field(ge=1, lt=1 << 53)]
+"""More than can ever be given out, and what every reader of JSON takes for a whole number."""
 
 
 class Tag(BaseModel):
@@ -37,7 +38,7 @@ class Tag(BaseModel):
 
     file_id: _Id
     name: Annotated[str, Field(max_length=_NAME_LENGTH)]
-    size: Annotated[int, Field(ge=0, lt=1 << 63)]
+    size: Annotated[int, Field(ge=0, lt=1 << 53)]
     """Bytes."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     folder_id: _Id

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from roadvault_common.files import set_aside_store
 from roadvault_common.files.tags import Tag, file_type
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.states import FolderStatus
 
 AT_ONCE = 100
@@ -25,9 +25,8 @@ class Upload(NamedTuple):
 
 async def known(db: Database, file_ids: list[int]) -> dict[int, Row]:
     """Return `file_id` and `sha256` of those files that have a row; at most AT_ONCE are asked for."""
-    marks = ", ".join(["%s"] * len(file_ids))
     rows = await db.fetch_all(
-        f"SELECT file_id, sha256 FROM file_upload_info WHERE file_id IN ({marks})",  # noqa: S608 - placeholders
+        f"SELECT file_id, sha256 FROM file_upload_info WHERE file_id IN ({marks(file_ids)})",  # noqa: S608 - placeholders
         file_ids,
     )
     return {row["file_id"]: row for row in rows}
