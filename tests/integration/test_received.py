@@ -186,6 +186,10 @@ async def test_after_the_database_is_lost_every_number_has_its_name_again(
     await waiting.launch()
     code, out, _ = await console.run("recover", "--received")
     assert code == 1
+    assert "If that one is lost, add --yes" in out
+    assert await console.db.fetch_all(ROWS) == []
+    code, out, _ = await console.run("recover", "--received", "--yes")
+    assert code == 1
     assert re.search(r"set aside: file 7: \S+ does not have the SHA-256 of its tag", out)
     assert f"left where it is: received/00/{'f' * 32}: it has no tag" in out
     assert "7 uploads adopted under their old numbers, in 3 folders that are due to be packed; 0 were there" in out
@@ -236,7 +240,7 @@ async def test_a_recovery_that_was_cut_short_goes_on(
     assert len(await console.db.fetch_all(ROWS)) == 2
     with pytest.raises(IdentityMismatch):
         await Identity(console.db, console.vault.root).settle()
-    said = await console.says("recover", "--received")
+    said = await console.says("recover", "--received", "--yes")
     assert "4 uploads adopted under their old numbers, in 2 folders that are due to be packed; 2 were there" in said
     after = await console.db.fetch_all(ROWS)
     assert [{**row, "folder_id": 0} for row in after] == [{**row, "folder_id": 0} for row in before]
@@ -284,7 +288,7 @@ async def test_what_does_not_fit_is_named_and_stays(
         "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id)"
         " VALUES (7, 'another', '', 1, REPEAT('0', 64), 1)"
     )
-    code, out, _ = await console.run("recover", "--received")
+    code, out, _ = await console.run("recover", "--received", "--yes")
     assert code == 1
     told = out.splitlines()
     assert f"left where it is: {paths[0]}, {paths[1]}: each has the tag of file 1" in told or (

@@ -18,6 +18,7 @@ from roadvault_operator.shell import blocking, console, say
 @blocking
 async def recover(
     received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002 - typer
+    yes: Annotated[bool, typer.Option("--yes", help="take the data directory from the database it belongs to")] = False,  # noqa: FBT002
 ) -> None:
     """Bring back into a new database what outlived the one that was lost, under the old numbers."""
     if not received:
@@ -25,6 +26,13 @@ async def recover(
     async with Database.open(OperatorSettings().database_url, size=2) as db:
         await check_schema(db)
         adoption = Adoption(db, Vault(data_dir()))
+        owner = await adoption.owner()
+        if owner is not None and not yes:
+            say(
+                f"the data directory belongs to the database {owner}. If that one is lost, add --yes: the directory is"
+                " this one's from then on. If it lives, its services would be refused: nothing was changed"
+            )
+            raise typer.Exit(1)
         uploads = await adoption.begin()
         with _bars() as bars:
             bar = bars.add_task("uploads", total=sum(tag.size for _, tag in uploads))

@@ -46,6 +46,15 @@ class Adoption:
         self._vault = vault
         self.report = Report()
 
+    async def owner(self) -> str | None:
+        """Return the identity of the database that loses the directory to this new one; None if none does.
+
+        Raises:
+            IdentityMismatch: As `begin`.
+        """
+        stamp = await asyncio.to_thread(identities.read_stamp, self._vault.root)
+        return stamp.identity if stamp is not None and await self._is_new() else None
+
     async def begin(self) -> list[tuple[str, Tag]]:
         """Return the uploads that have a tag, by path; have none of their numbers given out again.
 

@@ -79,4 +79,8 @@ def join() -> None:
 def _asked(joining: Joining) -> Iterator[str]:
     """Ask at the terminal, which shows nothing of it, until there are enough shares."""
     while not joining.complete:
-        yield getpass("words of a share (not shown): ")
+        try:
+            line = getpass("words of a share (not shown): ")
+        except EOFError:  # that was all
+            return
+        yield line
