@@ -4,6 +4,7 @@ from typing import Any
 
 from servers_operator import Console
 
+from roadvault_common.archive.label import Label
 from roadvault_common.errors import Domain
 from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.ipfs.rpc import Ipfs
@@ -115,6 +116,16 @@ async def test_rot_is_found_and_named(console: Console) -> None:
     upload.write_bytes(b"rot")
     code, out, _ = await console.run("verify", "--uploads")
     assert (code, "4 checked" in out, "upload of file" in out) == (1, True, True)
+
+
+async def test_a_label_that_is_not_the_archives_is_found(console: Console) -> None:
+    zip_id = await console.archive()
+    label = Label.parse((await console.db.fetch_all("SELECT label FROM label_info"))[0]["label"])
+    assert "1 checked, 0 have no copy there, 0 things are wrong" in await console.says("verify", zip_id)
+    for wrong in ({"merkleRoot": "0" * 64}, {"key": f"{'A' * 54}=="}):
+        await console.db.execute("UPDATE label_info SET label = %s", (label.model_copy(update=wrong).encode(),))
+        code, out, _ = await console.run("verify", zip_id)
+        assert (code, f"archive {zip_id}: " in out, "label" in out) == (1, True, True)
 
 
 async def test_what_the_node_lost_is_added_again(console: Console, kubo: Kubo) -> None:
