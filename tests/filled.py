@@ -81,6 +81,17 @@ INSERT INTO download_info
 SELECT seq, 1 + MOD(seq * 97, {files}), 'https://client.example/done', 4, 'ipfs', {came}, {came}, {came}, {came}
 FROM seq_{first}_to_{last}
 """
+# Each file was received, and asked for once in a hundred; what is kept of the tree is as of ten times as many lines.
+_CUSTODY = """
+INSERT INTO custody_info (act, file_id, zip_id, done_at, facts, position, follows, hash)
+SELECT IF(MOD(seq, 10) = 9, 'proven', 'asked'), IF(MOD(seq, 10) = 9, NULL, 1 + MOD(seq, {files})),
+    IF(MOD(seq, 10) = 9, 1 + MOD(seq, {archives}), NULL), {came}, '{{}}', seq - 1, NULL, UNHEX(SHA2(seq, 256))
+FROM seq_{first}_to_{last}
+"""
+_CUSTODY_NODES = """
+INSERT INTO custody_node_info (level, number, hash) SELECT 8 + level.seq, number.seq, UNHEX(SHA2(number.seq, 256))
+FROM seq_0_to_9 AS level JOIN seq_0_to_499 AS number
+"""
 _UNDER_WAY = """
 INSERT INTO order_info
     (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death, extrinsic_hash, extrinsic, price)
@@ -136,6 +147,13 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     for statement in (_FOLDERS, _ARCHIVES, _LABELS, _EVIDENCE, _ORDERS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
     await db.execute(_RENEWALS, (BLOCKS_A_DAY, BLOCKS_A_DAY))
+    await _history(db, _CUSTODY, files, _FILES_AT_ONCE, {**values, "archives": archives})
+    await db.execute(_CUSTODY_NODES)
+    await db.execute("UPDATE custody_head_info SET size = %s, hash = UNHEX(SHA2(%s, 256))", (files, files))
+    await db.execute(
+        "INSERT INTO custody_fault_info (position, reason, accepted_at)"
+        " SELECT seq, 'x', IF(MOD(seq, 100), NOW(), NULL) FROM seq_1_to_2000"
+    )
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
     await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
@@ -156,6 +174,9 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "download_info",
         "evidence_info",
         "set_aside_info",
+        "custody_info",
+        "custody_node_info",
+        "custody_fault_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled

@@ -6,6 +6,7 @@ program that is missing fails the tests that need it. Servers:
 - `mariadb`, `redis_server`, `kubo_server`, `network_kubo_server`: `Running[...]`, for tests that stop and start them;
   started again afterwards, should the test have left them down
 - `database_url`: a database of its own, with all tables as migrations make them, dropped afterwards; `db`: its pool
+- `another_database_url`: one more like it
 - `redis_url`: a logical database of its own; a key that would stay for ever fails the test; `bus` is a connection to it
 - `kubo`, `network_kubo`: `.rpc_url`, `.gateway_url`, `.peer_id`; the two are connected, ours has the filestore
 - `data_dir`: received/, archives/ and downloads/, where the filestore of `kubo` takes files
@@ -146,6 +147,15 @@ def migrated(mariadb_of_session: Running[MariaDB]) -> list[str]:
 
 @pytest.fixture
 def database_url(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
+    yield from _database(mariadb, migrated)
+
+
+@pytest.fixture
+def another_database_url(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
+    yield from _database(mariadb, migrated)
+
+
+def _database(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
     name = f"roadvault_{next(_numbers)}"
     with mariadb.server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")

@@ -12,6 +12,8 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
+from roadvault_common.custody import check, history, note, store, tie
+from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
@@ -174,8 +176,26 @@ def status(filled: Filled) -> list[Statement]:
             on_the_page=lambda db: PagesStore(db).set_aside(),
             count=lambda db: PackerStore(db).count_set_aside(),
         ),
+        *group(
+            "custody log",
+            unchained=store.unchained_seconds,
+            faults=lambda db: store.faults(db, 20),
+            count_faults=store.count_faults,
+            head=lambda db: check.check_head(db, None),
+            noted=lambda db: note.trouble(db, Head(middle, bytes(32))),
+            a_part=lambda db: check.check(db, middle, middle + 256),
+            archive=lambda db: store.archive_of(db, middle),
+            of_a_file=lambda db: history.newest(db, 1 + middle % filled.files, 1, None, 100),
+            tied=lambda db: _tied(db, middle),
+        ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]
+
+
+async def _tied(db: Database, size: int) -> object:
+    head = await tie.root(db, size)
+    assert head is not None
+    return await tie.tie(db, 2, 10, head)
 
 
 async def _folders(state: FolderStatus, db: Database) -> object:

@@ -4,15 +4,19 @@ All of them are run once, in this order, after those of `statements.py`.
 """
 
 import secrets
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from filled import HEIGHT, Filled
 from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import ArchiveKey
+from roadvault_common.custody import chainer, check, store
+from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
@@ -91,6 +95,7 @@ def work(filled: Filled) -> list[Statement]:
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
+        *group("custody log", chained=_chain),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 
@@ -120,6 +125,20 @@ async def _outages(db: Database) -> None:
     assert [row["domain"] for row in await outage_store.away(db)] == [Domain.CALLBACK_HOST, Domain.IPFS]
     await outage_store.note(db, "pinner", "here-1", [], 60)
     assert await outage_store.away(db) == []
+
+
+async def _chain(db: Database) -> None:
+    assert await chainer.chain_some(db)
+    assert await store.take_turn(db, 60) == 0
+    await store.note_checked(db, 0, ended=True)
+    with tempfile.TemporaryDirectory() as root:
+        await check.accept(db, Path(root), "x")
+    await store.add_fault(db, 7, "y")
+    await store.forget_faults(db)
+    async with db.transaction() as tx:
+        row = (await store.lines(tx, 0, 1))[0]
+        await store.insert(tx, [row], [Link(1 << 40, None, b"x" * 32)])
+        await store.add_nodes(tx, {(50, 1): b"x" * 32})
 
 
 async def _claim(db: Database, stage: Stage, row_id: int) -> Lease:
@@ -311,7 +330,7 @@ async def _call_back(filled: Filled, db: Database) -> None:
     store, lease = NotifierStore(db), await _claim(db, CALLBACK, filled.due(CALLBACK)[1])
     await store.put_off("c:443", 60)
     await store.promise_link(lease, 3600)
-    await store.close_taken(lease, await store.callback(lease.row_id))
+    await store.close_taken(lease, await store.callback(lease.row_id), "c:443")
 
 
 async def _expire(filled: Filled, db: Database) -> None:

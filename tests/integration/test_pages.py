@@ -14,6 +14,7 @@ from roadvault_common.errors import Domain
 from roadvault_common.events.bus import Bus
 from roadvault_common.files import sweep_store
 from roadvault_common.files.vault import Vault
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import own_sites_only
 from roadvault_common.work import outage_store
@@ -97,6 +98,20 @@ async def test_what_is_away_stands_on_the_first_page(office: Office) -> None:
         assert "c.example:443" in page
         assert "<script>alert" not in page
         assert all(texts[key] in page for key in ("away", "away_hint", *(f"domain_{domain}" for domain in Domain)))
+
+
+async def test_a_files_page_tells_what_was_done_to_it(office: Office) -> None:
+    await fill(office.db)
+    hostile = [Line(act, {"by": HOSTILE, "sha256": "ab"}, file_id=1) for act in Act]
+    await office.db.transact(lambda tx: record(tx, *hostile, Line(Act.PINNED, {"cid": "bafy"}, zip_id=1)))
+    for language, texts in LANGUAGES.items():
+        page = await office.get("/file/1", language)
+        assert texts["custody"] in page
+        assert all(f">{texts[f'act_{act}']}<" in page for act in Act if f"act_{act}" in texts)
+        assert f">{texts['act_pinned']} (" in page  # of its archive
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;" in page
+    assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {"act_accepted", "act_rewrapped"}  # of no file
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))

@@ -15,6 +15,7 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql import migrate as migrations
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
@@ -69,6 +70,9 @@ async def rewrap() -> None:
         with Progress(console=console, transient=True) as bars:
             bar = bars.add_task("rewrapping", total=sum(use.last - use.first + 1 for use in old))
             failed = await needed.rewrap(db, keys, lambda ids: bars.advance(bar, ids))
+        if old:
+            facts = {"by": keys.ids[0], "archives": sum(use.last - use.first + 1 for use in old), "failed": len(failed)}
+            await db.transact(lambda tx: record(tx, Line(Act.REWRAPPED, facts)))
         still = {use.master_key for use in await needed.uses(db)}
     for name in keys.ids[1:]:
         used = "still wraps keys: run this again once no service has it first" if name in still else "wraps nothing"

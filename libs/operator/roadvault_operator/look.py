@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.filesize import decimal
 
+from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.files import set_aside_store
@@ -48,7 +49,7 @@ async def status() -> None:
         folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
         away = await outage_store.away(db)
-        aside = await set_aside_store.count(db)
+        aside, faults = await set_aside_store.count(db), await custody_store.count_faults(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
     show(
         "Away: what needs it rests, and goes on by itself",
@@ -70,6 +71,10 @@ async def status() -> None:
     say(
         f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives (the highest ids)"
     )
+    if faults:
+        say(
+            f"lines of the custody log that are not what was chained (`roadvault custody --check` names them): {faults}"
+        )
     if aside:
         say(f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}")
     await _streams()

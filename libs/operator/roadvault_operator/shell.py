@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -54,6 +55,11 @@ def stage_named(name: str) -> Stage:
 def say(text: str) -> None:
     """Print a line: its brackets are no markup, and what a terminal would obey is not in it."""
     console.print(plain(text), markup=False, soft_wrap=True)
+
+
+def local_time(value: datetime) -> str:
+    """Return a database time (UTC, naive) in the operator's zone, to the second, with how far that is from UTC."""
+    return value.replace(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

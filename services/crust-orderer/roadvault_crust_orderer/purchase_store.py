@@ -5,6 +5,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from dataclasses import dataclass
 
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.work import lease as leases
@@ -83,6 +84,9 @@ class PurchaseStore:
         )
         if settled != 1:
             return False
+        facts = {"order": purchase.order_id, "extrinsic": purchase.extrinsic_hash, "block": block}
+        facts |= {"market": purchase.market, "cid": purchase.cid}
+        await record(tx, Line(Act.BOUGHT, facts, zip_id=purchase.zip_id))
         # Another archive's turn may have settled it after this one was given up: what a person was asked about
         # has been answered, and an order that runs has to be watched.
         await leases.revive(tx, ORDER, purchase.zip_id)

@@ -105,6 +105,17 @@ def file_id(value: object) -> int:
     return int(digits)
 
 
+def position(text: str) -> int:
+    """Return the number of a line of the custody log.
+
+    Raises:
+        Problem: It is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < _ID_DIGITS):
+        raise Problem(f"before must be the number of a line, not {shown(text)}")
+    return int(text)
+
+
 def _told(value: object) -> str:
     # Python can't write out what is nested as deep as JSON may be.
     return shown(value) if isinstance(value, str | int | float) else "a list or an object"

@@ -9,10 +9,10 @@ from aiohttp import web
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
-from roadvault_ingest.fields import file_id, request_fields
+from roadvault_ingest.fields import file_id, position, request_fields
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.states import describe
+from roadvault_ingest.states import describe, line
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import shown
 from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
@@ -47,6 +47,13 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
 
+    async def custody(request: web.Request) -> web.Response:
+        before = request.query.get("before")
+        rows = await ingest.custody(
+            file_id(request.match_info["file_id"]), None if before is None else position(before)
+        )
+        return answer({"lines": [line(row) for row in rows]})
+
     async def expect(request: web.Request) -> None:
         """Ask for the body (Expect: 100-continue) unless `upload` is going to refuse its length."""
         with suppress(TooLarge):
@@ -58,6 +65,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         web.post("/api/open/upload", upload, expect_handler=expect),
         web.post("/api/open/downFile", download),
         web.get("/api/open/file/{file_id}", file),
+        web.get("/api/open/file/{file_id}/custody", custody),
     ]
 
 

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
+from roadvault_common.custody import history
+from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DownloadRequested, FileReceived
@@ -34,6 +37,9 @@ _COMMIT_LOOKS = 5
 _LOOK_SECONDS = 1.0
 """Between two of these looks."""
 
+CUSTODY_LINES = 100
+"""Lines of a file's custody log in one answer."""
+
 Receive = Callable[[Incoming, Room], Awaitable[Received]]
 """Takes an upload's body to disk, asking for room as it grows."""
 
@@ -45,6 +51,7 @@ class Ingest:
         self.settings = settings
         self._bus = bus
         self._vault = vault
+        self._db = db
         self._store = IngestStore(db)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
@@ -83,7 +90,7 @@ class Ingest:
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
-            placed = await self._record(incoming, received)
+            placed = await self._record(incoming, replace(received, peer=peer))
         self._bytes.inc(received.size)
         log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
         return placed.file_id
@@ -172,6 +179,17 @@ class Ingest:
         if row is None:
             raise NotFound(f"there is no file {file_id}")
         return row, await self._store.requests(file_id)
+
+    async def custody(self, file_id: int, before: int | None) -> list[Row]:
+        """Return lines of a file's custody log, the first first: the last of all, or those before a position.
+
+        Raises:
+            NotFound: There is no such file.
+        """
+        archive = await custody_store.archive_of(self._db, file_id)
+        if archive is None:
+            raise NotFound(f"there is no file {file_id}")
+        return await history.newest(self._db, file_id, archive["zip_id"], before, CUSTODY_LINES)
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
 
@@ -74,6 +76,28 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "countedOnBlock": row["counted_block"],
         "dropped": time(row["dropped_at"]),
     }
+
+
+def line(row: Row) -> dict[str, Any]:
+    """Return a line of the custody log, as `GET /api/open/file/{fileID}/custody` has it."""
+    return {
+        "line": row["position"],
+        "at": time(row["done_at"]),
+        "act": row["act"],
+        "of": "file" if row["zip_id"] is None else "archive",
+        "zipID": row["zip_id"],
+        "facts": facts(row),
+        "hash": None if row["position"] is None else row["hash"].hex(),
+    }
+
+
+def facts(row: Row) -> dict[str, Any]:
+    """Return what a line of the custody log says besides; nothing if that is no JSON any more: a check names it."""
+    try:
+        read = orjson.loads(row["facts"])
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _request(row: Row) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from roadvault_common.files.tags import file_type
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
@@ -150,6 +151,7 @@ class IngestStore:
             [received.path for received, _ in folder.added],
         )
         at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
+        await record(tx, *(_received(received, at[received.path][0]) for received, _ in folder.added))
         return [Placed(*at[received.path], closed) for received, closed in folder.added]
 
     async def find_file(self, path: str) -> Placed | None:
@@ -196,11 +198,13 @@ class IngestStore:
             f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
             (url.text, file_id),
         )
-        return await tx.insert(
+        download_id = await tx.insert(
             "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
             " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (file_id, url.text, url.place, key, peer),
         )
+        await record(tx, Line(Act.ASKED, {"by": peer, "for": url.place, "request": download_id}, file_id))
+        return download_id
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
@@ -246,6 +250,12 @@ class IngestStore:
             f" WHERE path IN ({marks(paths)})",
             paths,
         )
+
+
+def _received(received: Received, file_id: int) -> Line:
+    """Return what the custody log says of an upload."""
+    facts = {"from": received.peer, "sha256": received.sha256, "size": received.size}
+    return Line(Act.RECEIVED, facts, file_id)
 
 
 async def _check_open(

@@ -49,7 +49,7 @@ class Notifier:
             link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
             body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": link}
             await self._callbacks.post(url, f"download-{callback.download_id}", body)
-        await self._store.close_taken(lease, callback)
+        await self._store.close_taken(lease, callback, url.place)
         log.info("called back", file_id=callback.file_id)
         return Done()
 

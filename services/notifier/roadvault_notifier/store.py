@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from roadvault_common.errors import PermanentError
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import mirror
 from roadvault_common.sql.states import FileStatus, RequestStatus
@@ -88,12 +89,13 @@ class NotifierStore:
         return expires_at.replace(tzinfo=UTC)
 
     @transacted
-    async def close_taken(self, tx: Transaction, lease: Lease, callback: Callback) -> None:
-        """Close the lease: the client took the callback, and the extraction is kept for its link."""
+    async def close_taken(self, tx: Transaction, lease: Lease, callback: Callback, place: str) -> None:
+        """Close the lease: the client at `place` (host:port) took the callback; the extraction is kept for its link."""
         await leases.close(tx, lease, Done())
         await tx.execute(
             "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6),"
             " expire_due = link_expires_at + INTERVAL %s SECOND WHERE download_id = %s",
             (RequestStatus.CALLED_BACK.value, GRACE_SECONDS, lease.row_id),
         )
+        await record(tx, Line(Act.HANDED, {"to": place, "request": lease.row_id}, callback.file_id))
         await mirror(tx, callback.file_id, lease.row_id, FileStatus.CALLED_BACK)

@@ -6,6 +6,8 @@ from functools import partial
 from roadvault_common import metrics
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.custody import chainer
+from roadvault_common.custody.check import CHECK_SECONDS, Checker
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
@@ -31,6 +33,7 @@ async def serve() -> None:
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "packer", settings.event_reclaim_seconds))
         keys = MasterKeys(settings.master_keys)
         packer = Packer(settings, db, bus, vault, keys)
+        checker = Checker(db, bus, vault.root)
         handlers = app.bind(HANDLERS, packer)
         samples: dict[str, metrics.Sample] = {
             "rows": gauges.rows(db, [PACK]),
@@ -39,6 +42,8 @@ async def serve() -> None:
             "outages": packer.breakers.sample(db, "packer", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
             "set aside": packer.measure,
+            "custody": partial(chainer.measure, db),
+            "custody faults": checker.measure,
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
@@ -46,6 +51,8 @@ async def serve() -> None:
             partial(repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, partial(master_keys.note, db, keys), seconds=3600),
             partial(repeat, packer.ledger.tidy, seconds=TIDY_SECONDS),
+            partial(repeat, partial(chainer.chain, db), seconds=chainer.CHAIN_SECONDS),
+            partial(repeat, checker.sweep, seconds=CHECK_SECONDS / 6),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(

@@ -3,6 +3,7 @@
 Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import orjson
 
 from roadvault_common.archive import local
 from roadvault_common.files import set_aside_store
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.work import lease as leases
@@ -90,6 +92,9 @@ class PackerStore:
             f"UPDATE folder_info SET status = {FolderStatus.PACKED}, zip_id = %s WHERE folder_id = %s",  # noqa: S608 - our own numbers
             (zip_id, lease.row_id),
         )
+        facts = {"folder": lease.row_id, "files": len(sealed.packed.offsets), "size": sealed.packed.size}
+        label = {"label": hashlib.sha256(sealed.packed.label).hexdigest()}
+        await record(tx, Line(Act.PACKED, {**facts, **label}, zip_id=zip_id))
         return zip_id
 
     async def _insert_archive(self, tx: Transaction, folder_id: int, sealed: Sealed) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from roadvault_common.archive.label import FORMAT
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE, WATCH, Lease
@@ -115,6 +116,7 @@ class PinnerStore:
         )
         if node is not None:
             await tx.execute("UPDATE label_info SET node = %s WHERE zip_id = %s", (node, lease.row_id))
+        await record(tx, Line(Act.PINNED, {"cid": cid, "size": dag_size}, zip_id=lease.row_id))
         await leases.make_due(tx, ORDER, lease.row_id, hurry=False)  # to pin again changes nothing for its order
         await leases.make_due(tx, DROP, lease.row_id)
 
@@ -132,6 +134,7 @@ class PinnerStore:
             "UPDATE zip_ipfs_info SET restored_at = IF(path IS NULL, UTC_TIMESTAMP(6), NULL) WHERE zip_id = %s",
             (lease.row_id,),
         )
+        await record(tx, Line(Act.RESTORED, {"to": "our IPFS node"}, zip_id=lease.row_id))
         await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
 
     async def upload_paths(self, zip_id: int) -> list[str]:
@@ -174,6 +177,7 @@ class PinnerStore:
         await tx.execute(
             "UPDATE zip_ipfs_info SET uploads_dropped_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (lease.row_id,)
         )
+        await record(tx, Line(Act.DROPPED, {"copies": "uploads"}, zip_id=lease.row_id))
 
     @transacted
     async def close_kept(self, tx: Transaction, lease: Lease, outcome: Outcome) -> None:
@@ -196,6 +200,7 @@ class PinnerStore:
                 " WHERE zip_id = %s",
                 (lease.row_id,),
             )
+            await record(tx, Line(Act.DROPPED, {"copies": "local archive"}, zip_id=lease.row_id))
         # It may have been proven while this lease was at work: then there is more to drop.
         await tx.execute(
             "UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s"

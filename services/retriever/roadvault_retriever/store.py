@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
@@ -173,6 +174,8 @@ class RetrieverStore:
             return False
         await leases.close(tx, lease, Done())
         await _note_extracted(tx, lease.row_id, shared, keep_seconds)
+        facts = {"from": "an extraction for another request", "request": lease.row_id}
+        await record(tx, Line(Act.FETCHED, facts, wanted.file_id))
         await mirror(tx, wanted.file_id, lease.row_id, FileStatus.DOWNLOADED)
         return True
 
@@ -206,6 +209,8 @@ class RetrieverStore:
                 "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
                 (made.path, wanted.file_id, path),
             )
+        facts = {"from": made.source, "request": lease.row_id, "requests": 1 + len(waited)}
+        await record(tx, Line(Act.FETCHED, facts, wanted.file_id))
         await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), FileStatus.DOWNLOADED)
         return [lease.row_id, *waited]
 
@@ -286,5 +291,6 @@ async def _write_expired(tx: Transaction, lease: Lease, extraction: Extraction) 
         " WHERE download_id = %s",
         (RequestStatus.FAILED.value, RequestStatus.EXPIRED.value, lease.row_id),
     )
+    await record(tx, Line(Act.EXPIRED, {"request": extraction.download_id}, extraction.file_id))
     if extraction.status != RequestStatus.FAILED:
         await mirror(tx, extraction.file_id, extraction.download_id, FileStatus.EXPIRED)

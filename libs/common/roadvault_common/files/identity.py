@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from roadvault_common.errors import DatabaseUnavailable, IdentityMismatch
 from roadvault_common.files import identity_store as store
-from roadvault_common.files.new_file import disk_errors, sync_directory
+from roadvault_common.files.new_file import replace
 from roadvault_common.files.quarantine import QUARANTINE
 from roadvault_common.files.vault import SWEPT
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -216,18 +216,7 @@ def read_stamp(root: Path) -> Stamp | None:
 
 
 def _write(root: Path, stamp: Stamp) -> None:
-    """Put a new file in the old one's place, whole and durable at every moment."""
-    path = root / FILE
-    for left in root.glob(f"{FILE}.*"):  # of a writer that was killed: nobody else writes now
-        left.unlink(missing_ok=True)
-    fresh = path.with_name(f"{FILE}.{secrets.token_hex(8)}")
-    with disk_errors(path):
-        with fresh.open("xb") as file:
-            file.write(stamp.model_dump_json(indent=1).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        sync_directory(root)
+    replace(root / FILE, stamp.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _has_files(root: Path) -> bool:

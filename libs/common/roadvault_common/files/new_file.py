@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EINVAL, ENODATA, ENOSPC
@@ -138,6 +139,24 @@ def half_written(path: Path) -> bool:
     except OSError as error:
         return error.errno == ENODATA
     return False
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a new file in the place of one, whole and durable at every moment; one writer at a time.
+
+    Raises:
+        DiskFull: There was no room.
+    """
+    for left in path.parent.glob(f"{path.name}.*"):  # of a writer that was killed: nobody else writes now
+        left.unlink(missing_ok=True)
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with disk_errors(path):
+        with fresh.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        sync_directory(path.parent)
 
 
 @contextmanager

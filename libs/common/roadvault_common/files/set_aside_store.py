@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from roadvault_common.errors import PermanentError
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.folders import Closed
 from roadvault_common.sql.states import FolderStatus
@@ -27,6 +28,7 @@ async def add(tx: Transaction, reasons: Mapping[int, str]) -> None:
             " (file_id BIGINT PATH '$.f', reason VARCHAR(500) PATH '$.r')) AS member",
             (orjson.dumps(found[start : start + _AT_ONCE]).decode(),),
         )
+    await record(tx, *(Line(Act.SET_ASIDE, {"reason": reason}, file_id) for file_id, reason in reasons.items()))
 
 
 async def waiting(db: Database, limit: int, after: int = 0) -> list[Row]:
@@ -69,6 +71,7 @@ async def pack_after_all(db: Database, files: Sequence[Row]) -> Closed:
         )
         for file_id in wanted:
             await tx.execute("UPDATE file_upload_info SET folder_id = %s WHERE file_id = %s", (folder_id, file_id))
+        await record(tx, *(Line(Act.MENDED, {"folder": folder_id}, file_id) for file_id in wanted))
         return Closed(folder_id, max(wanted))
 
     return await db.transact(write)
@@ -101,6 +104,7 @@ async def give_up(db: Database, file_id: int) -> str | None:
             raise PermanentError(f"file {file_id} does not wait for a decision; nothing was changed")
         row = await tx.fetch_one("SELECT path FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
         await tx.execute("UPDATE file_upload_info SET path = NULL WHERE file_id = %s", (file_id,))
+        await record(tx, Line(Act.GIVEN_UP, {"reason": "lost: it had been set aside"}, file_id))
         return None if row is None else row["path"]
 
     return await db.transact(write)

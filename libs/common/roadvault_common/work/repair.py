@@ -6,6 +6,7 @@ The stages' workers, the back-office and the command line all go through here.
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from roadvault_common.errors import PermanentError
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.folders import Closed
 from roadvault_common.sql.mirror import fail_request
@@ -155,6 +156,8 @@ async def pack_again(db: Database, zip_id: int) -> Closed:
             f"UPDATE folder_info SET status = {FolderStatus.CLOSED}, zip_id = NULL WHERE folder_id = %s",  # noqa: S608 - our own numbers
             (last["folder_id"],),
         )
+        again = {"folder": last["folder_id"], "reason": "never on IPFS; its files are packed again"}
+        await record(tx, Line(Act.GIVEN_UP, again, zip_id=zip_id))
         if not await leases.revive(tx, PACK, last["folder_id"]):  # a person asks for it, though it may have failed
             await leases.make_due(tx, PACK, last["folder_id"])
         return Closed(last["folder_id"], last["file_id"])

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from roadvault_common.files import set_aside_store
 from roadvault_common.files.tags import Tag, file_type
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.states import FolderStatus
 
@@ -46,10 +47,16 @@ async def adopt(db: Database, uploads: Sequence[Upload]) -> int:
         )
         for begin in range(0, len(uploads), AT_ONCE):
             await _insert(tx, folder_id, uploads[begin : begin + AT_ONCE])
+        await record(tx, *(_adopted(upload, folder_id) for upload in uploads))
         await set_aside_store.add(tx, {upload.tag.file_id: upload.fault for upload in uploads if upload.fault})
         return folder_id
 
     return await db.transact(write)
+
+
+def _adopted(upload: Upload, folder_id: int) -> Line:
+    tag = upload.tag
+    return Line(Act.ADOPTED, {"sha256": tag.sha256, "size": tag.size, "folder": folder_id}, tag.file_id)
 
 
 async def _insert(tx: Transaction, folder_id: int, uploads: Sequence[Upload]) -> None:

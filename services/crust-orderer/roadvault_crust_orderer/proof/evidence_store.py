@@ -8,6 +8,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from dataclasses import dataclass
 
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import DROP, PROVE, WATCH, Lease
@@ -122,6 +123,10 @@ async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof) -
             " WHERE zip_id = %s AND valid = 1",
             (proof.by, proof.members, proof.bytes, lease.row_id),
         )
+        if proven:
+            facts = {"by": proof.by, "files": proof.members, "bytes": proof.bytes, "replicas": count.replicas}
+            where = {"market": count.market, "block": count.block}
+            await record(tx, Line(Act.PROVEN, {**facts, **where}, zip_id=lease.row_id))
         # A drop that is at work looks at the evidence again when it closes.
         await leases.make_due(tx, DROP if proven else WATCH, lease.row_id, hurry=bool(proven))
         return proven == 1

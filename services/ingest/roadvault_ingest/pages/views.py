@@ -17,6 +17,7 @@ from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.texts import LANGUAGES
 from roadvault_ingest.problems import NotFound, Problem
 from roadvault_ingest.service import Ingest
+from roadvault_ingest.states import facts
 
 _HERE = Path(__file__).parent
 _STATIC = frozenset(path.name for path in (_HERE / "static").iterdir())
@@ -97,7 +98,8 @@ class Pages:
         except NotFound:
             return self._render(request, "missing.html", status=404)
         notice = request.query.get("notice")
-        return self._render(request, "file.html", file=row, requests=requests, notice=notice)
+        lines = [{**line, "facts": facts(line)} for line in await self._ingest.custody(row["file_id"], None)]
+        return self._render(request, "file.html", file=row, requests=requests, lines=lines, notice=notice)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Ask for a file from its page."""

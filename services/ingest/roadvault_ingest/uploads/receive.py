@@ -38,6 +38,8 @@ class Received:
     path: str
     size: int
     sha256: str
+    peer: str = ""
+    """The address that it came from."""
 
 
 class Incoming(NewFile):

@@ -1,0 +1,92 @@
+"""Stretches of the log as bytes, to be kept elsewhere, and brought back into a database that has those before.
+
+gzip of lines of text: first JSON with `first` (the position of the first line), `before` (the hash of the line before)
+and `hash` (of the last line), then each line as it was hashed. Nothing else is needed to make all hashes anew.
+"""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Sequence
+
+import orjson
+
+from roadvault_common.custody import store
+from roadvault_common.custody.chain import NONE, Head, parse, text
+from roadvault_common.custody.chainer import place_behind
+from roadvault_common.errors import IntegrityError, PermanentError
+from roadvault_common.sql.db import Database, Row, Transaction
+
+MOST_LINES = 16_384
+"""In one slice: some 4 MB of text, 2 MB compressed."""
+_LONGEST_BYTES = 1 << 26
+"""Of a slice as text, when it is read."""
+_AT_ONCE = 1000
+"""Lines that are written by one statement."""
+
+
+async def export(db: Database, first: int, last: int) -> bytes:
+    """Return the lines from one position up to another.
+
+    Raises:
+        PermanentError: Not all of them are there, or they are too many.
+    """
+    if not 0 < last - first <= MOST_LINES:
+        raise PermanentError(f"a slice has up to {MOST_LINES} lines, not those from {first} up to {last}")
+    rows = await store.lines(db, max(first - 1, 0), last)
+    before = rows.pop(0)["hash"] if first and rows else NONE
+    if [row["position"] for row in rows] != list(range(first, last)):
+        raise PermanentError(f"of the custody log's lines from {first} up to {last} not all are there: check it")
+    return await asyncio.to_thread(_written, before, rows)
+
+
+async def bring_back(db: Database, content: bytes) -> Head:
+    """Write the lines of a slice behind the log's head; return the head then. All of them are checked first.
+
+    A slice that the log has already changes nothing.
+
+    Raises:
+        IntegrityError: It is no slice, one of its lines is not what was chained, or another line is there already.
+        PermanentError: It is not the one that comes next.
+    """
+    first, before, hashed, rows = await asyncio.to_thread(_read, content)
+
+    async def work(tx: Transaction) -> Head:
+        head = await store.lock_head(tx)
+        if head is not None and head.size >= first + len(rows):
+            there = await store.hashes_at(tx, [first + len(rows) - 1])
+            if there.get(first + len(rows) - 1) != hashed:
+                raise IntegrityError(f"the custody log has other lines than these from {first} on; nothing was changed")
+            return head
+        if head != Head(first, before):
+            raise PermanentError(f"these lines come behind the first {first}; the custody log is not there")
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            placed = await place_behind(tx, head, some)
+            await store.insert(tx, some, placed)
+            head = Head(head.size + len(some), placed[-1].hash)
+        if head.hash != hashed:
+            raise IntegrityError(f"of the custody log's lines from {first} on one is not what was chained")
+        return head
+
+    return await db.transact(work)
+
+
+def _written(before: bytes, rows: Sequence[Row]) -> bytes:
+    head = {"first": rows[0]["position"], "before": before.hex(), "hash": rows[-1]["hash"].hex()}
+    return gzip.compress(b"\n".join([orjson.dumps(head), *(text(row, row["position"]) for row in rows)]), 6, mtime=0)
+
+
+def _read(content: bytes) -> tuple[int, bytes, bytes, list[Row]]:
+    """Return the position of a slice's first line, the hashes before it and of the last line, and the lines."""
+    try:
+        reader = zlib.decompressobj(wbits=31)
+        top, *lines = reader.decompress(content, _LONGEST_BYTES).split(b"\n")
+        head = orjson.loads(top)
+        before, hashed = bytes.fromhex(head["before"]), bytes.fromhex(head["hash"])
+        rows = [parse(line) for line in lines]
+        if reader.eof and rows and [row["position"] for row in rows] == [head["first"] + n for n in range(len(rows))]:
+            return head["first"], before, hashed, rows
+    except (zlib.error, ValueError, KeyError, TypeError):
+        pass
+    raise IntegrityError("this is no slice of a custody log")

@@ -1,0 +1,145 @@
+"""A file's lines, with what ties them to a head of the log that was published: the part of a receipt that tells of it.
+
+The lines of the file, and those of its archive, are a chain each: nothing can be left out between the first and the
+last that is shown. The last is tied to the head's root by an inclusion path. `check` needs this text alone.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from roadvault_common.archive import merkle
+from roadvault_common.custody import store, tree
+from roadvault_common.custody.chain import NONE, Subject, link, parse, subject, text
+from roadvault_common.errors import IntegrityError
+from roadvault_common.sql.db import Database, Row
+
+MOST_LINES = 1000
+"""Of a file, and of its archive, that a receipt shows: the newest."""
+
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Number = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Root(_Shape):
+    """A head as it is published: so many lines, the newest one's hash, the root of the tree over all of them."""
+
+    size: Annotated[int, Field(ge=1, lt=1 << 53)]
+    hash: _Hash
+    root: _Hash
+
+
+class Shown(_Shape):
+    """A line: the JSON that was hashed, its hash, and the hash of the line before in the log."""
+
+    line: Annotated[str, Field(max_length=8192)]
+    before: _Hash
+    hash: _Hash
+
+
+class Chain(_Shape):
+    """The lines of a file or of an archive, from the first (or from behind `after`) to the last before the head."""
+
+    of: Literal["file", "archive"]
+    after: _Hash | None = None
+    """The hash of the line that the first of these follows; None: it is the first of all."""
+    lines: Annotated[list[Shown], Field(min_length=1, max_length=MOST_LINES)]
+    path: Annotated[list[_Hash], Field(max_length=64)]
+    """Of the last of these lines, from the hash beside it upwards (RFC 9162, section 2.1.3)."""
+
+
+class Tie(_Shape):
+    """All of it: what is under `custody` in a receipt."""
+
+    head: Root
+    chains: Annotated[list[Chain], Field(max_length=2)]
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Return what a text says.
+
+        Raises:
+            IntegrityError: It is none of these.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            raise IntegrityError(f"the custody lines can't be understood: {error.errors()[0]['msg']}") from None
+
+
+async def root(db: Database, size: int | None = None) -> Root | None:
+    """Return the log's head, or what it was at a size that it had; None if nothing was chained by then."""
+    head = await store.head(db)
+    size = (0 if head is None else head.size) if size is None else size
+    if head is None or not 0 < size <= head.size:
+        return None
+    spans = [(0, size)]
+    known, newest = await store.known(db, spans), await store.hashes_at(db, [size - 1])
+    return Root(size=size, hash=newest[size - 1].hex(), root=known.over(0, size).hex())
+
+
+async def tie(db: Database, file_id: int, zip_id: int | None, head: Root) -> Tie:
+    """Return a file's lines and its archive's, with what ties them to a head that was published."""
+    subjects = [(file_id, None), *([] if zip_id is None else [(None, zip_id)])]
+    chains = [found for one in subjects if (found := await _chain(db, one, head.size)) is not None]
+    return Tie(head=head, chains=chains)
+
+
+async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
+    rows = (await store.of_subject(db, about, size, MOST_LINES))[::-1]
+    if not rows:
+        return None
+    last, first = rows[-1]["position"], rows[0]["follows"]
+    at = {row["position"] - 1 for row in rows if row["position"]} | ({first} if first is not None else set())
+    hashes, spans = await store.hashes_at(db, at), tree.beside(last, size)
+    known = await store.known(db, spans)
+    return Chain(
+        of="file" if about[0] is not None else "archive",
+        after=None if first is None else hashes[first].hex(),
+        lines=[_shown(row, hashes) for row in rows],
+        path=[known.over(*span).hex() for span in spans],
+    )
+
+
+def _shown(row: Row, hashes: dict[int, bytes]) -> Shown:
+    position = row["position"]
+    before = hashes[position - 1] if position else NONE
+    return Shown(line=text(row, position).decode(), before=before.hex(), hash=row["hash"].hex())
+
+
+def check(content: Tie, file_id: int, zip_id: int | None) -> list[Row]:
+    """Return the lines, the first first, once each is seen to be what was chained.
+
+    Raises:
+        IntegrityError: One was changed, moved, put in or left out, or is another file's; it says which.
+    """
+    rows = list[Row]()
+    for chain, about in zip(content.chains, ((file_id, None), (None, zip_id)), strict=False):
+        rows += _checked(chain, content.head, about)
+    if not rows or [chain.of for chain in content.chains] not in (["file"], ["file", "archive"]):
+        raise IntegrityError("these custody lines are not those of a file, and then of its archive")
+    return sorted(rows, key=lambda row: int(row["position"]))
+
+
+def _checked(chain: Chain, head: Root, about: Subject) -> Iterator[Row]:
+    """Yield the rows of a chain; see that they hang together, and that the last is in the head's tree."""
+    followed = None if chain.after is None else bytes.fromhex(chain.after)
+    follows = -1
+    for shown in chain.lines:
+        row = parse(shown.line.encode())
+        name = f"custody line {row['position']} (`{row['act']}`)"
+        if subject(row) != about:
+            raise IntegrityError(f"{name} is not of this {chain.of}")
+        hashed = link(bytes.fromhex(shown.before), followed, shown.line.encode())
+        if hashed.hex() != shown.hash or row["position"] <= follows:
+            raise IntegrityError(f"{name} was changed or moved, or a line between it and the one before is missing")
+        followed, follows = hashed, row["position"]
+        yield row
+    path = [bytes.fromhex(one) for one in chain.path]
+    if followed is None or not merkle.includes(bytes.fromhex(head.root), head.size, followed, follows, path):
+        raise IntegrityError(f"custody line {follows} of this {chain.of} is not in the log whose head was published")

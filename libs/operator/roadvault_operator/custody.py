@@ -1,0 +1,85 @@
+"""`roadvault custody`: what was done to a file, and whether the log that says so is what it was."""
+
+from typing import Annotated
+
+import orjson
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from roadvault_common.custody import check, history, store
+from roadvault_common.errors import PermanentError, SettingsError
+from roadvault_common.plain import plain
+from roadvault_common.sql.db import Database, Row
+from roadvault_operator.config import OperatorSettings
+from roadvault_operator.identity import data_dir
+from roadvault_operator.shell import blocking, console, local_time, say, show
+
+_SHOWN = 20
+"""Faults that are printed."""
+
+
+@blocking
+async def custody(
+    file_id: Annotated[int | None, typer.Argument(help="the file's id", show_default=False)] = None,
+    check_all: Annotated[bool, typer.Option("--check", help="check the whole log")] = False,  # noqa: FBT002 - typer
+    accept: Annotated[
+        str | None, typer.Option(help="go on from what is there, for this reason, which becomes a line of the log")
+    ] = None,
+) -> None:
+    """Show what was done to a file, who had it and when; or check the log of that, or accept what is wrong with it."""
+    if sum((file_id is not None, check_all, accept is not None)) != 1:
+        raise SettingsError("name a file, or --check, or --accept REASON")
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        if file_id is not None:
+            await _show(db, file_id)
+        elif accept is not None:
+            old = await check.accept(db, data_dir(), accept)
+            say(f"accepted; the log goes on. {old.size} lines had been noted: {old.hash.hex()}. That is a line itself.")
+        else:
+            await _check(db)
+
+
+async def _show(db: Database, file_id: int) -> None:
+    archive = await store.archive_of(db, file_id)
+    if archive is None:
+        raise PermanentError(f"there is no file {file_id}")
+    rows = [row async for row in history.whole(db, file_id, archive["zip_id"])][::-1]
+    show(
+        f"Custody of file {file_id}",
+        ("line", "when", "act", "of", "facts"),
+        [(row["position"], local_time(row["done_at"]), row["act"], _of(row), facts(row)) for row in rows],
+    )
+    if not rows:
+        say(f"the log has nothing of file {file_id}: it is from before there was a log")
+
+
+def _of(row: Row) -> str:
+    return f"file {row['file_id']}" if row["zip_id"] is None else f"archive {row['zip_id']}"
+
+
+def facts(row: Row) -> str:
+    """Return what a line says besides, in one line; as it stands if it is no JSON any more."""
+    try:
+        return plain(", ".join(f"{name} {value}" for name, value in orjson.loads(row["facts"]).items()))
+    except (ValueError, AttributeError):
+        return plain(str(row["facts"]))
+
+
+async def _check(db: Database) -> None:
+    root = OperatorSettings().data_dir
+    if root is None:
+        say("ROADVAULT_DATA_DIR is not set: the head that is noted there is not compared, a cut tail may not be found")
+    head = await store.head(db)
+    with Progress(
+        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True,
+    ) as bars:  # fmt: skip
+        bar = bars.add_task("lines", total=head.size if head else 0)
+        found = await check.check_all(db, root, lambda lines: bars.advance(bar, lines))
+    for fault in found[:_SHOWN]:
+        say(f"position {fault.position}: {fault.reason}")
+    if found:
+        raise PermanentError(f"the custody log is not what was chained: {len(found)} faults")
+    say(f"the custody log is what was chained: {head.size if head else 0} lines")
+    if head is not None:
+        say(f"its head: {head.hash.hex()}")

@@ -1,0 +1,361 @@
+"""The custody log on a real database: chained in any weather, and whatever is done to it behind our back is found."""
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from custody_rows import at_position, fill_log
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from roadvault_common.archive import merkle
+from roadvault_common.custody import chainer, note, slices, store, tie, tree
+from roadvault_common.custody.chain import Head
+from roadvault_common.custody.check import FAULTS, Checker, accept, check_all
+from roadvault_common.errors import IntegrityError, PermanentError
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import DEAD_LETTERS
+from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_common.sql.db import Database
+
+LINES = 600
+CHILD = Path(__file__).parents[1] / "custody_child.py"
+
+
+@pytest.fixture
+async def log(db: Database) -> Database:
+    """A log of LINES lines: the files 1 to 100, received, and all that was done to them and to the archives 1 to 10."""
+    await fill_log(db, LINES)
+    return db
+
+
+async def faults(db: Database, root: Path | None = None) -> list[int]:
+    """Return the positions at which a check of the whole log finds something wrong."""
+    told = list[int]()
+    found = [fault.position for fault in await check_all(db, root, told.append)]
+    assert [row["position"] for row in await store.faults(db, 1000)] == sorted(set(found[:100]))
+    return sorted(set(found))
+
+
+TAMPERED = {
+    "act": ["act = 'received'"],
+    "file": ["file_id = file_id + 1"],
+    "archive": ["file_id = NULL", "zip_id = 1"],
+    "time": ["done_at = done_at + INTERVAL 1 MICROSECOND"],
+    "no time": ["done_at = 0"],
+    "facts": ["facts = REPLACE(facts, '192', '193')"],
+    "the same facts otherwise": ["facts = REPLACE(facts, ':', ': ')"],
+    "no facts": ["facts = 'nonsense'"],
+    "what it follows": ["follows = follows + 1"],
+    "that it follows": ["follows = NULL"],
+    "what it follows, nowhere": ["follows = 100000"],
+    "hash": ["hash = UNHEX(REPEAT('ab', 32))"],
+}
+
+
+async def test_a_changed_column_is_found_and_its_line_named(log: Database) -> None:
+    whole = await at_position(log, 300)
+    assert {*whole} - {"line_id", "position"} <= {change.split()[0] for part in TAMPERED.values() for change in part}
+    for name, changes in TAMPERED.items():
+        async with log.transaction() as tx:
+            await tx.execute("SET SESSION sql_mode = ''")
+            assert await tx.execute(f"UPDATE custody_info SET {', '.join(changes)} WHERE position = 300")  # noqa: S608
+            await tx.execute("SET SESSION sql_mode = 'TRADITIONAL'")
+        assert await faults(log) == [300], name
+        back = ", ".join(f"{column} = %s" for column in whole)
+        await log.execute(f"UPDATE custody_info SET {back} WHERE position = 300", tuple(whole.values()))  # noqa: S608
+        assert await faults(log) == [], name
+
+
+async def test_a_line_that_is_taken_out_moved_or_put_in_is_named(log: Database) -> None:
+    await log.execute("DELETE FROM custody_info WHERE position = 300")
+    assert await faults(log) == [300]
+    await log.execute("UPDATE custody_info SET position = position - 1 WHERE position > 300 ORDER BY position")
+    first, *others = await faults(log)
+    assert first == 300
+    assert others  # each line behind it is at another place than it says
+    await log.execute("UPDATE custody_info SET position = position + 1 WHERE position >= 300 ORDER BY position DESC")
+    await log.execute(
+        "INSERT INTO custody_info (act, file_id, facts, position, hash) VALUES ('asked', 7, '{}', 300, REPEAT('x', 32))"
+    )
+    assert await faults(log) == [300]
+
+
+async def test_two_lines_that_changed_places_are_named(log: Database) -> None:
+    for old, new in ((300, -1), (400, 300), (-1, 400)):
+        await log.execute("UPDATE custody_info SET position = %s WHERE position = %s", (new, old))
+    assert await faults(log) == [300, 400]
+
+
+async def test_what_stands_behind_the_head_is_found_and_keeps_nobody_from_chaining_for_long(log: Database) -> None:
+    await log.execute("INSERT INTO custody_info (act, facts, position) VALUES ('asked', '{}', %s)", (LINES,))
+    assert await faults(log) == [LINES]
+    await log.transact(lambda tx: record(tx, Line(Act.ASKED, {}, 7)))
+    await chainer.chain(log)  # says so in the log, and the line waits
+    assert await store.unchained_seconds(log) > 0
+    await log.execute("DELETE FROM custody_info WHERE position = %s", (LINES,))
+    await chainer.chain(log)
+    assert await store.unchained_seconds(log) == 0
+    assert await faults(log) == []
+
+
+async def test_a_changed_head_and_a_changed_node_are_found(log: Database) -> None:
+    await log.execute("UPDATE custody_node_info SET hash = REPEAT('x', 32) WHERE level = 8 AND number = 1")
+    assert await faults(log) == [0, 256]  # and the node above it, over the first 512
+    await log.execute("DELETE FROM custody_node_info WHERE level = 9")
+    assert await faults(log) == [0, 256]
+    head = await store.head(log)
+    assert head is not None
+    await log.execute("UPDATE custody_head_info SET hash = REPEAT('x', 32)")
+    assert await faults(log) == [0, 256, LINES - 1]
+    await log.execute("DELETE FROM custody_head_info")
+    assert await faults(log) == [0]
+    await chainer.chain(log)
+
+
+async def test_a_tail_that_was_cut_off_is_found_by_what_was_noted_elsewhere(log: Database, tmp_path: Path) -> None:
+    assert await note.move_on(log, tmp_path)
+    published = await tie.root(log)
+    assert published is not None
+    await log.execute("DELETE FROM custody_info WHERE position >= %s", (LINES - 5,))
+    assert await faults(log, tmp_path) == list(range(LINES - 5, LINES))
+    # Whoever cuts it with care has the head say so, too.
+    last = (await at_position(log, LINES - 6))["hash"]
+    await log.execute("UPDATE custody_head_info SET size = %s, hash = %s", (LINES - 5, last))
+    assert await faults(log) == []
+    assert await faults(log, tmp_path) == [LINES - 5]
+    assert await note.trouble(log, Head(published.size, bytes.fromhex(published.hash))) is not None
+    # What is noted is not written over, however long the new tail has grown.
+    for number in range(10):
+        await log.transact(lambda tx, number=number: record(tx, Line(Act.ASKED, {"n": number}, 7)))  # type: ignore[misc]
+    await chainer.chain(log)
+    assert not await note.move_on(log, tmp_path)
+    assert await faults(log, tmp_path) == [LINES - 1]
+
+
+async def test_a_person_may_go_on_from_what_is_there_and_the_log_says_so(log: Database, tmp_path: Path) -> None:
+    await note.move_on(log, tmp_path)
+    await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 300")
+    assert await faults(log, tmp_path) == [300]
+    old = await accept(log, tmp_path, "restored from the backup of Tuesday")
+    assert old == await store.head(log)
+    await chainer.chain(log)
+    assert json.loads((await at_position(log, LINES))["facts"]) == {
+        "hash": old.hash.hex(),
+        "lines": LINES,
+        "notedHash": old.hash.hex(),
+        "notedLines": LINES,
+        "reason": "restored from the backup of Tuesday",
+    }
+    assert await faults(log, tmp_path) == [300]  # it stays wrong
+    assert await store.count_faults(log) == 0  # and is accepted
+    await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 310")
+    await faults(log, tmp_path)
+    assert await store.count_faults(log) == 1
+
+
+async def test_the_sweep_finds_it_tells_once_and_comes_round(
+    log: Database, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadvault_common.custody.check._PART", tree.BLOCK)
+    monkeypatch.setattr("roadvault_common.custody.check._TAIL", 50)
+    redis: Any = Redis.from_url(redis_url)
+
+    async def letters() -> list[str]:
+        return [json.loads(entry[b"letter"])["reason"] for _, entry in await redis.xrange(DEAD_LETTERS)]
+
+    async with Bus.open(SecretStr(redis_url), "packer") as bus:
+        checker = Checker(log, bus, tmp_path)
+
+        async def sweep() -> int:
+            """Return how far it has come on its way."""
+            await log.execute("UPDATE custody_head_info SET check_due = UTC_TIMESTAMP(6)")
+            await checker.sweep()
+            (row,) = await log.fetch_all("SELECT checked FROM custody_head_info")
+            return int(row["checked"])
+
+        assert [await sweep() for _ in range(4)] == [256, 512, 0, 256]
+        assert note.read(tmp_path) == await store.head(log)
+        await log.execute("UPDATE custody_info SET act = 'handed' WHERE position IN (50, 590)")
+        await checker.sweep()  # it is not its turn
+        assert await letters() == []
+        assert await sweep() == 512
+        assert len(await letters()) == 1  # of the tail, which is looked at each time
+        for _ in range(4):
+            await sweep()
+        tail, changed = await letters()
+        assert "position 590" in tail
+        assert "position 50" in changed
+        assert "`handed` of file 51" in changed
+        await checker.measure()
+        assert FAULTS._value.get() == 2
+    await redis.aclose()
+
+
+async def test_acts_of_8_writers_are_chained_once_by_2_chainers_that_are_killed(
+    db: Database, database_url: str
+) -> None:
+    killed = asyncio.Event()
+
+    async def write(writer: int) -> None:
+        while not killed.is_set():
+            async with db.transaction() as tx:
+                lines = [Line(Act.ASKED, {"by": writer}, file_id=writer) for _ in range(random.randint(1, 5))]
+                await record(tx, *lines, Line(Act.PINNED, {"by": writer}, zip_id=1))
+                await asyncio.sleep(random.uniform(0, 0.1))  # others' lines with higher ids are committed before
+
+    async def chain_and_die() -> None:
+        for _ in range(2):
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, CHILD, database_url, stdout=asyncio.subprocess.PIPE
+            )
+            assert child.stdout is not None
+            for _ in range(random.randint(1, 10)):
+                assert await child.stdout.readline() == b"chained\n"
+            await asyncio.sleep(random.uniform(0, 0.02))
+            child.send_signal(signal.SIGKILL)
+            await child.communicate()
+            assert child.returncode == -signal.SIGKILL
+
+    async with asyncio.TaskGroup() as group:
+        for writer in range(1, 9):
+            group.create_task(write(writer))
+        await asyncio.gather(chain_and_die(), chain_and_die())
+        killed.set()
+    await chainer.chain(db)
+    rows = await db.fetch_all("SELECT position, line_id FROM custody_info ORDER BY position")
+    assert [row["position"] for row in rows] == list(range(len(rows)))
+    assert any(one["line_id"] > other["line_id"] for one, other in itertools.pairwise(rows)), "none committed late"
+    assert await faults(db) == []
+
+
+async def test_a_line_committed_late_gets_a_later_place(db: Database) -> None:
+    async with db.transaction() as early:
+        await record(early, Line(Act.RECEIVED, {"from": "192.0.2.1"}, 1))
+        await db.transact(lambda tx: record(tx, Line(Act.RECEIVED, {"from": "192.0.2.2"}, 2)))
+        await chainer.chain(db)
+    await chainer.chain(db)
+    rows = await db.fetch_all("SELECT file_id, line_id FROM custody_info ORDER BY position")
+    assert [(row["file_id"], row["line_id"]) for row in rows] == [(2, 2), (1, 1)]
+    assert await faults(db) == []
+
+
+async def test_an_act_that_did_not_take_place_has_no_line(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction() as tx:
+            await record(tx, Line(Act.RECEIVED, {}, 1))
+            raise ZeroDivisionError
+    assert await db.fetch_all("SELECT * FROM custody_info") == []
+
+
+async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_done_to_them(log: Database) -> None:
+    published = await tie.root(log)
+    assert published is not None
+    hashes = await store.hashes(log, 0, LINES)
+    assert published.root == merkle.root([hashes[at] for at in range(LINES)]).hex()
+    for number in range(400):  # the log goes on, and what was published of it stays
+        await log.transact(lambda tx, number=number: record(tx, Line(Act.ASKED, {"n": number}, 7)))  # type: ignore[misc]
+    await chainer.chain(log)
+    assert await tie.root(log, LINES) == published
+
+    content = (await tie.tie(log, 7, 1, published)).model_dump_json().encode()
+    assert len(content) < 12_000
+    rows = tie.check(tie.Tie.read(content), 7, 1)
+    acts = [row["act"] for row in rows]
+    assert acts[0] == "received"
+    assert {"packed", "asked"} <= set(acts)
+    for file_id, zip_id in ((8, 1), (7, 2)):
+        with pytest.raises(IntegrityError, match="is not of this"):
+            tie.check(tie.Tie.read(content), file_id, zip_id)
+
+    def refused(change: tie.Tie, words: str) -> None:
+        with pytest.raises(IntegrityError, match=words):
+            tie.check(change, 7, 1)
+
+    whole = tie.Tie.read(content)
+    own, archive = whole.chains
+    for at, shown in enumerate(own.lines):
+        left = [*own.lines[:at], *own.lines[at + 1 :]]
+        behind = own.lines[at + 1] if at + 1 < len(own.lines) else own.lines[at - 1]
+        named = f"custody line {json.loads(behind.line)['line']}\\b"
+        refused(whole.model_copy(update={"chains": [own.model_copy(update={"lines": left}), archive]}), named)
+        for part in ("line", "before", "hash"):
+            text = getattr(shown, part).replace("2", "3", 1) if part == "line" else "00" * 32
+            if text == getattr(shown, part):
+                continue  # the first line of all has no hash before it
+            lines = [*own.lines[:at], shown.model_copy(update={part: text}), *own.lines[at + 1 :]]
+            changed = whole.model_copy(update={"chains": [own.model_copy(update={"lines": lines}), archive]})
+            refused(
+                changed, f"custody line {json.loads(shown.model_copy(update={part: text}).line)['line']}\\b|no line"
+            )
+    moved = [own.lines[1], own.lines[0], *own.lines[2:]]
+    refused(whole.model_copy(update={"chains": [own.model_copy(update={"lines": moved}), archive]}), "was changed or")
+    path = ["00" * 32, *own.path[1:]]
+    refused(whole.model_copy(update={"chains": [own.model_copy(update={"path": path}), archive]}), "not in the log")
+    refused(whole.model_copy(update={"head": published.model_copy(update={"root": "00" * 32})}), "not in the log")
+    refused(whole.model_copy(update={"chains": [archive, own]}), "is not of this")
+    refused(whole.model_copy(update={"chains": []}), "are not those of a file")
+    for nonsense in (b"", b"{}", content.replace(b'"of":"file"', b'"of":"folder"'), content[:-1]):
+        with pytest.raises(IntegrityError, match="can't be understood"):
+            tie.Tie.read(nonsense)
+
+
+async def test_a_file_with_very_many_lines_shows_the_newest(log: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadvault_common.custody.tie.MOST_LINES", 3)
+    published = await tie.root(log)
+    assert published is not None
+    shown = await tie.tie(log, 7, None, published)
+    assert shown.chains[0].after is not None
+    assert len(tie.check(shown, 7, None)) == 3
+
+
+async def test_slices_bring_the_log_back_into_an_empty_database(
+    log: Database, another_database_url: str, tmp_path: Path
+) -> None:
+    parts = [await slices.export(log, first, min(first + 250, LINES)) for first in range(0, LINES, 250)]
+    assert sum(map(len, parts)) < LINES * 150
+    head, published = await store.head(log), await tie.root(log)
+    async with Database.open(another_database_url) as fresh:
+        for part in parts[1:]:
+            with pytest.raises(PermanentError, match="not there"):
+                await slices.bring_back(fresh, part)
+        other = await slices.export(log, 0, 249)
+        for spoilt in (b"", parts[0][:-9], parts[0][:50] + b"\0" + parts[0][51:], os.urandom(100)):
+            with pytest.raises(IntegrityError):
+                await slices.bring_back(fresh, spoilt)
+        assert await store.head(fresh) == Head(0, bytes(32))
+        for part in [parts[0], *parts]:  # again, after it was killed: nothing twice
+            found = await slices.bring_back(fresh, part)
+        assert found == head
+        assert await slices.bring_back(fresh, other) == head
+        assert await tie.root(fresh) == published
+        assert await faults(fresh, tmp_path) == []
+        columns = "act, file_id, zip_id, done_at, facts, position, follows, hash"
+        for side in (fresh, log):
+            await side.transact(lambda tx: record(tx, Line(Act.ASKED, {}, 7)))
+            await side.execute("UPDATE custody_info SET done_at = '2026-11-27' WHERE position IS NULL")
+            await chainer.chain(side)
+        mine, theirs = [
+            await side.fetch_all(f"SELECT {columns} FROM custody_info ORDER BY position")  # noqa: S608
+            for side in (fresh, log)
+        ]
+        assert mine == theirs
+
+
+async def test_a_slice_of_a_log_that_was_changed_is_not_brought_back(log: Database, another_database_url: str) -> None:
+    await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 300")
+    part = await slices.export(log, 0, LINES)
+    async with Database.open(another_database_url) as fresh:
+        with pytest.raises(IntegrityError, match="not what was chained"):
+            await slices.bring_back(fresh, part)
+        assert await store.head(fresh) == Head(0, bytes(32))
+    await log.execute("DELETE FROM custody_info WHERE position = 310")
+    with pytest.raises(PermanentError, match="not all are there"):
+        await slices.export(log, 0, LINES)
