@@ -20,4 +20,5 @@ pytest_plugins = [
     "servers_faults",
     "servers_operator",
     "servers_retriever",
+    "servers_proof",
 ]

@@ -9,6 +9,7 @@ program that is missing fails the tests that need it. Servers:
 - `another_database_url`: one more like it
 - `redis_url`: a logical database of its own; a key that would stay for ever fails the test; `bus` is a connection to it
 - `kubo`, `network_kubo`: `.rpc_url`, `.gateway_url`, `.peer_id`; the two are connected, ours has the filestore
+- `witness_server`: our witness, connected to the network's node alone
 - `data_dir`: received/, archives/ and downloads/, where the filestore of `kubo` takes files
 """
 
@@ -28,7 +29,7 @@ from servers_process import Running
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
-from roadvault_stack.kubo import Kubo, KuboPorts
+from roadvault_stack.kubo import Kubo, KuboPorts, NetworkKubo, WitnessKubo
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.redis_server import DATABASES, Redis
 
@@ -66,7 +67,7 @@ def redis_of_session(servers_dir: Path) -> Iterator[Running[Redis]]:
 def kubos_of_session(servers_dir: Path) -> Iterator[tuple[Running[Kubo], Running[Kubo]]]:
     ports = pick_free(6)
     ours = Kubo("ipfs", servers_dir / "ipfs", KuboPorts(*ports[:3]), filestore=True)
-    network = Kubo("network-ipfs", servers_dir / "network-ipfs", KuboPorts(*ports[3:]))
+    network: Kubo = NetworkKubo("network-ipfs", servers_dir / "network-ipfs", KuboPorts(*ports[3:]))
     ours.peer_with(network)
     pair = Running(ours), Running(network)
     with ExitStack() as stack:
@@ -77,10 +78,32 @@ def kubos_of_session(servers_dir: Path) -> Iterator[tuple[Running[Kubo], Running
         yield pair
 
 
+@pytest.fixture(scope="session")
+def witness_of_session(
+    servers_dir: Path, kubos_of_session: tuple[Running[Kubo], Running[Kubo]]
+) -> Iterator[Running[WitnessKubo]]:
+    network = kubos_of_session[1].server
+    running = Running(WitnessKubo("witness-ipfs", servers_dir / "witness-ipfs", KuboPorts(*pick_free(2)), network))
+    with ExitStack() as stack:
+        stack.callback(running.stop)
+        running.start()
+        yield running
+
+
+@pytest.fixture
+def witness_server(
+    witness_of_session: Running[WitnessKubo], network_kubo_server: Running[Kubo]
+) -> Running[WitnessKubo]:
+    network_kubo_server.start()
+    witness_of_session.start()
+    _wait_until_connected(witness_of_session.server)
+    return witness_of_session
+
+
 def _wait_until_connected(node: Kubo) -> None:
     deadline = time.monotonic() + _CONNECT_SECONDS
     while not node.connect():
-        assert time.monotonic() < deadline, "the two Kubo nodes did not connect"
+        assert time.monotonic() < deadline, f"{node.name} did not connect to its peer"
         time.sleep(0.05)
 
 

@@ -20,7 +20,7 @@ from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
-from roadvault_common.sql import folders
+from roadvault_common.sql import folders, nodes
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
@@ -96,6 +96,7 @@ def work(filled: Filled) -> list[Statement]:
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
         *group("custody log", chained=_chain),
+        *group("nodes that are ours", noted=_nodes),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 
@@ -139,6 +140,12 @@ async def _chain(db: Database) -> None:
         row = (await store.lines(tx, 0, 1))[0]
         await store.insert(tx, [row], [Link(1 << 40, None, b"x" * 32)])
         await store.add_nodes(tx, {(50, 1): b"x" * 32})
+
+
+async def _nodes(db: Database) -> None:
+    for _ in range(2):
+        await nodes.note(db, "12D3KooWours")
+    assert await nodes.ours(db) == {"12D3KooWours"}
 
 
 async def _claim(db: Database, stage: Stage, row_id: int) -> Lease:

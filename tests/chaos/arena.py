@@ -202,7 +202,7 @@ def _start(stack: Stack, made: Plan, console: Console) -> None:
         readiness.wait_for(group)
         if group is made.groups[0]:
             for condition in made.settle:
-                until(condition, "the connection between the two Kubo nodes", made.ready_seconds)
+                until(condition, "a connection between Kubo nodes", made.ready_seconds)
             stack._migrate(made)
 
 

@@ -28,6 +28,7 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.witness import OthersGateway
 from roadvault_common.settings.config import DatabaseSettings, Settings
 from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
@@ -190,9 +191,9 @@ class Plenty:
 async def prove(servers: Servers, zip_id: int) -> None:
     settings = OrdererSettings()
     url = settings.proof_gateway_url or ""
-    reader = await servers.stack.enter_async_context(Reader.open(url, 20))
+    way = OthersGateway(await servers.stack.enter_async_context(Reader.open(url, 20)))
     keys = MasterKeys(settings.master_keys)
-    prover = Prover(settings, servers.db, servers.bus, keys, reader, cast("Market", Plenty()))
+    prover = Prover(settings, servers.db, servers.bus, keys, way, cast("Market", Plenty()))
     await prover.proving.work(zip_id)
 
 

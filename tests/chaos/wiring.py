@@ -91,7 +91,9 @@ def arrange(root: Path) -> tuple[StackSettings, Wiring]:
     targets = {name: (next(ports), getattr(settings, port)) for name, port in _PROXIED.items()}
     addresses = {f"{HOST}:{port}": f"{HOST}:{listen}" for listen, port in targets.values()}
     servers, network, services = made.groups
-    first = [_prepared(program, addresses) for program in services.programs]
+    # Not through the witness: its node would dial the network's again only a while after that was killed.
+    gateway = {"PROOF_GATEWAY_URL": f"http://{HOST}:{settings.network_ipfs_gateway_port}"}
+    first = [_prepared(program, addresses, gateway) for program in services.programs]
     others = [_another(program, second(program.name), ports) for program in first]
     thirds = [_another(program, third(program.name), ports) for program in first]
     bent = [[_bent(program, root) for program in programs] for programs in (first, others, thirds)]
@@ -115,9 +117,10 @@ def _settings(root: Path, ports: dict[str, int]) -> StackSettings:
     return StackSettings.model_validate({"dir": root, **values, **ports})
 
 
-def _prepared(program: Program, addresses: dict[str, str]) -> Program:
+def _prepared(program: Program, addresses: dict[str, str], more: dict[str, str]) -> Program:
     """Have a service reach its servers through the proxies, and wait less long for everything."""
-    environment = {**program.environment, **{f"ROADVAULT_{name}": str(v) for name, v in _SERVICE_SETTINGS.items()}}
+    given = {f"ROADVAULT_{name}": str(value) for name, value in (_SERVICE_SETTINGS | more).items()}
+    environment = {**program.environment, **given}
     for address, proxied in addresses.items():
         environment = {name: value.replace(address, proxied) for name, value in environment.items()}
     return replace(program, environment=environment)

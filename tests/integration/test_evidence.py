@@ -15,6 +15,7 @@ from servers_orderer import Desk, OpenDesk
 
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.witness import OthersGateway
 from roadvault_common.work import backlog, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import DROP, PROVE, WATCH
@@ -76,7 +77,7 @@ async def opened(console: Console, desk: Desk, network_kubo: Kubo) -> AsyncItera
         desk.devnet.final()
         await desk.attend(zip_id)
         settings, keys = desk.orderer.buying._settings, console.pinner._keys
-        prover = Prover(settings, desk.db, console.bus, keys, reader, desk.chain)
+        prover = Prover(settings, desk.db, console.bus, keys, OthersGateway(reader), desk.chain)
         assert await prover.proving.work(zip_id) == Done()
         yield Yard(console, desk, prover, zip_id, cid)
 

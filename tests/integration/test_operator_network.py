@@ -1,18 +1,22 @@
 """The operator's command line and the network: what was read, and where, is said plainly."""
 
 from servers_operator import Console
+from servers_process import Running
 
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql import nodes
 from roadvault_common.work.outcome import Done
-from roadvault_stack.kubo import Kubo
+from roadvault_stack.kubo import Kubo, WitnessKubo
 
 
-async def test_the_network_is_asked_through_the_proof_gateway(console: Console, network_kubo: Kubo) -> None:
+async def test_the_network_is_asked_through_the_proof_gateway_or_the_witness(
+    console: Console, network_kubo: Kubo, kubo: Kubo, witness_server: Running[WitnessKubo]
+) -> None:
     zip_id = await console.archive()
     assert await console.pinner.pinning.work(zip_id) == Done()
     out = await console.says("verify", "--all", "--from", "network")
     assert "reading through our own node" in out
-    assert "ROADVAULT_PROOF_GATEWAY_URL is not set" in out
+    assert "neither ROADVAULT_WITNESS_RPC_URL nor ROADVAULT_PROOF_GATEWAY_URL is set" in out
 
     console.environment["ROADVAULT_PROOF_GATEWAY_URL"] = network_kubo.gateway_url
     code, out, _ = await console.run("verify", "--all", "--from", "network")
@@ -25,6 +29,16 @@ async def test_the_network_is_asked_through_the_proof_gateway(console: Console, 
     async with Ipfs.open(network_kubo.rpc_url, 30) as network:
         await network.fetch_and_pin(row["cid"], lambda: None)
     out = await console.says("verify", "--all", "--from", "network")
+    assert "1 checked, 0 have no copy there, 0 things are wrong" in out
+
+    del console.environment["ROADVAULT_PROOF_GATEWAY_URL"]
+    console.environment["ROADVAULT_WITNESS_RPC_URL"] = witness_server.server.rpc_url
+    console.environment["ROADVAULT_WITNESS_GATEWAY_URL"] = witness_server.server.gateway_url
+    code, out, _ = await console.run("verify", "--all", "--from", "network")
+    assert (code, "which nodes of ours hold archives is not known" in out) == (1, True)
+    await nodes.note(console.db, kubo.peer_id)
+    out = await console.says("verify", "--all", "--from", "network")
+    assert "reading through the witness" in out
     assert "1 checked, 0 have no copy there, 0 things are wrong" in out
 
 

@@ -109,4 +109,4 @@ def test_nodes_know_only_each_other_and_reconnect(network_kubo_server: Running[K
     peers = (kubo.rpc("swarm/peers") or {}).get("Peers") or []
     assert {peer["Peer"] for peer in peers} <= {network_kubo_server.server.peer_id}
     listening = (network_kubo_server.server.rpc("swarm/addrs/local") or {})["Strings"]
-    assert all(address.startswith("/ip4/127.0.0.1/tcp/") for address in listening)
+    assert all(address.startswith("/ip4/127.0.0.2/tcp/") for address in listening)

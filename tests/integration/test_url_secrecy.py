@@ -110,7 +110,9 @@ async def test_urls_of_pinning_service_gateway_and_kubo_are_not_quoted(
     assert_hidden("".join(capfd.readouterr()))
 
 
-@pytest.mark.parametrize("name", ["crust_url", "pinning_url", "proof_gateway_url"])
+@pytest.mark.parametrize(
+    "name", ["crust_url", "pinning_url", "proof_gateway_url", "witness_rpc_url", "witness_gateway_url"]
+)
 @pytest.mark.parametrize("url", [f"{HOST}/{KEY}", f"https://:443/{KEY}", f"https://{HOST}:{KEY}/", f"https://[{KEY}/"])
 def test_a_url_that_is_none_is_refused_without_quoting_it(name: str, url: str) -> None:
     given = {"database_url": "mysql://h/db", "redis_url": "redis://h", "master_keys": "k", "crust_seed": "//Alice"}

@@ -16,14 +16,15 @@ URLS = {
     "IPFS_RPC_URL": "http://127.0.0.1:7023",
     "IPFS_GATEWAY_URL": "http://127.0.0.1:7024",
     "NETWORK_IPFS_RPC_URL": "http://127.0.0.1:7026",
-    "NETWORK_IPFS_GATEWAY_URL": "http://127.0.0.1:7027",
+    "WITNESS_RPC_URL": "http://127.0.0.1:7031",
+    "WITNESS_GATEWAY_URL": "http://127.0.0.1:7032",
 }
 
 
 @pytest.fixture
 def environments(tmp_path: Path) -> Environments:
     settings = StackSettings(dir=tmp_path, notifier_port=9015, folder_bytes=5 * 2**20)
-    return Environments(settings, Layout(tmp_path), Credentials("pw", "master", "link", "token"), URLS)
+    return Environments(settings, Layout(tmp_path), Credentials("pw", "master", "link", "token", "witness"), URLS)
 
 
 def given(tmp_path: Path, **variables: str) -> Environments:
@@ -32,7 +33,7 @@ def given(tmp_path: Path, **variables: str) -> Environments:
     return Environments(
         StackSettings(dir=tmp_path),
         Layout(tmp_path),
-        Credentials("pw", "master", "link", "token"),
+        Credentials("pw", "master", "link", "token", "witness"),
         URLS,
         partial(overrides.read, environment),
     )
@@ -47,6 +48,7 @@ def test_secrets_go_only_where_they_are_needed(environments: Environments) -> No
     assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "crust-orderer", "retriever"}
     assert holders(environments, "ROADVAULT_LINK_SECRET") == {"door", "notifier"}
     assert holders(environments, "ROADVAULT_IPFS_RPC_TOKEN") == {"pinner", "retriever"}
+    assert holders(environments, "ROADVAULT_WITNESS_RPC_TOKEN") == {"crust-orderer"}
     assert not any("MASTER" in name or "DATABASE" in name for name in environments.devnet())
 
 
@@ -129,7 +131,7 @@ def test_a_shell_with_the_stacks_own_values_changes_nothing(tmp_path: Path) -> N
 
 
 def test_elsewhere_than_on_the_devnet_nothing_of_the_devnets_is_used_in_silence(tmp_path: Path) -> None:
-    devnets = ("CRUST_SEED", "CRUST_CHECK_SECONDS", "CRUST_POLL_SECONDS", "CRUST_BLOCK_SECONDS", "PROOF_GATEWAY_URL")
+    devnets = ("CRUST_SEED", "CRUST_CHECK_SECONDS", "CRUST_POLL_SECONDS", "CRUST_BLOCK_SECONDS", "WITNESS_RPC_URL")
     for where in ({"CRUST_URL": "wss://node.example"}, {"MARKET": "pinning", "PINNING_URL": "https://pin.example"}):
         with pytest.raises(StackError, match="whose key everybody knows"):
             given(tmp_path, **where)

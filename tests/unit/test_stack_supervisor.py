@@ -28,7 +28,7 @@ def test_every_program_is_there_in_starting_order(tmp_path: Path) -> None:
     conf = parsed(tmp_path)
     groups = sorted((s for s in conf.sections() if s.startswith("group:")), key=lambda s: conf[s]["priority"])
     members = [conf[group]["programs"].split(",") for group in groups]
-    assert members == [["mariadb", "redis", "ipfs", "network-ipfs"], ["devnet"], list(SERVICES)]
+    assert members == [["mariadb", "redis", "ipfs", "network-ipfs", "witness-ipfs"], ["devnet"], list(SERVICES)]
 
 
 def test_services_have_time_to_drain_before_they_are_killed(tmp_path: Path) -> None:

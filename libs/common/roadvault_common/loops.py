@@ -16,7 +16,8 @@ async def repeat(work: Callable[[], Awaitable[None]], closing: asyncio.Event, se
         try:
             await work()
         except (TransientError, OSError) as error:
-            log.warning("will be done later", work=getattr(work, "__name__", "work"), error=brief(error))
+            name = getattr(getattr(work, "func", work), "__name__", "work")
+            log.warning("will be done later", work=name, error=brief(error))
         await pause(closing, seconds)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
-from roadvault_common.settings.config import DatabaseSettings, check_redis_url
+from roadvault_common.settings.config import DatabaseSettings, ProofSettings, check_redis_url
 
 
-class OperatorSettings(DatabaseSettings):
+class OperatorSettings(DatabaseSettings, ProofSettings):
     """What `roadvault` reads; master keys only where something is decrypted."""
 
     redis_url: SecretStr | None = Field(
@@ -24,15 +24,7 @@ class OperatorSettings(DatabaseSettings):
     ipfs_gateway_url: str = Field(
         "http://127.0.0.1:8080",
         title="Kubo gateway",
-        description="for `verify --from network` without a proof gateway: what our node still holds is read from it",
-    )
-    proof_gateway_url: str | None = Field(
-        None,
-        title="Proof gateway",
-        description="for `verify --from network`: a gateway that has no local copy of ours, crust-orderer's",
-    )
-    proof_only_cached: bool = Field(
-        default=True, title="Proof from the gateway's own blocks", description="likewise, as crust-orderer has it"
+        description="for `verify --from network` without a witness or proof gateway: reads what our node holds",
     )
 
     _check_redis_url = field_validator("redis_url")(check_redis_url)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +17,13 @@ from roadvault_common.errors import PermanentError, RoadVaultError, SettingsErro
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.witness import OthersGateway, Way, Witness, open_way
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql.db import Database, Row
 from roadvault_operator import labels, store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say
 
-_STALL_SECONDS = 60
 _NO_DATA_DIR = "ROADVAULT_DATA_DIR is not set: local copies can't be read"
 
 
@@ -37,11 +37,11 @@ class From(StrEnum):
 class Verifier:
     """Re-reads what rows name, and says what is wrong as soon as it is found: a run may take days."""
 
-    def __init__(self, db: Database, vault: Vault | None, reader: Reader | None, progress: Progress) -> None:
-        """Read archives from the network if there is a reader, else below the vault."""
+    def __init__(self, db: Database, vault: Vault | None, way: Way | None, progress: Progress) -> None:
+        """Read archives from the network if there is a way to it, else below the vault."""
         self._db = db
         self._vault = vault
-        self._reader = reader
+        self._way = way
         self._progress = progress
         self.checked = self.skipped = self.wrong = 0
 
@@ -91,10 +91,10 @@ class Verifier:
 
     def _pieces(self, archive: Row) -> AsyncGenerator[bytes, None] | None:
         """Return the archive's bytes, or None if it has no copy there (any more, or yet)."""
-        if self._reader is not None:
+        if self._way is not None:
             if archive["cid"] is None:
                 return None
-            return self._reader.read(archive_path(archive["cid"], archive["format"]), 0, archive["size"])
+            return _fetch(self._way, archive_path(archive["cid"], archive["format"]), archive["size"])
         if self._vault is None or archive["path"] is None:
             return None
         return _read(self._vault.path(archive["path"]))
@@ -138,11 +138,11 @@ async def verify(
         raise SettingsError(_NO_DATA_DIR)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url, size=2))
-        reader = None
+        way = None
         if source is From.NETWORK:
-            reader = await stack.enter_async_context(_network(settings))
+            way = await _network(settings, db, stack)
         vault = None if settings.data_dir is None else Vault(settings.data_dir)
-        verifier = Verifier(db, vault, reader, stack.enter_context(_bars()))
+        verifier = Verifier(db, vault, way, stack.enter_context(_bars()))
         if zip_ids or everything:
             keys = MasterKeys(KeySettings().master_keys)
             async for archive in _archives(db, zip_ids):
@@ -155,16 +155,27 @@ async def verify(
         raise typer.Exit(1)
 
 
-def _network(settings: OperatorSettings) -> AbstractAsyncContextManager[Reader]:
-    """Return a reader through the gateway that knows the network best, after saying what it is."""
-    if settings.proof_gateway_url is None:
+async def _network(settings: OperatorSettings, db: Database, stack: AsyncExitStack) -> Way:
+    """Open the way that knows the network best, after saying which it is."""
+    way = await stack.enter_async_context(open_way(settings, db))
+    if way is None:
         say(
             "reading through our own node (ROADVAULT_IPFS_GATEWAY_URL): what it still holds comes from there, not from"
-            " the network; ROADVAULT_PROOF_GATEWAY_URL is not set"
+            " the network; neither ROADVAULT_WITNESS_RPC_URL nor ROADVAULT_PROOF_GATEWAY_URL is set"
         )
-        return Reader.open(settings.ipfs_gateway_url, _STALL_SECONDS)
-    say("reading through the proof gateway (ROADVAULT_PROOF_GATEWAY_URL)")
-    return Reader.open(settings.proof_gateway_url, _STALL_SECONDS, only_cached=settings.proof_only_cached)
+        opened = Reader.open(settings.ipfs_gateway_url, settings.proof_stall_seconds)
+        return OthersGateway(await stack.enter_async_context(opened))
+    if isinstance(way, Witness):
+        say("reading through the witness (ROADVAULT_WITNESS_RPC_URL), which never talks to our own node")
+    else:
+        say("reading through the proof gateway (ROADVAULT_PROOF_GATEWAY_URL)")
+    return way
+
+
+async def _fetch(way: Way, path: str, size: int) -> AsyncGenerator[bytes, None]:
+    async with way.reading() as reader, aclosing(reader.read(path, 0, size)) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 async def _archives(db: Database, zip_ids: list[int] | None) -> AsyncGenerator[Row, None]:

@@ -17,9 +17,10 @@ class Credentials(NamedTuple):
     master_keys: str
     link_secret: str
     ipfs_rpc_token: str
+    witness_rpc_token: str
 
 
-_WITHOUT_THE_PAST = ("ipfs_rpc_token",)
+_WITHOUT_THE_PAST = ("ipfs_rpc_token", "witness_rpc_token")
 """Secrets that nothing stored depends on: one that is missing, as in the file of an earlier version, is made anew."""
 
 
@@ -53,4 +54,5 @@ def _generate() -> Credentials:
         master_keys=base64.urlsafe_b64encode(os.urandom(32)).decode(),  # the form of a Fernet key
         link_secret=secrets.token_urlsafe(32),
         ipfs_rpc_token=secrets.token_hex(24),
+        witness_rpc_token=secrets.token_hex(24),
     )

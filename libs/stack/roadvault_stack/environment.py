@@ -33,8 +33,9 @@ _CHAIN = (
     "CRUST_POLL_SECONDS",
     "CRUST_BLOCK_SECONDS",
     "MASTER_KEYS",
-    "PROOF_GATEWAY_URL",
-    "PROOF_ONLY_CACHED",
+    "WITNESS_RPC_URL",
+    "WITNESS_RPC_TOKEN",
+    "WITNESS_GATEWAY_URL",
     "REPLICA_THRESHOLD",
 )
 
@@ -57,8 +58,9 @@ _DEVNET_ONLY = (
     "CRUST_CHECK_SECONDS",
     "CRUST_POLL_SECONDS",
     "CRUST_BLOCK_SECONDS",
-    "PROOF_GATEWAY_URL",
-    "PROOF_ONLY_CACHED",
+    "WITNESS_RPC_URL",
+    "WITNESS_RPC_TOKEN",
+    "WITNESS_GATEWAY_URL",
 )
 """What is right for the devnet alone; elsewhere the services' own defaults count."""
 
@@ -102,8 +104,9 @@ class Environments:
             "CRUST_POLL_SECONDS": str(settings.block_seconds),
             "CRUST_BLOCK_SECONDS": str(settings.block_seconds),
             "REPLICA_THRESHOLD": "50",
-            "PROOF_GATEWAY_URL": urls["NETWORK_IPFS_GATEWAY_URL"],
-            "PROOF_ONLY_CACHED": "true",
+            "WITNESS_RPC_URL": urls["WITNESS_RPC_URL"],
+            "WITNESS_RPC_TOKEN": credentials.witness_rpc_token,
+            "WITNESS_GATEWAY_URL": urls["WITNESS_GATEWAY_URL"],
             "FOLDER_BYTES": str(settings.folder_bytes),
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
             "SWEEP_SECONDS": "5",

@@ -1,4 +1,4 @@
-"""A private Kubo node that talks to its one peer and to nobody else."""
+"""Private Kubo nodes: each talks to its one peer and to nobody else; the witness never to our own."""
 
 import json
 import subprocess
@@ -14,12 +14,16 @@ from roadvault_stack.servers import Server, private_file
 _INIT_SECONDS = 60
 
 
+_NETWORK_HOST = "127.0.0.2"
+"""Where the network's node is reached by its peers: any address of 127.0.0.0/8 is this machine."""
+
+
 class KuboPorts(NamedTuple):
-    """The three ports of a node."""
+    """The ports of a node; that of its swarm is 0 if nobody can dial it."""
 
     rpc: int
     gateway: int
-    swarm: int
+    swarm: int = 0
 
 
 class Kubo(Server):
@@ -29,9 +33,17 @@ class Kubo(Server):
     """
 
     def __init__(
-        self, name: str, home: Path, ports: KuboPorts, *, filestore: bool = False, token: str | None = None
+        self,
+        name: str,
+        home: Path,
+        ports: KuboPorts,
+        *,
+        filestore: bool = False,
+        token: str | None = None,
+        swarm_host: str = HOST,
     ) -> None:
         super().__init__(home)
+        self._swarm_host = swarm_host
         self._token = token
         self.name = name
         self._ports = ports
@@ -41,7 +53,7 @@ class Kubo(Server):
     @property
     def ports(self) -> tuple[int, ...]:
         """RPC, gateway and swarm."""
-        return tuple(self._ports)
+        return tuple(port for port in self._ports if port)
 
     @property
     def rpc_url(self) -> str:
@@ -56,7 +68,7 @@ class Kubo(Server):
     @property
     def swarm_address(self) -> str:
         """Multiaddress on which the peer dials us."""
-        return f"/ip4/{HOST}/tcp/{self._ports.swarm}"
+        return f"/ip4/{self._swarm_host}/tcp/{self._ports.swarm}"
 
     @property
     def peer_id(self) -> str:
@@ -73,13 +85,17 @@ class Kubo(Server):
         """Create the repository at the first time; write the configuration."""
         self._init()
         config = self._config()
-        _merge(config, _private(self._ports))
+        _merge(config, self._settings())
         config["API"]["Authorizations"] = authorizations(self._token)
         config["Experimental"]["FilestoreEnabled"] = self._filestore
         if self._peer is not None:
             self._peer._init()  # noqa: SLF001 - the same class: the peer's id exists only afterwards
             config["Peering"]["Peers"] = [{"ID": self._peer.peer_id, "Addrs": [self._peer.swarm_address]}]
         private_file(self.home / "config", json.dumps(config, indent=2))
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what is set in its configuration at each start."""
+        return _private(self._ports, [self.swarm_address] if self._ports.swarm else [])
 
     def _config(self) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((self.home / "config").read_text())
@@ -147,6 +163,27 @@ class Kubo(Server):
         return answer
 
 
+class NetworkKubo(Kubo):
+    """The network's node, on an address of its own: so that address filters tell it from ours."""
+
+    def __init__(self, name: str, home: Path, ports: KuboPorts) -> None:
+        super().__init__(name, home, ports, swarm_host=_NETWORK_HOST)
+
+
+class WitnessKubo(Kubo):
+    """A node that knows the network's, dials nobody on our own node's address, and can't be dialled."""
+
+    def __init__(self, name: str, home: Path, ports: KuboPorts, network: Kubo, *, token: str | None = None) -> None:
+        super().__init__(name, home, ports, token=token)
+        self._peer = network
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        settings["Swarm"]["AddrFilters"] = [f"/ip4/{HOST}/ipcidr/32"]
+        settings["Provide"]["Enabled"] = False
+        return settings
+
+
 def _gateway_answers(port: int) -> bool:
     connection = HTTPConnection(HOST, port, timeout=5)
     try:
@@ -169,14 +206,14 @@ def authorized(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _private(ports: KuboPorts) -> dict[str, Any]:
+def _private(ports: KuboPorts, swarm: list[str]) -> dict[str, Any]:
     """Return the settings of a node that neither looks for nor is found by anybody but its peer."""
     off = {"Enabled": False}
     return {
         "Addresses": {
             # TCP alone: QUIC would take the same number in UDP, which the check for free ports doesn't see.
-            "Swarm": [f"/ip4/{HOST}/tcp/{ports.swarm}"],
-            "Announce": [f"/ip4/{HOST}/tcp/{ports.swarm}"],
+            "Swarm": swarm,
+            "Announce": swarm,
             "API": f"/ip4/{HOST}/tcp/{ports.rpc}",
             "Gateway": f"/ip4/{HOST}/tcp/{ports.gateway}",
         },

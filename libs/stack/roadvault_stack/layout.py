@@ -20,6 +20,7 @@ class Layout:
         self.vault = root / "vault"
         self.ipfs = root / "ipfs"
         self.network_ipfs = root / "network-ipfs"
+        self.witness_ipfs = root / "witness-ipfs"
         self.mariadb = root / "mariadb"
         self.redis = root / "redis"
         self.devnet = root / "devnet"

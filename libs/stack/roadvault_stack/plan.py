@@ -11,7 +11,7 @@ from pathlib import Path
 from roadvault_stack import credentials as secret
 from roadvault_stack import overrides
 from roadvault_stack.environment import SERVICES, Environments
-from roadvault_stack.kubo import Kubo, KuboPorts
+from roadvault_stack.kubo import Kubo, KuboPorts, NetworkKubo, WitnessKubo
 from roadvault_stack.layout import DEVNET, ELSEWHERE, Layout
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
@@ -82,14 +82,15 @@ def make(settings: StackSettings) -> Plan:
     credentials = secret.load_or_create(layout.secrets)
     mariadb = MariaDB(layout.mariadb, settings.mariadb_port, credentials.database_password)
     redis = Redis(layout.redis, settings.redis_port)
-    ours, network = _kubos(settings, layout, credentials.ipfs_rpc_token)
+    ours, network, witness = _kubos(settings, layout, credentials)
     urls = {
         "DATABASE_URL": mariadb.url(),
         "REDIS_URL": redis.url(),
         "IPFS_RPC_URL": ours.rpc_url,
         "IPFS_GATEWAY_URL": ours.gateway_url,
         "NETWORK_IPFS_RPC_URL": network.rpc_url,
-        "NETWORK_IPFS_GATEWAY_URL": network.gateway_url,
+        "WITNESS_RPC_URL": witness.rpc_url,
+        "WITNESS_GATEWAY_URL": witness.gateway_url,
     }
     environments = Environments(settings, layout, credentials, urls, partial(overrides.read, os.environ))
     layout.belongs_to(DEVNET if environments.on_devnet else ELSEWHERE)
@@ -100,24 +101,26 @@ def make(settings: StackSettings) -> Plan:
         groups = [Group("servers", [_server(server) for server in servers]), services]
         return Plan(layout, servers, groups, environments, notes=[*notes, _ELSEWHERE])
     ours.peer_with(network)
-    servers = [mariadb, redis, ours, network]
+    servers = [mariadb, redis, ours, network, witness]
     groups = [
         Group("servers", [_server(server) for server in servers]),
         Group("network", [_own("devnet", environments.devnet(), settings.devnet_port)]),
         services,
     ]
-    return Plan(layout, servers, groups, environments, [ours.connect], notes=notes)
+    return Plan(layout, servers, groups, environments, [ours.connect, witness.connect], notes=notes)
 
 
-def _kubos(settings: StackSettings, layout: Layout, token: str) -> tuple[Kubo, Kubo]:
-    """Return our node, which asks for a token, and the network's, which is as open as the devnet is."""
+def _kubos(settings: StackSettings, layout: Layout, credentials: secret.Credentials) -> tuple[Kubo, Kubo, Kubo]:
+    """Return our node, the network's, which is as open as the devnet is, and the witness; ours ask for tokens."""
     ours_at = KuboPorts(settings.ipfs_rpc_port, settings.ipfs_gateway_port, settings.ipfs_swarm_port)
     network_at = KuboPorts(
         settings.network_ipfs_rpc_port, settings.network_ipfs_gateway_port, settings.network_ipfs_swarm_port
     )
-    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True, token=token)
-    network = Kubo("network-ipfs", layout.network_ipfs, network_at)
-    return ours, network
+    witness_at = KuboPorts(settings.witness_rpc_port, settings.witness_gateway_port)
+    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True, token=credentials.ipfs_rpc_token)
+    network = NetworkKubo("network-ipfs", layout.network_ipfs, network_at)
+    witness = WitnessKubo("witness-ipfs", layout.witness_ipfs, witness_at, network, token=credentials.witness_rpc_token)
+    return ours, network, witness
 
 
 def _server(server: Server) -> Program:

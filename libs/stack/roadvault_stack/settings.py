@@ -42,6 +42,8 @@ class StackSettings(BaseSettings):
     network_ipfs_gateway_port: int = _port(7027, "the network's Kubo's gateway")
     network_ipfs_swarm_port: int = _port(7028, "the network's Kubo's swarm")
     devnet_port: int = _port(7030, "the devnet")
+    witness_rpc_port: int = _port(7031, "the witness's RPC")
+    witness_gateway_port: int = _port(7032, "the witness's gateway")
 
     # Real folders hold about 5 GB; a try-out should see one close after a handful of videos, or soon after the last.
     folder_bytes: int = Field(32 * 2**20, ge=2**20, title="Folder size", description="bytes at which a folder closes")

@@ -90,7 +90,7 @@ class Stack:
             readiness.wait_for(group)
             if group is plan.groups[0]:
                 for condition in plan.settle:
-                    until(condition, "the connection between the two Kubo nodes", plan.ready_seconds)
+                    until(condition, "a connection between Kubo nodes", plan.ready_seconds)
                 self._migrate(plan)
         self._console.print(f"\nback-office   http://localhost:{self.settings.ingest_port}")
         self._console.print(f"signed links  http://localhost:{self.settings.public_port}")

@@ -9,7 +9,7 @@ from roadvault_common import metrics
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
-from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.witness import open_way
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.health import Check
@@ -44,10 +44,10 @@ async def serve() -> None:
         )
         market = await stack.enter_async_context(_market(settings))
         structlog.get_logger().info("orders are paid for by", account=market.account, market=settings.market)
-        reader = await _proof_reader(stack, settings)
+        way = await stack.enter_async_context(open_way(settings, db))
         keys = MasterKeys(settings.master_keys)
         needs = readiness.breakers(db, market)
-        prover = Prover(settings, db, bus, keys, reader, market, needs)
+        prover = Prover(settings, db, bus, keys, way, market, needs)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
         away = Breakers(*prover.needs, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
@@ -83,15 +83,6 @@ def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:
     origins = [origin.strip() for origin in settings.pinning_origins.split(",") if origin.strip()]
     bearer = settings.pinning_token or w3auth.token(settings.seed())
     return PinningMarket.open(settings.pinning_url or "", bearer, origins, seconds)
-
-
-async def _proof_reader(stack: AsyncExitStack, settings: OrdererSettings) -> Reader | None:
-    if settings.proof_gateway_url is None:
-        return None
-    opened = Reader.open(
-        settings.proof_gateway_url, settings.proof_stall_seconds, only_cached=settings.proof_only_cached
-    )
-    return await stack.enter_async_context(opened)
 
 
 def main() -> None:

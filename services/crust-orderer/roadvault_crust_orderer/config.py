@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from roadvault_common.settings.config import KeySettings, Settings
+from roadvault_common.settings.config import KeySettings, ProofSettings, Settings
 from roadvault_common.urls import has_host
 from roadvault_crust_orderer.planner import RenewalPolicy
 
 
-class OrdererSettings(Settings, KeySettings):
+class OrdererSettings(Settings, KeySettings, ProofSettings):
     """Talks to a Crust node, spends an account's money, and proves that the network holds what was bought."""
 
     market: Literal["chain", "pinning"] = Field(
@@ -93,27 +93,11 @@ class OrdererSettings(Settings, KeySettings):
         30, gt=0, title="Node timeout", description="seconds that the node may take to answer"
     )
 
-    proof_gateway_url: str | None = Field(
-        None,
-        title="Proof gateway",
-        description="base URL of an IPFS gateway that is not ours, on a node that stores archives; files of an archive"
-        " are fetched through it before local copies go. Without it nothing is dropped",
-    )
-    proof_only_cached: bool = Field(
-        default=True,
-        title="Proof from the gateway's own blocks",
-        description="true has the gateway give only what its own node holds (Cache-Control: only-if-cached). With false"
-        " it may fetch the bytes from our own node, which still pins them: then the proof shows that the archive can be"
-        " reached, not that anybody else has it",
-    )
-    proof_stall_seconds: float = Field(
-        60, gt=0, title="Proof stall", description="seconds without a byte after which a proof is given up for now"
-    )
     proof_members: int = Field(
         3, ge=1, title="Proof members", description="files of an archive that are fetched and checked, picked at random"
     )
 
-    @field_validator("crust_url", "pinning_url", "proof_gateway_url")
+    @field_validator("crust_url", "pinning_url")
     @classmethod
     def _has_hosts(cls, value: str | None) -> str | None:
         for url in (value or "").split(","):

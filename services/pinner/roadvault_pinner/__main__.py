@@ -11,6 +11,7 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.witness import note_node
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
@@ -48,6 +49,7 @@ async def serve() -> None:
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
             partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
             partial(repeat, pinner.room.note_copies, seconds=settings.sweep_seconds),
             partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),

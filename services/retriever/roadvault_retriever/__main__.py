@@ -12,6 +12,7 @@ from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.witness import note_node
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
@@ -51,6 +52,7 @@ async def serve() -> None:
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
             partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
             partial(repeat, retriever.keep_room, seconds=settings.sweep_seconds),
             partial(repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, retriever.ledger.tidy, seconds=TIDY_SECONDS),

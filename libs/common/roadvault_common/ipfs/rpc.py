@@ -251,6 +251,23 @@ class Ipfs:
             if errors:
                 raise IpfsUnavailable(f"Kubo's block/rm: {errors[0]}")
 
+    async def ask(self, command: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
+        """Return what the node answers to something small.
+
+        Raises:
+            IpfsUnavailable: The node is away, refuses, or answers something else.
+        """
+        answer = await self._call(command, parameters or {}, limits=self._soon)
+        try:
+            told: dict[str, Any] = dict(orjson.loads(answer))
+        except (ValueError, TypeError):
+            raise IpfsUnavailable(f"Kubo's {command} answers {answer[:200]!r}") from None
+        return told
+
+    async def peer_id(self) -> str:
+        """Return the node's name among its peers."""
+        return str((await self.ask("id"))["ID"])
+
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""
         await self._call("version", {})
@@ -351,7 +368,10 @@ class Ipfs:
 def _see_token(response: aiohttp.ClientResponse) -> None:
     """Raise IpfsAway unless the node takes our token: one wrong setting must not fail every archive."""
     if response.status in _REFUSED:
-        raise IpfsAway(f"Kubo refuses the token ({response.status}): see ROADVAULT_IPFS_RPC_TOKEN")
+        raise IpfsAway(
+            f"Kubo refuses the token ({response.status}): see ROADVAULT_IPFS_RPC_TOKEN, or that of the witness,"
+            " ROADVAULT_WITNESS_RPC_TOKEN"
+        )
 
 
 def _refused(command: str, message: str) -> TransientError:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from redis.asyncio.connection import parse_url
 
 from roadvault_common.settings.secret_files import SecretFiles, with_password
+from roadvault_common.urls import has_host
 
 PREFIX = "ROADVAULT_"
 _HOST_NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
@@ -241,3 +242,51 @@ class IpfsSettings(EnvironmentSettings):
         title="IPFS stall",
         description="seconds without a byte after which a read is given up for now",
     )
+
+
+class ProofSettings(EnvironmentSettings):
+    """For who reads what the network holds, past our own node: through a gateway if one is named, else the witness."""
+
+    witness_rpc_url: str | None = Field(
+        None,
+        title="Witness RPC",
+        description="base URL of the RPC API of the witness, an IPFS node of ours that never talks to the one that has"
+        " the archives: it is asked whom it talks to",
+    )
+    witness_rpc_token: SecretStr | None = Field(
+        None, title="Witness token", description="what its API.Authorizations asks for (a bearer token)"
+    )
+    witness_gateway_url: str | None = Field(
+        None,
+        title="Witness gateway",
+        description="base URL of its gateway: files of an archive are fetched through it before local copies go",
+    )
+    proof_gateway_url: str | None = Field(
+        None,
+        title="Proof gateway",
+        description="base URL of an IPFS gateway that is not ours, on a node that stores archives: it is asked instead"
+        " of the witness. With neither of them nothing is dropped",
+    )
+    proof_only_cached: bool = Field(
+        default=True,
+        title="Proof from the gateway's own blocks",
+        description="true has that gateway give only what its own node holds (Cache-Control: only-if-cached). With"
+        " false it may fetch the bytes from our own node, which still pins them: then the proof shows that the archive"
+        " can be reached, not that anybody else has it",
+    )
+    proof_stall_seconds: float = Field(
+        60, gt=0, title="Proof stall", description="seconds without a byte after which a proof is given up for now"
+    )
+
+    @field_validator("witness_rpc_url", "witness_gateway_url", "proof_gateway_url")
+    @classmethod
+    def _check_way(cls, value: str | None) -> str | None:
+        if value and not has_host(value):
+            raise ValueError("must be scheme://host or scheme://host:port, and what is special in a URL as %XX")
+        return value or None
+
+    @model_validator(mode="after")
+    def _whole_witness(self) -> Self:
+        if (self.witness_rpc_url is None) != (self.witness_gateway_url is None):
+            raise ValueError(f"{PREFIX}WITNESS_RPC_URL and {PREFIX}WITNESS_GATEWAY_URL belong together")
+        return self

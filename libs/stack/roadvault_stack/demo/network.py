@@ -1,6 +1,7 @@
-"""Proof that bytes came over the network: the counters that the Kubo nodes keep themselves."""
+"""Proof that bytes came over the network: what the Kubo nodes themselves say of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -24,7 +25,8 @@ class Counters:
 
 async def counters(ours_rpc_url: str, token: str, network_rpc_url: str) -> Counters:
     """Read both nodes' bitswap counters; ours asks for a token."""
-    ours, network = await _stats(ours_rpc_url, token), await _stats(network_rpc_url, None)
+    ours = await _ask(ours_rpc_url, token, "stats/bitswap")
+    network = await _ask(network_rpc_url, None, "stats/bitswap")
     return Counters(int(ours["DataReceived"]), int(network["DataSent"]))
 
 
@@ -35,12 +37,18 @@ async def forget_fetched(rpc_url: str, token: str) -> None:
         await response.read()
 
 
+async def are_peers(rpc_url: str, token: str, ours_rpc_url: str, ours_token: str) -> bool:
+    """Tell whether a node is connected to ours."""
+    peers, ours = await _ask(rpc_url, token, "swarm/peers"), await _ask(ours_rpc_url, ours_token, "id")
+    return any(peer["Peer"] == ours["ID"] for peer in peers.get("Peers") or [])
+
+
 def _session(token: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(headers=authorized(token))
 
 
-async def _stats(rpc_url: str, token: str | None) -> dict[str, int]:
-    async with _session(token) as http, http.post(f"{rpc_url}/api/v0/stats/bitswap") as response:
+async def _ask(rpc_url: str, token: str | None, command: str) -> dict[str, Any]:
+    async with _session(token) as http, http.post(f"{rpc_url}/api/v0/{command}") as response:
         response.raise_for_status()
-        stats: dict[str, int] = await response.json()
-        return stats
+        answer: dict[str, Any] = await response.json()
+        return answer

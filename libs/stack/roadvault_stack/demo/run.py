@@ -52,6 +52,7 @@ class Demo:
         values = environments.everything()
         self._ours = values["ROADVAULT_IPFS_RPC_URL"], values["ROADVAULT_IPFS_RPC_TOKEN"]
         self._network = environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
+        self._witness = values["ROADVAULT_WITNESS_RPC_URL"], values["ROADVAULT_WITNESS_RPC_TOKEN"]
 
     async def run(self, own: list[Path] | None, count: int) -> None:
         """Run all steps, with files of the user's own or `count` generated videos.
@@ -104,7 +105,15 @@ class Demo:
             async with Database.open(url, size=1) as db:
                 await follow(client, db, folders, self._console, _FOLLOW_SECONDS)
         self._console.print()
+        await self._see_how_proven(folders)
         return folders
+
+    async def _see_how_proven(self, folders: list[Folder]) -> None:
+        """Say how the network was proven to hold each archive; the witness must not be connected to our node."""
+        for folder in folders:
+            self._console.print(f"archive {folder.archive['zipID']}: proven by {folder.archive['provenBy']}")
+        if await network.are_peers(*self._witness, *self._ours):
+            raise DemoError("the witness is connected to our own node: what it fetches proves nothing")
 
     async def _fetch(self, client: Client, file: Uploaded, *, generated: bool) -> None:
         state = await client.state(file.file_id)

@@ -17,6 +17,7 @@ from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipReplicated
 from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.witness import Way
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work.breakers import Breaker
@@ -31,7 +32,7 @@ from roadvault_crust_orderer.proof.proof_store import ProofStore
 
 log = structlog.get_logger()
 
-_NO_GATEWAY_SECONDS = 3600
+_NO_WAY_SECONDS = 3600
 _pick = random.SystemRandom()
 """Which members are asked for must not be known before."""
 
@@ -45,20 +46,20 @@ class Prover:
         db: Database,
         bus: Bus,
         keys: MasterKeys,
-        reader: Reader | None,
+        way: Way | None,
         market: Market,
         needs: Sequence[Breaker] | None = None,
     ) -> None:
         self.needs = [*(readiness.breakers(db, market) if needs is None else needs)]
-        if reader is not None:
-            self.needs.append(Breaker(Domain.IPFS, reader.check))
+        if way is not None:
+            self.needs += [Breaker(Domain.IPFS, way.check), Breaker(Domain.NETWORK, way.check_peers)]
         self._members = settings.proof_members
         self._threshold = settings.replica_threshold
         self._db = db
         self._bus = bus
         self._market = market
         self._keys = keys
-        self._reader = reader
+        self._way = way
         self._store = ProofStore(db)
         self.proving = Worker(
             PROVE,
@@ -71,9 +72,9 @@ class Prover:
         )
 
     async def _prove(self, lease: Lease) -> Outcome:
-        if self._reader is None:
-            reason = "nothing is dropped without a proof: set ROADVAULT_PROOF_GATEWAY_URL"
-            return Wait(reason, after=_NO_GATEWAY_SECONDS)
+        if self._way is None:
+            reason = "nothing is dropped without a proof: set ROADVAULT_WITNESS_RPC_URL, or ROADVAULT_PROOF_GATEWAY_URL"
+            return Wait(reason, after=_NO_WAY_SECONDS)
         await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
         archive = await self._store.archive(lease.row_id)
         key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
@@ -83,9 +84,11 @@ class Prover:
                 "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
             )
         picked = _pick.sample(members, min(self._members, len(members)))
-        for member in picked:
-            await self._check(self._reader, archive.path, key, member, lease)
-        proof = Proof(self._reader.way, len(picked), sum(member.size for member in picked))
+        async with self._way.reading() as reader:
+            lease.progress()
+            for member in picked:
+                await self._check(reader, archive.path, key, member, lease)
+        proof = Proof(reader.way, len(picked), sum(member.size for member in picked))
         count = await self._count(archive.cid)
         if not await close_proven(self._db, lease, count, proof):
             log.warning("files came back, and yet nothing is proven", cid=archive.cid, reason=count.objection)
@@ -103,7 +106,7 @@ class Prover:
 
         Raises:
             IntegrityError: It is not what was archived.
-            IpfsUnavailable: The gateway does not give it.
+            IpfsUnavailable: Nobody gives it, or not now.
         """
         digest, cipher = hashlib.sha256(), key.stream(member.offset)
 
