@@ -1,4 +1,4 @@
-"""deploy/ipfs-init.sh, which the Kubo image runs before its daemon, with the real program."""
+"""deploy/ipfs-init.sh and witness-init.sh, which the Kubo image runs before its daemon, with the real program."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from roadvault_stack.kubo import authorizations
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "ipfs-init.sh"
+WITNESS = SCRIPT.with_name("witness-init.sh")
 TOKEN = "0123456789abcdef-._~+/="
 
 
@@ -23,8 +24,9 @@ class Repository:
         self.token.write_text(f"{TOKEN}\n")
         self.run("ipfs", "init", "--empty-repo")
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {
+            **more,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "IPFS_PATH": str(self.home),
             "HOME": str(self.home.parent),
@@ -82,3 +84,23 @@ def test_it_does_not_go_on_without_a_token(repository: Repository, token: str | 
     assert done.returncode != 0
     assert str(repository.token) in done.stderr
     assert "Authorizations" not in repository.config["API"]
+
+
+def test_the_witness_dials_neither_private_addresses_nor_ours_and_nobody_dials_it(repository: Repository) -> None:
+    for ours in ("203.0.113.7/32,2001:db8::7/128", "198.51.100.0/24"):
+        done = repository.run("sh", str(WITNESS), ROADVAULT_OUR_ADDRESSES=ours)
+        assert done.returncode == 0, done.stderr
+    config = repository.config
+    assert (config["Addresses"]["Swarm"], config["Routing"]["Type"]) == ([], "autoclient")
+    filters = config["Swarm"]["AddrFilters"]
+    assert {"/ip4/198.51.100.0/ipcidr/24", "/ip4/172.16.0.0/ipcidr/12", "/ip6/fc00::/ipcidr/7"} <= set(filters)
+    assert "/ip4/203.0.113.7/ipcidr/32" not in filters
+    assert config["Swarm"]["Transports"]["Network"]["Relay"] is config["Provide"]["Enabled"] is False
+
+
+@pytest.mark.parametrize("ours", ["", "203.0.113.7", "203.0.113.7/32/1", "host/32", '1.2.3.4/32"]', "$(id)/1.1"])
+def test_the_witness_does_not_start_without_networks_to_keep_away_from(repository: Repository, ours: str) -> None:
+    done = repository.run("sh", str(WITNESS), ROADVAULT_OUR_ADDRESSES=ours)
+    assert done.returncode != 0
+    assert "ROADVAULT_OUR_ADDRESSES" in done.stderr
+    assert "AddrFilters" not in repository.config["Swarm"] or not repository.config["Swarm"]["AddrFilters"]

@@ -44,6 +44,8 @@ SET_BY_COMPOSE = {
     "REDIS_URL": "its own Redis",
     "IPFS_RPC_URL": "its own Kubo",
     "IPFS_GATEWAY_URL": "likewise",
+    "WITNESS_RPC_URL": "its own witness",
+    "WITNESS_GATEWAY_URL": "likewise",
     "HTTP_HOST": "inside the container; ROADVAULT_INTRANET_ADDRESS is what the machine shows",
     "HTTP_PORT": "what Prometheus and the health checks ask",
     "PUBLIC_HOST": "inside the container; ROADVAULT_PUBLIC_ADDRESS is what the machine shows",
@@ -175,7 +177,7 @@ def test_what_the_example_says_may_be_set_is_passed_on(compose: dict[str, Any]) 
 def test_secrets_are_made_once_and_are_ones_that_are_taken(secrets: Path) -> None:
     made = {path.name: path.read_text().strip() for path in secrets.iterdir()}
     MasterKeys(SecretStr(made["master_keys"]))
-    for name in ("database_password", "redis_password", "link_secret", "ipfs_rpc_token"):
+    for name in ("database_password", "redis_password", "link_secret", "ipfs_rpc_token", "witness_rpc_token"):
         assert re.fullmatch("[0-9a-f]{48}", made[name])
         assert (secrets / name).stat().st_mode & 0o777 == 0o444  # a container's user reads the file that is mounted
     assert secrets.stat().st_mode & 0o777 == 0o700  # and nobody else gets into the directory
@@ -194,7 +196,7 @@ def test_what_an_earlier_version_had_in_env_is_taken_over(tmp_path: Path) -> Non
 
 
 def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any]) -> None:
-    for secret in ("MASTER_KEYS", "LINK_SECRET", "IPFS_RPC_TOKEN", "CRUST_SEED"):
+    for secret in ("MASTER_KEYS", "LINK_SECRET", "IPFS_RPC_TOKEN", "WITNESS_RPC_TOKEN", "CRUST_SEED"):
         holders = {service for service in GRANTS if f"{PREFIX}{secret}_FILE" in _environment(compose, service)}
         assert holders == {service for service, granted in GRANTS.items() if secret in granted}
     for name, service in compose["services"].items():
@@ -205,10 +207,11 @@ def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any
 def test_kubo_is_on_no_network_with_whoever_does_not_need_it(compose: dict[str, Any]) -> None:
     on = {name: set(service.get("networks") or []) for name, service in compose["services"].items()}
     assert {name for name, networks in on.items() if networks & on["ipfs"]} == {"ipfs", "pinner", "retriever"}
+    assert {name for name, networks in on.items() if networks & on["witness"]} == {"witness", "crust-orderer"}
     assert {name for name, networks in on.items() if networks & on["mariadb"]} == {*SETTINGS, "mariadb", "redis"}
     outside = {name for name, network in compose["networks"].items() if not (network or {}).get("internal")}
     assert {name for name, networks in on.items() if networks & outside} == {
-        "ingest", "door", "crust-orderer", "notifier", "ipfs", "prometheus", "alertmanager",
+        "ingest", "door", "crust-orderer", "notifier", "ipfs", "witness", "prometheus", "alertmanager",
     }  # fmt: skip
     assert {name for name, networks in on.items() if "watch" in networks} == {*GRANTS, "prometheus"}
 
@@ -224,7 +227,7 @@ def test_images_can_be_pinned_by_digest(tmp_path: Path) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     images = re.findall(r"(?:image|PYTHON_IMAGE): (.*)", text)
     tags = dict(re.findall(r"\$\{(ROADVAULT_\w+_IMAGE):-(.*?)\}", "\n".join(images)))
-    assert len(tags) == len(images) - 1  # all but our own
+    assert len(tags) == len(set(images)) - 1  # all but our own
     assert tags.items() <= _example().items()
     docker = tmp_path / "docker"
     docker.write_text('#!/bin/sh\nprintf "sha256:%064d" "$(printf %s "$6" | wc -c)"\n')
