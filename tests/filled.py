@@ -3,7 +3,21 @@
 from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.work.lease import CALLBACK, DROP, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, RESTORE, WATCH, Stage
+from roadvault_common.work.lease import (
+    AUDIT,
+    CALLBACK,
+    DROP,
+    EXPIRE,
+    FETCH,
+    INSPECT,
+    ORDER,
+    PACK,
+    PIN,
+    PROVE,
+    RESTORE,
+    WATCH,
+    Stage,
+)
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 HANDFUL = 10
@@ -18,7 +32,7 @@ HEIGHT = 10_000_000
 _TERMS, _TERM_DAYS = 10, 182
 _FILE_BYTES = 10_000_000
 _FILES_AT_ONCE, _ARCHIVES_AT_ONCE = 50_000, 2000
-_ZIP_STAGES, _DOWNLOAD_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE, WATCH), (FETCH, CALLBACK, EXPIRE)
+_ZIP_STAGES, _DOWNLOAD_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE, WATCH, AUDIT, INSPECT), (FETCH, CALLBACK, EXPIRE)
 
 _NOW = "UTC_TIMESTAMP(6)"
 _FOLDERS = """
@@ -37,14 +51,14 @@ _ARCHIVES = """
 INSERT INTO zip_ipfs_info
     (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, replicas, calculated_at, expired_on,
     expires_at, pinned_at, checked_at, uploads_dropped_at, dropped_at, watch_due,
-    order_due, create_time)
+    order_due, audit_due, create_time)
 SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {size}, {each},
     CONCAT('bafybei', SHA2(seq, 224)), {each} * {size} + 300000, 3, 60 + MOD(seq, 40), 1,
     {height} + ({days} - MOD(seq * 37, {days})) * {blocks} + MOD(seq * 7919, {blocks}),
     {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY,
     {came}, {now} - INTERVAL MOD(seq, 21600) SECOND, {came}, {came},
     {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND,
-    {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY, {came}
+    {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY, {now} + INTERVAL 1 + MOD(seq * 7919, 2592000) SECOND, {came}
 FROM seq_{first}_to_{last}
 """
 # Each was counted anew at the last look, and voided and proven again once before.
@@ -58,6 +72,12 @@ FROM seq_{first}_to_{last} AS zip JOIN seq_0_to_1 AS turn
 """
 _LABELS = """
 INSERT INTO label_info (zip_id, label, node) SELECT seq, REPEAT('l', 400), REPEAT('n', 150) FROM seq_{first}_to_{last}
+"""
+# And audited within the last month.
+_AUDITS = """
+INSERT INTO audit_info (zip_id, place, audited_at, sound, sound_at, members, bytes, way)
+SELECT seq, 'network', {now} - INTERVAL MOD(seq * 7919, 2592000) SECOND, 1, {now}, 3, 3 * {size}, 'witness'
+FROM seq_{first}_to_{last}
 """
 _RENEWALS = """
 INSERT INTO renewal_info (day, archives, mebibytes)
@@ -144,7 +164,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "now": _NOW, "files": files, "each": -(-files // archives), "size": _FILE_BYTES, "account": ACCOUNT,
         "market": MARKET, "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
     }  # fmt: skip
-    for statement in (_FOLDERS, _ARCHIVES, _LABELS, _EVIDENCE, _ORDERS):
+    for statement in (_FOLDERS, _ARCHIVES, _LABELS, _EVIDENCE, _AUDITS, _ORDERS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
     await db.execute(_RENEWALS, (BLOCKS_A_DAY, BLOCKS_A_DAY))
     await _history(db, _CUSTODY, files, _FILES_AT_ONCE, {**values, "archives": archives})
@@ -177,6 +197,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "custody_info",
         "custody_node_info",
         "custody_fault_info",
+        "audit_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled
@@ -228,6 +249,8 @@ _AS_AT: dict[str, dict[str, str]] = {
     "watch": {**_LIVE, "expires_at": f"{_NOW} + INTERVAL 90 DAY", "order_due": f"{_NOW} + INTERVAL 83 DAY"},
     "prove": {**_LIVE, "pinned_at": f"{_NOW} - INTERVAL 30 DAY"},
     "restore": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
+    "audit": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
+    "inspect": _LIVE,
     "fetch": {"status": "0", "open_key": "SHA2(UUID(), 256)"},
     "callback": {**_EXTRACTED, "open_key": "SHA2(UUID(), 256)"},
     "expire": _OVER,

@@ -21,6 +21,7 @@ from roadvault_common.ipfs.witness import OthersGateway, Way
 from roadvault_common.sql.db import Row
 from roadvault_common.work.outcome import Outcome
 from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_packer.archive import pack
 from roadvault_packer.uploads import Upload
@@ -39,15 +40,36 @@ class Bench:
     zip_id: int
     way: Way = field(init=False)
     prover: Prover = field(init=False)
+    auditor: Auditor = field(init=False)
 
     def goes(self, way: Way) -> None:
-        """Have proofs go this way from now on."""
+        """Have proofs and audits go this way from now on."""
         self.way = way
         self.prover = Prover(self.settings, self.desk.db, self.bus, self.keys, way, self.desk.chain)
+        self.set()
 
     @property
     def settings(self) -> OrdererSettings:
         return self.desk.orderer.buying._settings
+
+    def set(self, **values: float) -> None:
+        """Have audits go by these settings."""
+        settings = self.settings.model_copy(update=values)
+        nudge = self.desk.orderer.buying.nudge
+        self.auditor = Auditor(settings, self.desk.db, self.bus, self.keys, self.way, self.prover.needs, nudge)
+
+    async def audit(self) -> Outcome | None:
+        """Have it audited now."""
+        await self.desk.db.execute("UPDATE zip_ipfs_info SET audit_due = UTC_TIMESTAMP(6)")
+        for breaker in self.prover.needs:
+            breaker.close()
+        return await self.auditor.auditing.work(self.zip_id)
+
+    async def audited(self) -> Row:
+        """Return what the latest audit came to."""
+        row = await self.desk.db.fetch_one("SELECT * FROM audit_info WHERE zip_id = %s", (self.zip_id,))
+        assert row is not None
+        return row
 
     async def prove(self) -> Outcome | None:
         """Have it proven now; what is away is looked for anew."""

@@ -15,6 +15,8 @@ from roadvault_common.archive import master_keys
 from roadvault_common.custody import check, history, note, store, tie
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
+from roadvault_common.sql import audits
+from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
@@ -119,6 +121,9 @@ def status(filled: Filled) -> list[Statement]:
             expired=lambda db: OverviewStore(db).expired(),
             under_floor=lambda db: OverviewStore(db).under(10),
             oldest_unreplicated=lambda db: OverviewStore(db).oldest_unreplicated(),
+            oldest_audit=lambda db: audits.oldest_seconds(db, Place.NETWORK),
+            unsound=lambda db: audits.unsound(db, Place.NETWORK),
+            budget=lambda db: audits.seconds_to_rest(db, Place.NETWORK, 1 << 40),
         ),
         *each_stage("status: failures", "latest", lambda db, stage: backlog.failures(db, stage, 20)),
         *each_stage(
@@ -132,6 +137,7 @@ def status(filled: Filled) -> list[Statement]:
             "status: on the first page",
             waiting=lambda db: PagesStore(db).waiting(3),
             due=lambda db: PagesStore(db).due(),
+            audits=lambda db: PagesStore(db).audit_problems(),
             failures=lambda db: PagesStore(db).failures(),
         ),
         *group(

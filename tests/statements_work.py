@@ -20,16 +20,19 @@ from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
-from roadvault_common.sql import folders, nodes
+from roadvault_common.sql import audits, folders, nodes
+from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import (
+    AUDIT,
     CALLBACK,
     DROP,
     EXPIRE,
     FETCH,
+    INSPECT,
     ORDER,
     PACK,
     PIN,
@@ -43,6 +46,7 @@ from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
+from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
@@ -54,6 +58,7 @@ from roadvault_notifier.store import NotifierStore
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
+from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.store import RetrieverStore, Shared
 
@@ -76,6 +81,7 @@ def work(filled: Filled) -> list[Statement]:
         _refuse,
         _prove,
         _restore,
+        _audit,
         _fetch,
         _call_back,
         _expire,
@@ -231,7 +237,7 @@ async def _recover(filled: Filled, db: Database) -> None:
 
 
 async def _pin(filled: Filled, db: Database) -> None:
-    await PinnerStore(db).close_pinned(await _claim(db, PIN, filled.due(PIN)[1]), "bafy", 1, b"node")
+    await PinnerStore(db).close_pinned(await _claim(db, PIN, filled.due(PIN)[1]), "bafy", 1, b"node", inspect_in=60)
 
 
 async def _drop(filled: Filled, db: Database) -> None:
@@ -293,13 +299,30 @@ async def _refuse(filled: Filled, db: Database) -> None:
 async def _prove(filled: Filled, db: Database) -> None:
     lease = await _claim(db, PROVE, filled.due(PROVE)[1])
     count = counted(FileInfo(1, 1, None, 60), Head(HEIGHT + 1, ""), _MARKET, 50)
-    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1))
+    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1), 60)
     lease = await _claim(db, PROVE, filled.due(PROVE)[3])
-    assert await close_proven(db, lease, count, Proof("x", 1, 1))
+    assert await close_proven(db, lease, count, Proof("x", 1, 1), 60)
 
 
 async def _restore(filled: Filled, db: Database) -> None:
     await PinnerStore(db).close_restored(await _claim(db, RESTORE, filled.due(RESTORE)[1]))
+
+
+async def _audit(filled: Filled, db: Database) -> None:
+    store, row_id = AuditStore(db), filled.due(AUDIT)[1]
+    sound, missed = Audit(3, 1000, "witness"), Audit(0, 0, "", "x")
+    assert await store.another(row_id) is not None
+    await store.close_sound(await _claim(db, AUDIT, row_id), sound, 0)
+    for news in (True, False):
+        assert await store.close_missed(await _claim(db, AUDIT, row_id), missed, 0) is news
+    assert await InspectStore(db).close_inspected(await _claim(db, INSPECT, filled.due(INSPECT)[1]), missed, 60)
+    await audits.spend(db, Place.NETWORK, 500)
+    await audits.spend(db, Place.NETWORK, 500)
+    assert (
+        await audits.seconds_to_rest(db, Place.NETWORK, 1001)
+        == 0
+        < await audits.seconds_to_rest(db, Place.NETWORK, 1000)
+    )
 
 
 async def _fetch(filled: Filled, db: Database) -> None:

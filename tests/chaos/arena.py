@@ -37,6 +37,8 @@ STAGES = {
     "order": "zip_ipfs_info",
     "prove": "zip_ipfs_info",
     "restore": "zip_ipfs_info",
+    "audit": "zip_ipfs_info",
+    "inspect": "zip_ipfs_info",
     "fetch": "download_info",
     "callback": "download_info",
     "expire": "download_info",

@@ -36,6 +36,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
+from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
@@ -46,6 +47,7 @@ from roadvault_notifier.webhook import Callbacks
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
@@ -172,6 +174,14 @@ async def restore(servers: Servers, zip_id: int) -> None:
     await (await pinner(servers)).restoring.work(zip_id)
 
 
+async def inspect(servers: Servers, zip_id: int) -> None:
+    settings = PinnerSettings()
+    ipfs = await servers.stack.enter_async_context(Ipfs.open(settings.ipfs_rpc_url, 20))
+    vault, keys = Vault(settings.data_dir), MasterKeys(settings.master_keys)
+    inspector = Inspector(settings, servers.db, servers.bus, vault, keys, ipfs, [], lambda: None)
+    await inspector.inspecting.work(zip_id)
+
+
 class Plenty:
     """A market that counts enough replicas of anything: to ask it leaves nothing behind."""
 
@@ -195,6 +205,14 @@ async def prove(servers: Servers, zip_id: int) -> None:
     keys = MasterKeys(settings.master_keys)
     prover = Prover(settings, servers.db, servers.bus, keys, way, cast("Market", Plenty()))
     await prover.proving.work(zip_id)
+
+
+async def audit(servers: Servers, zip_id: int) -> None:
+    settings = OrdererSettings()
+    way = OthersGateway(await servers.stack.enter_async_context(Reader.open(settings.proof_gateway_url or "", 20)))
+    keys = MasterKeys(settings.master_keys)
+    auditor = Auditor(settings, servers.db, servers.bus, keys, way, [], lambda: None)
+    await auditor.auditing.work(zip_id)
 
 
 async def retriever(servers: Servers) -> Retriever:
@@ -233,8 +251,8 @@ Act = Callable[[Servers, int], Awaitable[None]]
 ACTS: dict[str, Act] = {
     act.__name__: act
     for act in (
-        upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, fetch,
-        fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
+        upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
+        inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
     )
 }  # fmt: skip
 

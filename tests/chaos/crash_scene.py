@@ -99,6 +99,8 @@ class Scene:
             "drop": self._proven,
             "restore": partial(self._pinned, "restore_due"),
             "prove": partial(self._pinned, "prove_due"),
+            "audit": partial(self._pinned, "audit_due"),
+            "inspect": partial(self._pinned, "inspect_due"),
             "fetch": self._request,
             "fetch_from_ipfs": self._remote_request,
             "expire": partial(self._extracted, called_back=True),
@@ -212,7 +214,7 @@ class Scene:
             await self._check_uploads(acknowledged)
         elif act in {"request", "fetch", "fetch_from_ipfs", "expire", "keep_room", "call_back"}:
             await self._check_request(act, row_id)
-        elif act in {"pin", "restore", "drop", "prove"}:
+        elif act in {"pin", "restore", "drop", "prove", "audit", "inspect"}:
             await self._check_archive(act, row_id)
         else:
             await self._check_folder(act, row_id)
@@ -289,6 +291,11 @@ class Scene:
             proven = await evidence_rows.evidence(self.db, zip_id)
             assert (archive["prove_due"], [one["proven_at"] is not None for one in proven]) == (None, [True])
             assert archive["drop_due"] is not None
+        elif act in {"audit", "inspect"}:
+            place = "network" if act == "audit" else "local"
+            found = await self.row("SELECT * FROM audit_info WHERE zip_id = %s AND place = %s", zip_id, place)
+            assert (found["sound"], archive[f"{act}_token"]) == (1, None)
+            assert archive[f"{act}_due"] > found["audited_at"]
         else:
             assert archive["order_due"] is not None
 

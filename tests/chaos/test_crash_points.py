@@ -27,10 +27,12 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import (
+    AUDIT,
     CALLBACK,
     DROP,
     EXPIRE,
     FETCH,
+    INSPECT,
     ORDER,
     PACK,
     PIN,
@@ -40,10 +42,12 @@ from roadvault_common.work.lease import (
     WATCH,
     Stage,
 )
+from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.service import Ingest
 from roadvault_notifier.service import Notifier
 from roadvault_packer.service import Packer
+from roadvault_pinner.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
@@ -56,6 +60,8 @@ STAGE_OF: dict[str, Stage] = {
     "drop": DROP,
     "restore": RESTORE,
     "prove": PROVE,
+    "audit": AUDIT,
+    "inspect": INSPECT,
     "fetch": FETCH,
     "fetch_from_ipfs": FETCH,
     "expire": EXPIRE,
@@ -73,6 +79,8 @@ DOES: dict[type, dict[str, str | None]] = {
     Packer: {"sweep_orphans": "sweep_orphans", "measure": None},
     Pinner: {},
     Prover: {},
+    Auditor: {},
+    Inspector: {},
     Retriever: {"keep_room": "keep_room", "sweep_orphans": "sweep_orphans"},
     Notifier: {},
 }

@@ -22,7 +22,7 @@ from roadvault_common.work.lease import PIN
 from roadvault_common.work.outcome import Done
 from roadvault_pinner.store import PinnerStore
 
-NOT_YET = {Act.AUDITED, Act.HOLD, Act.RELEASED, Act.SHREDDED}
+NOT_YET = {Act.HOLD, Act.RELEASED, Act.SHREDDED}
 """Acts that nothing does so far."""
 
 
@@ -44,7 +44,16 @@ async def test_every_act_has_its_line(database_url: str) -> None:
             assert about == (2 if row["act"] == Act.ACCEPTED else 1)
             assert not any("https://" in str(value) for value in facts.values()), facts
         archive_acts = {row["act"] for row in rows if row["zip_id"] is not None}
-        assert archive_acts == {"packed", "pinned", "bought", "proven", "dropped", "restored", "given up"}
+        assert archive_acts == {
+            "packed",
+            "pinned",
+            "bought",
+            "proven",
+            "audited",
+            "dropped",
+            "restored",
+            "given up",
+        }
 
 
 async def test_an_act_whose_lease_was_lost_has_no_line(console: Console) -> None:
@@ -54,7 +63,7 @@ async def test_an_act_whose_lease_was_lost_has_no_line(console: Console) -> None
     assert stale is not None
     await console.db.execute("UPDATE zip_ipfs_info SET pin_token = REPEAT('t', 32)")
     with pytest.raises(LeaseLost):
-        await PinnerStore(console.db).close_pinned(stale, "bafy", 1)
+        await PinnerStore(console.db).close_pinned(stale, "bafy", 1, inspect_in=60)
     assert await lines(console.db) == before
 
 

@@ -16,8 +16,8 @@ STAGES = {
     "ingest": (),
     "door": (),
     "packer": ("pack",),
-    "pinner": ("pin", "drop", "restore"),
-    "crust-orderer": ("watch", "order", "prove"),
+    "pinner": ("pin", "drop", "restore", "inspect"),
+    "crust-orderer": ("watch", "order", "prove", "audit"),
     "retriever": ("fetch", "expire"),
     "notifier": ("callback",),
 }
@@ -30,6 +30,13 @@ STREAMS = {
     "retriever": ("download.requested",),
     "notifier": ("file.extracted",),
 }
+
+
+def _audited(place: str) -> set[str]:
+    gauges = ("oldest_audit_seconds", "audit_period_seconds", "archives_unsound", "audit_failures_total")
+    return {*(f"roadvault_{name} place={place}" for name in gauges), "roadvault_sample_age_seconds sample=audits"}
+
+
 OWN: dict[str, set[str]] = {
     "ingest": {"roadvault_stage_bytes_total stage=receive"},
     "door": {
@@ -37,8 +44,9 @@ OWN: dict[str, set[str]] = {
         *(f"roadvault_connections_cut_total why={why}" for why in ("header", "crowd", "full", "stalled")),
     },
     "packer": set(),
-    "pinner": set(),
+    "pinner": _audited("local"),
     "crust-orderer": {
+        *_audited("network"),
         "roadvault_crust_balance_cru",
         "roadvault_replicas_count",
         "roadvault_finalized_head_age_seconds",

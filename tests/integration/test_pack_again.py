@@ -98,4 +98,4 @@ async def test_nobody_works_on_an_archive_that_is_given_up(console: Console) -> 
     await console.db.execute("UPDATE zip_ipfs_info SET pin_due = UTC_TIMESTAMP(6)")  # the lease ran out
     await console.says("pack-again", zip_id)
     with pytest.raises(LeaseLost):
-        await PinnerStore(console.db).close_pinned(lease, "a CID", 1)
+        await PinnerStore(console.db).close_pinned(lease, "a CID", 1, inspect_in=60)

@@ -24,7 +24,7 @@ async def test_a_proof_leaves_a_drop_that_is_at_work_its_lease(console: Console)
     zip_id = await console.archive()
     await console.pinner.pinning.work(zip_id)
     drop, proof = await claimed(console, DROP, zip_id), await claimed(console, PROVE, zip_id)
-    assert await close_proven(console.db, proof, COUNT, PROOF)
+    assert await close_proven(console.db, proof, COUNT, PROOF, 60)
     assert await leases.claim(console.db, DROP, zip_id, 60) is None
     await PinnerStore(console.db).close_dropped(drop, archive=False)
     assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]  # there is the archive to drop now
@@ -35,13 +35,13 @@ async def test_a_proof_makes_a_drop_due_that_nobody_works_on(console: Console) -
     await console.pinner.pinning.work(zip_id)
     await claimed(console, DROP, zip_id)
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6)")  # its worker died
-    assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
+    assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF, 60)
     assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]
     lease = await claimed(console, DROP, zip_id)
     await PinnerStore(console.db).note_uploads_dropped(lease)
     await PinnerStore(console.db).close_dropped(lease, archive=True)
     assert await backlog.due_rows(console.db, DROP, 10) == []
-    assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
+    assert await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF, 60)
     assert await backlog.due_rows(console.db, DROP, 10) == [zip_id]
 
 
@@ -64,7 +64,7 @@ async def test_what_has_failed_waits_for_a_person(console: Console) -> None:
         await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed("ask a person")))  # type: ignore[misc]
     assert await repair.pin_again(console.db, zip_id)
     assert await console.pinner.pinning.work(zip_id) == Done()
-    await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF)
+    await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF, 60)
     for stage in (ORDER, DROP):
         row = await backlog.failure(console.db, stage, zip_id)
         assert row is not None

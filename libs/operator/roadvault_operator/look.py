@@ -12,6 +12,8 @@ from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.files import set_aside_store
+from roadvault_common.sql import audits
+from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
@@ -36,6 +38,7 @@ _NOT_LIVE = {
 
 _TIME = "%Y-%m-%d %H:%M:%S UTC"
 _COUNTED = "counted up to 10 000"
+_SHOWN_PROBLEMS = 20
 
 
 @blocking
@@ -50,6 +53,8 @@ async def status() -> None:
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
         away = await outage_store.away(db)
         aside, faults = await set_aside_store.count(db), await custody_store.count_faults(db)
+        wrong = await audits.problems(db, _SHOWN_PROBLEMS)
+        oldest = [(place.value, _days(await audits.oldest_seconds(db, place))) for place in Place]
         kept, so_far = await store.kept(db), await store.so_far(db)
     show(
         "Away: what needs it rests, and goes on by itself",
@@ -67,6 +72,12 @@ async def status() -> None:
         ("order", "archives", "with a local copy", "size"),
         [(name, row["n"], row["kept"], decimal(row["bytes"])) for name, row in archives if row["n"]],
     )
+    show(
+        "Archives whose last audit found something wrong",
+        ("archive", "where", "audited", "reason"),
+        [(row["zip_id"], row["place"], f"{row['audited_at']:{_TIME}}", row["reason"]) for row in wrong],
+    )
+    say(f"audited the longest ago: {', '.join(f'{age} ({place})' for place, age in oldest)}")
     say(f"local copies: {kept['archives']} archives, {kept['uploads']} uploads ({_COUNTED})")
     say(
         f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives (the highest ids)"
@@ -79,6 +90,10 @@ async def status() -> None:
         say(f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}")
     await _streams()
     _disk()
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86_400:.1f} days" if seconds else "nothing"
 
 
 async def _streams() -> None:

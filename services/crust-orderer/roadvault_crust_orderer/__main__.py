@@ -11,11 +11,12 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.ipfs.witness import open_way
 from roadvault_common.process import app, log
+from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.web.health import Check
-from roadvault_common.work import breakers, gauges
+from roadvault_common.work import audit_gauges, breakers, gauges
 from roadvault_common.work.breakers import Breakers
-from roadvault_common.work.lease import ORDER, PROVE, WATCH
+from roadvault_common.work.lease import AUDIT, ORDER, PROVE, WATCH
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
@@ -25,6 +26,7 @@ from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.money import PLANCK
 from roadvault_crust_orderer.overview import Overview
+from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.service import Orderer
@@ -49,15 +51,17 @@ async def serve() -> None:
         needs = readiness.breakers(db, market)
         prover = Prover(settings, db, bus, keys, way, market, needs)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
+        auditor = Auditor(settings, db, bus, keys, way, prover.needs, orderer.buying.nudge)
         away = Breakers(*prover.needs, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
         overview = Overview(db, market, settings.replica_floor)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [WATCH, ORDER, PROVE]),
+            "rows": gauges.rows(db, [WATCH, ORDER, PROVE, AUDIT]),
             "events": bus.lag(handlers),
             "outages": away.sample(db, "crust-orderer", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
             "archives": overview.archives,
+            "audits": audit_gauges.gauges(db, Place.NETWORK, settings),
             "chain": overview.head,
             "money": orderer.money.sample,
         }
@@ -66,6 +70,7 @@ async def serve() -> None:
             partial(orderer.watching.sweep, seconds=settings.sweep_seconds),
             partial(orderer.buying.sweep, seconds=settings.sweep_seconds),
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
+            partial(auditor.auditing.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks: dict[str, Check] = {

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from roadvault_common.settings.config import KeySettings, ProofSettings, Settings
+from roadvault_common.settings.config import AuditSettings, KeySettings, ProofSettings, Settings
 from roadvault_common.urls import has_host
 from roadvault_crust_orderer.planner import RenewalPolicy
 
 
-class OrdererSettings(Settings, KeySettings, ProofSettings):
+class OrdererSettings(Settings, KeySettings, ProofSettings, AuditSettings):
     """Talks to a Crust node, spends an account's money, and proves that the network holds what was bought."""
 
     market: Literal["chain", "pinning"] = Field(
@@ -95,6 +95,25 @@ class OrdererSettings(Settings, KeySettings, ProofSettings):
 
     proof_members: int = Field(
         3, ge=1, title="Proof members", description="files of an archive that are fetched and checked, picked at random"
+    )
+
+    audit_members: int = Field(
+        3, ge=1, title="Audit members", description="files of an archive that an audit looks at, picked at random"
+    )
+    audit_sample_bytes: int = Field(
+        1 << 20,
+        ge=1,
+        title="Audit sample",
+        description="bytes of each of them at most: of a larger one a range from anywhere in it",
+    )
+    audit_retry_seconds: float = Field(
+        900,
+        gt=0,
+        title="Audit retry",
+        description="seconds until what did not come is asked for again; after three times the network has lost it",
+    )
+    audit_failed_seconds: float = Field(
+        86_400, gt=0, title="Failed audit", description="seconds until an archive whose audit failed is audited again"
     )
 
     @field_validator("crust_url", "pinning_url")

@@ -74,6 +74,9 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "provenBy": row["proven_by"],
         "counted": time(row["counted_at"]),
         "countedOnBlock": row["counted_block"],
+        "audited": time(row["audited_at"]),
+        "auditedBytes": row["audited_bytes"],
+        "auditProblem": row["audit_problem"],
         "dropped": time(row["dropped_at"]),
     }
 

@@ -216,7 +216,8 @@ class IngestStore:
             " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.dropped_at,"
             " evidence.create_time AS replicated_at, evidence.proven_at,"
             " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
-            " evidence.block AS counted_block,"
+            " evidence.block AS counted_block, audit.audited_at, audit.bytes AS audited_bytes,"
+            " audit.reason AS audit_problem,"
             " COALESCE(zip.pin_reason, zip.order_reason, zip.watch_reason, zip.prove_reason, zip.drop_reason)"
             " AS zip_reason,"
             " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at,"
@@ -224,6 +225,7 @@ class IngestStore:
             " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
             " LEFT JOIN evidence_info AS evidence ON evidence.zip_id = file.zip_id AND evidence.valid = 1"
+            " LEFT JOIN audit_info AS audit ON audit.zip_id = file.zip_id AND audit.place = 'network'"
             " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
             " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
             " WHERE file.file_id = %s",

@@ -14,11 +14,13 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.ipfs.witness import note_node
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
+from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
-from roadvault_common.work import gauges
-from roadvault_common.work.lease import DROP, PIN, RESTORE
+from roadvault_common.work import audit_gauges, gauges
+from roadvault_common.work.lease import DROP, INSPECT, PIN, RESTORE
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.handlers import HANDLERS
+from roadvault_pinner.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 
 
@@ -36,10 +38,12 @@ async def serve() -> None:
         )
         keys = MasterKeys(settings.master_keys)
         pinner = Pinner(settings, db, bus, vault, keys, ipfs)
+        inspector = Inspector(settings, db, bus, vault, keys, ipfs, pinner.node, pinner.restoring.nudge)
         handlers = app.bind(HANDLERS, pinner)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [PIN, DROP, RESTORE]),
+            "rows": gauges.rows(db, [PIN, DROP, RESTORE, INSPECT]),
             "disk": metrics.disk(vault.root),
+            "audits": audit_gauges.gauges(db, Place.LOCAL, settings),
             "events": bus.lag(handlers),
             "outages": pinner.breakers.sample(db, "pinner", settings.sweep_seconds),
             "master keys": partial(master_keys.measure, db, keys),
@@ -49,6 +53,7 @@ async def serve() -> None:
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
             partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
+            partial(inspector.inspecting.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
             partial(repeat, pinner.room.note_copies, seconds=settings.sweep_seconds),
             partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from roadvault_common.settings.config import IpfsSettings, KeySettings, MarginSettings
+from roadvault_common.settings.config import AuditSettings, IpfsSettings, KeySettings, MarginSettings
 
 
-class PinnerSettings(MarginSettings, KeySettings, IpfsSettings):
+class PinnerSettings(MarginSettings, KeySettings, IpfsSettings, AuditSettings):
     """Reads `archives/`, unwraps archive keys, talks to Kubo, removes local copies."""
 
     ipfs_filestore: bool = Field(

@@ -16,6 +16,7 @@ from roadvault_common.ipfs.rpc import CHUNK_BYTES, GC_SECONDS, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
+from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import DROP, PIN, RESTORE, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
@@ -55,7 +56,7 @@ class Pinner:
         self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
         self._collect_garbage = SharedRun(ipfs.collect_garbage)
-        node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
+        self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
         network = Breaker(Domain.NETWORK, ipfs.check_peers)
         self.breakers = Breakers(*node, network, breakers.redis(bus))
         worker = partial(Worker, db=db, bus=bus)
@@ -83,7 +84,7 @@ class Pinner:
             self.restoring.nudge()
             return Done()
         dag_size = await self._ipfs.dag_size(cid)
-        await self._store.close_pinned(lease, cid, dag_size, node)
+        await self._store.close_pinned(lease, cid, dag_size, node, inspect_in=next_in(self._settings))
         STAGE_BYTES.labels(PIN.name).inc(archive.size)
         log.info("archive pinned", cid=cid, bytes=archive.size, dag_bytes=dag_size)
         await self._bus.emit(ZipPinned(zip_id=lease.row_id))

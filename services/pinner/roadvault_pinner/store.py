@@ -9,10 +9,13 @@ from datetime import datetime
 from roadvault_common.archive.label import FORMAT
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
+from roadvault_common.sql import audits
+from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
+from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, ORDER, PIN, PROVE, RESTORE, WATCH, Lease
+from roadvault_common.work.lease import DROP, INSPECT, ORDER, PIN, PROVE, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done, Outcome
 
 COUNT_SECONDS = 300
@@ -102,11 +105,12 @@ class PinnerStore:
 
     @transacted
     async def close_pinned(
-        self, tx: Transaction, lease: Lease, cid: str, dag_size: int, node: bytes | None = None
+        self, tx: Transaction, lease: Lease, cid: str, dag_size: int, node: bytes | None = None, *, inspect_in: float
     ) -> None:
         """Close the lease: the archive is on IPFS, due for an order, and its uploads may be dropped.
 
-        `node` is the block of the directory that it is in, with its label.
+        `node` is the block of the directory that it is in, with its label. All of it was read and checked on the way:
+        the first inspection is due in `inspect_in` seconds.
         """
         await leases.close(tx, lease, Done())
         await tx.execute(
@@ -117,6 +121,10 @@ class PinnerStore:
         if node is not None:
             await tx.execute("UPDATE label_info SET node = %s WHERE zip_id = %s", (node, lease.row_id))
         await record(tx, Line(Act.PINNED, {"cid": cid, "size": dag_size}, zip_id=lease.row_id))
+        row = await tx.fetch_one("SELECT files, size FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
+        if row is not None:
+            await audits.note(tx, lease.row_id, Place.LOCAL, Audit(row["files"], row["size"], "pinned"))
+        await batches.schedule(tx, INSPECT, lease.row_id, inspect_in)
         await leases.make_due(tx, ORDER, lease.row_id, hurry=False)  # to pin again changes nothing for its order
         await leases.make_due(tx, DROP, lease.row_id)
 
@@ -136,6 +144,7 @@ class PinnerStore:
         )
         await record(tx, Line(Act.RESTORED, {"to": "our IPFS node"}, zip_id=lease.row_id))
         await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
+        await leases.make_due(tx, INSPECT, lease.row_id)
 
     async def upload_paths(self, zip_id: int) -> list[str]:
         """Return the paths of the archive's uploads that are still recorded."""
@@ -201,6 +210,8 @@ class PinnerStore:
                 (lease.row_id,),
             )
             await record(tx, Line(Act.DROPPED, {"copies": "local archive"}, zip_id=lease.row_id))
+            await audits.forget(tx, lease.row_id, Place.LOCAL)
+            await leases.settle(tx, INSPECT, lease.row_id)
         # It may have been proven while this lease was at work: then there is more to drop.
         await tx.execute(
             "UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s"

@@ -244,6 +244,21 @@ class IpfsSettings(EnvironmentSettings):
     )
 
 
+class AuditSettings(EnvironmentSettings):
+    """For who audits archives: crust-orderer those on the network, the pinner those that are kept."""
+
+    audit_days: float = Field(
+        30, gt=0, title="Audit", description="days within which each archive is audited again, wherever it is"
+    )
+    audit_day_bytes: int = Field(
+        100_000_000_000,
+        ge=0,
+        title="Audits of a day",
+        description="bytes read for audits in a day (UTC), for those of the network and for those of local copies; what"
+        " was audited the longest ago comes first",
+    )
+
+
 class ProofSettings(EnvironmentSettings):
     """For who reads what the network holds, past our own node: through a gateway if one is named, else the witness."""
 

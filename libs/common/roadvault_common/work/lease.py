@@ -78,10 +78,12 @@ ORDER = Stage(
 WATCH = Stage("watch", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30)
 PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
 RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
+AUDIT = Stage("audit", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
+INSPECT = Stage("inspect", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
 FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time")
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
-STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, FETCH, CALLBACK, EXPIRE)
+STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Work on the rows of one stage: claim, do, close. A sweep and an event handler call the same `Worker.work`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -54,6 +54,8 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._concurrency = concurrency
         self._needs, self._breakers = needs, [*needs, *uses]
+        self.rests: Callable[[], Awaitable[float]] | None = None
+        """Returns for how many seconds the sweep is to begin nothing."""
         self._slots = asyncio.Semaphore(concurrency)
         self._nudge = asyncio.Event()
         self._closing = asyncio.Event()
@@ -199,6 +201,8 @@ class Worker:
         resting = await self._resting()
         if resting:
             return min(seconds, max(_AFTER_TROUBLE, *(breaker.rest_seconds for breaker in resting)))
+        if self.rests is not None and (rest := await self.rests()) > 0:
+            return min(seconds, rest)
         rows = await backlog.due_rows(self._db, self.stage, self._concurrency)
         started = [row_id for row_id in rows if row_id not in running][:free]
         for row_id in started:

@@ -8,10 +8,13 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from dataclasses import dataclass
 
+from roadvault_common.sql import audits
+from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, PROVE, WATCH, Lease
+from roadvault_common.work.lease import AUDIT, DROP, PROVE, WATCH, Lease
 from roadvault_common.work.outcome import Done
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 
@@ -108,8 +111,10 @@ async def note_counted(db: Database, lease: Lease, count: Count) -> bool:
     return await db.transact(write)
 
 
-async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof) -> bool:
+async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof, audit_in: float) -> bool:
     """Close the lease of a proof whose files came back; False if the network is not to be believed any more.
+
+    A proof is an audit, too: the next is due in `audit_in` seconds.
 
     Then nothing is proven: the evidence is void by now, and the orderer looks again. Else local copies may go.
     """
@@ -127,6 +132,8 @@ async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof) -
             facts = {"by": proof.by, "files": proof.members, "bytes": proof.bytes, "replicas": count.replicas}
             where = {"market": count.market, "block": count.block}
             await record(tx, Line(Act.PROVEN, {**facts, **where}, zip_id=lease.row_id))
+        await audits.note(tx, lease.row_id, Place.NETWORK, Audit(proof.members, proof.bytes, proof.by))
+        await batches.schedule(tx, AUDIT, lease.row_id, audit_in)
         # A drop that is at work looks at the evidence again when it closes.
         await leases.make_due(tx, DROP if proven else WATCH, lease.row_id, hurry=bool(proven))
         return proven == 1

@@ -4,22 +4,19 @@ Replica counts are what others report. Local copies go only after bytes came bac
 replicas were counted once more then: the drop that follows at once needs no other look at the market.
 """
 
-import asyncio
-import hashlib
 import random
 from collections.abc import Sequence
 
 import structlog
 
-from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
-from roadvault_common.archive.verify import Member
-from roadvault_common.errors import Domain, IntegrityError
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.errors import Domain
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipReplicated
-from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.witness import Way
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
+from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PROVE, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
@@ -27,6 +24,7 @@ from roadvault_common.work.stage import Worker
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Market
+from roadvault_crust_orderer.proof.checking import check_member
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven, counted
 from roadvault_crust_orderer.proof.proof_store import ProofStore
 
@@ -53,8 +51,7 @@ class Prover:
         self.needs = [*(readiness.breakers(db, market) if needs is None else needs)]
         if way is not None:
             self.needs += [Breaker(Domain.IPFS, way.check), Breaker(Domain.NETWORK, way.check_peers)]
-        self._members = settings.proof_members
-        self._threshold = settings.replica_threshold
+        self._settings = settings
         self._db = db
         self._bus = bus
         self._market = market
@@ -83,14 +80,15 @@ class Prover:
             return Failed(
                 "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
             )
-        picked = _pick.sample(members, min(self._members, len(members)))
+        picked = _pick.sample(members, min(self._settings.proof_members, len(members)))
         async with self._way.reading() as reader:
             lease.progress()
             for member in picked:
-                await self._check(reader, archive.path, key, member, lease)
+                await check_member(reader, archive.path, key, member, lease)
+                STAGE_BYTES.labels(PROVE.name).inc(member.size)
         proof = Proof(reader.way, len(picked), sum(member.size for member in picked))
         count = await self._count(archive.cid)
-        if not await close_proven(self._db, lease, count, proof):
+        if not await close_proven(self._db, lease, count, proof, next_in(self._settings)):
             log.warning("files came back, and yet nothing is proven", cid=archive.cid, reason=count.objection)
             return Done()
         log.info("archive proven on the network", cid=archive.cid, bytes=proof.bytes, block=count.block)
@@ -99,23 +97,4 @@ class Prover:
 
     async def _count(self, cid: str) -> Count:
         market, head = await self._market.identity(), await self._market.head()
-        return counted(await self._market.file(cid, head), head, market, self._threshold)
-
-    async def _check(self, reader: Reader, path: str, key: ArchiveKey, member: Member, lease: Lease) -> None:
-        """Fetch one member and check it.
-
-        Raises:
-            IntegrityError: It is not what was archived.
-            IpfsUnavailable: Nobody gives it, or not now.
-        """
-        digest, cipher = hashlib.sha256(), key.stream(member.offset)
-
-        def take(data: bytes) -> None:
-            digest.update(cipher.update(data))
-            lease.progress(len(data))
-
-        async for data in reader.read(path, member.offset, member.size, lease.progress):
-            await asyncio.to_thread(take, data)
-        STAGE_BYTES.labels(PROVE.name).inc(member.size)
-        if digest.hexdigest() != member.sha256:
-            raise IntegrityError(f"the network's copy of file {member.file_id} does not have its SHA-256")
+        return counted(await self._market.file(cid, head), head, market, self._settings.replica_threshold)

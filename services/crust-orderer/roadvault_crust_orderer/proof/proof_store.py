@@ -17,6 +17,7 @@ class Sealed:
     key: str
     master_key: str | None
     iv: str
+    size: int
 
     @property
     def path(self) -> str:
@@ -37,7 +38,7 @@ class ProofStore:
             PermanentError: There is no such archive on IPFS.
         """
         row = await self._db.fetch_one(
-            "SELECT cid, format, `key`, master_key, iv FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+            "SELECT cid, format, `key`, master_key, iv, size FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
         )
         if row is None or row["cid"] is None:
             raise PermanentError(f"archive {zip_id} has no CID to prove")

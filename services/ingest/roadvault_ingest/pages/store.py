@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from roadvault_common.files import set_aside_store, sweep_store
+from roadvault_common.sql import audits
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import FolderStatus
 from roadvault_common.work import backlog, outage_store, repair
@@ -26,7 +27,10 @@ _ARCHIVES = (
     " status AS zip_status, replicas, expired_on,"
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
-    " AS proven, COALESCE(pin_reason, order_reason, watch_reason, prove_reason, drop_reason) AS reason"
+    " AS proven, COALESCE(pin_reason, order_reason, watch_reason, prove_reason, drop_reason) AS reason,"
+    " (SELECT audited_at FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND place = 'network') AS audited_at,"
+    " COALESCE((SELECT reason FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND place = 'network'),"
+    " (SELECT reason FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND place = 'local')) AS audit_problem"
     " FROM zip_ipfs_info"
 )
 _WAITING = (
@@ -113,6 +117,10 @@ class PagesStore:
         """Return how many uploads were set aside and wait for a person (up to 10 000), and some of them."""
         rows = await set_aside_store.waiting(self._db, _SHOWN_FAILURES)
         return await set_aside_store.count(self._db) if rows else 0, rows
+
+    async def audit_problems(self) -> list[Row]:
+        """Return archives of which the last audit found something wrong, some of each place."""
+        return await audits.problems(self._db, _SHOWN_FAILURES)
 
     async def stopped_sweeps(self) -> list[Row]:
         """Return the sweeps that have stopped to ask, but for those that a person has let go on."""

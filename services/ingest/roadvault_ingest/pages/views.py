@@ -76,6 +76,7 @@ class Pages:
         values: dict[str, Any] = {
             "away": await self._store.away(),
             "failures": await self._store.failures(),
+            "audits": await self._store.audit_problems(),
             "set_aside": await self._store.set_aside(),
             "stopped": await self._store.stopped_sweeps(),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
