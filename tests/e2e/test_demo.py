@@ -47,6 +47,7 @@ def test_the_demo_in_small(environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("same SHA-256, plays: ") == 3
     assert "opened with ipfs, openssl, 7z and the master key" in done.stdout
+    assert "found by an audit" in done.stdout
     assert "Timeline" in done.stdout
     leftovers = subprocess.run(["pgrep", "-f", environment[f"{PREFIX}DIR"]], check=False, capture_output=True)
     assert leftovers.stdout == b"", "processes were left behind"

@@ -62,6 +62,12 @@ def test_an_ordered_file_is_pulled_before_replicas_are_reported(tmp_path: Path, 
         devnet.blocks(2)
         assert shown(devnet, cid)["reported_replica_count"] == 10
         assert shown(devnet, missing)["reported_replica_count"] == 0, "nobody has it"
+        devnet.turn(lose_file=cid)
+        devnet.blocks(2)
+        assert (pinned(network_kubo, cid), shown(devnet, cid)["reported_replica_count"]) == (False, 10)
+        assert requests.post(f"{network_kubo.rpc_url}/api/v0/cat", params=offline, timeout=30).status_code == 500
+        order(alice, devnet, cid)
+        until(lambda: shown(devnet, cid)["held"])
         devnet.turn(close_file=cid)
         until(lambda: not pinned(network_kubo, cid))
 

@@ -83,6 +83,7 @@ class Turn(_Strict):
     fund: Funds | None = None
     set_balance: Funds | None = None
     close_file: str | None = None
+    lose_file: str | None = None
     set_replicas: Replicas | None = None
     add_files: Files | None = None
     upgrade: bool = False
@@ -129,6 +130,8 @@ class Control:
         if changes:
             # What no extrinsic asks for gets a block of its own, so that the state at every block stays true.
             self._chain.make_block(changes, take_pool=False)
+        if turn.lose_file is not None:
+            await self._lose(turn.lose_file)
         if turn.upgrade:
             self._chain.upgrade()
         if turn.reorg:
@@ -137,6 +140,12 @@ class Control:
             self._chain.make_block()
             if made % _BREATH == 0:
                 await asyncio.sleep(0)
+
+    async def _lose(self, cid: str) -> None:
+        if not self._node.holds(cid):
+            raise ControlRefused(f"no storage node holds {cid}")
+        if not await self._node.lose(cid):
+            raise ControlRefused(f"the storage node's Kubo does not let go of {cid} now")
 
     def _turn_settings(self, turn: Turn) -> None:
         for name in _SETTINGS:

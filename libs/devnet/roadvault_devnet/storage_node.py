@@ -40,6 +40,8 @@ class StorageNode:
         self._held = store.held()
         self._not_before: dict[str, float] = {}
         self._pulling: set[str] = set()
+        self._lost: dict[str, int] = {}
+        """What was paid for files when they were lost: they are pulled anew once more was."""
         self._places = asyncio.Semaphore(_PULLS)
         self._wake = asyncio.Event()
         self.growth = Growth(chain, self.holds)
@@ -52,6 +54,20 @@ class StorageNode:
     def holds(self, cid: str) -> bool:
         """Tell whether replicas of a file may be reported."""
         return self._url is None or cid in self._held
+
+    async def lose(self, cid: str) -> bool:
+        """Lose a file, as a broken disk does, and go on reporting it; False if Kubo did not let go of it now."""
+        self._lost[cid] = self._paid(cid)
+        await self._let_go(cid)
+        timeout = aiohttp.ClientTimeout(total=_STALL_SECONDS)
+        async with self._http.post(f"{self._url}/api/v0/repo/gc", timeout=timeout) as response:
+            await response.read()
+        return cid not in self._held
+
+    def _paid(self, cid: str) -> int:
+        """Return what was paid so far, in planck, of what goes to those who store a file."""
+        stored = self._chain.read(self.growth.ordered()[cid]) or b""
+        return files.decode(stored, self._chain.rules.generation).amount
 
     async def run(self) -> None:
         """Pull and let go until cancelled."""
@@ -83,7 +99,8 @@ class StorageNode:
 
     def _due(self, ordered: set[str]) -> list[str]:
         now = asyncio.get_running_loop().time()
-        missing = ordered - self._held - self._pulling
+        lost = {cid for cid, paid in self._lost.items() if cid in ordered and self._paid(cid) <= paid}
+        missing = ordered - self._held - self._pulling - lost
         return sorted(cid for cid in missing if self._not_before.get(cid, 0) <= now)
 
     async def _pull(self, cid: str) -> None:

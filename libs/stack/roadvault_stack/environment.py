@@ -36,6 +36,8 @@ _CHAIN = (
     "WITNESS_RPC_URL",
     "WITNESS_RPC_TOKEN",
     "WITNESS_GATEWAY_URL",
+    "PROOF_STALL_SECONDS",
+    "AUDIT_RETRY_SECONDS",
     "REPLICA_THRESHOLD",
 )
 
@@ -61,6 +63,8 @@ _DEVNET_ONLY = (
     "WITNESS_RPC_URL",
     "WITNESS_RPC_TOKEN",
     "WITNESS_GATEWAY_URL",
+    "PROOF_STALL_SECONDS",
+    "AUDIT_RETRY_SECONDS",
 )
 """What is right for the devnet alone; elsewhere the services' own defaults count."""
 
@@ -107,6 +111,8 @@ class Environments:
             "WITNESS_RPC_URL": urls["WITNESS_RPC_URL"],
             "WITNESS_RPC_TOKEN": credentials.witness_rpc_token,
             "WITNESS_GATEWAY_URL": urls["WITNESS_GATEWAY_URL"],
+            "PROOF_STALL_SECONDS": "4",  # there is one storage node, and it is next door
+            "AUDIT_RETRY_SECONDS": "1",
             "FOLDER_BYTES": str(settings.folder_bytes),
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
             "SWEEP_SECONDS": "5",

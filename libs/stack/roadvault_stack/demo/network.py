@@ -43,6 +43,26 @@ async def are_peers(rpc_url: str, token: str, ours_rpc_url: str, ours_token: str
     return any(peer["Peer"] == ours["ID"] for peer in peers.get("Peers") or [])
 
 
+async def pin(rpc_url: str, token: str, cid: str) -> None:
+    """Have a node fetch and pin a CID."""
+    async with _session(token) as http, http.post(f"{rpc_url}/api/v0/pin/add", params={"arg": cid}) as response:
+        response.raise_for_status()
+        await response.read()
+
+
+async def has_pinned(rpc_url: str, cid: str) -> bool:
+    """Tell whether a node that asks for no token has pinned a CID."""
+    parameters = {"arg": cid, "type": "recursive"}
+    async with _session(None) as http, http.post(f"{rpc_url}/api/v0/pin/ls", params=parameters) as response:
+        return response.ok
+
+
+async def lose(devnet_url: str, cid: str) -> None:
+    """Have the devnet's storage node lose a file, and go on reporting it."""
+    async with _session(None) as http, http.post(f"{devnet_url}/control", json={"lose_file": cid}) as response:
+        response.raise_for_status()
+
+
 def _session(token: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(headers=authorized(token))
 

@@ -23,6 +23,7 @@ from rich.progress import (
 from roadvault_common.sql.db import Database
 from roadvault_stack.demo import by_hand, network, timeline, videos
 from roadvault_stack.demo.client import Client, Uploaded
+from roadvault_stack.demo.drill import Drill
 from roadvault_stack.demo.errors import DemoError
 from roadvault_stack.demo.follow import Folder, folders_of, follow
 from roadvault_stack.demo.timeline import Step
@@ -52,6 +53,7 @@ class Demo:
         values = environments.everything()
         self._ours = values["ROADVAULT_IPFS_RPC_URL"], values["ROADVAULT_IPFS_RPC_TOKEN"]
         self._network = environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
+        self._devnet = f"http://{HOST}:{settings.devnet_port}"
         self._witness = values["ROADVAULT_WITNESS_RPC_URL"], values["ROADVAULT_WITNESS_RPC_TOKEN"]
 
     async def run(self, own: list[Path] | None, count: int) -> None:
@@ -70,7 +72,8 @@ class Demo:
             folders = await self._archive(client, files, own_files=own is not None)
             for file in _three_of(folders):
                 await self._fetch(client, file, generated=own is None)
-        await self._open_by_hand(folders[0])
+            await self._open_by_hand(folders[0])
+            await self._lose(client, folders[-1])
         timeline.show(self._steps, folders, self._console)
 
     async def _make(self, count: int) -> list[Path]:
@@ -164,6 +167,15 @@ class Demo:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         key = self._environments.everything()["ROADVAULT_MASTER_KEYS"].split(",")[0]
         return {"PATH": programs, "IPFS_PATH": str(node), "MASTER_KEY": key}
+
+    async def _lose(self, client: Client, folder: Folder) -> None:
+        """Have the network lose an archive, and see that an audit finds that, and that it is mended."""
+        drill = Drill(client, folder, self._ours, self._network, self._devnet)
+        with self._step("lose, find, mend", folder.archive["size"]):
+            async with Database.open(self._environments.everything()["ROADVAULT_DATABASE_URL"], size=1) as db:
+                found, mended = await drill.run(db)
+        lost = f"archive {folder.archive['zipID']}: lost by the network's node, found by an audit in {found:.1f} s,"
+        self._console.print(f"{lost}\n  fetched back, ordered again, pulled again and proven in {mended:.1f} s")
 
     def _key_commands(self, zip_id: int) -> str:
         admin = [str(Path(sys.executable).with_name("roadvault")), "archive-key", str(zip_id)]
