@@ -75,6 +75,7 @@ DOES: dict[type, dict[str, str | None]] = {
         "close_aged_folders": "close_folders",
         "sweep_orphans": "sweep_orphans",
         "file": None,
+        "custody": None,
     },
     Packer: {"sweep_orphans": "sweep_orphans", "measure": None},
     Pinner: {},

@@ -71,7 +71,7 @@ async def test_work_in_hand_is_handed_back_at_once(services: Services, db: Datab
 
 
 async def _long_folder(db: Database, data_dir: Path, size: int = 16 << 30) -> int:
-    """Close a folder of one long (and sparse) file: packing it takes far longer than a test, and there has to be room for it."""
+    """Close a folder of one long (and sparse) file: packing it takes far longer than a test; there has to be room."""
     path = data_dir / "received" / "00" / "long"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
