@@ -9,7 +9,7 @@ all that is read is bounded, and a node that does not fit its parent is refused.
 import base64
 import binascii
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -65,6 +65,11 @@ class Cid:
         if codec not in {RAW, DAG_PB} or data[:4] != bytes([version, codec, function, length]):
             raise IpfsUnavailable("a CID is not version 1 with SHA2-256, of a raw leaf or an inner node")
         return cls(codec, data[4:])
+
+    @classmethod
+    def of(cls, codec: int, data: bytes) -> "Cid":
+        """Return a block's CID."""
+        return cls(codec, hashlib.sha256(data).digest())
 
     def encode(self) -> bytes:
         """Return it as a node links to it, and as it stands before its block in a CAR."""
@@ -175,6 +180,29 @@ def directory(block: bytes) -> dict[str, Cid]:
     if len(named) != len(links):
         raise IpfsUnavailable("a directory has a name twice")
     return named
+
+
+def encode_directory(links: Sequence[tuple[str, Cid, int]]) -> bytes:
+    """Return the block of a directory: names, each once, with their CIDs and how many bytes all their blocks have."""
+    # dag-pb's canonical form: links come first, by their names, then the data: a UnixFS message of the kind alone.
+    ordered = sorted((name.encode(), cid, size) for name, cid, size in links)
+    block = b"".join(
+        _field(2, _field(1, cid.encode()) + _field(2, name) + b"\x18" + _encode_varint(size))
+        for name, cid, size in ordered
+    )
+    return block + _field(1, bytes([8, _UNIXFS_DIRECTORY]))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | _BYTES]) + _encode_varint(len(content)) + content
+
+
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - seven bits in each byte
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
 
 
 def _links(block: bytes) -> tuple[list[tuple[bytes, Cid]], bytes]:

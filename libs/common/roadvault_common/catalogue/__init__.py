@@ -1,0 +1,1 @@
+"""The catalogue: what a master key alone needs to find every archive again."""
