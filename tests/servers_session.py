@@ -74,7 +74,7 @@ def kubos_of_session(servers_dir: Path) -> Iterator[tuple[Running[Kubo], Running
         for running in pair:
             stack.callback(running.stop)
             running.start()
-        _wait_until_connected(ours)
+        wait_until_connected(ours)
         yield pair
 
 
@@ -96,11 +96,11 @@ def witness_server(
 ) -> Running[WitnessKubo]:
     network_kubo_server.start()
     witness_of_session.start()
-    _wait_until_connected(witness_of_session.server)
+    wait_until_connected(witness_of_session.server)
     return witness_of_session
 
 
-def _wait_until_connected(node: Kubo) -> None:
+def wait_until_connected(node: Kubo) -> None:
     deadline = time.monotonic() + _CONNECT_SECONDS
     while not node.connect():
         assert time.monotonic() < deadline, f"{node.name} did not connect to its peer"
@@ -136,7 +136,7 @@ def _kept_up(node: Running[Kubo], peer: Running[Kubo]) -> Iterator[Running[Kubo]
     yield node
     for running in (node, peer):
         running.start()
-    _wait_until_connected(node.server)
+    wait_until_connected(node.server)
 
 
 @pytest.fixture

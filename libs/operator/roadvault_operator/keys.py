@@ -17,6 +17,9 @@ from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql import migrate as migrations
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveKind
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import PUBLISH
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say, show
@@ -37,6 +40,8 @@ async def archive_key(zip_id: Annotated[int, typer.Argument(help="the archive's 
         row = await store.sealed_key(db, zip_id)
     if row is None:
         raise PermanentError(f"there is no archive {zip_id}")
+    if row["kind"] == ArchiveKind.CATALOGUE:
+        raise PermanentError(f"{zip_id} is the catalogue, not an archive: `roadvault recover` reads it")
     path = None if row["cid"] is None else archive_path(row["cid"], row["format"])
     label = Label.parse(row["label"]) if path is not None and row["format"] == FORMAT else None
     if label is not None and label.masterKey == row["master_key"]:
@@ -74,6 +79,7 @@ async def rewrap() -> None:
             facts = {"by": keys.ids[0], "archives": sum(use.last - use.first + 1 for use in old), "failed": len(failed)}
             await db.transact(lambda tx: record(tx, Line(Act.REWRAPPED, facts)))
         still = {use.master_key for use in await needed.uses(db)}
+        await db.transact(lambda tx: leases.make_due(tx, PUBLISH, 1))
     for name in keys.ids[1:]:
         used = "still wraps keys: run this again once no service has it first" if name in still else "wraps nothing"
         say(f"master key {name} {used}")
@@ -84,6 +90,7 @@ async def rewrap() -> None:
         f"all archives are wrapped by {keys.ids[0]}; a copy of the database from before, and labels on IPFS, still open"
         " with the old keys"
     )
+    say("the catalogue is being published under the name of that key: print a new recovery sheet")
 
 
 def new_master_key() -> None:

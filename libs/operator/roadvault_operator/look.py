@@ -55,6 +55,7 @@ async def status() -> None:
         aside, faults = await set_aside_store.count(db), await custody_store.count_faults(db)
         wrong = await audits.problems(db, _SHOWN_PROBLEMS)
         oldest = [(place.value, _days(await audits.oldest_seconds(db, place))) for place in Place]
+        catalogue = await store.catalogue(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
     show(
         "Away: what needs it rests, and goes on by itself",
@@ -85,6 +86,13 @@ async def status() -> None:
     if faults:
         say(
             f"lines of the custody log that are not what was chained (`roadvault custody --check` names them): {faults}"
+        )
+    if catalogue is None:
+        say("catalogue: none was published yet")
+    else:
+        say(
+            f"catalogue: {catalogue['cid']}, {catalogue['archives']} archives, made {catalogue['made_at']:{_TIME}},"
+            f" under {catalogue['name']}"
         )
     if aside:
         say(f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}")

@@ -71,9 +71,9 @@ async def kept_archives(db: Database) -> list[int]:
 
 
 async def sealed_key(db: Database, zip_id: int) -> Row | None:
-    """Return an archive's `zip_name`, `path`, wrapped `key`, its `master_key`, `iv`, `cid`, `format` and `label`."""
+    """Return an archive's `zip_name`, `kind`, `path`, `key` (wrapped), `master_key`, `iv`, `cid`, `format`, `label`."""
     return await db.fetch_one(
-        "SELECT zip_name, path, `key`, master_key, iv, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
+        "SELECT zip_name, kind, path, `key`, master_key, iv, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
         " USING (zip_id) WHERE zip_id = %s",
         (zip_id,),
     )
@@ -85,11 +85,17 @@ async def paying_account(db: Database) -> str | None:
     return None if row is None else str(row["account"])
 
 
+async def catalogue(db: Database) -> Row | None:
+    """Return the newest catalogue's `cid`, `archives`, `name` and `made_at`; None if none was published."""
+    row = await db.fetch_one("SELECT cid, archives, name, made_at FROM catalogue_info WHERE one = 1")
+    return row if row is not None and row["cid"] is not None else None
+
+
 async def archives_after(db: Database, zip_id: int, limit: int = _AT_ONCE) -> list[Row]:
     """Return archives behind an id, as it takes to read them."""
     return await db.fetch_all(
         "SELECT zip_id, path, `key`, master_key, iv, size, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
-        " USING (zip_id) WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
+        " USING (zip_id) WHERE zip_id > %s AND kind = 'archive' ORDER BY zip_id LIMIT %s",
         (zip_id, limit),
     )
 

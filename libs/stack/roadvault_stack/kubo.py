@@ -29,7 +29,8 @@ class KuboPorts(NamedTuple):
 class Kubo(Server):
     """One node; `home` is its IPFS_PATH. With the filestore it takes files in place, from under home's parent only.
 
-    With `token` its RPC does nothing for whoever has not got it.
+    With `token` its RPC does nothing for whoever has not got it. With `names` it and its peer keep a DHT of their own,
+    by which each finds the other's IPNS names.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Kubo(Server):
         filestore: bool = False,
         token: str | None = None,
         swarm_host: str = HOST,
+        names: bool = False,
     ) -> None:
         super().__init__(home)
         self._swarm_host = swarm_host
         self._token = token
+        self._names = names
         self.name = name
         self._ports = ports
         self._filestore = filestore
@@ -87,6 +90,7 @@ class Kubo(Server):
         config = self._config()
         _merge(config, self._settings())
         config["API"]["Authorizations"] = authorizations(self._token)
+        config["Routing"]["Type"] = "dhtserver" if self._names else "none"
         config["Experimental"]["FilestoreEnabled"] = self._filestore
         if self._peer is not None:
             self._peer._init()  # noqa: SLF001 - the same class: the peer's id exists only afterwards

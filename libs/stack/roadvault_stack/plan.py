@@ -117,8 +117,8 @@ def _kubos(settings: StackSettings, layout: Layout, credentials: secret.Credenti
         settings.network_ipfs_rpc_port, settings.network_ipfs_gateway_port, settings.network_ipfs_swarm_port
     )
     witness_at = KuboPorts(settings.witness_rpc_port, settings.witness_gateway_port)
-    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True, token=credentials.ipfs_rpc_token)
-    network = NetworkKubo("network-ipfs", layout.network_ipfs, network_at)
+    ours = Kubo("ipfs", layout.ipfs, ours_at, filestore=True, token=credentials.ipfs_rpc_token, names=True)
+    network = NetworkKubo("network-ipfs", layout.network_ipfs, network_at, names=True)
     witness = WitnessKubo("witness-ipfs", layout.witness_ipfs, witness_at, network, token=credentials.witness_rpc_token)
     return ours, network, witness
 

@@ -40,7 +40,7 @@ class Archive:
     terms_wanted: int
     """How many there have to be, besides renewals."""
     bought_at: int | None
-    """Block of the latest of them, if it was made at this market."""
+    """Block of the latest of them for its CID, if it was made at this market."""
     bought_before: int | None
     """Block of the one before it, likewise."""
 
@@ -56,7 +56,8 @@ class Turn:
 def _archive(row: Row, bought: Sequence[Row]) -> Archive:
     """Return an archive from its row and its purchases that bought something, the latest first."""
     flags = {name: bool(row[name]) for name in ("gone", "dropped")}
-    blocks = [purchase["block"] for purchase in bought] + [None, None]
+    # The catalogue's CID is another with time: what was bought for the one before says nothing of this one.
+    blocks = [purchase["block"] for purchase in bought if purchase["cid"] == row["cid"]] + [None, None]
     terms = bought[0]["term"] if bought else 0
     return Archive(**{**row, **flags}, terms=terms, bought_at=blocks[0], bought_before=blocks[1])
 
@@ -91,7 +92,7 @@ class OrdererStore:
         )
         bought: dict[int, list[Row]] = {}
         for purchase in await self._db.fetch_all(
-            "SELECT zip_id, term, IF(market IS NULL OR market = %s, block, NULL) AS block FROM order_info"  # noqa: S608
+            "SELECT zip_id, cid, term, IF(market IS NULL OR market = %s, block, NULL) AS block FROM order_info"  # noqa: S608
             f" WHERE {some} AND status = %s ORDER BY zip_id DESC, term DESC",
             (market, *zip_ids, BOUGHT),
         ):

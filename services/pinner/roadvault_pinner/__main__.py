@@ -18,6 +18,7 @@ from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.work import audit_gauges, gauges
 from roadvault_common.work.lease import DROP, INSPECT, PIN, RESTORE
+from roadvault_pinner.catalogue.ages import measure
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.handlers import HANDLERS
 from roadvault_pinner.inspecting import Inspector
@@ -46,6 +47,7 @@ async def serve() -> None:
             "audits": audit_gauges.gauges(db, Place.LOCAL, settings),
             "events": bus.lag(handlers),
             "outages": pinner.breakers.sample(db, "pinner", settings.sweep_seconds),
+            "catalogue": partial(measure, db),
             "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
@@ -55,6 +57,7 @@ async def serve() -> None:
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
             partial(inspector.inspecting.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
+            partial(pinner.publishing.sweep, seconds=settings.sweep_seconds),
             partial(repeat, pinner.room.note_copies, seconds=settings.sweep_seconds),
             partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),

@@ -16,6 +16,18 @@ class PinnerSettings(MarginSettings, KeySettings, IpfsSettings, AuditSettings):
         description="true where Kubo sees the data directory at the same path and refers to archives there;"
         " false copies each archive into Kubo's own store",
     )
+    catalogue_seconds: float = Field(
+        1800,
+        gt=0,
+        title="Catalogue",
+        description="seconds between two looks whether the catalogue of all archives has to be published anew",
+    )
+    catalogue_order_seconds: float = Field(
+        86_400,
+        gt=0,
+        title="Catalogue order",
+        description="seconds that pass at least between two orders of the catalogue; one that did not change is not ordered",
+    )
     keep_uploads_until: Literal["pinned", "replicated"] = Field(
         "pinned",
         title="Keep uploads until",

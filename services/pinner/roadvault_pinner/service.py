@@ -18,10 +18,11 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker, Breakers
-from roadvault_common.work.lease import DROP, PIN, RESTORE, Lease
+from roadvault_common.work.lease import DROP, PIN, PUBLISH, RESTORE, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_pinner.adding import Adding
+from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.room import KuboRoom
 from roadvault_pinner.shared_run import SharedRun
@@ -41,7 +42,7 @@ _LAST_LOOKS, _LAST_LOOK_SECONDS = 60, 2.0
 
 
 class Pinner:
-    """Pins, drops and fetches back archives; `pinning`, `dropping` and `restoring` are the stages' workers."""
+    """Pins, drops and fetches back archives, publishes the catalogue; the stages' workers are called after that."""
 
     def __init__(
         self, settings: PinnerSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys, ipfs: Ipfs
@@ -68,6 +69,10 @@ class Pinner:
         self.restoring = worker(
             RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once, needs=[*node, network]
         )
+        publisher = Publisher(
+            db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
+        )
+        self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
 
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)

@@ -88,7 +88,9 @@ async def rewrap(db: Database, keys: MasterKeys, advance: Callable[[int], None])
             continue
         position = use.first - 1
         async for row in _wrapped_by(db, use.master_key):
-            if keys.wrapped_by(row["key"]) is None:
+            if not row["key"]:  # the catalogue's: it has no key to wrap, and is sealed anew by who publishes it
+                await _write(db, row, "", keys.ids[0])
+            elif keys.wrapped_by(row["key"]) is None:
                 failed.append(row["zip_id"])
             else:
                 await _write(db, row, keys.rewrap(row["key"]), keys.ids[0])

@@ -1,14 +1,15 @@
-"""Reads a CAR as it comes: block by block, each of them the one that the reader of a DAG expects next.
+"""Reads a CAR as it comes: block by block, each of them the one that the reader of a DAG expects next; and makes one.
 
 CARv1 (https://ipld.io/specs/transport/car/carv1/) with CIDs of version 1 and SHA2-256. The stream comes from a node
 that is not trusted: nothing is read whose length and CID were not expected, and what came is checked against that.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from roadvault_common.errors import IpfsRotten, IpfsUnavailable
-from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs.dag import Cid, encode_varint
 
 _CID_BYTES = 36
 _HEADER_BYTES = 1024
@@ -60,6 +61,15 @@ class Car:
             if byte < 0x80:  # noqa: PLR2004 - the continuation bit is not set
                 return value
         raise IpfsUnavailable("the CAR has a broken number, or a block too long")
+
+
+def encode_car(blocks: Sequence[tuple[Cid, bytes]]) -> bytes:
+    """Return a CAR of some blocks, the first of which is its root."""
+    # The header is CBOR: {"roots": [root], "version": 1}; a CID is tag 42 of bytes that begin with a zero.
+    root = blocks[0][0].encode()
+    header = b"\xa2\x65roots\x81\xd8\x2a\x58" + bytes([len(root) + 1, 0]) + root + b"\x67version\x01"
+    sections = [header, *(cid.encode() + data for cid, data in blocks)]
+    return b"".join(encode_varint(len(section)) + section for section in sections)
 
 
 def _bounded(length: int, most: int) -> int:

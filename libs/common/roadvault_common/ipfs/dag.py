@@ -187,17 +187,18 @@ def encode_directory(links: Sequence[tuple[str, Cid, int]]) -> bytes:
     # dag-pb's canonical form: links come first, by their names, then the data: a UnixFS message of the kind alone.
     ordered = sorted((name.encode(), cid, size) for name, cid, size in links)
     block = b"".join(
-        _field(2, _field(1, cid.encode()) + _field(2, name) + b"\x18" + _encode_varint(size))
+        _field(2, _field(1, cid.encode()) + _field(2, name) + b"\x18" + encode_varint(size))
         for name, cid, size in ordered
     )
     return block + _field(1, bytes([8, _UNIXFS_DIRECTORY]))
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | _BYTES]) + _encode_varint(len(content)) + content
+    return bytes([number << 3 | _BYTES]) + encode_varint(len(content)) + content
 
 
-def _encode_varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
+    """Return a number as unsigned LEB128."""
     encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits in each byte
         encoded.append(value & 0x7F | 0x80)

@@ -24,6 +24,7 @@ from roadvault_common.errors import (
     brief,
 )
 from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body
+from roadvault_common.ipfs.car import encode_car
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.urls import without_secrets
 
@@ -46,6 +47,12 @@ _NEVER_PINNED = "bafkqaaa"
 """The empty file, which is its own CID: no node stores it."""
 _PROVIDERS, _SEARCH_SECONDS, _PROVIDER = 3, 20, 4
 """How many are looked for, and how long; and what Kubo's routing/findprovs calls an event that tells of one."""
+_KEY_EXISTS = "already exists"
+_IMPORT_SECONDS = 120
+"""What an import may take; one that has to wait for a garbage collection is done again."""
+_NAME_LIFETIME, _NAME_TTL, _NAME_SECONDS = "8760h", "1m", 300
+"""How long a record of a name is valid: whoever has kept one can still use it when our node has been gone for long; how
+long it may be taken for the newest; and what publishing it may take on a large network, in seconds."""
 GC_SECONDS = 3600
 """What a garbage collection may take: it waits for all adds under way, and walks all pins."""
 
@@ -128,6 +135,41 @@ class Ipfs:
         if not lines or "Hash" not in lines[-1]:
             raise IpfsUnavailable(f"Kubo's add ended without a CID: {answer[:200]!r}")
         return str(lines[-1]["Hash"])
+
+    async def import_blocks(self, blocks: Sequence[tuple[Cid, bytes]], *, pin: bool) -> None:
+        """Store blocks; pin the first, with all that is below it, if that is wanted.
+
+        What is below it and not among the blocks has to be in the node's store. A garbage collection comes before the
+        import, or after the pin.
+
+        Raises:
+            IpfsUnavailable: The node is away or refused, or lacks some of what is below the root.
+            DiskFull: Its disk is.
+        """
+        # What is missing would be looked for on the network, for ever.
+        parameters = {"pin-roots": "true" if pin else "false", "timeout": f"{_IMPORT_SECONDS}s"}
+        answer = await self._call("dag/import", parameters, _part(encode_car(blocks)), _PATIENT)
+        for line in map(orjson.loads, answer.splitlines()):
+            trouble = (line.get("Root") or {}).get("PinErrorMsg")
+            if trouble:
+                raise IpfsUnavailable(f"Kubo's dag/import: {trouble}")
+
+    async def publish_name(self, key_name: str, key: bytes, cid: str) -> str:
+        """Publish a CID under the IPNS name of a private key (libp2p's protobuf), which the node keeps; return it.
+
+        A node without peers publishes when it has some: it does so again and again by itself.
+
+        Raises:
+            IpfsUnavailable: The node is away or refused.
+        """
+        imported = {"arg": key_name, "format": "libp2p-protobuf-cleartext"}
+        await self._call_unless(_KEY_EXISTS, "key/import", imported, body=_part(key))
+        parameters = {
+            "arg": f"/ipfs/{cid}", "key": key_name, "lifetime": _NAME_LIFETIME, "ttl": _NAME_TTL,
+            "allow-offline": "true", "resolve": "false", "ipns-base": "base36",
+        }  # fmt: skip
+        limits = aiohttp.ClientTimeout(total=_NAME_SECONDS, sock_connect=5)
+        return str(orjson.loads(await self._call("name/publish", parameters, limits=limits))["Name"])
 
     async def dag_size(self, cid: str) -> int:
         """Return `cumulativeSize` of a CID in bytes: all its blocks together."""
@@ -363,6 +405,13 @@ class Ipfs:
             raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise IpfsUnavailable(f"Kubo's {command} got no answer: {brief(error)}") from error
+
+
+def _part(data: bytes) -> aiohttp.MultipartWriter:
+    """Return a body of one file."""
+    form = aiohttp.MultipartWriter("form-data")
+    form.append(data).set_content_disposition("form-data", name="file", filename="file")
+    return form
 
 
 def _see_token(response: aiohttp.ClientResponse) -> None:

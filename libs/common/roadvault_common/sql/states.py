@@ -4,7 +4,7 @@ In an f-string they are numbers; as an argument of a statement they would be tex
 type: what is passed on is their `value`.
 """
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class FolderStatus(IntEnum):
@@ -28,6 +28,14 @@ class FileStatus(IntEnum):
     CALLED_BACK = 5
     DOWNLOADED = 6
     EXPIRED = 7
+
+
+class ArchiveKind(StrEnum):
+    """`kind` of `zip_ipfs_info`: what its CID is of."""
+
+    ARCHIVE = "archive"
+    CATALOGUE = "catalogue"
+    """The list of all archives that was ordered last: one row, of folder 0, without key and files."""
 
 
 class ArchiveStatus(IntEnum):

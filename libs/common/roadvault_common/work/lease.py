@@ -84,6 +84,8 @@ FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_at
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
 STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE)
+PUBLISH = Stage("publish", "catalogue_info", "one", deadline=6 * 3600, max_attempts=1 << 20, backoff_max=600)
+"""Of one row alone, that never asks a person: it is in none of the lists of stages."""
 
 
 @dataclass

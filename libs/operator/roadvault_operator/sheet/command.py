@@ -33,8 +33,8 @@ async def recovery_sheet(
     """Print what opens and finds all archives again: the master keys or shares of them, and what to do with them."""
     split = _split(shares, threshold)
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        account = await store.paying_account(db)
-    sheet = Sheet(contents.pages(KeySettings().master_keys, split), account, catalogue=None)
+        account, catalogue = await store.paying_account(db), await store.catalogue(db)
+    sheet = Sheet(contents.pages(KeySettings().master_keys, split), account, catalogue["cid"] if catalogue else None)
     if html is not None:
         printing.write_private(html, printing.as_html(sheet))
         typer.echo(f"{html}: {len(sheet.pages)} pages; print it where no copy is kept, then remove the file", err=True)

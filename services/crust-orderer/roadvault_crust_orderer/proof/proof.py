@@ -16,6 +16,7 @@ from roadvault_common.events.kinds import ZipReplicated
 from roadvault_common.ipfs.witness import Way
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveKind
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import PROVE, Lease
@@ -74,6 +75,8 @@ class Prover:
             return Wait(reason, after=_NO_WAY_SECONDS)
         await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
         archive = await self._store.archive(lease.row_id)
+        if archive.kind != ArchiveKind.ARCHIVE:
+            return Done()  # of the catalogue nothing is dropped
         key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
         members = await self._store.members(lease.row_id)
         if not members:

@@ -13,6 +13,7 @@ class Sealed:
     """What it takes to read an archive on the network."""
 
     cid: str
+    kind: str
     format: int
     key: str
     master_key: str | None
@@ -38,7 +39,7 @@ class ProofStore:
             PermanentError: There is no such archive on IPFS.
         """
         row = await self._db.fetch_one(
-            "SELECT cid, format, `key`, master_key, iv, size FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+            "SELECT cid, kind, format, `key`, master_key, iv, size FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
         )
         if row is None or row["cid"] is None:
             raise PermanentError(f"archive {zip_id} has no CID to prove")

@@ -23,7 +23,7 @@ _FILES = (
     " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
 )
 _ARCHIVES = (
-    f"SELECT zip_id, folder_id, {FolderStatus.PACKED} AS folder_status, files, size, cid,"  # noqa: S608 - our own numbers
+    f"SELECT zip_id, kind, folder_id, {FolderStatus.PACKED} AS folder_status, files, size, cid,"  # noqa: S608 - our own numbers
     " status AS zip_status, replicas, expired_on,"
     " expires_at, path AS zip_path, pin_failed_at, create_time,"
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
@@ -73,6 +73,11 @@ class PagesStore:
     async def archives(self, before: int | None, after: int | None) -> Slice:
         """Return archives before or after an archive's id."""
         return await self._slice(_ARCHIVES, "zip_id", "zip_id", before, after)
+
+    async def catalogue(self) -> Row | None:
+        """Return the newest catalogue's `cid`, `name`, `made_at` and how many `archives` it lists; None if there is none."""
+        row = await self._db.fetch_one("SELECT cid, name, made_at, archives FROM catalogue_info WHERE one = 1")
+        return row if row is not None and row["cid"] is not None else None
 
     async def _slice(self, select: str, column: str, key: str, before: int | None, after: int | None) -> Slice:
         if after is not None:

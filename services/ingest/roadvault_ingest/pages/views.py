@@ -114,7 +114,7 @@ class Pages:
         wanted = _number(request, "id")
         before = wanted + 1 if wanted is not None else _number(request, "before")
         page = await self._store.archives(before, _number(request, "after"))
-        return self._render(request, "archives.html", page=page)
+        return self._render(request, "archives.html", page=page, catalogue=await self._store.catalogue())
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """Give a failed row a new start."""

@@ -1,0 +1,311 @@
+"""The catalogue's SQL: what has changed since it was published, and what it says.
+
+Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, GivenOut, Purchase, SegmentLink
+from roadvault_common.files import identity_store
+from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
+from roadvault_common.sql.states import ArchiveStatus, OrderStatus
+from roadvault_common.work import lease as leases
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.outcome import Outcome
+
+_AT_ONCE = 250
+"""Archives that are read, or noted as published, in one statement."""
+MOST_EXTRINSIC = 2048
+"""Characters of an extrinsic that go into the catalogue: one of ours has some 500."""
+_ARCHIVES = (
+    "SELECT zip.zip_id, zip.folder_id, zip.zip_name, zip.cid, zip.format, zip.size,"  # noqa: S608 - our own numbers
+    " COALESCE(zip.dag_size, 0) AS dag_size, zip.files, zip.create_time AS created, zip.pinned_at AS pinned, zip.`key`, zip.iv, zip.master_key,"
+    " zip.expired_on AS expires, IF(zip.catalogue_stale, zip.catalogue_mark, NULL) AS mark,"
+    " bought.order_id, bought.market, bought.account, bought.term, bought.block, bought.extrinsic_hash,"
+    " bought.extrinsic, bought.price, bought.create_time AS made FROM zip_ipfs_info AS zip"
+    " LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id AND bought.term = (SELECT term FROM order_info"
+    f" WHERE zip_id = zip.zip_id AND term > 0 AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
+    " WHERE zip.zip_id >= %s AND zip.zip_id < %s AND zip.cid IS NOT NULL AND zip.kind = 'archive' ORDER BY zip.zip_id"
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The newest catalogue that was published, if any was. Ages are seconds."""
+
+    cid: str | None
+    master_key: str | None
+    named: float | None
+    """Since it was last published under its name."""
+
+
+@dataclass(frozen=True)
+class Ages:
+    """How old the newest catalogue is, in seconds; None where there is none."""
+
+    made: float | None
+    named: float | None
+    complete: float
+    """Since all changes were known to be published."""
+    waiting: bool
+    """Whether there are some that are not."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment as it was published last."""
+
+    number: int
+    archives: int
+    digest: str
+    master_key: str
+    cid: str
+    size: int
+
+    @property
+    def link(self) -> SegmentLink:
+        """What the head says of it."""
+        return SegmentLink(number=self.number, cid=self.cid, size=self.size, archives=self.archives)
+
+
+@dataclass(frozen=True)
+class New:
+    """A catalogue that was just published."""
+
+    cid: str
+    dag_size: int
+    archives: int
+    master_key: str
+    name: str
+    made: datetime
+
+
+class CatalogueStore:
+    """Reads what the catalogue is to say, and writes down what was published."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def published(self) -> Published:
+        """Return the newest catalogue."""
+        row = await self._db.fetch_one(
+            "SELECT cid, master_key, TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named"
+            " FROM catalogue_info WHERE one = 1"
+        )
+        return Published(**row) if row else Published(None, None, None)
+
+    async def ages(self) -> Ages:
+        """Return how old the newest catalogue is."""
+        row = await self._db.fetch_one(
+            "SELECT TIMESTAMPDIFF(SECOND, made_at, UTC_TIMESTAMP(6)) AS made,"
+            " TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named,"
+            " TIMESTAMPDIFF(SECOND, complete_at, UTC_TIMESTAMP(6)) AS complete FROM catalogue_info WHERE one = 1"
+        )
+        waiting = bool(await self.stale(1))
+        return Ages(**row, waiting=waiting) if row else Ages(None, None, 0, waiting)
+
+    async def now(self) -> datetime:
+        """Return the database's time."""
+        time: datetime = await self._db.fetch_value("SELECT UTC_TIMESTAMP(6)")
+        return time.replace(tzinfo=UTC)
+
+    async def stale(self, most: int) -> list[int]:
+        """Return the numbers of up to `most` segments of which something has changed since they were published."""
+        numbers: list[int] = []
+        while len(numbers) < most:
+            behind = (numbers[-1] + 1) * SEGMENT_ARCHIVES if numbers else 0
+            zip_id = await self._db.fetch_value(
+                "SELECT MIN(zip_id) FROM zip_ipfs_info WHERE catalogue_stale = 1 AND zip_id >= %s", (behind,)
+            )
+            if zip_id is None:
+                break
+            numbers.append(zip_id // SEGMENT_ARCHIVES)
+        return numbers
+
+    async def unchecked(self) -> int | None:
+        """Return the number of the segment that was not compared with its rows for the longest, if there is one."""
+        number: int | None = await self._db.fetch_value(
+            "SELECT number FROM catalogue_segment_info ORDER BY checked_at LIMIT 1"
+        )
+        return number
+
+    async def segments(self) -> dict[int, Segment]:
+        """Return all segments as they were published last, by their numbers."""
+        rows = await self._db.fetch_all(
+            "SELECT number, archives, digest, master_key, cid, size FROM catalogue_segment_info ORDER BY number"
+        )
+        return {row["number"]: Segment(**row) for row in rows}
+
+    async def records(self, number: int) -> tuple[list[ArchiveRecord], dict[int, str]]:
+        """Return what a segment is to say, and the marks of the archives of which it did not say that so far."""
+        records: list[ArchiveRecord] = []
+        fresh: dict[int, str] = {}
+        first = number * SEGMENT_ARCHIVES
+        for begin in range(first, first + SEGMENT_ARCHIVES, _AT_ONCE):
+            for row in await self._db.fetch_all(_ARCHIVES, (begin, begin + _AT_ONCE)):
+                records.append(_record(row))
+                if row["mark"] is not None:
+                    fresh[row["zip_id"]] = row["mark"]
+        return records, fresh
+
+    async def head(self) -> tuple[GivenOut, str | None, str | None, str | None]:
+        """Return the highest numbers given out, the identity, and account and market of the latest purchase."""
+        given_out = GivenOut(**await identity_store.highest(self._db))
+        identity = await identity_store.read(self._db)
+        bought = await self._db.fetch_one("SELECT account, market FROM order_info ORDER BY order_id DESC LIMIT 1")
+        return (
+            given_out,
+            identity["identity"] if identity else None,
+            bought["account"] if bought else None,
+            bought["market"] if bought else None,
+        )
+
+    async def note_pin(self, cid: str) -> None:
+        """Note that our node is about to pin a catalogue."""
+        await self._db.execute("INSERT IGNORE INTO catalogue_pin_info (cid) VALUES (%s)", (cid,))
+
+    async def superseded(self) -> list[str]:
+        """Return the catalogues that our node pins, or may pin, though they are neither the newest nor ordered."""
+        rows = await self._db.fetch_all(
+            "SELECT cid FROM catalogue_pin_info WHERE cid NOT IN (SELECT COALESCE(cid, '') FROM catalogue_info WHERE one = 1)"
+            " AND cid NOT IN (SELECT COALESCE(cid, '') FROM zip_ipfs_info WHERE folder_id = 0) LIMIT %s",
+            (_AT_ONCE,),
+        )
+        return [row["cid"] for row in rows]
+
+    async def forget_pin(self, cid: str) -> None:
+        """Note that our node no longer pins a catalogue."""
+        await self._db.execute("DELETE FROM catalogue_pin_info WHERE cid = %s", (cid,))
+
+    @transacted
+    async def hold(self, tx: Transaction, lease: Lease) -> None:
+        """Make sure that the lease is ours."""
+        await leases.hold(tx, lease)
+
+    @transacted
+    async def write(
+        self, tx: Transaction, lease: Lease, new: New | None, segments: Sequence[Segment], gone: Sequence[int]
+    ) -> None:
+        """Write down what was published: a new catalogue, or the last one again; the lease goes on.
+
+        `segments` are those that were compared with their rows, `gone` those that have no archives any more.
+        """
+        await leases.hold(tx, lease)
+        for one in segments:
+            await tx.execute(
+                "REPLACE INTO catalogue_segment_info (number, archives, digest, master_key, cid, size)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                (one.number, one.archives, one.digest, one.master_key, one.cid, one.size),
+            )
+        for number in gone:
+            await tx.execute("DELETE FROM catalogue_segment_info WHERE number = %s", (number,))
+        if new is not None:
+            made = new.made.replace(tzinfo=None)
+            await tx.execute(
+                "UPDATE catalogue_info SET cid = %s, dag_size = %s, archives = %s, master_key = %s, name = %s,"
+                " made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
+                (new.cid, new.dag_size, new.archives, new.master_key, new.name, made),
+            )
+
+    async def note_named(self) -> None:
+        """Note that the newest catalogue was published under its name once more."""
+        await self._db.execute("UPDATE catalogue_info SET named_at = UTC_TIMESTAMP(6) WHERE one = 1")
+
+    async def note_catalogued(self, fresh: Mapping[int, str]) -> None:
+        """Note of archives what the catalogue says of them now; who changed since is stale all the same."""
+        items = sorted(fresh.items())
+        for begin in range(0, len(items), _AT_ONCE):
+            some = items[begin : begin + _AT_ONCE]
+            cases = " ".join(["WHEN %s THEN %s"] * len(some))
+            await self._db.execute(
+                f"UPDATE zip_ipfs_info SET catalogued = CASE zip_id {cases} END, update_time = update_time"  # noqa: S608
+                f" WHERE zip_id IN ({marks(some)})",
+                (*(value for item in some for value in item), *(zip_id for zip_id, _ in some)),
+            )
+
+    @transacted
+    async def close(self, tx: Transaction, lease: Lease, outcome: Outcome, complete: datetime | None) -> None:
+        """Close the lease; all changes up to the time `complete` are published, if there is one."""
+        await leases.close(tx, lease, outcome)
+        if complete is not None:
+            await tx.execute(
+                "UPDATE catalogue_info SET complete_at = %s WHERE one = 1", (complete.replace(tzinfo=None),)
+            )
+
+    @transacted
+    async def order(self, tx: Transaction, lease: Lease, master_key: str, every: float) -> int | None:
+        """Have the newest catalogue bought, at most once in `every` seconds; return the row's zip_id if it is to be.
+
+        Who buys or looks just now is not disturbed: the next look at the catalogue asks again.
+        """
+        await leases.hold(tx, lease)
+        newest = await tx.fetch_one(
+            "SELECT cid, dag_size,"
+            " ordered_at IS NULL OR ordered_at <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS may_order FROM catalogue_info WHERE one = 1",
+            (every,),
+        )
+        if newest is None or newest["cid"] is None or not newest["may_order"]:
+            return None
+        row = await tx.fetch_one(
+            "SELECT zip_id, cid, order_token IS NOT NULL AND order_due > UTC_TIMESTAMP(6) OR watch_token IS NOT NULL"
+            " AND watch_due > UTC_TIMESTAMP(6) OR EXISTS (SELECT 1 FROM order_info"
+            " WHERE zip_id = zip_ipfs_info.zip_id AND order_info.status = %s) AS busy"
+            " FROM zip_ipfs_info WHERE folder_id = 0 FOR UPDATE",
+            (OrderStatus.INTENDED.value,),
+        )
+        if row is not None and (row["busy"] or row["cid"] == newest["cid"]):
+            return None
+        zip_id = await _insert(tx) if row is None else int(row["zip_id"])
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, size = %s, master_key = %s, status = %s, replicas = 0,"
+            " expires_at = NULL, checked_at = NULL, order_due = UTC_TIMESTAMP(6), order_token = NULL, order_attempts = 0,"
+            " order_reason = NULL, order_failed_at = NULL, watch_due = NULL, watch_token = NULL, watch_attempts = 0,"
+            " watch_reason = NULL, watch_failed_at = NULL WHERE zip_id = %s",
+            (
+                newest["cid"],
+                newest["dag_size"],
+                newest["dag_size"],
+                master_key,
+                ArchiveStatus.NOT_ORDERED.value,
+                zip_id,
+            ),
+        )
+        # What was counted was the one before.
+        await tx.execute(
+            "UPDATE evidence_info SET valid = NULL, void_at = UTC_TIMESTAMP(6),"
+            " void_reason = 'a newer catalogue takes its place' WHERE zip_id = %s AND valid = 1",
+            (zip_id,),
+        )
+        await tx.execute("UPDATE catalogue_info SET ordered_at = UTC_TIMESTAMP(6) WHERE one = 1")
+        return zip_id
+
+
+async def _insert(tx: Transaction) -> int:
+    return await tx.insert(
+        "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files, kind)"
+        " VALUES (0, 'catalogue', '', '', 0, 0, 'catalogue')"
+    )
+
+
+def _record(row: Row) -> ArchiveRecord:
+    fields = {name: row[name] for name in _RECORD}
+    fields |= {name: _aware(row[name]) for name in ("created", "pinned")}
+    if row["format"] == 1:
+        fields |= {name: row[name] for name in ("key", "iv", "master_key")}
+    return ArchiveRecord(**fields, purchase=None if row["order_id"] is None else _purchase(row))
+
+
+_RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size", "files")
+_PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "expires")
+
+
+def _purchase(row: Row) -> Purchase:
+    fields = {name: row[name] for name in _PURCHASE}
+    extrinsic = row["extrinsic"] if len(row["extrinsic"]) <= MOST_EXTRINSIC else None
+    return Purchase(**fields, extrinsic=extrinsic, price=f"{row['price']:.0f}", made=row["made"].replace(tzinfo=UTC))
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(tzinfo=UTC)

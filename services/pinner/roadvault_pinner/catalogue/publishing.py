@@ -1,0 +1,167 @@
+"""Publishes the catalogue, when something has changed: its segments that did, a head, their directory, under its name.
+
+One at a time, by the lease of the one row of `catalogue_info`. All of it is on our node, pinned, before the name says so,
+and the one before is unpinned only then: whenever this is cut short, what the name says is a whole catalogue.
+"""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+
+import structlog
+
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.ipns import ipns_key
+from roadvault_common.catalogue.records import (
+    HEAD,
+    ArchiveRecord,
+    Head,
+    Sealed,
+    encode_segment,
+    seal_head,
+    seal_segment,
+)
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import ZipPinned
+from roadvault_common.ipfs.dag import DAG_PB, Cid, encode_directory
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql.db import Database
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.outcome import Done, Outcome
+from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
+
+log = structlog.get_logger()
+
+_SEGMENTS_AT_ONCE = 50
+"""Changed segments in one publication, so that what is held of them is bounded; more of them are the next one's."""
+_BLOCKS_AT_ONCE = 16
+"""Segments in one import."""
+_NAME_SECONDS = 12 * 3600
+"""How old the record of the name may be: a DHT forgets one after 48 hours. Kubo sees to it, too, while it has the key."""
+
+
+@dataclass
+class Draft:
+    """A catalogue in the making."""
+
+    segments: dict[int, Segment]
+    whole: bool
+    """Whether every segment has to be stored, since our node does not have the last catalogue, or it has another key."""
+    compared: list[Segment] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    fresh: dict[int, str] = field(default_factory=dict)
+    """Marks of archives of which it says something new, by their numbers."""
+    blocks: list[tuple[Cid, bytes]] = field(default_factory=list)
+    """What was not stored yet."""
+    changed: bool = False
+
+
+class Publisher:
+    """Publishes the catalogue; `publish` is the work of its stage. Times are seconds."""
+
+    def __init__(
+        self, db: Database, bus: Bus, keys: MasterKeys, ipfs: Ipfs, *, look_every: float, order_every: float
+    ) -> None:
+        self._bus = bus
+        self._keys = keys
+        self._ipfs = ipfs
+        self._look_every = look_every
+        self._order_every = order_every
+        self._store = CatalogueStore(db)
+
+    async def publish(self, lease: Lease) -> Outcome:
+        """Publish what has changed, if anything has, and have it bought when its time has come."""
+        began = await self._store.now()
+        last = await self._store.published()
+        numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
+        complete = len(numbers) < _SEGMENTS_AT_ONCE
+        draft = Draft(await self._store.segments(), whole=lease.attempt > 1 or await self._lost(last))
+        # One that does not seem to have changed is looked at all the same: in time each is.
+        unchecked = await self._store.unchecked()
+        every = draft.segments if draft.whole else () if unchecked is None else (unchecked,)
+        for number in sorted({*numbers, *every}):
+            await self._compare(draft, number)
+            await self._import(draft)
+            lease.progress()
+        new = await self._publish_new(draft, lease) if draft.changed else None
+        await self._store.write(lease, new, draft.compared, draft.gone)
+        await self._store.note_catalogued(draft.fresh)
+        if new is None and last.cid is not None and (last.named is None or last.named >= _NAME_SECONDS):
+            await self._name(last.cid)
+            await self._store.note_named()
+        await self._order(lease)
+        await self._unpin_superseded()
+        outcome = Done(again_after=self._look_every if complete else 0)
+        await self._store.close(lease, outcome, began if complete else None)
+        return outcome
+
+    async def _lost(self, last: Published) -> bool:
+        """Tell whether our node lacks the last catalogue, or it is sealed under another key than the first by now."""
+        if last.cid is None or last.master_key != self._keys.ids[0]:
+            return True
+        return not await self._ipfs.has_pinned(last.cid)
+
+    async def _compare(self, draft: Draft, number: int) -> None:
+        """Read what a segment is to say; take it into the draft if it said something else so far."""
+        records, fresh = await self._store.records(number)
+        draft.fresh |= fresh
+        if not records:
+            if draft.segments.pop(number, None) is not None:
+                draft.gone.append(number)
+                draft.changed = True
+            return
+        known = draft.segments.get(number)
+        segment, sealed = await asyncio.to_thread(self._sealed, number, records)
+        draft.compared.append(segment)
+        if known != segment or draft.whole:
+            draft.blocks.append((sealed.cid, sealed.data))
+            draft.segments[number] = segment
+            draft.changed = True
+
+    def _sealed(self, number: int, records: list[ArchiveRecord]) -> tuple[Segment, Sealed]:
+        encoded = encode_segment(records)
+        sealed = seal_segment(number, encoded, self._keys)
+        digest = hashlib.sha256(encoded).hexdigest()
+        return Segment(number, len(records), digest, self._keys.ids[0], str(sealed.cid), len(sealed.data)), sealed
+
+    async def _import(self, draft: Draft) -> None:
+        """Store segments before there are too many; a garbage collection may take them, and then the pin fails."""
+        if len(draft.blocks) >= _BLOCKS_AT_ONCE:
+            await self._ipfs.import_blocks(draft.blocks, pin=False)
+            draft.blocks.clear()
+
+    async def _publish_new(self, draft: Draft, lease: Lease) -> New:
+        segments = [draft.segments[number] for number in sorted(draft.segments)]
+        made = await self._store.now()
+        given_out, identity, account, market = await self._store.head()
+        head = Head(
+            made=made, identity=identity, given_out=given_out, account=account, market=market,
+            segments=[segment.link for segment in segments],
+        )  # fmt: skip
+        sealed = await asyncio.to_thread(seal_head, head, self._keys)
+        links = [(str(one.number), Cid.parse(one.cid), one.size) for one in segments]
+        directory = encode_directory([(HEAD, sealed.cid, len(sealed.data)), *links])
+        root = Cid.of(DAG_PB, directory)
+        await self._store.note_pin(str(root))
+        await self._ipfs.import_blocks([(root, directory), (sealed.cid, sealed.data), *draft.blocks], pin=True)
+        lease.progress()
+        await self._store.hold(lease)  # else somebody else may have published a newer one
+        name = await self._name(str(root))
+        archives = sum(one.archives for one in segments)
+        size = len(directory) + len(sealed.data) + sum(one.size for one in segments)
+        log.info("catalogue published", cid=str(root), archives=archives, segments=len(segments), bytes=size)
+        return New(str(root), size, archives, self._keys.ids[0], name, made)
+
+    async def _name(self, cid: str) -> str:
+        return await self._ipfs.publish_name(f"roadvault-{self._keys.ids[0]}", ipns_key(self._keys), cid)
+
+    async def _order(self, lease: Lease) -> None:
+        zip_id = await self._store.order(lease, self._keys.ids[0], self._order_every)
+        if zip_id is not None:
+            log.info("catalogue to be ordered", zip_id=zip_id)
+            await self._bus.emit(ZipPinned(zip_id=zip_id))
+
+    async def _unpin_superseded(self) -> None:
+        for cid in await self._store.superseded():
+            await self._ipfs.unpin(cid)
+            await self._store.forget_pin(cid)
