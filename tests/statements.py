@@ -35,6 +35,7 @@ from roadvault_notifier.store import NotifierStore
 from roadvault_operator import store as operator
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
+from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.store import RetrieverStore
 
@@ -170,6 +171,15 @@ def status(filled: Filled) -> list[Statement]:
             archives_to_verify=lambda db: operator.archives_after(db, archive, 50),
             uploads_to_verify=lambda db: operator.uploads_after(db, "", 50),
             paying_account=operator.paying_account,
+        ),
+        *group(
+            "status: the catalogue",
+            on_the_page=lambda db: PagesStore(db).catalogue(),
+            shown=operator.catalogue,
+            ages=lambda db: CatalogueStore(db).ages(),
+            published=lambda db: CatalogueStore(db).published(),
+            stale=lambda db: CatalogueStore(db).stale(50),
+            now=lambda db: CatalogueStore(db).now(),
         ),
         *group(
             "status: master keys",

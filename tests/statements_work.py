@@ -17,6 +17,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES
 from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
@@ -37,6 +38,7 @@ from roadvault_common.work.lease import (
     PACK,
     PIN,
     PROVE,
+    PUBLISH,
     RESTORE,
     WATCH,
     Lease,
@@ -59,6 +61,7 @@ from roadvault_operator.recover import store as recovery
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.inspect_store import InspectStore
+from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.store import RetrieverStore, Shared
 
@@ -82,6 +85,7 @@ def work(filled: Filled) -> list[Statement]:
         _prove,
         _restore,
         _audit,
+        _publish,
         _fetch,
         _call_back,
         _expire,
@@ -323,6 +327,30 @@ async def _audit(filled: Filled, db: Database) -> None:
         == 0
         < await audits.seconds_to_rest(db, Place.NETWORK, 1000)
     )
+
+
+async def _publish(filled: Filled, db: Database) -> None:
+    store = CatalogueStore(db)
+    lease = await _claim(db, PUBLISH, 1)
+    await store.head()
+    number = filled.archives // 2 // SEGMENT_ARCHIVES
+    _, fresh = await store.records(number)
+    await store.note_pin("bafy")
+    await store.hold(lease)
+    segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)
+    new = New("bafy", 1, len(fresh), "0" * 16, "k51", datetime.now(UTC))
+    await store.write(lease, new, [segment], [number + 1])
+    await store.note_named()
+    await store.note_catalogued(fresh)
+    assert await store.unchecked() == number
+    assert await store.segments() == {number: segment}
+    zip_id = await store.order(lease, "0" * 16, 60)
+    await db.execute("UPDATE zip_ipfs_info SET cid = 'old' WHERE zip_id = %s", (zip_id,))
+    assert zip_id is not None
+    assert await store.order(lease, "0" * 16, 0) == zip_id
+    await store.superseded()
+    await store.forget_pin("bafy")
+    await store.close(lease, Done(), datetime.now(UTC))
 
 
 async def _fetch(filled: Filled, db: Database) -> None:

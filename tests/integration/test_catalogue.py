@@ -64,7 +64,7 @@ class Office:
             "cid": f"bafy{zip_id}", **columns,
         }  # fmt: skip
         names, marks = ", ".join(f"`{name}`" for name in values), ", ".join(["%s"] * len(values))
-        await self.db.execute(f"INSERT INTO zip_ipfs_info ({names}) VALUES ({marks})", tuple(values.values()))
+        await self.db.execute(f"INSERT INTO zip_ipfs_info ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
 
     async def publish(self, pinner: Pinner | None = None) -> Outcome | None:
         await self.db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6) WHERE publish_token IS NULL")
@@ -130,9 +130,9 @@ async def test_a_stranger_with_the_master_key_finds_every_archive(office: Office
     await office.archive(2500, cid=None)  # not on IPFS yet
     for term, status in ((1, 1), (2, 1), (3, 0)):
         await office.db.execute(
-            "INSERT INTO order_info (zip_id, term, account, market, in_flight, status, cid, declared_size, nonce, era_birth,"
-            " era_death, extrinsic_hash, extrinsic, price, block) VALUES (999, %s, '5F', '0xab', NULL, %s, 'bafy999', 1, 0,"
-            " 1, 65, %s, 'abcd', 2000000000123, 17)",
+            "INSERT INTO order_info (zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"
+            " era_birth, era_death, extrinsic_hash, extrinsic, price, block) VALUES"
+            " (999, %s, '5F', '0xab', NULL, %s, 'bafy999', 1, 0, 1, 65, %s, 'abcd', 2000000000123, 17)",
             (term, status, f"0x{term}"),
         )
     assert await office.publish() == LATER

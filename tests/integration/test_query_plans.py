@@ -31,6 +31,8 @@ MIGRATES = "applying.py"
 
 UNINDEXED = {
     "_yoyo_migration": "one row for each migration",
+    "catalogue_segment_info": "a row for each thousand archives, read when one of them has changed",
+    "catalogue_pin_info": "a row for each catalogue that is pinned: two, or a few more while they change",
     "tables": "the server's own list, asked for one name when a service starts",
     "member": "the JSON that the packer sends, a table only for this statement",
 }

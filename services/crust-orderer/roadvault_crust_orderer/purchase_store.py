@@ -91,7 +91,8 @@ class PurchaseStore:
         # has been answered, and an order that runs has to be watched.
         await leases.revive(tx, ORDER, purchase.zip_id)
         await tx.execute(
-            "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s) WHERE zip_id = %s",
+            # The catalogue names the latest purchase, which the row itself does not.
+            "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s), catalogued = NULL WHERE zip_id = %s",
             (LIVE, ORDERED, purchase.zip_id),
         )
         return True

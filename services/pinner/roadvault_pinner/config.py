@@ -26,7 +26,7 @@ class PinnerSettings(MarginSettings, KeySettings, IpfsSettings, AuditSettings):
         86_400,
         gt=0,
         title="Catalogue order",
-        description="seconds that pass at least between two orders of the catalogue; one that did not change is not ordered",
+        description="seconds at least between two orders of the catalogue; one that did not change is not",
     )
     keep_uploads_until: Literal["pinned", "replicated"] = Field(
         "pinned",

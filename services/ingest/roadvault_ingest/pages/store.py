@@ -75,7 +75,7 @@ class PagesStore:
         return await self._slice(_ARCHIVES, "zip_id", "zip_id", before, after)
 
     async def catalogue(self) -> Row | None:
-        """Return the newest catalogue's `cid`, `name`, `made_at` and how many `archives` it lists; None if there is none."""
+        """Return the newest catalogue's `cid`, `name`, `made_at` and `archives` (how many); None if there is none."""
         row = await self._db.fetch_one("SELECT cid, name, made_at, archives FROM catalogue_info WHERE one = 1")
         return row if row is not None and row["cid"] is not None else None
 

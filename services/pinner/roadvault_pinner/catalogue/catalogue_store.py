@@ -15,14 +15,15 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Outcome
 
-_AT_ONCE = 250
+_AT_ONCE = 200
 """Archives that are read, or noted as published, in one statement."""
 MOST_EXTRINSIC = 2048
 """Characters of an extrinsic that go into the catalogue: one of ours has some 500."""
 _ARCHIVES = (
     "SELECT zip.zip_id, zip.folder_id, zip.zip_name, zip.cid, zip.format, zip.size,"  # noqa: S608 - our own numbers
-    " COALESCE(zip.dag_size, 0) AS dag_size, zip.files, zip.create_time AS created, zip.pinned_at AS pinned, zip.`key`, zip.iv, zip.master_key,"
-    " zip.expired_on AS expires, IF(zip.catalogue_stale, zip.catalogue_mark, NULL) AS mark,"
+    " COALESCE(zip.dag_size, 0) AS dag_size, zip.files, zip.create_time AS created, zip.pinned_at AS pinned,"
+    " zip.`key`, zip.iv, zip.master_key, zip.expired_on AS expires,"
+    " IF(zip.catalogue_stale, zip.catalogue_mark, NULL) AS mark,"
     " bought.order_id, bought.market, bought.account, bought.term, bought.block, bought.extrinsic_hash,"
     " bought.extrinsic, bought.price, bought.create_time AS made FROM zip_ipfs_info AS zip"
     " LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id AND bought.term = (SELECT term FROM order_info"
@@ -169,7 +170,8 @@ class CatalogueStore:
     async def superseded(self) -> list[str]:
         """Return the catalogues that our node pins, or may pin, though they are neither the newest nor ordered."""
         rows = await self._db.fetch_all(
-            "SELECT cid FROM catalogue_pin_info WHERE cid NOT IN (SELECT COALESCE(cid, '') FROM catalogue_info WHERE one = 1)"
+            "SELECT cid FROM catalogue_pin_info"
+            " WHERE cid NOT IN (SELECT COALESCE(cid, '') FROM catalogue_info WHERE one = 1)"
             " AND cid NOT IN (SELECT COALESCE(cid, '') FROM zip_ipfs_info WHERE folder_id = 0) LIMIT %s",
             (_AT_ONCE,),
         )
@@ -243,7 +245,8 @@ class CatalogueStore:
         await leases.hold(tx, lease)
         newest = await tx.fetch_one(
             "SELECT cid, dag_size,"
-            " ordered_at IS NULL OR ordered_at <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS may_order FROM catalogue_info WHERE one = 1",
+            " ordered_at IS NULL OR ordered_at <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS may_order"
+            " FROM catalogue_info WHERE one = 1",
             (every,),
         )
         if newest is None or newest["cid"] is None or not newest["may_order"]:
@@ -260,9 +263,10 @@ class CatalogueStore:
         zip_id = await _insert(tx) if row is None else int(row["zip_id"])
         await tx.execute(
             "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, size = %s, master_key = %s, status = %s, replicas = 0,"
-            " expires_at = NULL, checked_at = NULL, order_due = UTC_TIMESTAMP(6), order_token = NULL, order_attempts = 0,"
-            " order_reason = NULL, order_failed_at = NULL, watch_due = NULL, watch_token = NULL, watch_attempts = 0,"
-            " watch_reason = NULL, watch_failed_at = NULL WHERE zip_id = %s",
+            " expires_at = NULL, checked_at = NULL,"
+            " order_due = UTC_TIMESTAMP(6), order_token = NULL, order_attempts = 0, order_reason = NULL,"
+            " order_failed_at = NULL, watch_due = NULL, watch_token = NULL, watch_attempts = 0, watch_reason = NULL,"
+            " watch_failed_at = NULL WHERE zip_id = %s",
             (
                 newest["cid"],
                 newest["dag_size"],

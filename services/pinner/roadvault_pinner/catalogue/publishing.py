@@ -1,7 +1,7 @@
 """Publishes the catalogue, when something has changed: its segments that did, a head, their directory, under its name.
 
-One at a time, by the lease of the one row of `catalogue_info`. All of it is on our node, pinned, before the name says so,
-and the one before is unpinned only then: whenever this is cut short, what the name says is a whole catalogue.
+One at a time, by the lease of the one row of `catalogue_info`. All of it is on our node, pinned, before the name says
+so, and the one before is unpinned only then: whenever this is cut short, what the name says is a whole catalogue.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _SEGMENTS_AT_ONCE = 50
 _BLOCKS_AT_ONCE = 16
 """Segments in one import."""
 _NAME_SECONDS = 12 * 3600
-"""How old the record of the name may be: a DHT forgets one after 48 hours. Kubo sees to it, too, while it has the key."""
+"""How old the record of the name may be: a DHT forgets one after 48 hours. Kubo sees to it, too, as long as it runs."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Draft:
 
     segments: dict[int, Segment]
     whole: bool
-    """Whether every segment has to be stored, since our node does not have the last catalogue, or it has another key."""
+    """Whether every segment has to be stored: our node lacks the last catalogue, or it is sealed under another key."""
     compared: list[Segment] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     fresh: dict[int, str] = field(default_factory=dict)
