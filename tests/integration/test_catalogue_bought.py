@@ -1,12 +1,11 @@
 """The catalogue on the market: bought like an archive, and its newest in place of the one before."""
 
-from servers_devnet import Devnet
 from servers_orderer import Desk
 
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import PUBLISH
-from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.outcome import Wait
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 
 OLD, NEW = (f"bafybei{letter * 52}" for letter in "ab")
