@@ -15,9 +15,9 @@ from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import ArchiveKey
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES
 from roadvault_common.errors import Domain
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
