@@ -60,8 +60,8 @@ from roadvault_notifier.store import NotifierStore
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
-from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
+from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.store import RetrieverStore, Shared
 

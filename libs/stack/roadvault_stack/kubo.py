@@ -170,8 +170,8 @@ class Kubo(Server):
 class NetworkKubo(Kubo):
     """The network's node, on an address of its own: so that address filters tell it from ours."""
 
-    def __init__(self, name: str, home: Path, ports: KuboPorts) -> None:
-        super().__init__(name, home, ports, swarm_host=_NETWORK_HOST)
+    def __init__(self, name: str, home: Path, ports: KuboPorts, *, names: bool = False) -> None:
+        super().__init__(name, home, ports, swarm_host=_NETWORK_HOST, names=names)
 
 
 class WitnessKubo(Kubo):
