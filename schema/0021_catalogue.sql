@@ -4,7 +4,8 @@
 -- says of an archive by its row, `catalogued` the mark of what was published.
 --
 -- For orders the newest catalogue is one row of zip_ipfs_info, of the kind 'catalogue': it has no key, no files, and no folder (0). Its
--- CID is replaced, while no order is under way, by that of a newer one, which is then to be bought; order_info has them all.
+-- CID is replaced, while no order is under way, by that of a newer one, which is then to be bought; order_info has them all. Its row in
+-- label_info has what receipts need of it: custody.json as the label, and the directory's block.
 
 ALTER TABLE zip_ipfs_info
     ADD COLUMN kind            VARCHAR(10) NOT NULL DEFAULT 'archive' COMMENT 'archive; or catalogue: one row, the list of all archives that was ordered last',
@@ -29,6 +30,8 @@ CREATE TABLE catalogue_info (
     one               TINYINT      NOT NULL DEFAULT 1 PRIMARY KEY COMMENT 'always 1: there is one row',
     cid               VARCHAR(100) NULL COMMENT 'of the newest catalogue that was published: its directory',
     dag_size          BIGINT       NULL COMMENT 'all its blocks together',
+    node              VARBINARY(1024) NULL COMMENT 'the block of its directory',
+    custody           VARBINARY(1024) NULL COMMENT 'custody.json in it: how far the custody log had come; NULL: there was no line',
     archives          BIGINT       NOT NULL DEFAULT 0 COMMENT 'that it lists',
     master_key        CHAR(16)     NULL COMMENT 'id of the master key under which it is sealed, and from which its name is derived',
     name              VARCHAR(100) NULL COMMENT 'IPNS name under which it is published',

@@ -177,7 +177,7 @@ def status(filled: Filled) -> list[Statement]:
             on_the_page=lambda db: PagesStore(db).catalogue(),
             shown=operator.catalogue,
             ages=lambda db: CatalogueStore(db).ages(),
-            published=lambda db: CatalogueStore(db).published(),
+            published=lambda db: CatalogueStore(db).published(60),
             stale=lambda db: CatalogueStore(db).stale(50),
             now=lambda db: CatalogueStore(db).now(),
         ),

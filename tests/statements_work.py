@@ -338,7 +338,7 @@ async def _publish(filled: Filled, db: Database) -> None:
     await store.note_pin("bafy")
     await store.hold(lease)
     segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)
-    new = New("bafy", 1, len(fresh), "0" * 16, "k51", datetime.now(UTC))
+    new = New("bafy", 1, b"node", b"{}", len(fresh), "0" * 16, "k51", datetime.now(UTC))
     await store.write(lease, new, [segment], [number + 1])
     await store.note_named()
     await store.note_catalogued(fresh)

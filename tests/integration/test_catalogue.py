@@ -18,12 +18,15 @@ from servers_session import wait_until_connected
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
-from roadvault_common.catalogue.records import HEAD, ArchiveRecord, Head, open_head, open_segment
+from roadvault_common.catalogue.records import CUSTODY, HEAD, SEGMENTS, ArchiveRecord, Head, open_head, open_segment
+from roadvault_common.custody import chainer, tie
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done, Outcome, Retry
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
@@ -83,6 +86,15 @@ class Office:
         answer = await self.ipfs._call("pin/ls", {"type": "recursive"})
         return set(answer.decode().split('"')) & {row["cid"] for row in await self.made()}
 
+    async def act(self) -> None:
+        """Have a line more in the custody log."""
+        await self.db.transact(lambda tx: record(tx, Line(Act.ASKED, {"by": "192.0.2.7"}, 1)))
+        await chainer.chain(self.db)
+
+    async def public(self, name: str) -> bytes:
+        """Return what stands there for everybody, as the other node has it."""
+        return await self.ask("cat", arg=f"/ipfs/{(await self.state())['cid']}/{name}")
+
     async def made(self) -> list[Row]:
         return await self.db.fetch_all("SELECT cid FROM catalogue_pin_info")
 
@@ -100,7 +112,7 @@ class Office:
         records = [
             record
             for link in head.segments
-            for record in open_segment(link, await self.ask("cat", arg=f"{path}/{link.number}"), keys)
+            for record in open_segment(link, await self.ask("cat", arg=f"{path}/{SEGMENTS}/{link.number}"), keys)
         ]
         return head, {record.zip_id: record for record in records}
 
@@ -209,6 +221,28 @@ def cut(whole: Callable[..., Awaitable[object]], *, after: bool) -> Callable[...
         raise IpfsUnavailable("cut short")
 
     return step
+
+
+async def test_the_custody_log_is_tied_to_what_is_ordered(office: Office) -> None:
+    await office.archive(1)
+    await office.act()
+    await office.publish()
+    first = await office.state()
+    assert first["custody"] == await office.public(CUSTODY)
+    head, _ = await office.read()
+    assert head.custody is not None
+    assert json.loads(first["custody"]) == head.custody.model_dump() == (await tie.root(office.db)).model_dump()  # type: ignore[union-attr]
+    (label,) = await office.db.fetch_all("SELECT label, node FROM label_info JOIN zip_ipfs_info USING (zip_id)")
+    assert label == {"label": first["custody"], "node": first["node"]}
+    assert Cid.parse(first["cid"]).fits(first["node"])
+    await office.act()
+    assert await office.publish() == LATER
+    assert (await office.state())["cid"] == first["cid"]  # the log alone waits for the next order
+    await office.db.execute("UPDATE catalogue_info SET ordered_at = UTC_TIMESTAMP(6) - INTERVAL 25 HOUR")
+    assert await office.publish() == LATER
+    second = await office.state()
+    assert json.loads(second["custody"])["size"] == 2
+    assert await office.db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0") == second["cid"]
 
 
 async def test_two_pinners_publish_one_at_a_time(office: Office) -> None:

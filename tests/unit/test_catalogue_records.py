@@ -58,7 +58,7 @@ def link(sealed: Sealed, **more: int) -> SegmentLink:
 
 def head(*segments: SegmentLink) -> Head:
     numbers = GivenOut(file_id=1, folder_id=2, zip_id=3, download_id=4, order_id=5)
-    custody = CustodyHead(size=17, root="ef" * 32)
+    custody = CustodyHead(size=17, hash="ab" * 32, root="ef" * 32)
     return Head(
         made=MADE, identity="0" * 32, given_out=numbers, account="5Fx", market="m", custody=custody,
         segments=list(segments),

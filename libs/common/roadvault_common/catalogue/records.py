@@ -18,8 +18,9 @@ from roadvault_common.ipfs.dag import RAW, Cid
 
 SEGMENT_ARCHIVES: Final = 1000
 """Numbers of archives in a segment: at 10**6 archives there are as many segments, and a head of the size of one."""
-HEAD = "head"
-"""What the head is called in the directory; a segment is called by its number."""
+HEAD, SEGMENTS, CUSTODY = "head", "segments", "custody.json"
+"""What is in the directory: the head; the directory of segments, each called by its number; and, in public, how far the
+custody log had come, for receipts."""
 MOST_BYTES = 1 << 20
 """Of a head or a segment as it is published: each is one block of IPFS, which is no longer."""
 _MOST_PLAIN = 16 << 20
@@ -102,9 +103,10 @@ class SegmentLink(_Strict):
 
 
 class CustodyHead(_Strict):
-    """How far the custody log had come: its lines, and the hash of the last."""
+    """How far the custody log had come: its lines, the hash of the last, and the root of the tree over all."""
 
     size: _Number
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     root: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

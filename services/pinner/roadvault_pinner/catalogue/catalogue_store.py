@@ -32,12 +32,19 @@ _ARCHIVES = (
 )
 
 
+_MAY_ORDER = "(ordered_at IS NULL OR ordered_at <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND)"
+
+
 @dataclass(frozen=True)
 class Published:
     """The newest catalogue that was published, if any was. Ages are seconds."""
 
     cid: str | None
     master_key: str | None
+    custody: bytes | None
+    """What it says of the custody log."""
+    may_order: int
+    """Whether a newer one could be ordered now."""
     named: float | None
     """Since it was last published under its name."""
 
@@ -77,6 +84,9 @@ class New:
 
     cid: str
     dag_size: int
+    node: bytes
+    """Its directory's block."""
+    custody: bytes | None
     archives: int
     master_key: str
     name: str
@@ -89,13 +99,14 @@ class CatalogueStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def published(self) -> Published:
-        """Return the newest catalogue."""
+    async def published(self, every: float) -> Published:
+        """Return the newest catalogue; there is an order at most once in `every` seconds."""
         row = await self._db.fetch_one(
-            "SELECT cid, master_key, TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named"
-            " FROM catalogue_info WHERE one = 1"
+            "SELECT cid, master_key, custody, TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named,"  # noqa: S608
+            f" {_MAY_ORDER} AS may_order FROM catalogue_info WHERE one = 1",
+            (every,),
         )
-        return Published(**row) if row else Published(None, None, None)
+        return Published(**row) if row else Published(None, None, None, may_order=0, named=None)
 
     async def ages(self) -> Ages:
         """Return how old the newest catalogue is."""
@@ -206,9 +217,9 @@ class CatalogueStore:
         if new is not None:
             made = new.made.replace(tzinfo=None)
             await tx.execute(
-                "UPDATE catalogue_info SET cid = %s, dag_size = %s, archives = %s, master_key = %s, name = %s,"
-                " made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
-                (new.cid, new.dag_size, new.archives, new.master_key, new.name, made),
+                "UPDATE catalogue_info SET cid = %s, dag_size = %s, node = %s, custody = %s, archives = %s,"
+                " master_key = %s, name = %s, made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
+                (new.cid, new.dag_size, new.node, new.custody, new.archives, new.master_key, new.name, made),
             )
 
     async def note_named(self) -> None:
@@ -244,9 +255,7 @@ class CatalogueStore:
         """
         await leases.hold(tx, lease)
         newest = await tx.fetch_one(
-            "SELECT cid, dag_size,"
-            " ordered_at IS NULL OR ordered_at <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS may_order"
-            " FROM catalogue_info WHERE one = 1",
+            f"SELECT cid, dag_size, node, custody, {_MAY_ORDER} AS may_order FROM catalogue_info WHERE one = 1",  # noqa: S608
             (every,),
         )
         if newest is None or newest["cid"] is None or not newest["may_order"]:
@@ -281,6 +290,10 @@ class CatalogueStore:
             "UPDATE evidence_info SET valid = NULL, void_at = UTC_TIMESTAMP(6),"
             " void_reason = 'a newer catalogue takes its place' WHERE zip_id = %s AND valid = 1",
             (zip_id,),
+        )
+        await tx.execute(
+            "REPLACE INTO label_info (zip_id, label, node) VALUES (%s, %s, %s)",
+            (zip_id, newest["custody"] or b"", newest["node"]),
         )
         await tx.execute("UPDATE catalogue_info SET ordered_at = UTC_TIMESTAMP(6) WHERE one = 1")
         return zip_id

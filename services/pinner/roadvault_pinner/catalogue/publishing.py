@@ -6,6 +6,7 @@ so, and the one before is unpinned only then: whenever this is cut short, what t
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -13,17 +14,21 @@ import structlog
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_key
 from roadvault_common.catalogue.records import (
+    CUSTODY,
     HEAD,
+    SEGMENTS,
     ArchiveRecord,
+    CustodyHead,
     Head,
     Sealed,
     encode_segment,
     seal_head,
     seal_segment,
 )
+from roadvault_common.custody import tie
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
-from roadvault_common.ipfs.dag import DAG_PB, Cid, encode_directory
+from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, encode_directory
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
@@ -53,6 +58,8 @@ class Draft:
     """Marks of archives of which it says something new, by their numbers."""
     blocks: list[tuple[Cid, bytes]] = field(default_factory=list)
     """What was not stored yet."""
+    custody: bytes | None = None
+    """How far the custody log has come."""
     changed: bool = False
 
 
@@ -62,6 +69,7 @@ class Publisher:
     def __init__(
         self, db: Database, bus: Bus, keys: MasterKeys, ipfs: Ipfs, *, look_every: float, order_every: float
     ) -> None:
+        self._db = db
         self._bus = bus
         self._keys = keys
         self._ipfs = ipfs
@@ -72,7 +80,7 @@ class Publisher:
     async def publish(self, lease: Lease) -> Outcome:
         """Publish what has changed, if anything has, and have it bought when its time has come."""
         began = await self._store.now()
-        last = await self._store.published()
+        last = await self._store.published(self._order_every)
         numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
         complete = len(numbers) < _SEGMENTS_AT_ONCE
         draft = Draft(await self._store.segments(), whole=lease.attempt > 1 or await self._lost(last))
@@ -83,6 +91,10 @@ class Publisher:
             await self._compare(draft, number)
             await self._import(draft)
             lease.progress()
+        root = await tie.root(self._db)
+        # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
+        draft.custody = None if root is None else root.model_dump_json().encode()
+        draft.changed |= bool(last.may_order and draft.segments and draft.custody != last.custody)
         new = await self._publish_new(draft, lease) if draft.changed else None
         await self._store.write(lease, new, draft.compared, draft.gone)
         await self._store.note_catalogued(draft.fresh)
@@ -136,21 +148,20 @@ class Publisher:
         given_out, identity, account, market = await self._store.head()
         head = Head(
             made=made, identity=identity, given_out=given_out, account=account, market=market,
+            custody=None if draft.custody is None else CustodyHead.model_validate_json(draft.custody),
             segments=[segment.link for segment in segments],
         )  # fmt: skip
         sealed = await asyncio.to_thread(seal_head, head, self._keys)
-        links = [(str(one.number), Cid.parse(one.cid), one.size) for one in segments]
-        directory = encode_directory([(HEAD, sealed.cid, len(sealed.data)), *links])
-        root = Cid.of(DAG_PB, directory)
+        node, size, blocks = _directory(sealed, draft.custody, segments)
+        root = blocks[0][0]
         await self._store.note_pin(str(root))
-        await self._ipfs.import_blocks([(root, directory), (sealed.cid, sealed.data), *draft.blocks], pin=True)
+        await self._ipfs.import_blocks([*blocks, *draft.blocks], pin=True)
         lease.progress()
         await self._store.hold(lease)  # else somebody else may have published a newer one
         name = await self._name(str(root))
         archives = sum(one.archives for one in segments)
-        size = len(directory) + len(sealed.data) + sum(one.size for one in segments)
         log.info("catalogue published", cid=str(root), archives=archives, segments=len(segments), bytes=size)
-        return New(str(root), size, archives, self._keys.ids[0], name, made)
+        return New(str(root), size, node, draft.custody, archives, self._keys.ids[0], name, made)
 
     async def _name(self, cid: str) -> str:
         return await self._ipfs.publish_name(f"roadvault-{self._keys.ids[0]}", ipns_key(self._keys), cid)
@@ -165,3 +176,20 @@ class Publisher:
         for cid in await self._store.superseded():
             await self._ipfs.unpin(cid)
             await self._store.forget_pin(cid)
+
+
+def _directory(
+    head: Sealed, custody: bytes | None, segments: Sequence[Segment]
+) -> tuple[bytes, int, list[tuple[Cid, bytes]]]:
+    """Return the directory's block, the size of all that is in it, and all blocks but the segments', its own first.
+
+    The segments are in a directory of their own: so a receipt, which needs the first, stays small.
+    """
+    listed = encode_directory([(str(one.number), Cid.parse(one.cid), one.size) for one in segments])
+    listed_size = len(listed) + sum(one.size for one in segments)
+    files = [(HEAD, head.cid, head.data), *([] if custody is None else [(CUSTODY, Cid.of(RAW, custody), custody)])]
+    links = [(name, cid, len(data)) for name, cid, data in files]
+    node = encode_directory([*links, (SEGMENTS, Cid.of(DAG_PB, listed), listed_size)])
+    size = len(node) + listed_size + sum(size for _, _, size in links)
+    blocks = [(Cid.of(DAG_PB, node), node), (Cid.of(DAG_PB, listed), listed)]
+    return node, size, [*blocks, *((cid, data) for _, cid, data in files)]
