@@ -21,4 +21,5 @@ pytest_plugins = [
     "servers_operator",
     "servers_retriever",
     "servers_proof",
+    "servers_recovery",
 ]

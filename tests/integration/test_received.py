@@ -27,7 +27,8 @@ from roadvault_common.work.outcome import Done
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
 from roadvault_ingest.uploads.recorder import Recorder
-from roadvault_operator.recover.received import Adoption, Report
+from roadvault_operator.recover.received import Adoption, Report, highest
+from roadvault_operator.recover.takeover import Takeover
 from roadvault_stack.mariadb import MariaDB
 
 NAMES = ["a.mp4", "gate 7 (north).MP4", "路口-七号.mp4", "no extension", "x" * 251 + ".mp4", 'quo"te%.mkv']
@@ -82,9 +83,11 @@ def lose(database: Running[MariaDB], url: str, migrated: list[str]) -> None:
 
 async def recover(console: Console) -> Report:
     """Do what `roadvault recover --received` does."""
-    adoption = Adoption(console.db, console.vault)
-    await adoption.adopt(await adoption.begin(), lambda _: None)
-    await adoption.end()
+    takeover, adoption = Takeover(console.db, console.vault.root), Adoption(console.db, console.vault)
+    uploads = await adoption.uploads()
+    await takeover.begin([highest(uploads)])
+    await adoption.adopt(uploads, lambda _: None)
+    await takeover.end()
     return adoption.report
 
 
@@ -234,7 +237,8 @@ async def test_a_recovery_that_was_cut_short_goes_on(
         if passed > 3000:  # in the second of three folders
             raise DatabaseUnavailable("the process is killed")
 
-    uploads = await adoption.begin()
+    uploads = await adoption.uploads()
+    await Takeover(console.db, console.vault.root).begin([highest(uploads)])
     with pytest.raises(DatabaseUnavailable):
         await adoption.adopt(uploads, die)
     assert len(await console.db.fetch_all(ROWS)) == 2

@@ -1,8 +1,11 @@
 """SQL of the identity that database and data directory share."""
 
+import re
+
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.server_errors import duplicate_key
 
+_NEXT = re.compile(r" AUTO_INCREMENT=(\d+) ")
 COUNTED = {
     "file_upload_info": "file_id",
     "folder_info": "folder_id",
@@ -66,5 +69,11 @@ async def local_paths(db: Database | Transaction, limit: int) -> list[str]:
 
 
 async def go_on_behind(db: Database, table: str, number: int) -> None:
-    """Have the table's next id be higher than `number`; the server keeps what is higher already."""
-    await db.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number + 1}")
+    """Have the table's next id be higher than `number`; what is higher already stays so.
+
+    The server itself would lower it, as far as the rows that there are allow.
+    """
+    row = await db.fetch_one(f"SHOW CREATE TABLE {table}")
+    found = _NEXT.search(row["Create Table"] if row else "")
+    if found is None or int(found[1]) <= number:
+        await db.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number + 1}")

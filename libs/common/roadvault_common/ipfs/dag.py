@@ -206,6 +206,17 @@ def encode_varint(value: int) -> bytes:
     return bytes([*encoded, value])
 
 
+def cumulative_size(block: bytes) -> int:
+    """Return how many bytes a node and all blocks below it have together, as it says: Kubo's `CumulativeSize`.
+
+    Raises:
+        IpfsUnavailable: It is no node.
+    """
+    links = [dict(_fields(link)) for number, link in _fields(block) if number == 2 and isinstance(link, bytes)]  # noqa: PLR2004 - PBNode.Links
+    sizes = [link.get(3) for link in links]  # PBLink.Tsize
+    return len(block) + sum(size for size in sizes if isinstance(size, int))
+
+
 def _links(block: bytes) -> tuple[list[tuple[bytes, Cid]], bytes]:
     """Return the links of a dag-pb node, each with its name, and its data."""
     links, data = [], b""

@@ -23,7 +23,7 @@ from roadvault_common.errors import (
     TransientError,
     brief,
 )
-from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body
+from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body, see_plain
 from roadvault_common.ipfs.car import encode_car
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.urls import without_secrets
@@ -53,6 +53,8 @@ _IMPORT_SECONDS = 120
 _NAME_LIFETIME, _NAME_TTL, _NAME_SECONDS = "8760h", "1m", 300
 """How long a record of a name is valid: whoever has kept one can still use it when our node has been gone for long; how
 long it may be taken for the newest; and what publishing it may take on a large network, in seconds."""
+_RESOLVE_SECONDS = 60
+"""What looking for an IPNS name's records may take."""
 GC_SECONDS = 3600
 """What a garbage collection may take: it waits for all adds under way, and walks all pins."""
 
@@ -217,6 +219,36 @@ class Ipfs:
     async def has_pinned(self, cid: str) -> bool:
         """Tell whether a CID is pinned, with all that is below it."""
         return await self._call_unless(_NOT_PINNED, "pin/ls", {"arg": cid, "type": "recursive"}) is not None
+
+    async def pins(self) -> AsyncIterator[str]:
+        """Yield the CIDs of all that is pinned with all that is below it.
+
+        Raises:
+            IpfsUnavailable: The node is away, or breaks off.
+        """
+        try:
+            async with self._session.post("pin/ls", params={"type": "recursive", "stream": "true"}) as response:
+                _see_token(response)
+                see_plain(response)
+                async for line in response.content:
+                    pin = orjson.loads(line)
+                    if "Cid" not in pin:
+                        raise _refused("pin/ls", str(pin.get("Message", line[:200])))
+                    yield str(pin["Cid"])
+        except UNREACHABLE as error:
+            raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError, TypeError) as error:
+            raise IpfsUnavailable(f"Kubo's pin/ls broke off: {brief(error)}") from error
+
+    async def resolve(self, name: str) -> str:
+        """Return the CID that an IPNS name stands for now, as its newest record says that can be found.
+
+        Raises:
+            IpfsUnavailable: The node is away, finds none, or the name stands for something else.
+        """
+        parameters = {"arg": f"/ipns/{name}", "nocache": "true", "dht-timeout": f"{_RESOLVE_SECONDS}s"}
+        path = str(orjson.loads(await self._call("name/resolve", parameters)).get("Path", ""))
+        return str(Cid.parse(path.removeprefix("/ipfs/")))
 
     async def collect_garbage(self) -> None:
         """Remove all that is not pinned from the node's store; takes a while, and holds up adds."""

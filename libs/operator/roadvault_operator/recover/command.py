@@ -1,47 +1,119 @@
 """`roadvault recover`: which sources are there, and what came of them."""
 
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from roadvault_common.errors import SettingsError
+from roadvault_common.files.tags import Tag
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
-from roadvault_operator.recover.received import Adoption, Report
+from roadvault_operator.recover import received as uploading
+from roadvault_operator.recover import restoring, sources
+from roadvault_operator.recover.received import Adoption
+from roadvault_operator.recover.run import Recovery, Sources
+from roadvault_operator.recover.takeover import Takeover
 from roadvault_operator.shell import blocking, console, say
+
+_POOL = 4
 
 
 @blocking
 async def recover(
-    received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002 - typer
+    catalogue: Annotated[bool, typer.Option("--catalogue", help="the newest that the master keys lead to")] = False,  # noqa: FBT002 - typer
+    catalogue_cid: Annotated[str | None, typer.Option("--catalogue-cid", help="a catalogue, by its CID")] = None,
+    cids: Annotated[Path | None, typer.Option("--cids", help="archives by their CIDs: a file, one a line")] = None,
+    pins: Annotated[bool, typer.Option("--pins", help="archives that our own IPFS node pins")] = False,  # noqa: FBT002
+    archives: Annotated[bool, typer.Option("--archives", help="archives in the data directory")] = False,  # noqa: FBT002
+    received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002
     yes: Annotated[bool, typer.Option("--yes", help="take the data directory from the database it belongs to")] = False,  # noqa: FBT002
 ) -> None:
-    """Bring back into a new database what outlived the one that was lost, under the old numbers."""
-    if not received:
-        raise SettingsError("name what to recover: --received")
-    async with Database.open(OperatorSettings().database_url, size=2) as db:
+    """Bring back into a new database what outlived the one that was lost, under the old numbers.
+
+    Without a source: --catalogue --pins --archives --received. May be killed and run again at any time.
+    """
+    listed = tuple(sources.listed(cids)) if cids else ()
+    wanted = Sources(catalogue, catalogue_cid, listed, pins, archives)
+    if not (wanted.any or received):
+        wanted, received = Sources(catalogue=True, pins=True, archives=True), True
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(OperatorSettings().database_url, size=_POOL))
         await check_schema(db)
-        adoption = Adoption(db, Vault(data_dir()))
-        owner = await adoption.owner()
-        if owner is not None and not yes:
-            say(
-                f"the data directory belongs to the database {owner}. If that one is lost, add --yes: the directory is"
-                " this one's from then on. If it lives, its services would be refused: nothing was changed"
-            )
-            raise typer.Exit(1)
-        uploads = await adoption.begin()
-        with _bars() as bars:
-            bar = bars.add_task("uploads", total=sum(tag.size for _, tag in uploads))
-            await adoption.adopt(uploads, lambda size: bars.advance(bar, size))
-        await adoption.end()
-    _tell(adoption.report)
+        vault = Vault(data_dir())
+        takeover, adoption = Takeover(db, vault.root), Adoption(db, vault)
+        await _ask(takeover, yes=yes)
+        recovery = await stack.enter_async_context(Recovery.open(wanted, vault.root)) if wanted.any else None
+        known = await recovery.given_out() if recovery else {}
+        uploads = await adoption.uploads() if received else []
+        await takeover.begin([known, uploading.highest(uploads)])
+        whole = await _archives(recovery, db) if recovery else True
+        whole = (await _received(adoption, uploads) if received else True) and whole
+        await takeover.end()
+    if not whole:
+        raise typer.Exit(1)
 
 
-def _tell(report: Report) -> None:
+async def _ask(takeover: Takeover, *, yes: bool) -> None:
+    owner = await takeover.owner()
+    if owner is not None and not yes:
+        say(
+            f"the data directory belongs to the database {owner}. If that one is lost, add --yes: the directory is"
+            " this one's from then on. If it lives, its services would be refused: nothing was changed"
+        )
+        raise typer.Exit(1)
+
+
+async def _archives(recovery: Recovery, db: Database) -> bool:
+    """Bring archives back; tell whether all came."""
+    with _bars(MofNCompleteColumn()) as bars:
+        bar, total = bars.add_task("archives", total=0), 0
+
+        def advance(more: int, done: int) -> None:
+            nonlocal total
+            total += more
+            bars.update(bar, total=total, advance=done)
+
+        report = await recovery.run(db, advance)
+    return _tell_archives(report)
+
+
+def _tell_archives(report: restoring.Report) -> bool:
+    for line in report.strange:
+        say(f"no archive: {line}")
+    for line in report.spoilt:
+        say(f"a local copy is spoilt, and goes to quarantine after hours: {line}")
+    for line in report.failed:
+        say(f"not recovered: {line}")
+    say(
+        f"{report.archives} archives recovered, with {report.files} files; {len(report.known)} were there already,"
+        f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives"
+    )
+    return not report.failed
+
+
+async def _received(adoption: Adoption, uploads: Sequence[tuple[str, Tag]]) -> bool:
+    """Adopt uploads; tell whether all are well."""
+    with _bars(DownloadColumn()) as bars:
+        bar = bars.add_task("uploads", total=sum(tag.size for _, tag in uploads))
+        await adoption.adopt(uploads, lambda size: bars.advance(bar, size))
+    return _tell_uploads(adoption.report)
+
+
+def _tell_uploads(report: uploading.Report) -> bool:
     for line in report.set_aside:
         say(f"set aside: {line}")
     for line in report.left:
@@ -56,9 +128,10 @@ def _tell(report: Report) -> None:
             "`roadvault set-aside list` has those that are not what they were. What was left goes to quarantine after"
             " hours, as nothing names it: copy it elsewhere if it matters"
         )
-        raise typer.Exit(1)
+        return False
+    return True
 
 
-def _bars() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+def _bars(column: ProgressColumn) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), column, TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True)

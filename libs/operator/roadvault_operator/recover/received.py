@@ -11,9 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from roadvault_common.archive.verify import READ_BYTES
-from roadvault_common.errors import IdentityMismatch
-from roadvault_common.files import identity as identities
-from roadvault_common.files import identity_store
 from roadvault_common.files.tags import Adoptable, Tag, adoptable
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
@@ -38,6 +35,14 @@ class Report:
     """Not adopted: which, and why."""
 
 
+def highest(uploads: Sequence[tuple[str, Tag]]) -> dict[str, int]:
+    """Return the highest numbers on the tags of uploads, by the names of their columns."""
+    return {
+        "file_id": max((tag.file_id for _, tag in uploads), default=0),
+        "folder_id": max((tag.folder_id for _, tag in uploads), default=0),
+    }
+
+
 class Adoption:
     """Adopts what lies in one data directory into one database."""
 
@@ -46,27 +51,9 @@ class Adoption:
         self._vault = vault
         self.report = Report()
 
-    async def owner(self) -> str | None:
-        """Return the identity of the database that loses the directory to this new one; None if none does.
-
-        Raises:
-            IdentityMismatch: As `begin`.
-        """
-        stamp = await asyncio.to_thread(identities.read_stamp, self._vault.root)
-        return stamp.identity if stamp is not None and await self._is_new() else None
-
-    async def begin(self) -> list[tuple[str, Tag]]:
-        """Return the uploads that have a tag, by path; have none of their numbers given out again.
-
-        Raises:
-            IdentityMismatch: The database is another directory's, or went back in time.
-        """
-        new = await self._is_new()
-        found = await asyncio.to_thread(lambda: list(adoptable(self._vault)))
-        uploads = self._tagged(found)
-        if new:
-            await self._go_on_behind([tag for _, tag in uploads])
-        return uploads
+    async def uploads(self) -> list[tuple[str, Tag]]:
+        """Return the uploads that have a tag, by path."""
+        return self._tagged(await asyncio.to_thread(lambda: list(adoptable(self._vault))))
 
     async def adopt(self, uploads: Sequence[tuple[str, Tag]], progress: Progress) -> None:
         """Write the rows of uploads, folder by folder; `progress` is told of bytes."""
@@ -81,23 +68,6 @@ class Adoption:
                 self.report.adopted += len(whole)
                 self.report.set_aside += [f"file {one.tag.file_id}: {one.fault}" for one in whole if one.fault]
 
-    async def end(self) -> None:
-        """Have database and directory belong together, if the database was new: services go on by themselves then."""
-        if await self._is_new():
-            await identities.adopt(self._db, self._vault.root)
-
-    async def _is_new(self) -> bool:
-        stamp = await asyncio.to_thread(identities.read_stamp, self._vault.root)
-        row = await identity_store.read(self._db)
-        if row is None:
-            return True
-        if (trouble := identities.trouble_between(stamp, row)) is not None:
-            raise IdentityMismatch(
-                f"{trouble}; recover into a new database (`roadvault migrate` makes its tables), or, if this one is to"
-                " stay, accept it first: `roadvault identity`"
-            )
-        return False
-
     def _tagged(self, found: Sequence[Adoptable]) -> list[tuple[str, Tag]]:
         """Return those that have a tag, each number once; the others are left where they are."""
         paths: dict[int, list[str]] = defaultdict(list)
@@ -110,18 +80,6 @@ class Adoption:
             if len(several) > 1:
                 self.report.left.append(f"{', '.join(several)}: each has the tag of file {file_id}")
         return [(one.path, one.tag) for one in found if one.tag is not None and len(paths[one.tag.file_id]) == 1]
-
-    async def _go_on_behind(self, tags: Sequence[Tag]) -> None:
-        """Have new numbers be higher than any that was given out, before there is a row that a service could serve."""
-        stamp = await asyncio.to_thread(identities.read_stamp, self._vault.root)
-        highest = {
-            "file_id": max((tag.file_id for tag in tags), default=0),
-            "folder_id": max((tag.folder_id for tag in tags), default=0),
-        }
-        before = stamp.given_out if stamp else {}
-        for table, name in identity_store.COUNTED.items():
-            number = max(highest.get(name, 0), before.get(name, 0))
-            await identity_store.go_on_behind(self._db, table, number + identities.MARGIN)
 
     async def _missing(self, members: Sequence[tuple[str, Tag]], progress: Progress) -> list[tuple[str, Tag]]:
         """Return those that have no row; one whose number another file has is left."""

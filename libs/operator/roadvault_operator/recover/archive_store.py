@@ -1,0 +1,192 @@
+"""SQL of recovering archives: each comes back with its folder, its files and its purchase together, or not at all."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.catalogue.records import ArchiveRecord, Purchase
+from roadvault_common.errors import IntegrityError
+from roadvault_common.files.tags import file_type
+from roadvault_common.sql.db import Database, Row, Transaction, marks
+from roadvault_common.sql.server_errors import duplicate_key
+from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
+from roadvault_operator.recover.manifest import File
+from roadvault_operator.recover.reading import Archive, Place
+
+_AT_ONCE = 500
+"""Rows that are read, or written, in one statement."""
+
+
+class Known:
+    """The archives that have their rows already."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str | bytes, int] = {}
+
+    def note(self, row: Row) -> None:
+        """Note an archive by its `zip_id`, `cid`, `path` and `label`."""
+        for one in (row["cid"], row["path"], _hashed(row["label"])):
+            if one is not None:
+                self._numbers[one] = row["zip_id"]
+
+    def number(self, place: Place) -> int | None:
+        """Return an archive's number, if it is among them: by its CID, its local copy, or the label of that."""
+        ones = (place.cid,) if place.cid is not None else (place.path, _hashed(place.label))
+        return next((self._numbers[one] for one in ones if one in self._numbers), None)
+
+
+def _hashed(label: bytes | None) -> bytes | None:
+    return None if label is None else hashlib.sha256(label).digest()
+
+
+async def known(db: Database) -> Known:
+    """Return the archives that have rows, page by page."""
+    found, last = Known(), 0
+    while rows := await db.fetch_all(
+        "SELECT zip_id, cid, path, label FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id > %s"
+        " ORDER BY zip_id LIMIT %s",
+        (last, _AT_ONCE),
+    ):
+        for row in rows:
+            found.note(row)
+        last = rows[-1]["zip_id"]
+    return found
+
+
+async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, *, pinned: bool) -> None:
+    """Write the rows of an archive, with the number, and the purchase, that its record in the catalogue has.
+
+    It is due to be looked at on the market; `pinned` says whether our own IPFS node holds it.
+
+    Raises:
+        IntegrityError: Its number, its folder or a file of it is taken by something else; nothing was written.
+    """
+
+    async def write(tx: Transaction) -> None:
+        zip_id = await _insert_archive(tx, archive, keys, record, pinned=pinned)
+        await _insert_folder(tx, archive, zip_id)
+        if record is not None and record.purchase is not None:
+            await _insert_purchase(tx, record, record.purchase)
+
+    try:
+        await db.transact(write)
+    except Exception as error:
+        if not duplicate_key(error):
+            raise
+        raise IntegrityError(await _taken(db, archive, record)) from None
+
+
+async def _insert_archive(
+    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, *, pinned: bool
+) -> int:
+    """Write an archive's row, and its label; return its number."""
+    place, local, on_ipfs = archive.place, archive.place.path is not None, archive.place.cid is not None
+    bought = record is not None and record.purchase is not None
+    values: dict[str, object] = {
+        "zip_id": None if record is None else record.zip_id,
+        "folder_id": archive.manifest.folder,
+        "zip_name": f"{archive.manifest.folder}-{archive.key.iv.hex()}.7z.enc" if record is None else record.zip_name,
+        "path": place.path,
+        "`key`": keys.wrap(archive.key.key),
+        "master_key": keys.ids[0],
+        "iv": archive.key.iv.hex(),
+        "size": archive.size,
+        "files": len(archive.manifest.files),
+        "cid": place.cid,
+        "format": archive.format if on_ipfs else 1,  # whoever adds it to IPFS writes it with the CID
+        "dag_size": archive.dag_size if on_ipfs else None,
+        "status": (ArchiveStatus.ORDERED if bought else ArchiveStatus.NOT_ORDERED).value,
+        "create_time": _time(archive.made),
+    }
+    now = {
+        "pinned_at": on_ipfs,
+        "uploads_dropped_at": True,
+        "dropped_at": not local,
+        "restored_at": pinned and not local,
+        "pin_due": local,  # which reads all of it, and has our node hold it
+        "watch_due": on_ipfs,
+    }
+    written = await tx.insert(
+        f"INSERT INTO zip_ipfs_info ({', '.join([*values, *now])}) VALUES"  # noqa: S608 - our own names
+        f" ({marks(values)}, {', '.join('UTC_TIMESTAMP(6)' if it_is else 'NULL' for it_is in now.values())})",
+        [*values.values()],
+    )
+    zip_id = written if record is None else record.zip_id
+    if place.label is not None:
+        await tx.execute(
+            "INSERT INTO label_info (zip_id, label, node) VALUES (%s, %s, %s)", (zip_id, place.label, place.node)
+        )
+    return zip_id
+
+
+async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None:
+    """Write the rows of an archive's folder and files."""
+    folder_id, files, made = archive.manifest.folder, archive.manifest.files, _time(archive.made)
+    await tx.execute(
+        "INSERT INTO folder_info (folder_id, status, files, bytes, zip_id, close_at, closed_at, create_time)"  # noqa: S608 - our own numbers
+        f" VALUES (%s, {FolderStatus.PACKED}, %s, %s, %s, %s, %s, %s)",
+        (folder_id, len(files), sum(file.size for file in files), zip_id, made, made, made),
+    )
+    for begin in range(0, len(files), _AT_ONCE):
+        await _insert_files(tx, folder_id, zip_id, files[begin : begin + _AT_ONCE], made)
+
+
+async def _insert_purchase(tx: Transaction, record: ArchiveRecord, purchase: Purchase) -> None:
+    """Write the row of an archive's latest purchase, of which the market knows what became.
+
+    What only matters while it is under way, its nonce and its era, is not known any more.
+    """
+    made = _time(purchase.made)
+    await tx.execute(
+        "INSERT INTO order_info (order_id, zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"  # noqa: S608 - our own numbers
+        " era_birth, era_death, extrinsic_hash, extrinsic, price, block, settled_at, create_time)"
+        f" VALUES (%s, %s, %s, %s, %s, NULL, {OrderStatus.BOUGHT}, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s, %s)",
+        (
+            purchase.order_id, record.zip_id, purchase.term, purchase.account, purchase.market, record.cid,
+            record.dag_size, purchase.extrinsic_hash, purchase.extrinsic or "", purchase.price, purchase.block, made,
+            made,
+        ),
+    )  # fmt: skip
+
+
+def _time(when: datetime) -> datetime:
+    """Return a time as the database takes it."""
+    return when.astimezone(UTC).replace(tzinfo=None)
+
+
+async def _insert_files(tx: Transaction, folder_id: int, zip_id: int, files: Sequence[File], made: datetime) -> None:
+    values: list[object] = []
+    for file in files:
+        received = made if file.received is None else _time(file.received)
+        values += [file.fileID, file.name, file_type(file.name), file.size, file.sha256, folder_id, zip_id]
+        values += [file.offset, received]
+    row = f"(%s, %s, %s, %s, %s, %s, %s, %s, {FileStatus.PACKED}, %s)"
+    await tx.execute(
+        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, zip_id, zip_offset,"  # noqa: S608
+        f" status, create_time) VALUES {', '.join([row] * len(files))}",
+        values,
+    )
+
+
+async def _taken(db: Database, archive: Archive, record: ArchiveRecord | None) -> str:
+    """Return what of an archive something else has already."""
+    files = archive.manifest.files
+    for begin in range(0, len(files), _AT_ONCE):
+        some = [file.fileID for file in files[begin : begin + _AT_ONCE]]
+        row = await db.fetch_one(
+            "SELECT file_id, file.zip_id, cid FROM file_upload_info AS file LEFT JOIN zip_ipfs_info USING (zip_id)"  # noqa: S608
+            f" WHERE file_id IN ({marks(some)}) LIMIT 1",
+            some,
+        )
+        if row is not None:
+            where = "waits to be packed" if row["zip_id"] is None else f"is in archive {row['zip_id']} ({row['cid']})"
+            return f"file {row['file_id']} {where} already"
+    number = None if record is None else record.zip_id
+    row = await db.fetch_one(
+        "SELECT zip_id, folder_id, cid FROM zip_ipfs_info WHERE zip_id = %s OR folder_id = %s LIMIT 1",
+        (number, archive.manifest.folder),
+    )
+    if row is not None:
+        return f"archive {row['zip_id']} ({row['cid']}), of folder {row['folder_id']}, has its number or its folder"
+    return f"its folder {archive.manifest.folder}, or its purchase, is there already, of something else"

@@ -1,0 +1,92 @@
+"""Reads the catalogue from the network: the newest that the master keys' IPNS names lead to, or one by its CID."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from functools import partial
+
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.ipns import ipns_name
+from roadvault_common.catalogue.records import (
+    HEAD,
+    MOST_BYTES,
+    ArchiveRecord,
+    Head,
+    SegmentLink,
+    open_head,
+    open_segment,
+)
+from roadvault_common.errors import IntegrityError, RoadVaultError, brief
+from roadvault_common.ipfs.asking import Patience
+from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, directory
+from roadvault_common.ipfs.path import Path
+from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.rpc import Ipfs
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A catalogue whose head was read."""
+
+    cid: str
+    head: Head
+
+    @property
+    def archives(self) -> int:
+        """How many there are in it."""
+        return sum(segment.archives for segment in self.head.segments)
+
+    async def records(self, reader: Reader, keys: MasterKeys) -> AsyncGenerator[ArchiveRecord | str, None]:
+        """Yield the record of each archive; a text for each segment that can't be read."""
+        for segment in self.head.segments:
+            try:
+                records = await self._segment(reader, keys, segment)
+            except RoadVaultError as error:
+                yield f"segment {segment.number} of the catalogue, {segment.archives} archives: {brief(error)}"
+                continue
+            for record in records:
+                yield record
+
+    async def _segment(self, reader: Reader, keys: MasterKeys, link: SegmentLink) -> list[ArchiveRecord]:
+        gateway, root = reader.gateway, Cid.parse(self.cid)
+        patience = Patience(gateway.stall_seconds, None, partial(gateway.meet, root))
+        sealed = await patience.insist(partial(gateway.block, Cid.parse(link.cid), MOST_BYTES))
+        return open_segment(link, sealed, keys)
+
+
+async def newest(reader: Reader, node: Ipfs, keys: MasterKeys) -> Catalogue:
+    """Return the newest catalogue that was published under a name of one of the master keys.
+
+    Raises:
+        RoadVaultError: None of the names leads to one that can be read.
+    """
+    found, troubles = list[Catalogue](), list[str]()
+    for master_key in keys.ids:
+        name = ipns_name(keys, master_key)
+        try:
+            found.append(await read(reader, await node.resolve(name), keys))
+        except RoadVaultError as error:
+            troubles.append(f"{name}: {brief(error)}")
+    if not found:
+        raise IntegrityError(f"no catalogue is found by the master keys' names: {'; '.join(troubles)}")
+    return max(found, key=lambda one: one.head.made)
+
+
+async def read(reader: Reader, cid: str, keys: MasterKeys) -> Catalogue:
+    """Read a catalogue's head.
+
+    Raises:
+        IpfsUnavailable: It does not come.
+        IntegrityError: It is no catalogue, or damaged.
+        MasterKeyMissing: It is sealed by a master key that is not there.
+    """
+    gateway, root = reader.gateway, Cid.parse(cid)
+    patience = Patience(gateway.stall_seconds, None, partial(gateway.meet, root))
+
+    async def ask() -> bytes:
+        async with gateway.car(Path(root, HEAD), 0, 1) as car:
+            links = directory(await car.block(root, BLOCK_BYTES))
+            if HEAD not in links:
+                raise IntegrityError(f"{cid} is no catalogue: there is no {HEAD} in it")
+            return await car.block(links[HEAD], MOST_BYTES)
+
+    return Catalogue(cid, open_head(await patience.insist(ask), keys))

@@ -1,0 +1,148 @@
+"""Brings archives back, many at once.
+
+Each comes with all of its rows or not at all, so that a run that is killed at any point is simply run again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from roadvault_common.catalogue.records import ArchiveRecord
+from roadvault_common.errors import DatabaseUnavailable, IntegrityError, RoadVaultError, brief
+from roadvault_common.files.vault import ARCHIVES
+from roadvault_common.ipfs.reading import Reader
+from roadvault_common.sql.db import Database
+from roadvault_operator.recover import archive_store as store
+from roadvault_operator.recover import reading
+from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
+
+AT_ONCE = 32
+"""Archives that are read at once."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What may be an archive."""
+
+    place: Place
+    """A CID, or a local copy."""
+    record: ArchiveRecord | None = None
+    """What the catalogue says of it."""
+    sure: bool = True
+    """Whether somebody says that it is one; else it is just something that was found."""
+
+    def __str__(self) -> str:
+        """Return what it is called in a report."""
+        name = self.place.cid or self.place.path or ""
+        return name if self.record is None else f"archive {self.record.zip_id}, {name}"
+
+
+@dataclass
+class Report:
+    """What became of the archives."""
+
+    archives: int = 0
+    files: int = 0
+    known: set[int] = field(default_factory=set)
+    """Numbers of archives that had their rows already."""
+    failed: list[str] = field(default_factory=list)
+    """Not recovered: which, and why."""
+    spoilt: list[str] = field(default_factory=list)
+    """Local copies that are not what they were; their archives come from the network."""
+    strange: list[str] = field(default_factory=list)
+    """Found, and no archive: which, and what it is."""
+
+
+class Restoring:
+    """Brings archives back into one database."""
+
+    def __init__(self, db: Database, reader: Reader, opener: Opener, local: Iterable[Place], pinned: set[str]) -> None:
+        """Take up `local` copies with their archives; `pinned` are CIDs that our own node pins."""
+        self._db = db
+        self._reader = reader
+        self._opener = opener
+        self._labelled = {place.label: place for place in local if place.label is not None}
+        self._named = {place.path: place for place in local if place.label is None}
+        self._pinned = pinned
+        self._known = store.Known()
+        self._seen = set[str]()
+        self.report = Report()
+
+    async def run(self, candidates: AsyncIterator[Candidate], progress: Callable[[], None]) -> None:
+        """Bring back what is not there; `progress` is called for each.
+
+        Raises:
+            DatabaseUnavailable: The database is away: run it again.
+        """
+        self._known = await store.known(self._db)
+        turn = asyncio.Lock()  # an async generator is asked by one at a time
+
+        async def work() -> None:
+            while True:
+                async with turn:
+                    candidate = await anext(candidates, None)
+                if candidate is None:
+                    return
+                await self._attempt(candidate)
+                progress()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(work())
+
+    @property
+    def left(self) -> list[Candidate]:
+        """The local copies whose archives were not come by otherwise."""
+        return [Candidate(place) for place in (*self._labelled.values(), *self._named.values())]
+
+    async def _attempt(self, candidate: Candidate) -> None:
+        cid = candidate.place.cid
+        if cid in self._seen:
+            return
+        self._seen |= {cid} if cid else set()
+        try:
+            await self._recover(candidate)
+        except NotAnArchive as error:
+            told = self.report.failed if candidate.sure else self.report.strange
+            told.append(f"{candidate}: {brief(error)}")
+        except DatabaseUnavailable:
+            raise
+        except (RoadVaultError, OSError) as error:
+            self.report.failed.append(f"{candidate}: {brief(error)}")
+
+    async def _recover(self, candidate: Candidate) -> None:
+        number = self._known.number(candidate.place)
+        if number is not None:
+            self.report.known.add(number)
+            return
+        archive = await self._opened(candidate)
+        place = archive.place
+        await store.add(self._db, archive, self._opener.keys, candidate.record, pinned=place.cid in self._pinned)
+        self._labelled.pop(place.label or b"", None)
+        self._named.pop(place.path, None)
+        self.report.archives += 1
+        self.report.files += len(archive.manifest.files)
+
+    async def _opened(self, candidate: Candidate) -> Archive:
+        """Open an archive, by its local copy if there is one that is good."""
+        place, record = candidate.place, candidate.record
+        if record is not None and record.format == 1:
+            local = self._named.get(f"{ARCHIVES}/{record.zip_name}")
+            return await self._best(partial(self._opener.unlabelled, record=record), place, local)
+        if place.label is None and place.cid is None:
+            raise IntegrityError("it has no label beside it; what it opens with is in the catalogue, if anywhere")
+        if place.label is None:
+            place = await reading.look(self._reader, place.cid or "")
+        archive = await self._best(self._opener.labelled, place, self._labelled.get(place.label or b""))
+        if record is not None and record.folder_id != archive.manifest.folder:
+            raise IntegrityError(f"it is of folder {archive.manifest.folder}, not {record.folder_id}")
+        return archive
+
+    async def _best(self, open_at: Callable[[Place], Awaitable[Archive]], place: Place, local: Place | None) -> Archive:
+        if local is not None and place.path is None:
+            try:
+                return await open_at(replace(place, path=local.path))
+            except (IntegrityError, OSError) as error:
+                self.report.spoilt.append(f"{local.path}: {brief(error)}")
+        return await open_at(place)

@@ -1,0 +1,124 @@
+"""One recovery of archives: from all the sources that were named, into one database."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.errors import IpfsUnavailable, RoadVaultError, brief
+from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.settings.config import IpfsSettings, KeySettings
+from roadvault_common.sql.db import Database
+from roadvault_operator.config import OperatorSettings
+from roadvault_operator.recover import catalogue as catalogues
+from roadvault_operator.recover import sources
+from roadvault_operator.recover.catalogue import Catalogue
+from roadvault_operator.recover.reading import Opener, Place
+from roadvault_operator.recover.restoring import Candidate, Report, Restoring
+
+Advance = Callable[[int, int], None]
+"""Told how many more there are, and how many of them are done."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where to look for archives."""
+
+    catalogue: bool = False
+    """By the names that are derived from the master keys."""
+    catalogue_cid: str | None = None
+    cids: tuple[str, ...] = ()
+    pins: bool = False
+    archives: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return self != Sources()
+
+
+class Recovery:
+    """Finds archives and brings them back. Use `Recovery.open`."""
+
+    def __init__(self, wanted: Sources, keys: MasterKeys, reader: Reader, node: Ipfs, root: Path) -> None:
+        self._sources = wanted
+        self._keys = keys
+        self._reader = reader
+        self._node = node
+        self._root = root
+        self._catalogue: Catalogue | None = None
+        self._failed: list[str] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, wanted: Sources, root: Path) -> AsyncIterator["Recovery"]:
+        """Make one, by the settings; `root` is the data directory."""
+        ipfs, keys = IpfsSettings(), MasterKeys(KeySettings().master_keys)
+        seconds = ipfs.ipfs_stall_seconds
+        async with AsyncExitStack() as stack:
+            node = await stack.enter_async_context(Ipfs.open(ipfs.ipfs_rpc_url, seconds, ipfs.ipfs_rpc_token))
+            gateway = Reader.open(OperatorSettings().ipfs_gateway_url, seconds, node=node)
+            yield cls(wanted, keys, await stack.enter_async_context(gateway), node, root)
+
+    async def given_out(self) -> dict[str, int]:
+        """Look for the catalogue, if that is a source; return the highest numbers that it knows."""
+        cid = self._sources.catalogue_cid
+        try:
+            if cid is not None:
+                self._catalogue = await catalogues.read(self._reader, cid, self._keys)
+            elif self._sources.catalogue:
+                self._catalogue = await catalogues.newest(self._reader, self._node, self._keys)
+        except RoadVaultError as error:
+            self._failed.append(f"the catalogue: {brief(error)}")
+        return {} if self._catalogue is None else self._catalogue.head.given_out.model_dump()
+
+    async def run(self, db: Database, advance: Advance) -> Report:
+        """Bring back into a database what it lacks.
+
+        Raises:
+            DatabaseUnavailable: The database is away: run it again.
+        """
+        pinned = await self._pinned()
+        local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
+        restoring = Restoring(db, self._reader, Opener(self._keys, self._reader, self._root), local, pinned)
+
+        def progress() -> None:
+            advance(0, 1)
+
+        await restoring.run(self._candidates(pinned, advance), progress)
+        await restoring.run(_each(restoring.left, advance), progress)
+        restoring.report.failed += self._failed
+        return restoring.report
+
+    async def _candidates(self, pinned: set[str], advance: Advance) -> AsyncGenerator[Candidate, None]:
+        """Yield what may be an archive on the network, first what is known best."""
+        if self._catalogue is not None:
+            advance(self._catalogue.archives, 0)
+            async for record in self._catalogue.records(self._reader, self._keys):
+                if isinstance(record, str):
+                    self._failed.append(record)
+                else:
+                    yield Candidate(Place(record.cid), record)
+        async for candidate in _each([Candidate(Place(cid)) for cid in self._sources.cids], advance):
+            yield candidate
+        found = [Candidate(Place(cid), sure=False) for cid in sorted(pinned)] if self._sources.pins else []
+        async for candidate in _each(found, advance):
+            yield candidate
+
+    async def _pinned(self) -> set[str]:
+        """Return what our node pins: of archives that it has that is noted, whichever source they come from."""
+        try:
+            return {cid async for cid in self._node.pins()}
+        except IpfsUnavailable as error:
+            self._failed += [f"what our own IPFS node pins: {brief(error)}"] if self._sources.pins else []
+            return set()
+
+
+async def _each(candidates: Iterable[Candidate], advance: Advance) -> AsyncGenerator[Candidate, None]:
+    some = list(candidates)
+    advance(len(some), 0)
+    for candidate in some:
+        yield candidate

@@ -1,0 +1,60 @@
+"""A new database takes a data directory over, whose own is lost: numbers go on behind those that were given out."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from roadvault_common.errors import IdentityMismatch
+from roadvault_common.files import identity as identities
+from roadvault_common.files import identity_store
+from roadvault_common.sql.db import Database
+
+
+class Takeover:
+    """Begins before there is any row, ends when all are there; may be killed and begun again in between."""
+
+    def __init__(self, db: Database, root: Path) -> None:
+        self._db = db
+        self._root = root
+
+    async def owner(self) -> str | None:
+        """Return the identity of the database that loses the directory to this new one; None if none does.
+
+        Raises:
+            IdentityMismatch: The database is another directory's, or went back in time.
+        """
+        stamp = await asyncio.to_thread(identities.read_stamp, self._root)
+        return stamp.identity if stamp is not None and await self._is_new() else None
+
+    async def begin(self, given_out: Iterable[Mapping[str, int]]) -> None:
+        """Have new numbers be higher than any that was given out, before there is a row that a service could serve.
+
+        `given_out` are the highest that each source knows, besides the directory, by the names of their columns.
+
+        Raises:
+            IdentityMismatch: As `owner` does.
+        """
+        if not await self._is_new():
+            return
+        stamp = await asyncio.to_thread(identities.read_stamp, self._root)
+        known = [*given_out, stamp.given_out if stamp else {}]
+        for table, name in identity_store.COUNTED.items():
+            number = max(one.get(name, 0) for one in known)
+            await identity_store.go_on_behind(self._db, table, number + identities.MARGIN)
+
+    async def end(self) -> None:
+        """Have database and directory belong together, if the database was new: services go on by themselves then."""
+        if await self._is_new():
+            await identities.adopt(self._db, self._root)
+
+    async def _is_new(self) -> bool:
+        stamp = await asyncio.to_thread(identities.read_stamp, self._root)
+        row = await identity_store.read(self._db)
+        if row is None:
+            return True
+        if (trouble := identities.trouble_between(stamp, row)) is not None:
+            raise IdentityMismatch(
+                f"{trouble}; recover into a new database (`roadvault migrate` makes its tables), or, if this one is to"
+                " stay, accept it first: `roadvault identity`"
+            )
+        return False

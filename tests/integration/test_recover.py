@@ -1,0 +1,137 @@
+"""Archives outlive database, data directory and IPFS node: what the network holds is recovered, numbers and all."""
+
+from datetime import UTC
+
+from servers_recovery import ARCHIVES, FILES, Archived
+
+from roadvault_common.catalogue.records import ArchiveRecord, Purchase
+from roadvault_common.files.identity import MARGIN, Identity
+from roadvault_common.ipfs.rpc import Ipfs, New
+from roadvault_common.work.outcome import Done
+from roadvault_stack.kubo import Kubo
+
+STATE = (
+    "SELECT COUNT(*) AS n, SUM(path IS NOT NULL) AS kept, SUM(dropped_at IS NOT NULL) AS dropped,"
+    " SUM(restored_at IS NOT NULL) AS restored, SUM(uploads_dropped_at IS NOT NULL) AS uploads_dropped,"
+    " SUM(pin_due IS NOT NULL) AS pin, SUM(watch_due IS NOT NULL) AS watch, SUM(order_due IS NOT NULL) AS `order`,"
+    " SUM(status = 0) AS not_ordered FROM zip_ipfs_info"
+)
+
+
+async def state(archived: Archived) -> dict[str, int]:
+    (row,) = await archived.console.db.fetch_all(STATE)
+    return {name: int(value) for name, value in row.items()}
+
+
+async def test_a_list_of_cids_is_enough(archived: Archived) -> None:
+    console = archived.console
+    await archived.lose_machine()
+    said = await archived.recover("--cids", archived.listed)
+    assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered" in said
+    assert await console.db.fetch_all(FILES) == archived.files
+    assert await console.db.fetch_all(ARCHIVES) == archived.archives
+    gone = {"kept": 0, "dropped": 3, "restored": 0, "uploads_dropped": 3, "pin": 0, "watch": 3}
+    assert await state(archived) == {"n": 3, **gone, "order": 0, "not_ordered": 3}
+    await archived.answers()
+
+    before = await archived.rows()
+    assert "0 archives recovered, with 0 files; 3 were there already" in await archived.recover(
+        "--cids", archived.listed
+    )
+    assert await archived.rows() == before
+
+    await Identity(console.db, console.vault.root).look()  # services would go on
+    folder_id = await console.file()
+    (newest,) = await console.db.fetch_all("SELECT MAX(file_id) AS file_id FROM file_upload_info")
+    assert newest["file_id"] > archived.files[-1]["file_id"] + MARGIN
+    assert folder_id > archived.files[-1]["folder_id"] + MARGIN
+
+
+async def test_the_catalogue_gives_numbers_and_purchases_back(archived: Archived, network_kubo: Kubo) -> None:
+    console, db = archived.console, archived.console.db
+    await db.execute(
+        "INSERT INTO order_info (zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"
+        " era_birth, era_death, extrinsic_hash, extrinsic, price, block, settled_at)"
+        " SELECT zip_id, 2, '5F', '0xa', NULL, 1, cid, dag_size, 0, 0, 0, SHA2(cid, 256), CONCAT('0x', cid),"
+        " 12345678901234567890, 77, create_time FROM zip_ipfs_info WHERE zip_id < 3"
+    )
+    await db.execute("UPDATE order_info SET settled_at = create_time")
+    zips = "SELECT zip_id, zip_name, folder_id, cid, size, dag_size, files, create_time FROM zip_ipfs_info ORDER BY 1"
+    before, orders = await db.fetch_all(zips), await db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
+    records = []
+    for row in before:
+        bought = [order for order in orders if order["zip_id"] == row["zip_id"]]
+        one = {name: value for name, value in row.items() if name != "create_time"}
+        purchase = None
+        if bought:
+            names = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "extrinsic")
+            purchase = Purchase(
+                **{name: bought[0][name] for name in names}, price=str(int(bought[0]["price"])), expires=900,
+                made=bought[0]["create_time"].replace(tzinfo=UTC),
+            )  # fmt: skip
+        records.append(
+            ArchiveRecord(**one, format=2, created=row["create_time"].replace(tzinfo=UTC), purchase=purchase)
+        )
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        cid = await archived.catalogue(*records, network=network)
+        await archived.lose_machine()
+        said = await archived.recover("--catalogue-cid", cid, "--cids", archived.listed)
+        await network.unpin(cid)
+    assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered" in said
+    # A label says the second in which it was made; a row the moment after.
+    same = [{name: value for name, value in row.items() if name != "create_time"} for row in before]
+    after = await db.fetch_all(zips)
+    assert [{name: value for name, value in row.items() if name != "create_time"} for row in after] == same
+    later = await db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
+    for row in (*orders, *later):
+        del row["update_time"]
+    assert later == orders
+    await archived.answers()
+    (next_id,) = await db.fetch_all(
+        "SELECT auto_increment AS n FROM information_schema.tables WHERE table_schema = DATABASE()"
+        " AND table_name = 'download_info'"
+    )
+    assert next_id["n"] > 200 + MARGIN
+    assert await console.file() > 400 + MARGIN
+
+
+async def test_local_copies_and_our_nodes_pins_are_taken_up(archived: Archived) -> None:
+    """Of the first archive there is a local copy, of the second a spoilt one, of the third our node's, as fetched."""
+    console, (_, second_cid, third_cid) = archived.console, archived.cids
+    rows = await console.db.fetch_all("SELECT path FROM zip_ipfs_info ORDER BY zip_id")
+    first, second, third = (console.vault.root / row["path"] for row in rows)
+    async with Ipfs.open(archived.kubo.rpc_url, 30) as ours:
+        await ours.unpin(second_cid)
+        await ours.unpin(third_cid)
+        await ours.collect_garbage()
+        third.unlink()
+        await ours.fetch_and_pin(third_cid, lambda: None)
+        stranger = await ours.add_directory([New("another", b"thing", None)])
+        second.write_bytes(second.read_bytes()[:-1])
+        archived.lose_database()
+        said = await archived.recover("--pins", "--archives", "--cids", archived.listed, "--yes")
+        await ours.unpin(stranger)
+    assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered" in said
+    assert f"no archive: {stranger}: it is a directory of other things" in said
+    assert f"goes to quarantine after hours: archives/{second.name}: archives/{second.name} has " in said
+    assert await console.db.fetch_all(FILES) == archived.files
+    assert await console.db.fetch_all(ARCHIVES) == archived.archives
+    those = {"kept": 1, "dropped": 2, "restored": 1, "uploads_dropped": 3, "pin": 1, "watch": 3}
+    assert await state(archived) == {"n": 3, **those, "order": 0, "not_ordered": 3}
+    (row,) = await console.db.fetch_all("SELECT zip_id, path FROM zip_ipfs_info WHERE path IS NOT NULL")
+    assert console.vault.root / row["path"] == first
+    assert await console.pinner.pinning.work(row["zip_id"]) == Done()
+    assert await console.db.fetch_all(ARCHIVES) == archived.archives
+    await archived.answers()
+
+
+async def test_the_disk_alone_is_enough(archived: Archived) -> None:
+    console = archived.console
+    archived.lose_database()
+    said = await archived.recover("--archives", "--yes")
+    assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered" in said
+    assert "0 archives recovered, with 0 files; 3 were there already" in await archived.recover("--archives")
+    for row in await console.db.fetch_all("SELECT zip_id FROM zip_ipfs_info"):
+        assert await console.pinner.pinning.work(row["zip_id"]) == Done()
+    assert await console.db.fetch_all(ARCHIVES) == archived.archives  # the same bytes give the same CIDs
+    await archived.answers()

@@ -1,0 +1,132 @@
+"""A system whose archives are on the network, to lose all else of it: for tests of recovery."""
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from servers_operator import Console
+from servers_process import Running
+
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.catalogue.records import (
+    ArchiveRecord,
+    GivenOut,
+    Head,
+    SegmentLink,
+    encode_segment,
+    seal_head,
+    seal_segment,
+)  # fmt: skip
+from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.rpc import Ipfs, New
+from roadvault_common.sql.db import Row
+from roadvault_common.work.outcome import Done
+from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.service import Retriever
+from roadvault_stack.kubo import Kubo
+from roadvault_stack.mariadb import MariaDB
+
+FILES = (
+    "SELECT file_id, file_name, file_type, size, sha256, folder_id, zip_offset, status, create_time"
+    " FROM file_upload_info ORDER BY file_id"
+)
+ARCHIVES = (
+    "SELECT folder_id, iv, size, files, cid, format, dag_size, label, node FROM zip_ipfs_info"
+    " LEFT JOIN label_info USING (zip_id) ORDER BY folder_id"
+)
+
+
+@dataclass
+class Archived:
+    """A system whose archives are on the network's node, and what it was before all else was lost."""
+
+    console: Console
+    mariadb: Running[MariaDB]
+    migrated: list[str]
+    kubo: Kubo
+    network: Kubo
+    cids: list[str]
+    files: list[Row]
+    archives: list[Row]
+    listed: Path
+    """The list of CIDs."""
+
+    def lose_database(self) -> None:
+        name = self.console.environment["ROADVAULT_DATABASE_URL"].rpartition("/")[2]
+        with self.mariadb.server.connect() as connection, connection.cursor() as cursor:
+            for statement in (f"DROP DATABASE {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4", f"USE {name}"):
+                cursor.execute(statement)
+            for statement in self.migrated:
+                cursor.execute(statement)
+
+    async def lose_machine(self) -> None:
+        """Lose database, data directory, and all that our IPFS node has."""
+        self.lose_database()
+        for entry in self.console.vault.root.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        self.console.vault.prepare()
+        async with Ipfs.open(self.kubo.rpc_url, 30) as ipfs:
+            for cid in self.cids:
+                await ipfs.unpin(cid)
+            await ipfs.collect_garbage()
+            assert not [cid async for cid in ipfs.pins() if cid in self.cids]
+
+    async def recover(self, *arguments: object, code: int = 0) -> str:
+        ended, out, errors = await self.console.run("recover", *arguments)
+        assert ended == code, (out, errors)
+        return out
+
+    async def rows(self) -> list[list[Row]]:
+        """Return all that there is of archives, to be the same later."""
+        tables = ("zip_ipfs_info", "label_info", "folder_info", "file_upload_info", "order_info")
+        return [await self.console.db.fetch_all(f"SELECT * FROM {table} ORDER BY 1") for table in tables]  # noqa: S608
+
+    async def catalogue(self, *records: ArchiveRecord, network: Ipfs) -> str:
+        """Publish a catalogue of some archives on the network's node; return its CID."""
+        keys = MasterKeys(SecretStr(self.console.environment["ROADVAULT_MASTER_KEYS"]))
+        segment = seal_segment(0, encode_segment(records), keys)
+        link = SegmentLink(number=0, cid=str(segment.cid), size=len(segment.data), archives=len(records))
+        numbers = GivenOut(file_id=500, folder_id=400, zip_id=300, download_id=200, order_id=100)
+        head = seal_head(Head(made=datetime.now(UTC), given_out=numbers, segments=[link]), keys)
+        return await network.add_directory([New(one.name, one.data, None) for one in (head, segment)])
+
+    async def answers(self) -> None:
+        """See that every file comes back under its old number, from the network."""
+        console = self.console
+        settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})
+        keys = MasterKeys(SecretStr(console.environment["ROADVAULT_MASTER_KEYS"]))
+        async with Reader.open(self.kubo.gateway_url, 20) as reader:
+            retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
+            for file in self.files:
+                download_id = await console.db.transact(
+                    lambda tx, file=file: tx.insert(
+                        "INSERT INTO download_info (file_id, cb_url, open_key, fetch_due)"
+                        " VALUES (%s, 'http://c/', UUID(), UTC_TIMESTAMP(6))",
+                        (file["file_id"],),
+                    )
+                )
+                assert await retriever.fetching.work(download_id) == Done()
+
+
+@pytest.fixture
+async def archived(
+    console: Console, mariadb: Running[MariaDB], migrated: list[str], kubo: Kubo, network_kubo: Kubo, tmp_path: Path
+) -> AsyncIterator[Archived]:
+    console.environment["ROADVAULT_IPFS_RPC_URL"] = kubo.rpc_url
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        for _ in range(3):
+            zip_id = await console.archive()
+            assert await console.pinner.pinning.work(zip_id) == Done()
+        archives = await console.db.fetch_all(ARCHIVES)
+        cids = [str(row["cid"]) for row in archives]
+        for cid in cids:
+            await network.fetch_and_pin(cid, lambda: None)
+        (tmp_path / "cids").write_text("".join(f"{cid}\n" for cid in cids))
+        files = await console.db.fetch_all(FILES)
+        yield Archived(console, mariadb, migrated, kubo, network_kubo, cids, files, archives, tmp_path / "cids")
+        for cid in cids:
+            await network.unpin(cid)
