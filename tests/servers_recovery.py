@@ -24,7 +24,9 @@ from roadvault_common.catalogue.records import (
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.sql.db import Row
+from roadvault_common.web.callback_url import read
 from roadvault_common.work.outcome import Done
+from roadvault_ingest.store import IngestStore, Most
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
@@ -102,14 +104,11 @@ class Archived:
         async with Reader.open(self.kubo.gateway_url, 20) as reader:
             retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
             for file in self.files:
-                download_id = await console.db.transact(
-                    lambda tx, file=file: tx.insert(
-                        "INSERT INTO download_info (file_id, cb_url, open_key, fetch_due)"
-                        " VALUES (%s, 'http://c/', UUID(), UTC_TIMESTAMP(6))",
-                        (file["file_id"],),
-                    )
+                asked = await IngestStore(console.db).request_download(
+                    file["file_id"], read("https://c/"), "192.0.2.1", Most(99, 99)
                 )
-                assert await retriever.fetching.work(download_id) == Done()
+                assert asked is not None
+                assert await retriever.fetching.work(asked) == Done()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from roadvault_common.archive.label import FORMAT, MOST_BYTES, Label
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.errors import IntegrityError, IpfsUnavailable, brief
 from roadvault_common.ipfs.asking import Patience
-from roadvault_common.ipfs.dag import BLOCK_BYTES, DAG_PB, Cid, cumulative_size, directory
+from roadvault_common.ipfs.dag import BLOCK_BYTES, DAG_PB, RAW, Cid, cumulative_size, directory
 from roadvault_common.ipfs.path import ARCHIVE, LABEL, Path, archive_path
 from roadvault_common.ipfs.reading import Reader
 from roadvault_operator.recover import unlabelled
@@ -115,6 +115,8 @@ class Opener:
         self._see_size(place, label.size)
         data = await self._bytes(place, FORMAT, label.manifest.offset, label.manifest.size)
         manifest = await asyncio.to_thread(open_manifest, label, key, data)
+        if (found := self._size_on_ipfs(place)) not in {None, label.size}:
+            raise IntegrityError(f"the archive has {found} bytes, its label says {label.size}")
         dag_size = None if place.node is None else cumulative_size(place.node)
         made = datetime.fromisoformat(label.made).astimezone(UTC)
         return Archive(place, FORMAT, key, label.size, dag_size, made, manifest)
@@ -130,6 +132,16 @@ class Opener:
         read = partial(self._bytes, place, record.format)
         manifest = await unlabelled.manifest(read, key, record.size, record.files)
         return Archive(place, record.format, key, record.size, record.dag_size, record.created, manifest)
+
+    def _size_on_ipfs(self, place: Place) -> int | None:
+        """Return how long an archive is on IPFS, by its directory and the node that was read last; None if unknown."""
+        if place.node is None or place.label is None:
+            return None
+        archive = directory(place.node)[ARCHIVE]
+        if archive.codec == RAW:
+            return cumulative_size(place.node) - len(place.node) - len(place.label)
+        node = self._reader.blocks.node(archive)
+        return None if node is None else node.size
 
     def _see_size(self, place: Place, size: int) -> None:
         if place.path is not None and (found := (self._root / place.path).lstat().st_size) != size:
