@@ -135,3 +135,33 @@ async def test_the_disk_alone_is_enough(archived: Archived) -> None:
         assert await console.pinner.pinning.work(row["zip_id"]) == Done()
     assert await console.db.fetch_all(ARCHIVES) == archived.archives  # the same bytes give the same CIDs
     await archived.answers()
+
+
+async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> None:
+    console, db = archived.console, archived.console.db
+    name = console.environment["ROADVAULT_DATABASE_URL"].rpartition("/")[2]
+    before = await archived.rows()
+    listed = ("--rehearse", "--cids", archived.listed)
+    assert "rehearsed: 6 files would come back as they are, 0 are newer than the catalogue, 0 differ" in (
+        await archived.recover(*listed)
+    )
+    assert await archived.rows() == before
+
+    await db.execute("UPDATE file_upload_info SET sha256 = REPEAT('0', 64) WHERE file_id = 2")
+    await db.execute("UPDATE file_upload_info SET zip_id = NULL WHERE file_id = 3")
+    archived.listed.write_text("\n".join(archived.cids[:2]))
+    out = await archived.recover(*listed, code=1)
+    assert "differs: file 2: sha256 is " in out
+    assert "differs: file 3 was recovered, and is in no archive of the database" in out
+    assert "differs: file 5, of archive 3, is missing" in out
+    assert "rehearsed: 2 files would come back as they are, 0 are newer than the catalogue, 4 differ" in out
+
+    with archived.mariadb.server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW DATABASES LIKE %s", (f"{name}%",))
+        assert [row[0] for row in cursor.fetchall()] == [name]
+        cursor.execute(f"CREATE DATABASE {name}_rehearsal")
+        cursor.execute(f"CREATE TABLE {name}_rehearsal.precious (one INT)")
+        assert f"there is a database {name}_rehearsal, which is no rehearsal's" in await console.refuses(
+            "recover", *listed
+        )
+        cursor.execute(f"DROP DATABASE {name}_rehearsal")

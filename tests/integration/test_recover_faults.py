@@ -53,7 +53,7 @@ def waits(archived: Archived) -> bool:
     """Tell whether any statement waits for a lock."""
     with archived.mariadb.server.connect(admin=True) as connection, connection.cursor() as cursor:
         cursor.execute(WAITS)
-        return cursor.fetchone() != (0,)
+        return bool(cursor.fetchone() != (0,))
 
 
 async def kill_at_lock(archived: Archived, *arguments: object) -> None:

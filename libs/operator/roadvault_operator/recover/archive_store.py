@@ -54,6 +54,16 @@ async def known(db: Database) -> Known:
     return found
 
 
+async def archived_after(db: Database, file_id: int) -> list[Row]:
+    """Return files behind a number that are in archives on IPFS, with what recovery brings back of them."""
+    return await db.fetch_all(
+        "SELECT file_id, file_name, file_type, file.size, sha256, zip_offset, file.folder_id, zip_id, cid, format,"
+        " zip.size AS archive_size, files, iv, pinned_at FROM file_upload_info AS file JOIN zip_ipfs_info AS zip"
+        " USING (zip_id) WHERE file_id > %s AND cid IS NOT NULL ORDER BY file_id LIMIT %s",
+        (file_id, _AT_ONCE),
+    )
+
+
 async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, *, pinned: bool) -> None:
     """Write the rows of an archive, with the number, and the purchase, that its record in the catalogue has.
 

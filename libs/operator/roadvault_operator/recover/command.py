@@ -23,7 +23,7 @@ from roadvault_common.sql.migrate import check_schema
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.recover import received as uploading
-from roadvault_operator.recover import restoring, sources
+from roadvault_operator.recover import rehearsal, restoring, sources
 from roadvault_operator.recover.received import Adoption
 from roadvault_operator.recover.run import Recovery, Sources
 from roadvault_operator.recover.takeover import Takeover
@@ -40,14 +40,20 @@ async def recover(
     pins: Annotated[bool, typer.Option("--pins", help="archives that our own IPFS node pins")] = False,  # noqa: FBT002
     archives: Annotated[bool, typer.Option("--archives", help="archives in the data directory")] = False,  # noqa: FBT002
     received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="into a scratch database, to compare")] = False,  # noqa: FBT002
     yes: Annotated[bool, typer.Option("--yes", help="take the data directory from the database it belongs to")] = False,  # noqa: FBT002
 ) -> None:
     """Bring back into a new database what outlived the one that was lost, under the old numbers.
 
-    Without a source: --catalogue --pins --archives --received. May be killed and run again at any time.
+    Without a source: --catalogue --pins --archives --received. May be killed and run again at any time. With
+    --rehearse nothing is changed: archives are recovered into a scratch database, from the catalogue if no source is
+    named, and compared with this one.
     """
     listed = tuple(sources.listed(cids)) if cids else ()
     wanted = Sources(catalogue, catalogue_cid, listed, pins, archives)
+    if rehearse:
+        await _rehearse(wanted if wanted.any else Sources(catalogue=True))
+        return
     if not (wanted.any or received):
         wanted, received = Sources(catalogue=True, pins=True, archives=True), True
     async with AsyncExitStack() as stack:
@@ -64,6 +70,26 @@ async def recover(
         whole = (await _received(adoption, uploads) if received else True) and whole
         await takeover.end()
     if not whole:
+        raise typer.Exit(1)
+
+
+async def _rehearse(wanted: Sources) -> None:
+    url = OperatorSettings().database_url
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(url, size=2, read_only=True))
+        await check_schema(db)
+        recovery = await stack.enter_async_context(Recovery.open(wanted, data_dir()))
+        await recovery.given_out()
+        scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
+        whole = await _archives(recovery, scratch)
+        found = await rehearsal.compare(db, scratch, recovery.made)
+    for line in found.told:
+        say(f"differs: {line}")
+    say(
+        f"rehearsed: {found.same} files would come back as they are, {found.newer} are newer than the catalogue,"
+        f" {found.differences} differ; the scratch database is dropped"
+    )
+    if found.differences or not whole:
         raise typer.Exit(1)
 
 

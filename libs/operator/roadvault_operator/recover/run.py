@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from roadvault_common.archive.crypto import MasterKeys
@@ -74,6 +75,11 @@ class Recovery:
         except RoadVaultError as error:
             self._failed.append(f"the catalogue: {brief(error)}")
         return {} if self._catalogue is None else self._catalogue.head.given_out.model_dump()
+
+    @property
+    def made(self) -> datetime | None:
+        """When the catalogue was made that is a source, UTC as the database has times; None if none is."""
+        return None if self._catalogue is None else self._catalogue.head.made.astimezone(UTC).replace(tzinfo=None)
 
     async def run(self, db: Database, advance: Advance) -> Report:
         """Bring back into a database what it lacks.
