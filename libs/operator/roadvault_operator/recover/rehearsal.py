@@ -78,7 +78,10 @@ def _on_server(url: str, name: str, *, make: bool) -> None:
 
 
 async def compare(real: Database, rehearsed: Database, made: datetime | None) -> Comparison:
-    """Compare what was recovered with what there is; archives' numbers, too, if a catalogue, `made` then, was a source."""
+    """Compare what was recovered with what there is.
+
+    `made` says when the catalogue was made, if one was a source: then archives have to have their numbers, too.
+    """
     found = Comparison()
     async for expected, recovered in _side_by_side(_files(real), _files(rehearsed)):
         if expected is None:
