@@ -93,6 +93,9 @@ class PinningService:
         if not states <= _STATES or not 1 <= int(query.get("limit", "10")) <= 1000:
             return _error(400, "BAD_REQUEST")
         found = [pin for pin in reversed(self.pins) if pin["status"] in states]
+        if "before" in query:
+            before = datetime.fromisoformat(query["before"])
+            found = [pin for pin in found if datetime.fromisoformat(pin["created"]) < before]
         if "cid" in query:
             found = [pin for pin in found if pin["pin"]["cid"] in query["cid"].split(",")]
         if "name" in query:

@@ -10,15 +10,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from filled import HEIGHT, Filled
+from pydantic import SecretStr
 from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
-from roadvault_common.archive.crypto import ArchiveKey
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Purchase
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
-from roadvault_common.errors import Domain
+from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
 from roadvault_common.sql import audits, folders, nodes
@@ -57,7 +59,10 @@ from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
+from roadvault_operator.recover import archive_store
 from roadvault_operator.recover import store as recovery
+from roadvault_operator.recover.manifest import Manifest
+from roadvault_operator.recover.reading import Archive, Place
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
@@ -238,6 +243,33 @@ async def _recover(filled: Filled, db: Database) -> None:
         for number in range(first, first + 3)
     ]
     await recovery.adopt(db, [recovery.Upload(f"received/{tag.file_id}", tag, "x") for tag in tags])
+    await _recover_archive(db, 2 * first)
+
+
+async def _recover_archive(db: Database, number: int) -> None:
+    keys = MasterKeys(SecretStr(Fernet.generate_key().decode()))
+    now = datetime.now(UTC)
+    file = {"fileID": number, "name": "a.mp4", "size": 1, "sha256": "0" * 64, "offset": 32}
+    manifest = Manifest.model_validate({"version": 1, "folder": number, "files": [file]})
+    place = Place(f"bafy{number}", "archives/a", b"label", b"node")
+    archive = Archive(place, 2, ArchiveKey.new(), 100, 200, now, manifest)
+    purchase = Purchase(
+        order_id=number, account="5F", term=1, block=2, extrinsic_hash=f"{number}", extrinsic="ab", price="1", made=now
+    )
+    record = ArchiveRecord(
+        zip_id=number, folder_id=number, zip_name="a", cid=f"bafy{number}", format=2, size=100, dag_size=200, files=1,
+        created=now, purchase=purchase,
+    )  # fmt: skip
+    await archive_store.add(db, archive, keys, record, pinned=True)
+    other = Manifest.model_validate({**manifest.model_dump(), "files": [{**file, "fileID": number + 1}]})
+    for taken in (archive, replace(archive, manifest=other)):
+        try:
+            await archive_store.add(db, taken, keys, None, pinned=True)
+        except IntegrityError:
+            continue
+        raise AssertionError("it is there already")
+    await archive_store.known(db)
+    assert await archive_store.archived_after(db, number - 1)
 
 
 async def _pin(filled: Filled, db: Database) -> None:

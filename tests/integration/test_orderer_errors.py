@@ -11,10 +11,10 @@ from servers_orderer import CID, SIZE, Desk, OpenDesk
 from servers_process import Running
 from substrateinterface import Keypair, SubstrateInterface
 
+from roadvault_common.web.w3auth import SS58_PREFIX
 from roadvault_common.work import repair
 from roadvault_common.work.lease import ORDER
 from roadvault_common.work.outcome import Done, Failed, Wait
-from roadvault_crust_orderer.markets.endpoints import SS58_PREFIX
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 REFUSE = {"code": 1010, "text": "Invalid Transaction"}

@@ -2,12 +2,17 @@
 
 from datetime import UTC
 
+import pytest
+from servers_pinning import TOKEN, PinningService
 from servers_recovery import ARCHIVES, FILES, Archived
+from sites import site
 
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.work.outcome import Done
+from roadvault_operator.config import OperatorSettings
+from roadvault_operator.recover import pinning
 from roadvault_stack.kubo import Kubo
 
 STATE = (
@@ -165,3 +170,31 @@ async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> N
             "recover", *listed
         )
         cursor.execute(f"DROP DATABASE {name}_rehearsal")
+
+
+@pytest.mark.parametrize("like_crusts", [False, True])
+async def test_what_a_pinning_service_lists_is_recovered(
+    archived: Archived, monkeypatch: pytest.MonkeyPatch, *, like_crusts: bool
+) -> None:
+    service = PinningService(like_crusts=like_crusts)
+    listed = [*archived.cids, *(f"bafkreistranger{number}" for number in range(5))]
+    for number, cid in enumerate(listed):
+        body = {"cid": cid, "name": cid, "origins": [], "meta": {}}
+        service._take(body)["created"] = f"2026-11-27T08:00:00.{number // 2:03}Z"  # two in each moment
+    service.set_status("pinned")
+    async with site(service.routes()) as url:
+        console = archived.console
+        console.environment |= {"ROADVAULT_PINNING_URL": url, "ROADVAULT_PINNING_TOKEN": TOKEN}
+        with monkeypatch.context() as patched:
+            patched.setattr(pinning, "_PAGE", 3)
+            settings = OperatorSettings.model_validate(
+                {"database_url": "mysql://h/n", "pinning_url": url, "pinning_token": TOKEN}
+            )
+            assert sorted(await pinning.listed(settings)) == sorted(listed)
+        await archived.lose_machine()
+        said = await archived.recover("--pinning-service")
+        assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered, 5" in said
+        assert await console.db.fetch_all(FILES) == archived.files
+        console.environment["ROADVAULT_PINNING_TOKEN"] = "another"
+        said = await archived.recover("--pinning-service", code=1)
+        assert "not recovered: the pinning service answers 401" in said

@@ -7,8 +7,7 @@ from pydantic import SecretStr
 from substrateinterface import Keypair
 
 from roadvault_common.errors import SettingsError
-from roadvault_crust_orderer.markets.node import keypair
-from roadvault_crust_orderer.markets.w3auth import token
+from roadvault_common.web.w3auth import keypair, token
 
 PHRASE = "bottom drive obey lake curtain smoke basket hold race lonely fit walk"
 HEX_SEED = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"

@@ -27,4 +27,12 @@ class OperatorSettings(DatabaseSettings, ProofSettings):
         description="for `verify --from network` without a witness or proof gateway: reads what our node holds",
     )
 
+    pinning_url: str | None = Field(
+        None, title="Pinning service", description="for `recover --pinning-service`, as crust-orderer has it"
+    )
+    pinning_token: SecretStr | None = Field(None, title="Pinning token", description="likewise")
+    crust_seed: SecretStr | None = Field(
+        None, title="Account", description="likewise: for a token of Crust's W3Auth, where no other is set"
+    )
+
     _check_redis_url = field_validator("redis_url")(check_redis_url)

@@ -13,6 +13,7 @@ from roadvault_common.ipfs.witness import open_way
 from roadvault_common.process import app, log
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
+from roadvault_common.web import w3auth
 from roadvault_common.web.health import Check
 from roadvault_common.work import audit_gauges, breakers, gauges
 from roadvault_common.work.breakers import Breakers
@@ -20,7 +21,6 @@ from roadvault_common.work.lease import AUDIT, ORDER, PROVE, WATCH
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
-from roadvault_crust_orderer.markets import w3auth
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.markets.pinning import PinningMarket

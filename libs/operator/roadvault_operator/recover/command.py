@@ -33,11 +33,12 @@ _POOL = 4
 
 
 @blocking
-async def recover(
+async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
     catalogue: Annotated[bool, typer.Option("--catalogue", help="the newest that the master keys lead to")] = False,  # noqa: FBT002 - typer
     catalogue_cid: Annotated[str | None, typer.Option("--catalogue-cid", help="a catalogue, by its CID")] = None,
     cids: Annotated[Path | None, typer.Option("--cids", help="archives by their CIDs: a file, one a line")] = None,
     pins: Annotated[bool, typer.Option("--pins", help="archives that our own IPFS node pins")] = False,  # noqa: FBT002
+    pinning_service: Annotated[bool, typer.Option("--pinning-service", help="what the pinning service lists")] = False,  # noqa: FBT002
     archives: Annotated[bool, typer.Option("--archives", help="archives in the data directory")] = False,  # noqa: FBT002
     received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002
     rehearse: Annotated[bool, typer.Option("--rehearse", help="into a scratch database, to compare")] = False,  # noqa: FBT002
@@ -50,7 +51,7 @@ async def recover(
     named, and compared with this one.
     """
     listed = tuple(sources.listed(cids)) if cids else ()
-    wanted = Sources(catalogue, catalogue_cid, listed, pins, archives)
+    wanted = Sources(catalogue, catalogue_cid, listed, pins, archives, pinning_service)
     if rehearse:
         await _rehearse(wanted if wanted.any else Sources(catalogue=True))
         return

@@ -63,9 +63,9 @@ def _on_server(url: str, name: str, *, make: bool) -> None:
     """Drop a scratch database, if there is one; make it anew, or not."""
     try:
         with pymysql.connect(**parse_url(url), autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (name,))
-            tables = [table for (table,) in cursor.fetchall()]
-            if tables and _MARK not in tables:
+            there = (name,) in _shown(cursor, "SHOW DATABASES")
+            tables = _shown(cursor, f"SHOW TABLES FROM `{name}`") if there else []
+            if tables and (_MARK,) not in tables:
                 raise SettingsError(f"there is a database {name}, which is no rehearsal's: rename it, then try again")
             cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
             if make:
@@ -75,6 +75,11 @@ def _on_server(url: str, name: str, *, make: bool) -> None:
         raise DatabaseUnavailable(
             f"the scratch database {name} can't be made: {error}; the database's user needs all rights on it"
         ) from error
+
+
+def _shown(cursor: pymysql.cursors.Cursor, statement: str) -> list[tuple[str]]:
+    cursor.execute(statement)
+    return list(cursor.fetchall())
 
 
 async def compare(real: Database, rehearsed: Database, made: datetime | None) -> Comparison:

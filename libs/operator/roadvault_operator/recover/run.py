@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.errors import IpfsUnavailable, RoadVaultError, brief
+from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.settings.config import IpfsSettings, KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
-from roadvault_operator.recover import sources
+from roadvault_operator.recover import pinning, sources
 from roadvault_operator.recover.catalogue import Catalogue
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
@@ -34,6 +34,7 @@ class Sources:
     cids: tuple[str, ...] = ()
     pins: bool = False
     archives: bool = False
+    pinning_service: bool = False
 
     @property
     def any(self) -> bool:
@@ -110,7 +111,8 @@ class Recovery:
                     yield Candidate(Place(record.cid), record)
         async for candidate in _each([Candidate(Place(cid)) for cid in self._sources.cids], advance):
             yield candidate
-        found = [Candidate(Place(cid), sure=False) for cid in sorted(pinned)] if self._sources.pins else []
+        service = await self._listed_by_service() if self._sources.pinning_service else []
+        found = [Candidate(Place(cid), sure=False) for cid in [*(pinned if self._sources.pins else ()), *service]]
         async for candidate in _each(found, advance):
             yield candidate
 
@@ -121,6 +123,13 @@ class Recovery:
         except IpfsUnavailable as error:
             self._failed += [f"what our own IPFS node pins: {brief(error)}"] if self._sources.pins else []
             return set()
+
+    async def _listed_by_service(self) -> list[str]:
+        try:
+            return await pinning.listed(OperatorSettings())
+        except ChainUnavailable as error:
+            self._failed.append(brief(error))
+            return []
 
 
 async def _each(candidates: Iterable[Candidate], advance: Advance) -> AsyncGenerator[Candidate, None]:

@@ -19,12 +19,11 @@ from websocket import WebSocketBadStatusException, WebSocketException
 
 from roadvault_common.errors import ChainUnavailable, RoadVaultError, brief
 from roadvault_common.urls import host_of, without_secrets
+from roadvault_common.web.w3auth import SS58_PREFIX
 
 log = structlog.get_logger()
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings quote the path
 
-SS58_PREFIX = 66
-"""Crust's address type (its `system_properties`)."""
 UNREACHABLE = (OSError, WebSocketException, json.JSONDecodeError)
 """What a broken connection raises; JSON ends early on one that breaks in between."""
 

@@ -1,6 +1,5 @@
 """A Crust node's RPC through `substrate-interface`. Everything here blocks, and is called from one thread only."""
 
-import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import wraps
@@ -9,12 +8,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import structlog
 from pydantic import SecretStr
-from substrateinterface import Keypair, SubstrateInterface
+from substrateinterface import SubstrateInterface
 from substrateinterface.exceptions import StorageFunctionNotFound, SubstrateRequestException
 
-from roadvault_common.errors import ChainUnavailable, SettingsError
+from roadvault_common.errors import ChainUnavailable
+from roadvault_common.web.w3auth import keypair
 from roadvault_crust_orderer.markets import files
-from roadvault_crust_orderer.markets.endpoints import SS58_PREFIX, UNREACHABLE, CannotTell, Endpoints
+from roadvault_crust_orderer.markets.endpoints import UNREACHABLE, CannotTell, Endpoints
 from roadvault_crust_orderer.markets.market import FILE_DURATION, FileInfo
 from roadvault_crust_orderer.markets.results import NoResultEvent, error_of
 
@@ -22,7 +22,6 @@ log = structlog.get_logger()
 
 ERA_BLOCKS = 64
 """How long a signed order stays valid: 6.4 minutes at 6 s, enough for a busy pool, short enough to be sure soon."""
-_HEX_SEED = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _DEFAULT_LARGEST = 8 << 30
 """MaximumFileSize of the current market pallet, for a runtime that does not tell it as a constant."""
 _POOL_ERRORS = range(1010, 1020)
@@ -238,19 +237,6 @@ class Node:
             told = self.endpoints.told(error)
             log.error("events can't be decoded", block=height, error=told)  # noqa: TRY400 - that says it all
             raise CannotTell(height, "EventsUnreadable") from error
-
-
-def keypair(seed: SecretStr) -> Keypair:
-    """Return the account of a seed phrase, hex seed or //Derivation; SettingsError without quoting it otherwise."""
-    text = seed.get_secret_value()
-    try:
-        if _HEX_SEED.fullmatch(text):
-            return Keypair.create_from_seed(text, ss58_format=SS58_PREFIX)
-        return Keypair.create_from_uri(text, ss58_format=SS58_PREFIX)
-    except (ValueError, AttributeError, NotImplementedError):
-        # In turn: a phrase or hex that is none; a text that is no URI, whose match (None) it uses; a password after
-        # ///. All are the text's fault, which is all that these calls get. The client's message may quote the phrase.
-        raise SettingsError("the Crust account's seed is neither a phrase, a hex seed nor a //Derivation") from None
 
 
 def _hash(extrinsic: str) -> str:
