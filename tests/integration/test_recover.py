@@ -130,6 +130,37 @@ async def test_local_copies_and_our_nodes_pins_are_taken_up(archived: Archived) 
     await archived.answers()
 
 
+async def test_what_the_network_lost_comes_from_the_disk_with_its_number(
+    archived: Archived, network_kubo: Kubo
+) -> None:
+    console, db = archived.console, archived.console.db
+    rows = await db.fetch_all(
+        "SELECT zip_id, zip_name, folder_id, cid, size, dag_size, files, create_time, path FROM zip_ipfs_info"
+    )
+    records = [
+        ArchiveRecord(
+            **{name: row[name] for name in row.keys() - {"create_time", "path"}}, format=2,
+            created=row["create_time"].replace(tzinfo=UTC),
+        )
+        for row in rows
+    ]  # fmt: skip
+    console.environment["ROADVAULT_IPFS_STALL_SECONDS"] = "3"
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network, Ipfs.open(archived.kubo.rpc_url, 30) as ours:
+        cid = await archived.catalogue(*records, network=network)
+        for node in (network, ours):
+            await node.unpin(archived.cids[2])
+            await node.collect_garbage()
+        archived.lose_database()
+        said = await archived.recover("--catalogue-cid", cid, "--archives", "--yes")
+        await network.unpin(cid)
+    assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered" in said
+    again = await db.fetch_all("SELECT zip_id, zip_name, folder_id, path FROM zip_ipfs_info ORDER BY zip_id")
+    assert again == [{name: row[name] for name in again[0]} for row in rows]
+    assert await console.pinner.pinning.work(rows[2]["zip_id"]) == Done()
+    assert await db.fetch_all(FILES) == archived.files
+    assert await db.fetch_all(ARCHIVES) == archived.archives
+
+
 async def test_the_disk_alone_is_enough(archived: Archived) -> None:
     console = archived.console
     archived.lose_database()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dumps
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from servers_names import named_pair
 from servers_operator import Console
@@ -137,6 +138,15 @@ async def test_the_master_key_alone_brings_all_back(estate: Estate) -> None:
     )
 
     await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
+    key = console.environment["ROADVAULT_MASTER_KEYS"]
+    console.environment["ROADVAULT_MASTER_KEYS"] = Fernet.generate_key().decode()
+    refused = await console.refuses("recover", "--catalogue", "--pins")
+    assert (
+        "the catalogue can't be read, and nothing was changed: no catalogue is found by the master keys' names"
+        in refused
+    )
+    assert await db.fetch_one("SELECT 1 FROM identity_info") is None
+    console.environment["ROADVAULT_MASTER_KEYS"] = key
     said = await console.says("recover")
     assert f"3 archives recovered, with {len(before)} files; 0 were there already, 0 things could not be" in said
     assert await db.fetch_all(FILES) == before

@@ -24,7 +24,7 @@ class Act(StrEnum):
     RECEIVED = "received"
     """A file came from an address."""
     ADOPTED = "adopted"
-    """A file that lay on the disk got its row again, after the database was lost."""
+    """A file that lay on the disk, or an archive, got its rows again, after the database was lost."""
     SET_ASIDE = "set aside"
     """A file was found not to be what had been received; it is in no archive."""
     MENDED = "mended"

@@ -8,6 +8,8 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
 from roadvault_common.errors import IntegrityError
 from roadvault_common.files.tags import file_type
+from roadvault_common.sql.custody_lines import Act, Line
+from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
@@ -127,6 +129,9 @@ async def _insert_archive(
         await tx.execute(
             "INSERT INTO label_info (zip_id, label, node) VALUES (%s, %s, %s)", (zip_id, place.label, place.node)
         )
+    files = len(archive.manifest.files)
+    facts = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}
+    await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
     return zip_id
 
 

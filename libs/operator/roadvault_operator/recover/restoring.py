@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from roadvault_common.archive.label import FORMAT
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.errors import DatabaseUnavailable, IntegrityError, RoadVaultError, brief
 from roadvault_common.files.vault import ARCHIVES
@@ -67,6 +68,8 @@ class Restoring:
         self._pinned = pinned
         self._known = store.Known()
         self._seen = set[str]()
+        self._unread = dict[str, tuple[ArchiveRecord, str]]()
+        """By the path of a local copy, archives of the catalogue that did not come from the network, and why."""
         self.report = Report()
 
     async def run(self, candidates: AsyncIterator[Candidate], progress: Callable[[], None]) -> None:
@@ -94,7 +97,9 @@ class Restoring:
     @property
     def left(self) -> list[Candidate]:
         """The local copies whose archives were not come by otherwise."""
-        return [Candidate(place) for place in (*self._labelled.values(), *self._named.values())]
+        places = (*self._labelled.values(), *self._named.values())
+        unread = {path: record for path, (record, _) in self._unread.items() if record.format == FORMAT}
+        return [Candidate(place, unread.get(place.path or "")) for place in places]
 
     async def _attempt(self, candidate: Candidate) -> None:
         cid = candidate.place.cid
@@ -109,7 +114,12 @@ class Restoring:
         except DatabaseUnavailable:
             raise
         except (RoadVaultError, OSError) as error:
-            self.report.failed.append(f"{candidate}: {brief(error)}")
+            self._note_failed(candidate, f"{candidate}: {brief(error)}")
+
+    def _note_failed(self, candidate: Candidate, why: str) -> None:
+        self.report.failed.append(why)
+        if candidate.record is not None and candidate.place.cid is not None:
+            self._unread[f"{ARCHIVES}/{candidate.record.zip_name}"] = candidate.record, why
 
     async def _recover(self, candidate: Candidate) -> None:
         number = self._known.number(candidate.place)
@@ -121,6 +131,9 @@ class Restoring:
         await store.add(self._db, archive, self._opener.keys, candidate.record, pinned=place.cid in self._pinned)
         self._labelled.pop(place.label or b"", None)
         self._named.pop(place.path, None)
+        _, told = self._unread.pop(place.path or "", (None, ""))
+        if told:  # the disk has what the network has not
+            self.report.failed.remove(told)
         self.report.archives += 1
         self.report.files += len(archive.manifest.files)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, RoadVaultError, brief
+from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.settings.config import IpfsSettings, KeySettings
@@ -53,6 +53,7 @@ class Recovery:
         self._root = root
         self._catalogue: Catalogue | None = None
         self._failed: list[str] = []
+        """Sources, and parts of them, that could not be read."""
 
     @classmethod
     @asynccontextmanager
@@ -66,7 +67,11 @@ class Recovery:
             yield cls(wanted, keys, await stack.enter_async_context(gateway), node, root)
 
     async def given_out(self) -> dict[str, int]:
-        """Look for the catalogue, if that is a source; return the highest numbers that it knows."""
+        """Look for the catalogue, if that is a source; return the highest numbers that it knows.
+
+        Raises:
+            PermanentError: It can't be read: without it archives would get new numbers, which nobody takes back.
+        """
         cid = self._sources.catalogue_cid
         try:
             if cid is not None:
@@ -74,7 +79,10 @@ class Recovery:
             elif self._sources.catalogue:
                 self._catalogue = await catalogues.newest(self._reader, self._node, self._keys)
         except RoadVaultError as error:
-            self._failed.append(f"the catalogue: {brief(error)}")
+            raise PermanentError(
+                f"the catalogue can't be read, and nothing was changed: {brief(error)}. Try again later, or name it by"
+                " --catalogue-cid; other sources go without it, but give archives new numbers"
+            ) from error
         return {} if self._catalogue is None else self._catalogue.head.given_out.model_dump()
 
     @property
@@ -96,7 +104,7 @@ class Recovery:
             advance(0, 1)
 
         await restoring.run(self._candidates(pinned, advance), progress)
-        await restoring.run(_each(restoring.left, advance), progress)
+        await restoring.run(_each(restoring.left if not self._failed else (), advance), progress)
         restoring.report.failed += self._failed
         return restoring.report
 
@@ -109,6 +117,9 @@ class Recovery:
                     self._failed.append(record)
                 else:
                     yield Candidate(Place(record.cid), record)
+            if self._failed:
+                self._failed.append("other sources wait for the whole catalogue: they would give new numbers")
+                return
         async for candidate in _each([Candidate(Place(cid)) for cid in self._sources.cids], advance):
             yield candidate
         service = await self._listed_by_service() if self._sources.pinning_service else []
