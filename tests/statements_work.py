@@ -60,9 +60,9 @@ from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator.recover import archive_store
+from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
-from roadvault_operator.recover.reading import Archive, Place
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
@@ -251,8 +251,8 @@ async def _recover_archive(db: Database, number: int) -> None:
     now = datetime.now(UTC)
     file = {"fileID": number, "name": "a.mp4", "size": 1, "sha256": "0" * 64, "offset": 32}
     manifest = Manifest.model_validate({"version": 1, "folder": number, "files": [file]})
-    place = Place(f"bafy{number}", "archives/a", b"label", b"node")
-    archive = Archive(place, 2, ArchiveKey.new(), 100, 200, now, manifest)
+    place = recovered.Place(f"bafy{number}", "archives/a", b"label", b"node")
+    archive = recovered.Archive(place, 2, ArchiveKey.new(), 100, 200, now, manifest)
     purchase = Purchase(
         order_id=number, account="5F", term=1, block=2, extrinsic_hash=f"{number}", extrinsic="ab", price="1", made=now
     )

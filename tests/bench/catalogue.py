@@ -47,7 +47,7 @@ class Counted(Ipfs):
 
     sent = 0
 
-    async def import_blocks(self, blocks, *, pin):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, D102
+    async def import_blocks(self, blocks, *, pin):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
         Counted.sent += sum(len(data) for _, data in blocks)
         await super().import_blocks(blocks, pin=pin)
 
