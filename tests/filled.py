@@ -15,6 +15,7 @@ from roadvault_common.work.lease import (
     PIN,
     PROVE,
     RESTORE,
+    SHRED,
     WATCH,
     Stage,
 )
@@ -32,7 +33,8 @@ HEIGHT = 10_000_000
 _TERMS, _TERM_DAYS = 10, 182
 _FILE_BYTES = 10_000_000
 _FILES_AT_ONCE, _ARCHIVES_AT_ONCE = 50_000, 2000
-_ZIP_STAGES, _DOWNLOAD_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE, WATCH, AUDIT, INSPECT), (FETCH, CALLBACK, EXPIRE)
+_ZIP_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE, WATCH, AUDIT, INSPECT, SHRED)
+_DOWNLOAD_STAGES = (FETCH, CALLBACK, EXPIRE)
 
 _NOW = "UTC_TIMESTAMP(6)"
 _FOLDERS = """
@@ -78,6 +80,23 @@ _AUDITS = """
 INSERT INTO audit_info (zip_id, place, audited_at, sound, sound_at, members, bytes, way)
 SELECT seq, 'network', {now} - INTERVAL MOD(seq * 7919, 2592000) SECOND, 1, {now}, 3, 3 * {size}, 'witness'
 FROM seq_{first}_to_{last}
+"""
+# Half of the archives have an end, and of those half have ended.
+_ENDS = """
+INSERT INTO retention_info (zip_id, period_key, ends_at, shredded_at, shred_due)
+SELECT seq, LPAD(60 + MOD(seq, 60), 16, '0'), {came} + INTERVAL {years} YEAR,
+    IF(MOD(seq, 4) = 2, {now}, NULL), IF(MOD(seq, 4) = 2, NULL, {now} + INTERVAL 40 DAY + INTERVAL seq SECOND)
+FROM seq_{first}_to_{last} WHERE MOD(seq, 2) = 0
+"""
+_PERIODS = """
+INSERT INTO period_key_info (period_key, period, `key`, master_key, kept_at, destroyed_at)
+SELECT LPAD(seq, 16, '0'), DATE_FORMAT({now} + INTERVAL CAST(seq AS SIGNED) - 60 MONTH, '%%Y-%%m'),
+    IF(seq < 60, NULL, 'k'), IF(seq < 60, NULL, 'm'), {now},
+    IF(seq < 60, {now} - INTERVAL 60 - CAST(seq AS SIGNED) MONTH, NULL) FROM seq_0_to_{months}
+"""
+_HOLDS = """
+INSERT INTO hold_info (zip_id, file_id, active, reason)
+SELECT seq, (seq - 1) * {each} + 1, IF(MOD(seq, 20) = 0, 1, NULL), 'x' FROM seq_{first}_to_{last} WHERE MOD(seq, 5) = 0
 """
 _RENEWALS = """
 INSERT INTO renewal_info (day, archives, mebibytes)
@@ -163,9 +182,14 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     values = {
         "now": _NOW, "files": files, "each": -(-files // archives), "size": _FILE_BYTES, "account": ACCOUNT,
         "market": MARKET, "height": HEIGHT, "blocks": BLOCKS_A_DAY, "terms": _TERMS, "days": _TERM_DAYS,
+        "months": 120, "years": 6,
     }  # fmt: skip
-    for statement in (_FOLDERS, _ARCHIVES, _LABELS, _EVIDENCE, _AUDITS, _ORDERS):
+    for statement in (_FOLDERS, _ARCHIVES, _LABELS, _EVIDENCE, _AUDITS, _ORDERS, _ENDS, _HOLDS):
         await _history(db, statement, archives, _ARCHIVES_AT_ONCE, values)
+    await db.execute(
+        "UPDATE zip_ipfs_info JOIN retention_info USING (zip_id) SET master_key = period_key WHERE shredded_at IS NULL"
+    )
+    await db.execute(_PERIODS.format(**values))
     await db.execute(_RENEWALS, (BLOCKS_A_DAY, BLOCKS_A_DAY))
     await _history(db, _CUSTODY, files, _FILES_AT_ONCE, {**values, "archives": archives})
     await db.execute(_CUSTODY_NODES)
@@ -179,6 +203,10 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
+    await db.execute(
+        "UPDATE zip_ipfs_info JOIN file_upload_info USING (zip_id) JOIN download_info USING (file_id)"
+        " SET master_key = LPAD(60, 16, '0') WHERE fetch_due IS NOT NULL AND master_key IS NULL"
+    )
     await db.execute(
         "INSERT INTO set_aside_info (file_id, reason, lost_at) SELECT file_id, 'x', IF(file_id %% 40, NULL, NOW())"
         " FROM file_upload_info WHERE file_id <= %s AND (file_id %% 20 = 0 OR file_id = %s)",
@@ -198,6 +226,9 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "custody_node_info",
         "custody_fault_info",
         "audit_info",
+        "retention_info",
+        "hold_info",
+        "period_key_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled
@@ -217,7 +248,10 @@ async def _in_hand(tx: Transaction, filled: Filled) -> None:
     for stage in _ZIP_STAGES:
         for place, columns in enumerate(_places(stage)):
             zip_id = filled.due(stage).start + place
-            await _archive(tx, filled, zip_id, {**_AS_AT[stage.name], **columns})
+            own = {} if stage is SHRED else columns
+            await _archive(tx, filled, zip_id, {**_AS_AT[stage.name], **own})
+            if stage is SHRED:
+                await _insert(tx, "retention_info", {"zip_id": f"{zip_id}", "ends_at": _NOW, **columns})
             if stage.name in _EVIDENCE_AT:
                 counted = {"zip_id": f"{zip_id}", "market": "'here'", "block": f"{HEIGHT}", "replicas": "60"}
                 await _insert(
@@ -251,6 +285,7 @@ _AS_AT: dict[str, dict[str, str]] = {
     "restore": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
     "audit": {**_LIVE, "path": "NULL", "uploads_dropped_at": _NOW, "dropped_at": _NOW},
     "inspect": _LIVE,
+    "shred": _LIVE,
     "fetch": {"status": "0", "open_key": "SHA2(UUID(), 256)"},
     "callback": {**_EXTRACTED, "open_key": "SHA2(UUID(), 256)"},
     "expire": _OVER,
@@ -273,7 +308,13 @@ def _places(stage: Stage) -> list[dict[str, str]]:
 async def _archive(tx: Transaction, filled: Filled, zip_id: int, columns: dict[str, str]) -> None:
     await _folder(tx, filled, zip_id, {"status": "2", "zip_id": f"{zip_id}", "close_at": _NOW})
     common = {"zip_id": f"{zip_id}", "folder_id": f"{zip_id}", "zip_name": f"'{zip_id}.7z.enc'", "path": "UUID()"}
-    sizes = {"`key`": "'k'", "iv": "'i'", "size": f"{MEMBERS * _FILE_BYTES}", "files": f"{MEMBERS}"}
+    sizes = {
+        "`key`": "'k'",
+        "master_key": "LPAD(60, 16, '0')",
+        "iv": "'i'",
+        "size": f"{MEMBERS * _FILE_BYTES}",
+        "files": f"{MEMBERS}",
+    }
     await _insert(tx, "zip_ipfs_info", {**common, **sizes, **columns})
     await _insert(tx, "label_info", {"zip_id": f"{zip_id}", "label": "'l'"})
 

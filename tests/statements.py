@@ -15,6 +15,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.custody import check, history, note, store, tie
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
+from roadvault_common.retention import ends
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -32,6 +33,7 @@ from roadvault_door.store import DoorStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore
 from roadvault_notifier.store import NotifierStore
+from roadvault_operator import retention_store
 from roadvault_operator import store as operator
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
@@ -140,6 +142,7 @@ def status(filled: Filled) -> list[Statement]:
             due=lambda db: PagesStore(db).due(),
             audits=lambda db: PagesStore(db).audit_problems(),
             failures=lambda db: PagesStore(db).failures(),
+            ends=lambda db: PagesStore(db).ends(),
         ),
         *group(
             "status: files and archives, a page of them",
@@ -203,6 +206,12 @@ def status(filled: Filled) -> list[Statement]:
             archive=lambda db: store.archive_of(db, middle),
             of_a_file=lambda db: history.newest(db, 1 + middle % filled.files, 1, None, 100),
             tied=lambda db: _tied(db, middle),
+        ),
+        *group(
+            "status: ends and holds",
+            soon=ends.count_soon,
+            holds=lambda db: retention_store.holds(db, 50),
+            periods=retention_store.period_keys,
         ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]

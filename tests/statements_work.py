@@ -5,6 +5,7 @@ All of them are run once, in this order, after those of `statements.py`.
 
 import secrets
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,13 +17,15 @@ from pydantic import SecretStr
 from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
-from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Purchase
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
+from roadvault_common.retention import periods
+from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits, folders, nodes
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database
@@ -42,6 +45,7 @@ from roadvault_common.work.lease import (
     PROVE,
     PUBLISH,
     RESTORE,
+    SHRED,
     WATCH,
     Lease,
     Stage,
@@ -56,17 +60,20 @@ from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator.recover import archive_store
 from roadvault_operator.recover import reading as recovered
+from roadvault_operator import retention_store
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
 from roadvault_pinner.inspect_store import InspectStore
+from roadvault_pinner.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.store import RetrieverStore, Shared
 
@@ -91,6 +98,7 @@ def work(filled: Filled) -> list[Statement]:
         _restore,
         _audit,
         _publish,
+        _end,
         _fetch,
         _call_back,
         _expire,
@@ -112,6 +120,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
         *group("custody log", chained=_chain),
         *group("nodes that are ours", noted=_nodes),
+        *group("period keys", life=_periods),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 
@@ -212,6 +221,11 @@ async def _upload(filled: Filled, db: Database) -> None:
 
 async def _ask(filled: Filled, db: Database) -> None:
     store = IngestStore(db)
+    (gone,) = await db.fetch_all(
+        "SELECT file_id FROM file_upload_info JOIN retention_info USING (zip_id) WHERE shredded_at IS NOT NULL LIMIT 1"
+    )
+    with suppress(Gone):
+        await store.request_download(gone["file_id"], read("https://c/new"), "192.0.2.1", Most(50, 1000))
     asked = await store.request_download(filled.files // 2, read("https://c/new"), "192.0.2.1", Most(50, 1000))
     assert asked is not None
     assert await store.request_download(filled.files // 2, read("https://c/new"), "192.0.2.1", Most(50, 1000)) == asked
@@ -222,7 +236,8 @@ async def _pack(filled: Filled, db: Database) -> None:
     await store.named_under(lease, ["archives/x"])
     offsets = {member.file_id: 32 for member in await store.uploads(lease.row_id)}
     packed = Packed(100, offsets, ArchiveKey.new(), b"label")
-    assert await store.seal(lease, Sealed("archives/x", "x", "k", "m", packed))
+    ends_at = datetime(2100, 1, 1)  # noqa: DTZ001 - as the database gives times
+    assert await store.seal(lease, Sealed("archives/x", "x", "k", f"{60:016}", packed, ends_at))
 
 
 async def _set_aside(filled: Filled, db: Database) -> None:
@@ -319,8 +334,9 @@ async def _watch(filled: Filled, db: Database) -> None:
     assert {lease.row_id for lease in batch} >= set(filled.due(WATCH))
     await OrdererStore(db).archives([lease.row_id for lease in batch], _MARKET)
     seen = Seen(info, head, counted(info, head, _MARKET, 50), 300)
-    given_up = filled.due(WATCH)[3]
+    given_up, over = filled.due(WATCH)[3], filled.due(WATCH)[4]
     looks = [Look(lease, Done(again_after=0), seen, buy_in=0) for lease in batch if lease.row_id != given_up]
+    looks = [Look(look.lease, Done(), over=True) if look.lease.row_id == over else look for look in looks]
     looks += [Look(lease, Failed("x")) for lease in batch if lease.row_id == given_up]
     await WatchingStore(db).close(looks)
 
@@ -383,6 +399,39 @@ async def _publish(filled: Filled, db: Database) -> None:
     await store.superseded()
     await store.forget_pin("bafy")
     await store.close(lease, Done(), datetime.now(UTC))
+
+
+async def _end(filled: Filled, db: Database) -> None:
+    zip_id, held, ever = filled.due(SHRED)[3], filled.due(SHRED)[4], filled.due(SHRED)[5]
+    (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
+    number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
+    assert kept == held
+    store = ShredStore(db)
+    assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
+    await retention_store.release(db, number, "x")
+    await retention_store.set_end(db, ever, datetime(2100, 1, 1))  # noqa: DTZ001 - as the database gives times
+    lease = await _claim(db, SHRED, zip_id)
+    (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (zip_id,))
+    for number, status in enumerate((0, 1)):
+        asked = await _ask_again(db, file["file_id"], number)
+        await db.execute("UPDATE download_info SET status = %s WHERE download_id = %s", (status, asked))
+    assert isinstance(await store.decide(lease), Ended)
+    await store.close(lease)
+    fetching = await _claim(db, FETCH, filled.due(FETCH)[4])
+    await RetrieverStore(db).close_ended(fetching, "x")
+
+
+async def _periods(db: Database) -> None:
+    secret = Fernet.generate_key().decode()
+    keys = MasterKeys(SecretStr(secret))
+    await db.execute("DELETE FROM period_key_info WHERE `key` = 'k'")
+    life = periods.Periods(db, keys, Places([]))
+    end = await life.end_in(400)
+    await db.transact(lambda tx: periods.hold(tx, end.key.id))
+    await db.transact(lambda tx: periods.add(tx, keys, PeriodKey.new("2020-01")))
+    assert len(await periods.living(db, keys)) == 2
+    await periods.rewrap(db, MasterKeys(SecretStr(f"{Fernet.generate_key().decode()},{secret}")))
+    assert await db.transact(periods.destroy) == ["2020-01"]
 
 
 async def _fetch(filled: Filled, db: Database) -> None:

@@ -182,6 +182,18 @@ async def inspect(servers: Servers, zip_id: int) -> None:
     await inspector.inspecting.work(zip_id)
 
 
+async def shred(servers: Servers, zip_id: int) -> None:
+    await (await pinner(servers)).shredding.work(zip_id)
+
+
+async def make_period_key(servers: Servers, _: int) -> None:
+    await (await packer(servers)).periods.end_in(400)
+
+
+async def tend_keyring(servers: Servers, _: int) -> None:
+    await (await packer(servers)).periods.tend()
+
+
 class Plenty:
     """A market that counts enough replicas of anything: to ask it leaves nothing behind."""
 
@@ -253,6 +265,7 @@ ACTS: dict[str, Act] = {
     for act in (
         upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
         inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
+        shred, make_period_key, tend_keyring,
     )
 }  # fmt: skip
 

@@ -8,12 +8,15 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import evidence_rows
 from chaos.crash_child import PACKER, UPLOAD
 from redis import Redis
 
+from roadvault_common.archive.crypto import MasterKeys, PeriodKey
+from roadvault_common.archive.keyring import period_keys
 from roadvault_common.events.kinds import DEAD_LETTERS, FileReceived
 from roadvault_common.files.identity import FILE, read_stamp
 from roadvault_common.files.ledger_book import LEDGER
@@ -21,6 +24,8 @@ from roadvault_common.files.quarantine import QUARANTINE
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.tags import adoptable
 from roadvault_common.files.vault import SWEPT, Vault
+from roadvault_common.retention import periods
+from roadvault_common.retention.places import Places
 from roadvault_common.settings.config import SweepSettings
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.lease import STAGES
@@ -47,6 +52,9 @@ class Scene:
     nursery: asyncio.subprocess.Process
     """Starts a child for each act."""
     url: str
+    keyring: tuple[Path, Path]
+    """Its places."""
+    keys: MasterKeys
     calls: list[bytes] = field(default_factory=list)
     remote: int | None = None
     """A file of an archive that only the network has."""
@@ -98,6 +106,9 @@ class Scene:
             "pin": self._archive,
             "drop": self._proven,
             "restore": partial(self._pinned, "restore_due"),
+            "shred": self._over,
+            "make_period_key": self._no_period,
+            "tend_keyring": self._period_over,
             "prove": partial(self._pinned, "prove_due"),
             "audit": partial(self._pinned, "audit_due"),
             "inspect": partial(self._pinned, "inspect_due"),
@@ -171,6 +182,31 @@ class Scene:
         await self.db.execute(f"UPDATE zip_ipfs_info SET {column} = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))  # noqa: S608
         return zip_id
 
+    async def _over(self) -> int:
+        """Make an archive whose time is over, of which there are all kinds of copies."""
+        zip_id = await self._pinned("pinned_at")
+        (file, *_) = await self.db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s", (zip_id,))
+        await self.clean("fetch", await self._request_for(file["file_id"]))
+        await self._request_for(file["file_id"])
+        await self.db.execute(
+            "INSERT INTO retention_info (zip_id, ends_at, shred_due) VALUES (%s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+            (zip_id,),
+        )
+        return zip_id
+
+    async def _no_period(self) -> int:
+        await self.db.execute("DELETE FROM period_key_info")
+        return 0
+
+    async def _period_over(self) -> int:
+        """Have two period keys in the keyring; archives of the one have all ended."""
+        await self._no_period()
+        for period in ("2020-01", "2999-01"):
+            key = PeriodKey.new(period)
+            await self.db.transact(lambda tx, key=key: periods.add(tx, self.keys, key))  # type: ignore[misc]
+        await periods.Periods(self.db, self.keys, Places(self.keyring)).keep()
+        return 0
+
     async def _proven(self) -> int:
         zip_id = await self._pinned("pinned_at")
         await evidence_rows.prove(self.db, zip_id)
@@ -214,6 +250,10 @@ class Scene:
             await self._check_uploads(acknowledged)
         elif act in {"request", "fetch", "fetch_from_ipfs", "expire", "keep_room", "call_back"}:
             await self._check_request(act, row_id)
+        elif act == "shred":
+            await self._check_ended(row_id)
+        elif act in {"make_period_key", "tend_keyring"}:
+            await self._check_keyring()
         elif act in {"pin", "restore", "drop", "prove", "audit", "inspect"}:
             await self._check_archive(act, row_id)
         else:
@@ -279,6 +319,27 @@ class Scene:
         label = await self.row("SELECT label FROM label_info WHERE zip_id = %s", folder["zip_id"])
         path = self.vault.root / archives[0]["path"].replace(".7z.enc", ".label.json")
         assert path.read_bytes() == label["label"]
+
+    async def _check_ended(self, zip_id: int) -> None:
+        archive = await self.row(
+            "SELECT * FROM zip_ipfs_info JOIN retention_info USING (zip_id) WHERE zip_id = %s", zip_id
+        )
+        assert (archive["key"], archive["path"], archive["status"]) == ("", None, 5)
+        assert (archive["shred_due"], archive["shredded_at"] is not None) == (None, True)
+        files = await self.db.fetch_all("SELECT path FROM file_upload_info WHERE zip_id = %s", (zip_id,))
+        asked = await self.db.fetch_all(
+            "SELECT download.path, fetch_due, callback_due, expire_due, open_key FROM download_info AS download"
+            " JOIN file_upload_info USING (file_id) WHERE zip_id = %s",
+            (zip_id,),
+        )
+        assert {value for row in (*files, *asked) for value in row.values()} == {None}
+
+    async def _check_keyring(self) -> None:
+        """Compare what lives in the rows with what the places have."""
+        rows = await self.db.fetch_all("SELECT period_key FROM period_key_info WHERE `key` IS NOT NULL")
+        assert len(rows) == 1
+        for place in self.keyring:
+            assert [*period_keys(place.read_text(), self.keys)] == [rows[0]["period_key"]]
 
     async def _check_archive(self, act: str, zip_id: int) -> None:
         archive = await self.row("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", zip_id)

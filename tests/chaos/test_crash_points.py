@@ -20,11 +20,14 @@ from chaos.crash_child import ACTS
 from chaos.crash_scene import LIMITS, Scene
 from chaos.points import POLLS, gaps
 from cryptography.fernet import Fernet
+from pydantic import SecretStr
 from redis import Redis
 from sites import site
 
+from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
+from roadvault_common.retention.periods import Periods
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import (
     AUDIT,
@@ -38,6 +41,7 @@ from roadvault_common.work.lease import (
     PIN,
     PROVE,
     RESTORE,
+    SHRED,
     STAGES,
     WATCH,
     Stage,
@@ -59,6 +63,7 @@ STAGE_OF: dict[str, Stage] = {
     "pin": PIN,
     "drop": DROP,
     "restore": RESTORE,
+    "shred": SHRED,
     "prove": PROVE,
     "audit": AUDIT,
     "inspect": INSPECT,
@@ -84,13 +89,14 @@ DOES: dict[type, dict[str, str | None]] = {
     Inspector: {},
     Retriever: {"keep_room": "keep_room", "sweep_orphans": "sweep_orphans"},
     Notifier: {},
+    Periods: {"tend": "tend_keyring", "end_in": "make_period_key", "keep": "tend_keyring"},
 }
 """What the services do besides working on their stages' rows, and its acts; None for what only reads."""
 
 
 @pytest.fixture
 async def scene(
-    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
+    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo, tmp_path: Path
 ) -> AsyncIterator[Scene]:
     vault = Vault(data_dir)
     vault.prepare()
@@ -113,6 +119,7 @@ async def scene(
         "ROADVAULT_CRUST_SEED": "//Alice",
         "ROADVAULT_CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
         "ROADVAULT_DISK_MARGIN_BYTES": "0",
+        "ROADVAULT_KEYRING_PATHS": f"{tmp_path / 'keyring'},{tmp_path / 'other'}",
         "ROADVAULT_ORPHAN_HOURS": "1e-9",
         "ROADVAULT_QUARANTINE_DAYS": "1e-12",
         "ROADVAULT_FOLDER_FILES": str(LIMITS.files),
@@ -129,7 +136,9 @@ async def scene(
     ):
         await Identity(db, vault.root).settle()
         with Redis.from_url(redis_url) as redis:
-            yield Scene(db, redis, vault, network_kubo, nursery, url, calls)
+            keyring = tmp_path / "keyring", tmp_path / "other"
+            keys = MasterKeys(SecretStr(environment["ROADVAULT_MASTER_KEYS"]))
+            yield Scene(db, redis, vault, network_kubo, nursery, url, keyring, keys, calls)
     assert nursery.stdin is not None
     nursery.stdin.close()
     assert await asyncio.wait_for(nursery.wait(), 10) == 0

@@ -18,6 +18,7 @@
     ├── PermanentError            another try changes nothing; a person has to look
     │   ├── IntegrityError        bytes are not what their hash says
     │   ├── SettingsError         the operator has to change a setting
+    │   ├── Ended                 the archive's time was over, and its key was destroyed: there is nothing left to do
     │   └── IdentityMismatch      database and data directory don't belong together: nothing may be served or removed
     └── LeaseLost                 somebody else works on the row now; write nothing
 
@@ -132,6 +133,10 @@ class IntegrityError(PermanentError):
 
 class SettingsError(PermanentError):
     """The operator has to change a setting."""
+
+
+class Ended(PermanentError):
+    """The archive's time was over, and its key was destroyed: nothing brings it back, and nothing is left to do."""
 
 
 class IdentityMismatch(PermanentError):

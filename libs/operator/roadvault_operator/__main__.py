@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.settings.config import explain
-from roadvault_operator import custody, identity, keys, letters, look, mend, quarantine, set_aside, verify
+from roadvault_operator import custody, identity, keys, letters, look, mend, quarantine, retention, set_aside, verify
 from roadvault_operator.recover.command import recover
 from roadvault_operator.sheet import command as sheet
 from roadvault_operator.shell import app
@@ -25,6 +25,7 @@ app.command()(keys.migrate)
 app.add_typer(identity.app, name="identity")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(set_aside.app, name="set-aside")
+app.add_typer(retention.app, name="retention")
 app.command()(recover)
 app.command()(sheet.recovery_sheet)
 app.add_typer(sheet.app, name="master-key")

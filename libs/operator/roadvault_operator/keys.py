@@ -13,6 +13,7 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.label import FORMAT, Label
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
+from roadvault_common.retention import periods
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql import migrate as migrations
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -44,10 +45,10 @@ async def archive_key(zip_id: Annotated[int, typer.Argument(help="the archive's 
         raise PermanentError(f"{zip_id} is the catalogue, not an archive: `roadvault recover` reads it")
     path = None if row["cid"] is None else archive_path(row["cid"], row["format"])
     label = Label.parse(row["label"]) if path is not None and row["format"] == FORMAT else None
-    if label is not None and label.masterKey == row["master_key"]:
+    if label is not None and label.masterKey is not None and label.masterKey == row["master_key"]:
         commands = by_hand.from_master_key(row["cid"], str(zip_id), label.masterKey)
     else:  # the label's master key may have been retired: the row's is the one that there is
-        key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"], row["master_key"])
+        key = MasterKeys(KeySettings().master_keys).unwrap(row["key"], row["iv"], row["master_key"], row["period_key"])
         commands = by_hand.from_archive_key(path, row["zip_name"], str(zip_id), key)
     for command in commands:
         say(command)
@@ -58,12 +59,19 @@ async def master_keys() -> None:
     """List the master keys that archives need, by their ids, and whether ROADVAULT_MASTER_KEYS has them."""
     keys = MasterKeys(KeySettings().master_keys)
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        uses = {use.master_key: use for use in await needed.uses(db)}
+        uses = await needed.uses(db)
     rows: list[tuple[object, ...]] = []
-    for name in dict.fromkeys([*keys.ids, *uses]):
-        use, place = uses.get(name), "first: wraps" if name == keys.ids[0] else "yes" if name in keys.ids else "MISSING"
-        rows.append((name or "not noted yet", place if name else None, *((use.first, use.last) if use else ())))
-    show("Master keys", ("id", "in the settings", "first archive", "last archive"), rows)
+    for name in dict.fromkeys([*keys.ids, *(use.master_key for use in uses)]):
+        place = "first: wraps" if name == keys.ids[0] else "yes" if name in keys.ids else "MISSING"
+        needs = [use for use in uses if use.master_key == name]
+        rows += [(name or "not noted yet", place if name else None, *_archives(use)) for use in needs] or [
+            (name, place)
+        ]
+    show("Master keys", ("id", "in the settings", "first archive", "last archive", "that end in"), rows)
+
+
+def _archives(use: needed.Use) -> tuple[object, ...]:
+    return use.first or None, use.last or None, ", ".join(use.periods) or None
 
 
 @blocking
@@ -71,13 +79,14 @@ async def rewrap() -> None:
     """Wrap the keys of all archives under the first of ROADVAULT_MASTER_KEYS, so that the others can be retired."""
     keys = MasterKeys(KeySettings().master_keys)
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        old = [use for use in await needed.uses(db) if use.master_key != keys.ids[0]]
+        old = [use for use in await needed.uses(db) if use.master_key != keys.ids[0] and not use.periods]
         with Progress(console=console, transient=True) as bars:
             bar = bars.add_task("rewrapping", total=sum(use.last - use.first + 1 for use in old))
             failed = await needed.rewrap(db, keys, lambda ids: bars.advance(bar, ids))
         if old:
             facts = {"by": keys.ids[0], "archives": sum(use.last - use.first + 1 for use in old), "failed": len(failed)}
             await db.transact(lambda tx: record(tx, Line(Act.REWRAPPED, facts)))
+        await periods.rewrap(db, keys)
         still = {use.master_key for use in await needed.uses(db)}
         await db.transact(lambda tx: leases.make_due(tx, PUBLISH, 1))
     for name in keys.ids[1:]:

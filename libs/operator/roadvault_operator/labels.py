@@ -14,7 +14,10 @@ async def fault(db: Database, archive: Row, key: ArchiveKey, keys: MasterKeys) -
         return None
     try:
         label = Label.parse(archive["label"])
-        opened = label.open(keys) if label.masterKey in keys.ids else key  # it may have been retired
+        if archive["period_key"] is not None:
+            opened = label.open(keys.unwrap_period(archive["period_key"]))
+        else:
+            opened = label.open(keys) if label.masterKey in keys.ids else key  # it may have been retired
     except PermanentError as error:
         return brief(error)
     files = await store.files(db, archive["zip_id"])

@@ -3,11 +3,13 @@
 from collections.abc import AsyncGenerator
 
 from roadvault_common.archive.verify import Member
+from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 
 MOST = 10_000
 """What is counted no further; as for the stages (`roadvault_common.work.backlog`)."""
+_PERIOD_KEY = PERIOD_KEY.format(zip="zip_ipfs_info")
 _AT_ONCE = 500
 """Rows that are read at a time."""
 
@@ -73,7 +75,8 @@ async def kept_archives(db: Database) -> list[int]:
 async def sealed_key(db: Database, zip_id: int) -> Row | None:
     """Return an archive's `zip_name`, `kind`, `path`, `key` (wrapped), `master_key`, `iv`, `cid`, `format`, `label`."""
     return await db.fetch_one(
-        "SELECT zip_name, kind, path, `key`, master_key, iv, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
+        f"SELECT zip_name, kind, path, `key`, master_key, {_PERIOD_KEY} AS period_key, iv,"  # noqa: S608
+        " cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
         " USING (zip_id) WHERE zip_id = %s",
         (zip_id,),
     )
@@ -94,7 +97,8 @@ async def catalogue(db: Database) -> Row | None:
 async def archives_after(db: Database, zip_id: int, limit: int = _AT_ONCE) -> list[Row]:
     """Return archives behind an id, as it takes to read them."""
     return await db.fetch_all(
-        "SELECT zip_id, path, `key`, master_key, iv, size, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
+        f"SELECT zip_id, path, `key`, master_key, {_PERIOD_KEY} AS period_key, iv,"  # noqa: S608
+        " size, cid, format, label FROM zip_ipfs_info LEFT JOIN label_info"
         " USING (zip_id) WHERE zip_id > %s AND kind = 'archive' ORDER BY zip_id LIMIT %s",
         (zip_id, limit),
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.crypto import SHREDDED, MasterKeys
 from roadvault_common.archive.verify import READ_BYTES, Member, MemberCheck
 from roadvault_common.errors import PermanentError, RoadVaultError, SettingsError, brief
 from roadvault_common.files.vault import Vault
@@ -52,9 +52,12 @@ class Verifier:
     async def archive(self, archive: Row, keys: MasterKeys) -> None:
         """Read one archive, decrypt it, and compare each of its files."""
         name = f"archive {archive['zip_id']}"
+        if archive["master_key"] == SHREDDED:
+            self.skipped += 1
+            return
         try:
             pieces = self._pieces(archive)
-            key = keys.unwrap(archive["key"], archive["iv"], archive["master_key"])
+            key = keys.unwrap(archive["key"], archive["iv"], archive["master_key"], archive["period_key"])
         except PermanentError as error:
             self._report(f"{name}: {brief(error)}")
             self.checked += 1

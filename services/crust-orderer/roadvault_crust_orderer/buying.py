@@ -122,7 +122,7 @@ class Buyer:
             if waiting is not None:
                 return waiting
         archive = await self._store.archive(lease.row_id, await self._market.identity())
-        refused = await self._refused(lease, archive)
+        refused = Done() if archive.over else await self._refused(lease, archive)
         if refused is not None:
             return refused
         head = await self._market.head()

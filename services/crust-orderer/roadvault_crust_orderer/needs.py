@@ -42,7 +42,11 @@ class Needs:
     def of(self, archive: Archive, info: FileInfo, head: Head) -> Need | None:
         """Return what an archive that the market knows needs another order for, or None."""
         left = head.term if info.expires is None else max(info.expires - head.height, 0)
+        if archive.over:
+            return None
         wanted = 0 < archive.terms < archive.terms_wanted or self.under_floor(archive, info)
+        if not wanted and self._outlasts(archive, left):
+            return None
         if wanted or self.blocks_to_renewal(archive, info, head) <= 0:
             return Need(archive.dag_size, left)
         return Need(archive.dag_size, extra=True) if self._overdue(archive, info, head) else None
@@ -57,7 +61,14 @@ class Needs:
         """Return in how many seconds an archive that needs nothing now is due for buying, though nobody looks at it."""
         if info.expires is None:
             return _UNKNOWN_END_SECONDS
+        left = max(info.expires - head.height, 0)
+        if self._outlasts(archive, left):  # should its end be moved, or a hold keep it, that makes it due
+            return max(left * self._settings.crust_block_seconds, _UNKNOWN_END_SECONDS)
         return self.blocks_to_renewal(archive, info, head) * self._settings.crust_block_seconds
+
+    def _outlasts(self, archive: Archive, blocks: int) -> bool:
+        """Tell whether an order that runs for so many blocks lasts until the archive's own end: nothing is renewed."""
+        return archive.ends_in is not None and archive.ends_in <= blocks * self._settings.crust_block_seconds
 
     def under_floor(self, archive: Archive, info: FileInfo) -> bool:
         """Tell whether the network holds too little of an archive whose local copies went."""

@@ -1,7 +1,7 @@
 """SQL over all archives, each read along an index of its own (`schema/0011_ages.sql`)."""
 
 from roadvault_common.sql.db import Database
-from roadvault_crust_orderer.store import EXPIRED, LIVE
+from roadvault_crust_orderer.store import ENDED, EXPIRED, LIVE
 
 _MOST = 10_000
 """No count goes further."""
@@ -29,7 +29,7 @@ class OverviewStore:
 
     async def under(self, floor: int) -> int:
         """Return how many archives whose local copies went have fewer replicas than `floor`."""
-        return await self._count("replicas < %s AND dropped_at IS NOT NULL", floor)
+        return await self._count(f"replicas < %s AND dropped_at IS NOT NULL AND status <> {ENDED}", floor)
 
     async def oldest_unreplicated(self) -> float:
         """Return the seconds since the oldest archive that was never dropped here came to IPFS; 0 if there is none."""

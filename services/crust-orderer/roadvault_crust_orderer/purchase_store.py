@@ -13,7 +13,7 @@ from roadvault_common.work.lease import ORDER, Lease
 from roadvault_common.work.outcome import Failed, Outcome
 from roadvault_common.work.repair import note_failed
 from roadvault_crust_orderer.markets.market import Included, Signed
-from roadvault_crust_orderer.store import BOUGHT, INTENDED, LIVE, ORDERED, REFUSED, Archive
+from roadvault_crust_orderer.store import BOUGHT, ENDED, INTENDED, LIVE, ORDERED, REFUSED, Archive
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class PurchaseStore:
         await leases.revive(tx, ORDER, purchase.zip_id)
         await tx.execute(
             # The catalogue names the latest purchase, which the row itself does not.
-            "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s), catalogued = NULL WHERE zip_id = %s",
-            (LIVE, ORDERED, purchase.zip_id),
+            "UPDATE zip_ipfs_info SET status = IF(status IN (%s, %s), status, %s), catalogued = NULL WHERE zip_id = %s",
+            (LIVE, ENDED, ORDERED, purchase.zip_id),
         )
         return True
 

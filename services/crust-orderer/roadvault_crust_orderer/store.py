@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadvault_common.errors import PermanentError
+from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
 from roadvault_common.work import backlog
@@ -15,7 +16,7 @@ from roadvault_common.work.lease import ORDER, RESTORE, WATCH, Lease
 from roadvault_common.work.outcome import Done
 from roadvault_crust_orderer.proof import evidence_store
 
-NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED = (status.value for status in ArchiveStatus)
+NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED, ENDED = (status.value for status in ArchiveStatus)
 """`zip_ipfs_info.status`; `roadvault_common.work.repair` writes `ORDER_FAILED`, and 0 again when a person retries."""
 INTENDED, BOUGHT, REFUSED, NEVER_INCLUDED = (status.value for status in OrderStatus)
 """`order_info.status`."""
@@ -35,6 +36,10 @@ class Archive:
     """Whether they are gone, and nothing was done yet to get them back."""
     restore_failure: str | None
     """Why they could not be fetched back."""
+    ended: bool
+    """Whether its time is over, and its key was destroyed."""
+    ends_in: float | None
+    """Seconds until its time is over, negative if it is; None: never, as far as is known, or a hold keeps it."""
     terms: int
     """Purchases so far that bought something, at any market."""
     terms_wanted: int
@@ -43,6 +48,11 @@ class Archive:
     """Block of the latest of them for its CID, if it was made at this market."""
     bought_before: int | None
     """Block of the one before it, likewise."""
+
+    @property
+    def over(self) -> bool:
+        """Whether its time is over: nothing is bought for it any more."""
+        return self.ended or (self.ends_in is not None and self.ends_in <= 0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Turn:
 
 def _archive(row: Row, bought: Sequence[Row]) -> Archive:
     """Return an archive from its row and its purchases that bought something, the latest first."""
-    flags = {name: bool(row[name]) for name in ("gone", "dropped")}
+    flags = {name: bool(row[name]) for name in ("gone", "dropped", "ended")}
     # The catalogue's CID is another with time: what was bought for the one before says nothing of this one.
     blocks = [purchase["block"] for purchase in bought if purchase["cid"] == row["cid"]] + [None, None]
     terms = bought[0]["term"] if bought else 0
@@ -86,8 +96,11 @@ class OrdererStore:
             "SELECT zip_id, cid, dag_size, status, dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"  # noqa: S608
             " dropped_at IS NOT NULL AND restored_at IS NULL AND restore_due IS NULL"
             " AND restore_failed_at IS NULL AS dropped,"
-            " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted"
-            f" FROM zip_ipfs_info WHERE {some} AND cid IS NOT NULL",
+            " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted,"
+            " ends.shredded_at IS NOT NULL AS ended,"
+            f" IF({HELD.format(zip='zip_ipfs_info')}, NULL,"
+            " TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), ends.ends_at)) AS ends_in"
+            f" FROM zip_ipfs_info LEFT JOIN retention_info AS ends USING (zip_id) WHERE {some} AND cid IS NOT NULL",
             tuple(zip_ids),
         )
         bought: dict[int, list[Row]] = {}

@@ -186,6 +186,8 @@ class Watcher:
     ) -> Look:
         if archive is None:
             return Look(lease, Done())  # it is not on IPFS any more
+        if archive.over:
+            return Look(lease, Done(), over=True)
         if archive.cid not in files:
             reason = "the market's entry of its CID can't be read"
             given_up = lease.attempt >= WATCH.max_attempts

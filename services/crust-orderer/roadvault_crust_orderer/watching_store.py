@@ -13,7 +13,7 @@ from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.proof import evidence_store
 from roadvault_crust_orderer.proof.evidence_store import Count
-from roadvault_crust_orderer.store import EXPIRED, INTENDED, LIVE, ORDER_FAILED, ORDERED
+from roadvault_crust_orderer.store import ENDED, EXPIRED, INTENDED, LIVE, ORDER_FAILED, ORDERED
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Look:
     seen: Seen | None = None
     buy_in: float | None = None
     """Seconds until something has to be bought, or looked at again by who buys; None where nobody can tell now."""
+    over: bool = False
+    """The archive's time is over: it is not renewed any more."""
 
 
 class WatchingStore:
@@ -72,6 +74,9 @@ async def _write(tx: Transaction, look: Look, rows: dict[int, Row]) -> bool:
         found = await evidence_store.note(tx, zip_id, look.seen.count)
         if look.seen.info is not None:
             await _note_info(tx, row, look.seen, look.seen.info)
+    if look.over:
+        await renewals_store.note(tx, row["expired_on"], None, row["dag_size"])
+        await tx.execute("UPDATE zip_ipfs_info SET expired_on = NULL WHERE zip_id = %s", (zip_id,))
     if look.buy_in is not None and not row["unsettled"]:  # a purchase that is to be settled has its own time
         await batches.schedule(tx, ORDER, zip_id, look.buy_in)
     await leases.close(tx, look.lease, look.outcome)
@@ -84,8 +89,8 @@ async def _note_info(tx: Transaction, row: Row, seen: Seen, info: FileInfo) -> N
     await renewals_store.note(tx, row["expired_on"], info.expires, row["dag_size"])
     status = ORDERED if info.expires is None else LIVE if info.expires > seen.head.height else EXPIRED
     await tx.execute(
-        "UPDATE zip_ipfs_info SET status = IF(status = %s, status, %s), replicas = %s, calculated_at = %s,"
+        "UPDATE zip_ipfs_info SET status = IF(status IN (%s, %s), status, %s), replicas = %s, calculated_at = %s,"
         " expired_on = %s, expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND, checked_at = UTC_TIMESTAMP(6)"
         " WHERE zip_id = %s",
-        (ORDER_FAILED, status, info.replicas, info.calculated, info.expires, seen.left, row["zip_id"]),
+        (ORDER_FAILED, ENDED, status, info.replicas, info.calculated, info.expires, seen.left, row["zip_id"]),
     )

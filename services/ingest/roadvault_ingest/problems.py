@@ -23,6 +23,12 @@ class NotFound(Problem):
     status = HTTPStatus.NOT_FOUND
 
 
+class Gone(Problem):
+    """It names something that was here until its time was over."""
+
+    status = HTTPStatus.GONE
+
+
 class TooLarge(Problem):
     """The upload is longer than what is taken."""
 

@@ -145,6 +145,7 @@ class Ingest:
 
         Raises:
             NotFound: There is no such file.
+            Gone: It has ended.
             TooMany: More requests are open than may be.
             Problem: The URL can't be called.
         """

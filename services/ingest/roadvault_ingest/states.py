@@ -27,7 +27,10 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
         "state": _state(row),
-        "reason": row["aside_reason"] or row["pack_reason"],
+        "reason": row["aside_reason"] or row["pack_reason"] or _ended(row),
+        "ends": time(row["ends_at"]),
+        "ended": time(row["shredded_at"]),
+        "onHold": bool(row["held"] or row["file_held"]),
         "uploadKept": row["path"] is not None,
         "archive": _archive(row),
         "requests": [_request(request) for request in requests],
@@ -42,7 +45,13 @@ def time(value: datetime | None) -> str | None:
 def _state(row: Row) -> str:
     if row["lost"]:
         return "lost"
+    if row["shredded_at"] is not None:
+        return "ended"
     return "set aside" if row["set_aside"] else _FOLDER_STATES[row["folder_status"]]
+
+
+def _ended(row: Row) -> str | None:
+    return None if row["shredded_at"] is None else f"ended on {row['shredded_at']:%Y-%m-%d}"
 
 
 def _word(status: ArchiveStatus | RequestStatus) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from roadvault_common.files.tags import file_type
+from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
@@ -14,7 +15,7 @@ from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
-from roadvault_ingest.problems import TooMany
+from roadvault_ingest.problems import Gone, TooMany
 from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
@@ -182,6 +183,7 @@ class IngestStore:
 
         Raises:
             TooMany: As many as may be are open; nothing was written.
+            Gone: The file has ended.
         """
         key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
         peer = None if peer is None else peer[:_PEER_LENGTH]
@@ -189,6 +191,13 @@ class IngestStore:
         known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
         if known is None:
             return None
+        ended = await tx.fetch_one(
+            "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
+            " WHERE file_id = %s AND shredded_at IS NOT NULL",
+            (file_id,),
+        )
+        if ended is not None:
+            raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
         joined = await tx.fetch_one("SELECT download_id FROM download_info WHERE open_key = %s", (key,))
         if joined is not None:
             return int(joined["download_id"])
@@ -209,7 +218,7 @@ class IngestStore:
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
         return await self._db.fetch_one(
-            "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"
+            "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"  # noqa: S608
             " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
             " zip.pin_failed_at,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
@@ -220,6 +229,8 @@ class IngestStore:
             " audit.reason AS audit_problem,"
             " COALESCE(zip.pin_reason, zip.order_reason, zip.watch_reason, zip.prove_reason, zip.drop_reason)"
             " AS zip_reason,"
+            f" ends.ends_at, ends.shredded_at, {HELD.format(zip='zip')} AS held,"
+            " EXISTS (SELECT 1 FROM hold_info WHERE hold_info.file_id = file.file_id AND active = 1) AS file_held,"
             " purchase.price, purchase.block AS order_block, purchase.settled_at AS ordered_at,"
             " aside.file_id IS NOT NULL AS set_aside, aside.lost_at IS NOT NULL AS lost, aside.reason AS aside_reason"
             " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
@@ -227,6 +238,7 @@ class IngestStore:
             " LEFT JOIN evidence_info AS evidence ON evidence.zip_id = file.zip_id AND evidence.valid = 1"
             " LEFT JOIN audit_info AS audit ON audit.zip_id = file.zip_id AND audit.place = 'network'"
             " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
+            " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id"
             " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
             " WHERE file.file_id = %s",
             (file_id,),

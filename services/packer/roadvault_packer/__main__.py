@@ -21,6 +21,9 @@ from roadvault_packer.config import PackerSettings
 from roadvault_packer.handlers import HANDLERS
 from roadvault_packer.service import Packer
 
+_KEYRING_SECONDS = 60
+"""Between two looks at the places of the keyring, and for periods that are over."""
+
 
 async def serve() -> None:
     """Run the packer until it is told to stop."""
@@ -50,6 +53,7 @@ async def serve() -> None:
             partial(packer.packing.sweep, seconds=settings.sweep_seconds),
             partial(repeat, packer.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, partial(master_keys.note, db, keys), seconds=3600),
+            partial(repeat, packer.periods.tend, seconds=_KEYRING_SECONDS),
             partial(repeat, packer.ledger.tidy, seconds=TIDY_SECONDS),
             partial(repeat, partial(chainer.chain, db), seconds=chainer.CHAIN_SECONDS),
             partial(repeat, checker.sweep, seconds=CHECK_SECONDS / 6),

@@ -59,7 +59,8 @@ def pack(
 ) -> Packed:
     """Write the archive of `uploads` (read below `root`) to the new file `target`, and its label beside it.
 
-    Blocks; run it in a thread.
+    The first of `keys` wraps the archive's key on the label, or the period key does if it is one. Blocks; run it in
+    a thread.
 
     Raises:
         Spoilt: A file is missing, or is not what its row says.

@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from roadvault_common.settings.config import KeySettings, SweepSettings
+from roadvault_common.settings.config import RetentionSettings, SweepSettings
 
 
-class PackerSettings(SweepSettings, KeySettings):
-    """Reads `received/`, writes `archives/`, wraps archive keys."""
+class PackerSettings(SweepSettings, RetentionSettings):
+    """Reads `received/`, writes `archives/`, wraps archive keys, keeps the keyring."""
 
     concurrency: int = Field(1, ge=1, title="Concurrency", description="folders packed at once")
     sweep_files: int = Field(

@@ -18,6 +18,8 @@ from roadvault_common.files.room import Purpose
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import ARCHIVES, Vault
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.retention.periods import End, Periods
+from roadvault_common.retention.places import Places
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.breakers import Breakers
@@ -46,6 +48,8 @@ class Packer:
         self._vault = vault
         self._keys = keys
         self._store = PackerStore(db)
+        self._days = settings.retention_days
+        self.periods = Periods(db, keys, Places(settings.keyring))
         self.ledger = Ledger(db, vault)
         self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
         self._identity = Identity(db, vault.root, only_looks=True)
@@ -65,20 +69,22 @@ class Packer:
         if not uploads:
             await self._store.close_without_archive(lease)
             return Done()
+        end = None if self._days is None else await self.periods.end_in(self._days)
         await self._vault.remove_remains(f"{ARCHIVES}/{lease.row_id}-*", partial(self._store.named_under, lease))
         name = f"{lease.row_id}-{lease.token}.7z.enc"
         path = f"{ARCHIVES}/{name}"
         async with self.ledger.keep(Purpose.PACKING, most_bytes(uploads), row=lease.row_id, file=path):
-            return await self._write(lease, uploads, path, name)
+            return await self._write(lease, uploads, path, name, end)
 
-    async def _write(self, lease: Lease, uploads: Sequence[Upload], path: str, name: str) -> Outcome:
+    async def _write(self, lease: Lease, uploads: Sequence[Upload], path: str, name: str, end: End | None) -> Outcome:
+        keys = self._keys if end is None else end.key
         try:
             packed: Packed = await asyncio.to_thread(
-                pack, lease.row_id, uploads, self._vault.root, self._vault.path(path), self._keys, lease.progress
+                pack, lease.row_id, uploads, self._vault.root, self._vault.path(path), keys, lease.progress
             )
         except (Spoilt, Unreadable) as error:
             return await self._set_aside(lease, uploads, error)
-        sealed = Sealed(path, name, self._keys.wrap(packed.key.key), self._keys.ids[0], packed)
+        sealed = Sealed(path, name, keys.wrap(packed.key.key), keys.ids[0], packed, None if end is None else end.at)
         try:
             zip_id = await self._store.seal(lease, sealed)
         except LeaseLost:

@@ -6,11 +6,13 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
 
 from roadvault_common.archive import local
 from roadvault_common.files import set_aside_store
+from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.states import FileStatus, FolderStatus
@@ -29,8 +31,10 @@ class Sealed:
     name: str
     wrapped_key: str
     master_key: str
-    """Id of the master key that wraps it."""
+    """Id of the master key, or the period key, that wraps it."""
     packed: Packed
+    ends_at: datetime | None = None
+    """When it ends (UTC); None: never, and a master key wraps it."""
 
 
 class PackerStore:
@@ -79,6 +83,8 @@ class PackerStore:
     async def seal(self, tx: Transaction, lease: Lease, sealed: Sealed) -> int:
         """Close the lease: the folder is packed, its archive is due for the pinner. Return the archive's id."""
         await leases.close(tx, lease, Done())
+        if sealed.ends_at is not None:
+            await periods.hold(tx, sealed.master_key)
         zip_id = await self._insert_archive(tx, lease.row_id, sealed)
         offsets = [{"f": member, "o": offset} for member, offset in sealed.packed.offsets.items()]
         await tx.execute(
@@ -95,6 +101,11 @@ class PackerStore:
         facts = {"folder": lease.row_id, "files": len(sealed.packed.offsets), "size": sealed.packed.size}
         label = {"label": hashlib.sha256(sealed.packed.label).hexdigest()}
         await record(tx, Line(Act.PACKED, {**facts, **label}, zip_id=zip_id))
+        await tx.execute(
+            "UPDATE hold_info JOIN file_upload_info AS file USING (file_id) SET hold_info.zip_id = %s"
+            " WHERE file.zip_id = %s AND active = 1",
+            (zip_id, zip_id),
+        )
         return zip_id
 
     async def _insert_archive(self, tx: Transaction, folder_id: int, sealed: Sealed) -> int:
@@ -106,6 +117,11 @@ class PackerStore:
             (folder_id, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
         )
         await tx.execute("INSERT INTO label_info (zip_id, label) VALUES (%s, %s)", (zip_id, packed.label))
+        if sealed.ends_at is not None:
+            await tx.execute(
+                "INSERT INTO retention_info (zip_id, period_key, ends_at, shred_due) VALUES (%s, %s, %s, %s)",
+                (zip_id, sealed.master_key, sealed.ends_at, sealed.ends_at),
+            )
         return zip_id
 
     async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:

@@ -17,7 +17,7 @@ from roadvault_common.process import app, log
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.work import audit_gauges, gauges
-from roadvault_common.work.lease import DROP, INSPECT, PIN, RESTORE
+from roadvault_common.work.lease import DROP, INSPECT, PIN, RESTORE, SHRED
 from roadvault_pinner.catalogue.ages import measure
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.handlers import HANDLERS
@@ -42,12 +42,13 @@ async def serve() -> None:
         inspector = Inspector(settings, db, bus, vault, keys, ipfs, pinner.node, pinner.restoring.nudge)
         handlers = app.bind(HANDLERS, pinner)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [PIN, DROP, RESTORE, INSPECT]),
+            "rows": gauges.rows(db, [PIN, DROP, RESTORE, INSPECT, SHRED]),
             "disk": metrics.disk(vault.root),
             "audits": audit_gauges.gauges(db, Place.LOCAL, settings),
             "events": bus.lag(handlers),
             "outages": pinner.breakers.sample(db, "pinner", settings.sweep_seconds),
             "catalogue": partial(measure, db),
+            "ends": pinner.shredder.measure,
             "master keys": partial(master_keys.measure, db, keys),
         }
         jobs: list[app.Job] = [
@@ -55,6 +56,7 @@ async def serve() -> None:
             partial(pinner.pinning.sweep, seconds=settings.sweep_seconds),
             partial(pinner.dropping.sweep, seconds=settings.sweep_seconds),
             partial(pinner.restoring.sweep, seconds=settings.sweep_seconds),
+            partial(pinner.shredding.sweep, seconds=settings.sweep_seconds),
             partial(inspector.inspecting.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
             partial(pinner.publishing.sweep, seconds=settings.sweep_seconds),

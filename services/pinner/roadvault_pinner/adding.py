@@ -37,7 +37,7 @@ class Adding:
         """
         path = self._vault.path(archive.path or "")
         members = await self._store.members(archive.zip_id)
-        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
         stream = VerifiedStream(path, archive.size, key, members, lease.progress)
         referred = path if self.filestore else None
         try:

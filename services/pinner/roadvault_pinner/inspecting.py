@@ -113,7 +113,7 @@ class Inspector:
         if archive.path is None or self._settings.ipfs_filestore:
             return None
         members = await self._archives.members(archive.zip_id)
-        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
         path = self._vault.path(archive.path)
         try:
             async for _ in VerifiedStream(path, archive.size, key, members, lease.progress):

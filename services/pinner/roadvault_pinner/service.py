@@ -18,7 +18,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker, Breakers
-from roadvault_common.work.lease import DROP, PIN, PUBLISH, RESTORE, Lease
+from roadvault_common.work.lease import DROP, PIN, PUBLISH, RESTORE, SHRED, Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stage import Worker
 from roadvault_pinner.adding import Adding
@@ -26,6 +26,7 @@ from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.room import KuboRoom
 from roadvault_pinner.shared_run import SharedRun
+from roadvault_pinner.shredding import Shredder
 from roadvault_pinner.store import Archive, Look, PinnerStore
 
 log = structlog.get_logger()
@@ -42,7 +43,10 @@ _LAST_LOOKS, _LAST_LOOK_SECONDS = 60, 2.0
 
 
 class Pinner:
-    """Pins, drops and fetches back archives, publishes the catalogue; the stages' workers are called after that."""
+    """Pins, drops, fetches back and ends archives, publishes the catalogue.
+
+    `pinning`, `dropping`, `restoring`, `shredding` and `publishing` are the stages' workers.
+    """
 
     def __init__(
         self, settings: PinnerSettings, db: Database, bus: Bus, vault: Vault, keys: MasterKeys, ipfs: Ipfs
@@ -73,6 +77,14 @@ class Pinner:
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
         self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
+        self.shredder = Shredder(db, vault, ipfs, self._collect_garbage)
+        self.shredding = worker(
+            SHRED,
+            self.shredder.shred,
+            lease_seconds=max(seconds, _DROP_LEASE_SECONDS),
+            concurrency=_DROPS_AT_ONCE,
+            needs=node,
+        )
 
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)

@@ -9,6 +9,7 @@ from datetime import datetime
 from roadvault_common.archive.label import FORMAT
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
+from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -32,6 +33,7 @@ class Archive:
     path: str | None
     key: str
     master_key: str | None
+    period_key: str | None
     iv: str
     size: int
     files: int
@@ -86,7 +88,8 @@ class PinnerStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT zip_id, path, `key`, master_key, iv, size, files, cid, format, uploads_dropped_at, restored_at,"
+            f"SELECT zip_id, path, `key`, master_key, {PERIOD_KEY.format(zip='zip_ipfs_info')} AS period_key, iv,"  # noqa: S608
+            " size, files, cid, format, uploads_dropped_at, restored_at,"
             " replicas, label FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id = %s",
             (zip_id,),
         )

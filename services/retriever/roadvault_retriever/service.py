@@ -88,6 +88,9 @@ class Retriever:
     async def _fetch(self, lease: Lease) -> Outcome:
         """Take the file's extraction if there is one, wait if another request is about to have one, else make one."""
         wanted = await self._store.wanted(lease.row_id)
+        if wanted.shredded_at is not None:
+            await self._store.close_ended(lease, f"the file ended on {wanted.shredded_at:%Y-%m-%d}")
+            return Done()
         after = random.uniform(*_WAIT_SECONDS)  # noqa: S311 - jitter
         waits = Wait("the file is being brought back for another request", after)
         damaged = set[str]()
@@ -183,7 +186,7 @@ class Retriever:
             yield "received", from_disk(self._vault.path(wanted.path), 0, wanted.size), None
         if wanted.key is None or wanted.iv is None or wanted.zip_offset is None:
             return
-        key = self._keys.unwrap(wanted.key, wanted.iv, wanted.master_key)
+        key = self._keys.unwrap(wanted.key, wanted.iv, wanted.master_key, wanted.period_key)
         if wanted.zip_path is not None:
             yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
         if wanted.on_ipfs is not None:

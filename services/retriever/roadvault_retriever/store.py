@@ -5,12 +5,14 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
+from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
-from roadvault_common.sql.mirror import mirror, named_paths
+from roadvault_common.sql.mirror import fail_request, mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import FETCH, RESTORE, Lease
@@ -38,9 +40,12 @@ class Wanted:
     zip_path: str | None
     key: str | None
     master_key: str | None
+    period_key: str | None
     iv: str | None
     cid: str | None
     format: int | None
+    shredded_at: datetime | None
+    """When its archive had ended and its key was destroyed, if it was."""
     set_aside: str | None
     """Why the packer set its upload aside, if it did."""
 
@@ -83,11 +88,13 @@ class RetrieverStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"
+            "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"  # noqa: S608
             " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid, zip.format,"
+            f" {PERIOD_KEY.format(zip='zip')} AS period_key, ends.shredded_at,"
             " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
-            " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE download.download_id = %s",
+            " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
+            " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id WHERE download.download_id = %s",
             (download_id,),
         )
         if row is None:
@@ -130,6 +137,14 @@ class RetrieverStore:
                 await leases.make_due(tx, RESTORE, kept["zip_id"], hurry=False)
 
         await self._db.transact(write)
+
+    @transacted
+    async def close_ended(self, tx: Transaction, lease: Lease, reason: str) -> None:
+        """Close the lease of a request for a file that has ended meanwhile: nobody has to look at it."""
+        await leases.hold(tx, lease)
+        await leases.end(tx, FETCH, lease.row_id, reason)
+        await fail_request(tx, lease.row_id)
+        lease.closed = True
 
     @transacted
     async def look(

@@ -7,7 +7,7 @@ with 256 bits (RFC 3394) under a key that is derived from the master key (HKDF-S
 import binascii
 import hashlib
 import os
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from pydantic import SecretStr
 
-from roadvault_common.errors import IntegrityError, MasterKeyMissing, SettingsError
+from roadvault_common.errors import Ended, IntegrityError, MasterKeyMissing, SettingsError
 
 KEY_BYTES = 32
 IV_BYTES = 16
@@ -35,6 +35,10 @@ CIPHER: Final = "AES-256-CTR"
 """How labels call the cipher of archives."""
 WRAP: Final = "AES-256-KW, HKDF-SHA256"
 """How labels call the wrapping of archives' keys."""
+PERIOD_WRAP: Final = "AES-256-KW, HKDF-SHA256, period key"
+"""The same, of archives that have an end."""
+SHREDDED: Final = "shredded"
+"""`master_key` of an archive that has ended: its key was destroyed."""
 
 
 class Use(StrEnum):
@@ -43,6 +47,7 @@ class Use(StrEnum):
     ARCHIVE_KEY = "roadvault archive key"
     CATALOGUE = "roadvault catalogue"
     IPNS = "roadvault ipns"
+    KEYRING = "roadvault keyring"
 
 
 @dataclass(frozen=True)
@@ -86,13 +91,20 @@ class MasterKeys:
         """Return `key` encrypted under the first master key, as ASCII text of about 140 characters."""
         return self._fernet.encrypt(key).decode()
 
-    def unwrap(self, wrapped: str, iv: str, master_key: str | None = None) -> ArchiveKey:
+    def unwrap(self, wrapped: str, iv: str, master_key: str | None = None, period_key: str | None = None) -> ArchiveKey:
         """Return the archive's key from the row's `key`, `iv` and `master_key` columns.
+
+        `period_key` is the period key that wraps it, itself wrapped by one of ours, of an archive that has an end.
 
         Raises:
             MasterKeyMissing: The master key that wrapped it is not among ours: once it is added, all is well.
             IntegrityError: The column is damaged.
+            Ended: Its key was destroyed.
         """
+        if master_key == SHREDDED:
+            raise Ended("the archive has ended, and its key was destroyed: nothing brings it back")
+        if period_key is not None:
+            return self.unwrap_period(period_key).unwrap(wrapped, iv, master_key)
         try:
             return ArchiveKey(self._fernet.decrypt(wrapped), bytes.fromhex(iv))
         except (InvalidToken, ValueError) as error:  # ValueError: it is not even ASCII
@@ -102,6 +114,20 @@ class MasterKeys:
                 f"the archive's key is wrapped by the master key {master_key or '(not noted which)'}, and"
                 f" ROADVAULT_MASTER_KEYS has {', '.join(self.ids)}: add that key to it; `roadvault master-keys` tells"
                 " which archives need which"
+            ) from error
+
+    def unwrap_period(self, wrapped: str, period: str = "") -> "PeriodKey":
+        """Return a period key from its row's columns.
+
+        Raises:
+            MasterKeyMissing: None of ours wrapped it.
+        """
+        try:
+            return PeriodKey(period, SecretStr(self._fernet.decrypt(wrapped).decode()))
+        except (InvalidToken, ValueError) as error:
+            raise MasterKeyMissing(
+                f"none of ROADVAULT_MASTER_KEYS ({', '.join(self.ids)}) wrapped the period key {period}; `roadvault"
+                " master-keys` tells which one did"
             ) from error
 
     def rewrap(self, wrapped: str) -> str:
@@ -121,21 +147,22 @@ class MasterKeys:
             )
         return HKDF(SHA256(), KEY_BYTES, None, use.encode()).derive(self._secrets[name])
 
-    def seal(self, key: bytes) -> bytes:
+    def seal(self, key: bytes, use: Use = Use.ARCHIVE_KEY) -> bytes:
         """Return an archive's key as it stands on a label, wrapped under the first master key: 40 bytes."""
-        return aes_key_wrap(self.derive(Use.ARCHIVE_KEY), key)
+        return aes_key_wrap(self.derive(use), key)
 
-    def unseal(self, sealed: bytes, master_key: str) -> bytes:
-        """Return an archive's key from its label, which names the master key by its id.
+    def unseal(self, sealed: bytes, master_key: str, use: Use = Use.ARCHIVE_KEY) -> bytes:
+        """Return what was sealed, such as an archive's key from its label, which names the master key by its id.
 
         Raises:
             MasterKeyMissing: That one is not among ours.
             IntegrityError: It did not wrap this, or what it wrapped is damaged.
         """
         try:
-            return aes_key_unwrap(self.derive(Use.ARCHIVE_KEY, master_key), sealed)
+            return aes_key_unwrap(self.derive(use, master_key), sealed)
         except (InvalidUnwrap, ValueError) as error:
-            raise IntegrityError(f"the key on the label is damaged: {master_key} does not unwrap it") from error
+            where = "in the keyring" if use is Use.KEYRING else "on the label"
+            raise IntegrityError(f"the key {where} is damaged: {master_key} does not unwrap it") from error
 
     def wrapped_by(self, wrapped: str) -> str | None:
         """Return the id of the master key that wrapped a key; None if it is none of ours."""
@@ -146,6 +173,35 @@ class MasterKeys:
                 continue
             return name
         return None
+
+
+class PeriodKey(MasterKeys):
+    """The key of one month: it wraps, as a master key does, the keys of archives that end in that month.
+
+    It is on no network. Who destroys it shreds what is there of those archives.
+    """
+
+    def __init__(self, period: str, key: SecretStr) -> None:
+        super().__init__(key)
+        self.period = period
+        """The month, as 2027-03."""
+        self.text = key
+        self.secret = urlsafe_b64decode(key.get_secret_value())
+
+    @classmethod
+    def new(cls, period: str) -> "PeriodKey":
+        """Make a random one."""
+        return cls.of(period, os.urandom(KEY_BYTES))
+
+    @classmethod
+    def of(cls, period: str, key: bytes) -> "PeriodKey":
+        """Return the one that has these 32 bytes."""
+        return cls(period, SecretStr(urlsafe_b64encode(key).decode()))
+
+    @property
+    def id(self) -> str:
+        """What names it, without telling anything of it."""
+        return self.ids[0]
 
 
 def _name(key: str) -> str:

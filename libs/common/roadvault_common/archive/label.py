@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from roadvault_common.archive.crypto import CIPHER, WRAP, ArchiveKey, MasterKeys
-from roadvault_common.errors import IntegrityError
+from roadvault_common.archive.crypto import CIPHER, PERIOD_WRAP, WRAP, ArchiveKey, MasterKeys, PeriodKey
+from roadvault_common.errors import IntegrityError, MasterKeyMissing
 
 FORMAT: Final = 2
 """Of archives that have a label. Those of format 1 have none: their keys are in the database and in the catalogue."""
@@ -21,6 +21,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 _Size = Annotated[int, Field(ge=0, lt=1 << 53)]
 """Bytes; no more than every reader of JSON takes for a whole number."""
+_KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class Place(BaseModel):
@@ -43,9 +44,11 @@ class Label(BaseModel):
     cipher: Literal["AES-256-CTR"] = CIPHER
     iv: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     """The initial counter block, hex."""
-    masterKey: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]  # noqa: N815 - as the JSON has it
+    masterKey: _KeyId | None = None  # noqa: N815 - as the JSON has it
     """Id of the master key that wraps the archive's key."""
-    wrap: Literal["AES-256-KW, HKDF-SHA256"] = WRAP
+    periodKey: _KeyId | None = None  # noqa: N815 - as the JSON has it
+    """In its place, of an archive that has an end: id of the period key that does."""
+    wrap: Literal["AES-256-KW, HKDF-SHA256", "AES-256-KW, HKDF-SHA256, period key"]
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{54}==$")]
     """The archive's key, wrapped: 40 bytes in base64, which openssl reads."""
     size: _Size
@@ -57,17 +60,27 @@ class Label(BaseModel):
 
     @classmethod
     def make(cls, keys: MasterKeys, key: ArchiveKey, size: int, manifest: Place, files: int, root: bytes) -> Self:
-        """Make the label of an archive that is encrypted with `key`; the first master key wraps that."""
+        """Make the label of an archive that is encrypted with `key`; the first of `keys`, or a period key, wraps it."""
+        ends = isinstance(keys, PeriodKey)
         return cls(
             made=f"{datetime.now(UTC):{_TIME}}",
             iv=key.iv.hex(),
-            masterKey=keys.ids[0],
+            masterKey=None if ends else keys.ids[0],
+            periodKey=keys.ids[0] if ends else None,
+            wrap=PERIOD_WRAP if ends else WRAP,
             key=base64.b64encode(keys.seal(key.key)).decode(),
             size=size,
             manifest=manifest,
             files=files,
             merkleRoot=root.hex(),
         )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        named = [name for name in ("masterKey", "periodKey") if getattr(self, name) is not None]
+        if named != ["masterKey" if self.wrap == WRAP else "periodKey"]:
+            raise ValueError("it has to name one key, the one that its wrap says")
+        return self
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -95,13 +108,19 @@ class Label(BaseModel):
 
     def encode(self) -> bytes:
         """Return the label's bytes."""
-        return orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
 
     def open(self, keys: MasterKeys) -> ArchiveKey:
-        """Return the archive's key.
+        """Return the archive's key; of one that has an end `keys` is its period key.
 
         Raises:
-            MasterKeyMissing: The master key that wrapped it is not among ours.
+            MasterKeyMissing: The key that wrapped it is not among `keys`.
             IntegrityError: It was not wrapped by that one, or is damaged.
         """
-        return ArchiveKey(keys.unseal(base64.b64decode(self.key), self.masterKey), bytes.fromhex(self.iv))
+        if self.periodKey is not None and self.periodKey not in keys.ids:
+            raise MasterKeyMissing(
+                f"the archive has an end: the period key {self.periodKey} opens it, which is in the keyring and on"
+                " recovery sheets, and nowhere once it was destroyed"
+            )
+        wraps = self.periodKey or self.masterKey or ""
+        return ArchiveKey(keys.unseal(base64.b64decode(self.key), wraps), bytes.fromhex(self.iv))

@@ -4,12 +4,12 @@ Each archive's row notes the id of the master key that wraps its own key. What c
 done in pages, by the packer's timer and by `roadvault rewrap`.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
-from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.crypto import SHREDDED, MasterKeys
 from roadvault_common.errors import MasterKeyMissing
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web.health import Check
@@ -17,19 +17,26 @@ from roadvault_common.web.health import Check
 UNKNOWN = "unknown"
 """`master_key` of an archive whose key none of the master keys wraps that the packer had when it looked."""
 MISSING = Gauge("roadvault_master_keys_missing", "Master keys that archives need and the settings lack")
+_PERIODS = "SELECT period_key, period, master_key FROM period_key_info WHERE `key` IS NOT NULL"
 _AT_ONCE = 500
 """Archives that are read at a time."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """The archives, by their lowest and highest id, that need a master key; None as its id: not looked at yet."""
+    """The archives, by their lowest and highest id, that need a master key; None as its id: not looked at yet.
+
+    Of a master key that wraps period keys the archives are those of these, `periods` says which.
+    """
 
     master_key: str | None
     first: int
     last: int
+    periods: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.periods:
+            return f"the master key {self.master_key} (of archives that end in {', '.join(self.periods)})"
         which = "a master key that is not known" if self.master_key == UNKNOWN else f"the master key {self.master_key}"
         return f"{which} (archives from {self.first} to {self.last})"
 
@@ -39,7 +46,26 @@ async def uses(db: Database) -> list[Use]:
     rows = await db.fetch_all(
         "SELECT master_key, MIN(zip_id) AS first, MAX(zip_id) AS last FROM zip_ipfs_info GROUP BY master_key"
     )
-    return [Use(**row) for row in rows]
+    periods = {row["period_key"]: row for row in await db.fetch_all(_PERIODS)}
+    direct = [Use(**row) for row in rows if row["master_key"] != SHREDDED and row["master_key"] not in periods]
+    return direct + _of_periods(rows, periods)
+
+
+def _of_periods(rows: list[Row], periods: Mapping[str, Row]) -> list[Use]:
+    """Return the master keys that wrap period keys, with the archives that these wrap."""
+    wrapped = {row["master_key"]: row for row in rows if row["master_key"] in periods}
+    found: dict[str, list[str]] = {}
+    for name, period in periods.items():
+        found.setdefault(period["master_key"], []).append(name)
+    return [
+        Use(
+            master_key,
+            min((wrapped[name]["first"] for name in names if name in wrapped), default=0),
+            max((wrapped[name]["last"] for name in names if name in wrapped), default=0),
+            tuple(sorted(periods[name]["period"] for name in names)),
+        )
+        for master_key, names in found.items()
+    ]
 
 
 async def lacking(db: Database, keys: MasterKeys) -> list[Use]:
@@ -84,8 +110,8 @@ async def rewrap(db: Database, keys: MasterKeys, advance: Callable[[int], None])
     """
     failed: list[int] = []
     for use in await uses(db):
-        if use.master_key == keys.ids[0]:
-            continue
+        if use.master_key == keys.ids[0] or use.periods:
+            continue  # period keys are wrapped anew by themselves, and nothing of their archives changes
         position = use.first - 1
         async for row in _wrapped_by(db, use.master_key):
             if not row["key"]:  # the catalogue's: it has no key to wrap, and is sealed anew by who publishes it

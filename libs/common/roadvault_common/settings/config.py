@@ -227,6 +227,41 @@ class KeySettings(EnvironmentSettings):
     )
 
 
+class RetentionSettings(KeySettings):
+    """For what gives archives an end, and keeps the keys that go with it."""
+
+    retention_days: float | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        title="Retention",
+        description="days after which an archive ends that is packed now: its keys are destroyed, for good, on the"
+        " network too; empty: kept for ever",
+    )
+    keyring_paths: str = Field(
+        "",
+        title="Keyring",
+        description="files, separated by commas, each on a disk of its own, in a directory that is there: all hold the"
+        " keys of archives that have an end, which are in no catalogue",
+    )
+
+    @model_validator(mode="after")
+    def _check_keyring(self) -> Self:
+        if self.retention_days is not None and not self.keyring:
+            raise ValueError(
+                "ROADVAULT_RETENTION_DAYS is set and ROADVAULT_KEYRING_PATHS is not: without the database nothing would"
+                " open what is packed, until it ends"
+            )
+        if any(not path.is_absolute() for path in self.keyring):
+            raise ValueError("ROADVAULT_KEYRING_PATHS must be absolute paths")
+        return self
+
+    @property
+    def keyring(self) -> tuple[Path, ...]:
+        """The places of the keyring."""
+        return tuple(Path(path.strip()) for path in self.keyring_paths.split(",") if path.strip())
+
+
 class IpfsSettings(EnvironmentSettings):
     """For services that talk to Kubo."""
 

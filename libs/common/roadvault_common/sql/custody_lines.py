@@ -55,6 +55,8 @@ class Act(StrEnum):
     """A file that had been brought back was removed again."""
     REWRAPPED = "rewrapped"
     """Archives' keys were wrapped by another master key."""
+    END_MOVED = "end moved"
+    """A person moved the time at which an archive ends, or took it away."""
     HOLD = "hold"
     """What is on hold is not let go, whatever its folder's end."""
     RELEASED = "released"

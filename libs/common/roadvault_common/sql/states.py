@@ -46,6 +46,8 @@ class ArchiveStatus(IntEnum):
     ORDER_FAILED = 2
     LIVE = 3
     EXPIRED = 4
+    ENDED = 5
+    """The archive's time was over, and its key was destroyed; whatever order still runs."""
 
 
 class RequestStatus(IntEnum):

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from roadvault_common.errors import LeaseLost, Outage, PermanentError, TransientError, Waiting, brief
+from roadvault_common.errors import Ended, LeaseLost, Outage, PermanentError, TransientError, Waiting, brief
 from roadvault_common.sql.db import Database
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
-from roadvault_common.work.outcome import Failed, Outcome, Retry, Wait
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 
 log = structlog.get_logger()
 
@@ -114,6 +114,8 @@ def _meaning(error: BaseException) -> Outcome:
             return Wait(brief(error))
         case TransientError():
             return Retry(brief(error))
+        case Ended():
+            return Done()
         case PermanentError():
             return Failed(brief(error))
         case _:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from roadvault_common.errors import LeaseLost
@@ -83,7 +84,8 @@ INSPECT = Stage("inspect", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_att
 FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time")
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
-STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE)
+SHRED = Stage("shred", "retention_info", "zip_id", deadline=3 * 3600, max_attempts=30)  # as a drop, and harder to miss
+STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE, SHRED)
 PUBLISH = Stage("publish", "catalogue_info", "one", deadline=6 * 3600, max_attempts=1 << 20, backoff_max=600)
 """Of one row alone, that never asks a person: it is in none of the lists of stages."""
 
@@ -270,6 +272,31 @@ async def make_due(tx: Transaction, stage: Stage, row_id: int, *, hurry: bool = 
             rested=stage.sql(rested),
         ),
         (row_id,),
+    )
+
+
+async def end(tx: Transaction, stage: Stage, row_id: int, reason: str | None = None) -> None:
+    """End a stage on a row for good, whoever works on it, failed or not: what it is about has ended.
+
+    Who works on it has lost its lease, and writes nothing.
+    """
+    await tx.execute(
+        stage.sql(
+            "UPDATE {table} SET {due} = NULL, {token} = NULL, {attempts} = 0, {reason} = %s, {failed_at} = NULL"
+            " WHERE {key} = %s"
+        ),
+        (reason, row_id),
+    )
+
+
+async def put_off(tx: Transaction, stage: Stage, row_id: int, until: datetime | None) -> None:
+    """Have a row be due at a time (UTC), or not at all, which a person has set; whoever works on it looks again."""
+    await tx.execute(
+        stage.sql(
+            "UPDATE {table} SET {due} = %s, {reason} = NULL, {failed_at} = NULL, {attempts} = 0"
+            " WHERE {key} = %s AND ({token} IS NULL OR {due} IS NULL OR {due} <= {now})"
+        ),
+        (until, row_id),
     )
 
 

@@ -33,7 +33,7 @@ async def _fail_order(tx: Transaction, zip_id: int) -> None:
     # What is live stays live.
     await tx.execute(
         f"UPDATE zip_ipfs_info SET status = {ArchiveStatus.ORDER_FAILED}"  # noqa: S608 - our own numbers
-        f" WHERE zip_id = %s AND status <> {ArchiveStatus.LIVE}",
+        f" WHERE zip_id = %s AND status NOT IN ({ArchiveStatus.LIVE}, {ArchiveStatus.ENDED})",
         (zip_id,),
     )
 
@@ -123,6 +123,11 @@ async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
         raise PermanentError(f"archive {zip_id} is on IPFS: what is there is whole; nothing was changed")
     if archive["at_work"]:
         raise PermanentError(f"archive {zip_id} is worked on right now; nothing was changed")
+    held = await tx.fetch_one(
+        "SELECT hold_id FROM hold_info WHERE zip_id = %s AND active = 1 AND file_id IS NULL LIMIT 1", (zip_id,)
+    )
+    if held is not None:
+        raise PermanentError(f"archive {zip_id} is on hold ({held['hold_id']}); nothing was changed")
     uploads = await tx.fetch_all(
         "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s AND NOT EXISTS"
         " (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
@@ -146,6 +151,8 @@ async def pack_again(db: Database, zip_id: int) -> Closed:
         last = (await uploads_to_pack(tx, zip_id))[-1]
         await tx.execute("DELETE FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
         await tx.execute("DELETE FROM label_info WHERE zip_id = %s", (zip_id,))
+        await tx.execute("DELETE FROM retention_info WHERE zip_id = %s", (zip_id,))
+        await tx.execute("UPDATE hold_info SET zip_id = NULL WHERE zip_id = %s", (zip_id,))  # until it is packed
         await tx.execute(
             "UPDATE file_upload_info SET zip_id = NULL, zip_offset = NULL,"  # noqa: S608 - our own numbers
             f" status = IF(status = {FileStatus.PACKED}, {FileStatus.NOT_PACKED}, status)"

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from roadvault_common.archive import keyring
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.errors import SettingsError
+from roadvault_common.retention import periods
 from roadvault_common.settings.config import KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator import store
@@ -34,7 +36,10 @@ async def recovery_sheet(
     split = _split(shares, threshold)
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         account, catalogue = await store.paying_account(db), await store.catalogue(db)
-    sheet = Sheet(contents.pages(KeySettings().master_keys, split), account, catalogue["cid"] if catalogue else None)
+        keys = MasterKeys(KeySettings().master_keys)
+        ends = keyring.lines(keys, await periods.living(db, keys))
+    cid = catalogue["cid"] if catalogue else None
+    sheet = Sheet(contents.pages(KeySettings().master_keys, split), account, catalogue=cid, keyring=ends)
     if html is not None:
         printing.write_private(html, printing.as_html(sheet))
         typer.echo(f"{html}: {len(sheet.pages)} pages; print it where no copy is kept, then remove the file", err=True)

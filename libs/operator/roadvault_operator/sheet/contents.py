@@ -55,6 +55,8 @@ class Sheet:
     catalogue: str | None
     """CID of the newest catalogue; None if none was published."""
     made: date = field(default_factory=lambda: datetime.now(UTC).date())
+    keyring: list[str] = field(default_factory=list)
+    """The lines of the keyring, which a master key opens; none where no archive has an end."""
 
 
 def pages(master_keys: SecretStr, split: Split | None) -> list[Page]:

@@ -40,6 +40,18 @@ TEXTS = {
         "支付存储费用的账户（其种子不在此页上）",
     ),
     "unbought": ("nothing was bought yet", "尚未购买"),
+    "keyring": (
+        (
+            "Keys of archives that have an end, sealed by the master key: they are on no network. Type these lines into"
+            " a file for `roadvault recover`, or scan them. A month that is not here came after this page; the keyring"
+            " files have it. Once a month's key is destroyed, print this page anew and destroy the old one."
+        ),
+        (
+            "有保存期限的归档所用的密钥，由主密钥加密，网络上没有副本。恢复时将以下各行输入（或扫描）到一个文件，"
+            "供 roadvault recover 使用。此页未列出的月份是制作之后才有的，见密钥环文件。"
+            "某月的密钥销毁后，请重新打印并销毁旧页。"
+        ),
+    ),
     "recover": (
         "To recover: a machine with RoadVault and its servers (README.md), and a new, empty database. Then:",
         "恢复方法：准备一台装有 RoadVault 及其所需服务的机器（见 README.zh-CN.md）和一个全新的空数据库，然后：",

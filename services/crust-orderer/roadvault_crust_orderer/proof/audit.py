@@ -106,7 +106,7 @@ class Auditor:
 
     async def _read(self, way: Way, archive: Sealed, parts: Sequence[Part], lease: Lease) -> str:
         """Fetch all parts and check them; return how they came."""
-        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
         async with way.reading() as reader:
             lease.progress()
             for part in parts:

@@ -77,7 +77,7 @@ class Prover:
         archive = await self._store.archive(lease.row_id)
         if archive.kind != ArchiveKind.ARCHIVE:
             return Done()  # of the catalogue nothing is dropped
-        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
         members = await self._store.members(lease.row_id)
         if not members:
             return Failed(

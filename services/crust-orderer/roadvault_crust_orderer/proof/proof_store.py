@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from roadvault_common.archive.verify import Member
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
+from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql.db import Database
 
 
@@ -17,6 +18,7 @@ class Sealed:
     format: int
     key: str
     master_key: str | None
+    period_key: str | None
     iv: str
     size: int
 
@@ -39,7 +41,9 @@ class ProofStore:
             PermanentError: There is no such archive on IPFS.
         """
         row = await self._db.fetch_one(
-            "SELECT cid, kind, format, `key`, master_key, iv, size FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)
+            "SELECT cid, kind, format, `key`, master_key,"  # noqa: S608 - a constant
+            f" {PERIOD_KEY.format(zip='zip_ipfs_info')} AS period_key, iv, size FROM zip_ipfs_info WHERE zip_id = %s",
+            (zip_id,),
         )
         if row is None or row["cid"] is None:
             raise PermanentError(f"archive {zip_id} has no CID to prove")

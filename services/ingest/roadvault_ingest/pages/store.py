@@ -1,8 +1,10 @@
 """The back-office's SQL. Every list is read along its primary key, and no count goes further than a bound."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadvault_common.files import set_aside_store, sweep_store
+from roadvault_common.retention import ends, periods
 from roadvault_common.sql import audits
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import FolderStatus
@@ -58,6 +60,15 @@ class Failures:
     stage: Stage
     count: int
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How many archives end soon (up to 10 000), the first of them, and the periods whose keys were destroyed."""
+
+    soon: int
+    rows: list[Row]
+    destroyed: Sequence[Row]
 
 
 class PagesStore:
@@ -126,6 +137,12 @@ class PagesStore:
     async def audit_problems(self) -> list[Row]:
         """Return archives of which the last audit found something wrong, some of each place."""
         return await audits.problems(self._db, _SHOWN_FAILURES)
+
+    async def ends(self) -> Ends:
+        """Return what ends soon, and which period keys were destroyed lately."""
+        rows = await ends.soon(self._db, _SHOWN_FAILURES)
+        count = await ends.count_soon(self._db) if rows else 0
+        return Ends(count, rows, await periods.destroyed(self._db))
 
     async def stopped_sweeps(self) -> list[Row]:
         """Return the sweeps that have stopped to ask, but for those that a person has let go on."""

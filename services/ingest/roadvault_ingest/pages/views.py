@@ -41,6 +41,7 @@ _ORDER_STATES = {
     ArchiveStatus.ORDERED: "state_ordered",
     ArchiveStatus.ORDER_FAILED: "state_order_failed",
     ArchiveStatus.EXPIRED: "state_expired",
+    ArchiveStatus.ENDED: "state_ended",
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -80,6 +81,7 @@ class Pages:
             "set_aside": await self._store.set_aside(),
             "stopped": await self._store.stopped_sweeps(),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
+            "ends": await self._store.ends(),
             "due": await self._store.due(),
         }
         return self._render(request, "home.html", notice=request.query.get("notice"), **values)
@@ -170,6 +172,8 @@ def state(row: Row) -> str:
         return "state_lost" if row["lost"] else "state_set_aside"
     if row["folder_status"] != FolderStatus.PACKED:
         return _FOLDER_STATES[row["folder_status"]]
+    if row["zip_status"] == ArchiveStatus.ENDED:
+        return "state_ended"
     if row["cid"] is None:
         return "state_packed" if row.get("pin_failed_at") is None else "state_pin_failed"
     away = "state_network" if row["proven"] else "state_unproven"

@@ -1,0 +1,1 @@
+"""When archives end: their period keys, where those are kept, and what is on hold."""

@@ -1,0 +1,186 @@
+"""The period keys' SQL and their life: made before the first archive that one wraps, kept in the keyring, destroyed.
+
+One row for each month in which archives end, so that lists of them stay short however many archives there are.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+from prometheus_client import Gauge
+
+from roadvault_common.archive import keyring
+from roadvault_common.archive.crypto import MasterKeys, PeriodKey
+from roadvault_common.errors import TransientError, Waiting
+from roadvault_common.retention.places import Places
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.server_errors import duplicate_key
+
+log = structlog.get_logger()
+
+PLACES_BEHIND = Gauge(
+    "roadvault_keyring_places_behind", "Places of the keyring that could not be written, and lack a change of it"
+)
+_TOLD_DAYS = 90
+"""So long it is told that a period key was destroyed, and that copies may have to be destroyed by hand."""
+_LIVING: Final = "SELECT period, `key` FROM period_key_info WHERE `key` IS NOT NULL ORDER BY period, period_key"
+
+
+@dataclass(frozen=True)
+class End:
+    """When an archive ends (UTC), and the key that wraps its own."""
+
+    at: datetime
+    key: PeriodKey
+
+
+class Periods:
+    """Period keys, as a service has them that may make, keep and destroy them."""
+
+    def __init__(self, db: Database, keys: MasterKeys, places: Places) -> None:
+        self._db = db
+        self._keys = keys
+        self._places = places
+
+    async def end_in(self, days: float) -> End:
+        """Return the end of an archive that is kept for so many days from now; its period key is in all places.
+
+        Raises:
+            Waiting: A place of the keyring can't be written, and the month's key is new.
+        """
+        row = await self._db.fetch_one("SELECT UTC_TIMESTAMP(6) + INTERVAL %s SECOND AS at", (days * 86_400,))
+        assert row is not None  # noqa: S101 - a SELECT without a table
+        at: datetime = row["at"]
+        period = f"{at:%Y-%m}"
+        found = await self._wrapping(period)
+        if found is None or found["kept_at"] is None:
+            if found is None:
+                await self._make(period)
+            wrong = await self.keep()
+            if wrong:
+                raise Waiting(
+                    f"the key of archives that end in {period} is not in all places of the keyring yet, and nothing is"
+                    f" packed before it is: {'; '.join(wrong)}"
+                )
+            found = await self._wrapping(period)
+        if found is None:
+            raise TransientError(f"the key of archives that end in {period} is gone; it is made anew")
+        return End(at, self._keys.unwrap_period(found["key"], period))
+
+    async def _wrapping(self, period: str) -> Row | None:
+        return await self._db.fetch_one(
+            "SELECT `key`, kept_at FROM period_key_info WHERE period = %s AND wraps = 1 AND `key` IS NOT NULL",
+            (period,),
+        )
+
+    async def _make(self, period: str) -> None:
+        try:
+            await self._db.transact(lambda tx: add(tx, self._keys, PeriodKey.new(period), wraps=True))
+        except Exception as error:
+            if not duplicate_key(error):  # another packer was quicker: its key is the one
+                raise
+
+    async def keep(self) -> list[str]:
+        """Write the keyring wherever it is not as it should be; return what is wrong with places that lack it.
+
+        The rows are locked meanwhile: what is written is what they say, whoever else writes.
+        """
+
+        async def write(tx: Transaction) -> list[str]:
+            living = await tx.fetch_all(f"{_LIVING} FOR UPDATE")
+            keys = [self._keys.unwrap_period(row["key"], row["period"]) for row in living]
+            wrong = await asyncio.to_thread(self._places.keep, keyring.encode(self._keys, keys))
+            if not wrong:
+                await tx.execute("UPDATE period_key_info SET kept_at = UTC_TIMESTAMP(6) WHERE kept_at IS NULL")
+            return wrong
+
+        wrong = await self._db.transact(write)
+        PLACES_BEHIND.set(len(wrong))
+        if wrong:
+            log.error("the keyring is not in all places", places="; ".join(wrong))
+        return wrong
+
+    async def tend(self) -> None:
+        """Destroy the keys of periods that are over and wrap nothing any more; see that the places have the rest."""
+        destroyed = await self._db.transact(destroy)
+        if destroyed:
+            log.warning(
+                "period keys destroyed: what is on the network of their archives is shredded", periods=destroyed
+            )
+        await self.keep()
+
+
+async def add(tx: Transaction, keys: MasterKeys, one: PeriodKey, *, wraps: bool = False) -> None:
+    """Add a period key; one that is brought back from a keyring, or a sheet, only opens, and may be there already."""
+    await tx.execute(
+        f"INSERT {'' if wraps else 'IGNORE'} INTO period_key_info (period_key, period, wraps, `key`, master_key)"  # noqa: S608
+        " VALUES (%s, %s, %s, %s, %s)",
+        (one.id, one.period, 1 if wraps else None, keys.wrap(one.text.get_secret_value().encode()), keys.ids[0]),
+    )
+
+
+async def hold(tx: Transaction, period_key: str) -> None:
+    """Make sure that a period key lives until the transaction ends, which names it in an archive's row.
+
+    Raises:
+        TransientError: It was destroyed.
+    """
+    row = await tx.fetch_one(
+        "SELECT 1 FROM period_key_info WHERE period_key = %s AND `key` IS NOT NULL FOR UPDATE", (period_key,)
+    )
+    if row is None:
+        raise TransientError(f"the period key {period_key} was destroyed meanwhile")
+
+
+async def destroy(tx: Transaction) -> list[str]:
+    """Destroy the keys of periods that are over and wrap no archive's key any more; return those periods."""
+    await tx.fetch_all(
+        f"{_LIVING} FOR UPDATE"
+    )  # an archive that is being sealed is seen below, or waits, and finds none
+    over = await tx.fetch_all(
+        "SELECT period_key, period FROM period_key_info WHERE `key` IS NOT NULL"
+        " AND period < DATE_FORMAT(UTC_TIMESTAMP(), %s)"
+        " AND NOT EXISTS (SELECT 1 FROM zip_ipfs_info WHERE master_key = period_key)",
+        ("%Y-%m",),
+    )
+    for row in over:
+        await tx.execute(
+            "UPDATE period_key_info SET `key` = NULL, master_key = NULL, wraps = NULL,"
+            " destroyed_at = UTC_TIMESTAMP(6) WHERE period_key = %s",
+            (row["period_key"],),
+        )
+    return [row["period"] for row in over]
+
+
+async def living(db: Database, keys: MasterKeys) -> list[PeriodKey]:
+    """Return the period keys that live."""
+    return [keys.unwrap_period(row["key"], row["period"]) for row in await db.fetch_all(_LIVING)]
+
+
+async def destroyed(db: Database) -> Sequence[Row]:
+    """Return `period` and `destroyed_at` of the period keys that were destroyed lately, the latest first."""
+    return await db.fetch_all(
+        "SELECT period, destroyed_at FROM period_key_info WHERE destroyed_at > UTC_TIMESTAMP(6) - INTERVAL %s DAY"
+        " ORDER BY period DESC",
+        (_TOLD_DAYS,),
+    )
+
+
+async def rewrap(db: Database, keys: MasterKeys) -> None:
+    """Wrap every period key under the first master key."""
+
+    async def write(tx: Transaction) -> None:
+        for row in await tx.fetch_all(
+            "SELECT period_key, `key` FROM period_key_info WHERE `key` IS NOT NULL AND master_key <> %s FOR UPDATE",
+            (keys.ids[0],),
+        ):
+            if keys.wrapped_by(row["key"]) is not None:
+                await tx.execute(
+                    "UPDATE period_key_info SET `key` = %s, master_key = %s WHERE period_key = %s",
+                    (keys.rewrap(row["key"]), keys.ids[0], row["period_key"]),
+                )
+
+    await db.transact(write)

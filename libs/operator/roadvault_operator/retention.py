@@ -1,0 +1,112 @@
+"""`roadvault retention`: when archives end, and what is on hold."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from roadvault_common.errors import SettingsError
+from roadvault_common.retention import ends, periods
+from roadvault_common.sql.db import Database
+from roadvault_operator import retention_store as store
+from roadvault_operator.config import OperatorSettings
+from roadvault_operator.shell import blocking, say, show
+
+app = typer.Typer(no_args_is_help=True, help="When archives end, and what is on hold.")
+
+_TIME = "%Y-%m-%d %H:%M UTC"
+BY_HAND = (
+    "Copies that nobody but you can destroy: recovery sheets from before (print a new one first), old keyring files on"
+    " disks that were not mounted, backups and binary logs of the database from before."
+)
+
+
+@app.command("set")
+@blocking
+async def set_end(
+    zip_id: Annotated[int, typer.Argument(help="the archive's id")],
+    days: Annotated[float | None, typer.Option(min=0.0, help="days from now until it ends")] = None,
+    for_ever: Annotated[bool, typer.Option("--for-ever", help="it never ends")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Move an archive's end."""
+    if (days is None) != for_ever:
+        raise SettingsError("name --days, or --for-ever")
+    at = None if days is None else datetime.now(UTC).replace(tzinfo=None) + timedelta(days=days)
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        row = await store.set_end(db, zip_id, at)
+    say(f"archive {zip_id} is kept for ever" if at is None else f"archive {zip_id} ends on {at:{_TIME}}")
+    if row["period_key"] is None:
+        say(
+            "it was packed without an end: its label, on the network, opens with the master key. When it ends it is"
+            " renewed no more and goes from here, but what is out there stays readable until the network forgets it"
+        )
+    elif at is None or f"{at:%Y-%m}" > row["period"]:
+        say(
+            f"the key of {row['period']}, which wraps it, lives as long, and opens labels of other archives of that"
+            " month, too"
+        )
+    elif f"{at:%Y-%m}" < row["period"]:
+        say(f"the key of {row['period']}, which wraps it, lives until that month is over, and opens its label as long")
+
+
+@app.command()
+@blocking
+async def hold(
+    reason: Annotated[str, typer.Option(help="what it is for, such as a case's number")],
+    file: Annotated[int | None, typer.Option(help="the file's id")] = None,
+    archive: Annotated[int | None, typer.Option(help="the archive's id")] = None,
+) -> None:
+    """Keep a file, or an archive, past its end until it is released."""
+    if (file is None) == (archive is None):
+        raise SettingsError("name --file or --archive")
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        number, kept = await store.hold(db, reason, zip_id=archive, file_id=file)
+    what = f"archive {kept}" if kept is not None else "its archive, once it is packed,"
+    say(f"hold {number}: {what} does not end before `roadvault retention release {number}`")
+
+
+@app.command()
+@blocking
+async def release(
+    hold_id: Annotated[int, typer.Argument(help="the hold's id")],
+    reason: Annotated[str, typer.Option(help="why it is not needed any more")],
+) -> None:
+    """Release a hold; what is past its end, and not kept by another hold, ends then."""
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        kept = await store.release(db, hold_id, reason)
+    say(f"hold {hold_id} is released" + ("" if kept is None else f": it kept archive {kept}"))
+
+
+@app.command("list")
+@blocking
+async def list_all(limit: Annotated[int, typer.Option(min=1, help="rows of each list")] = 50) -> None:
+    """Show holds, what ends soon, and the period keys."""
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        holds = await store.holds(db, limit)
+        soon, count = await ends.soon(db, limit), await ends.count_soon(db)
+        keys = await store.period_keys(db)
+        destroyed = await periods.destroyed(db)
+    show(
+        "On hold",
+        ("hold", "archive", "file", "since", "reason"),
+        [
+            (row["hold_id"], row["zip_id"], row["file_id"], f"{row['create_time']:{_TIME}}", row["reason"])
+            for row in holds
+        ],
+    )
+    show(
+        f"Archives that end within {ends.SOON_DAYS} days: {count}",
+        ("archive", "ends", ""),
+        [(row["zip_id"], f"{row['ends_at']:{_TIME}}", "on hold" if row["held"] else "") for row in soon],
+    )
+    show(
+        "Period keys",
+        ("archives end in", "key", "in all places since", "destroyed"),
+        [(row["period"], row["period_key"], _at(row["kept_at"]), _at(row["destroyed_at"])) for row in keys],
+    )
+    if destroyed:
+        say(BY_HAND)
+
+
+def _at(time: datetime | None) -> str:
+    return "" if time is None else f"{time:{_TIME}}"
