@@ -64,9 +64,9 @@ from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
+from roadvault_operator import retention_store
 from roadvault_operator.recover import archive_store
 from roadvault_operator.recover import reading as recovered
-from roadvault_operator import retention_store
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
 from roadvault_packer.archive import Packed

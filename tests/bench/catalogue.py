@@ -1,4 +1,4 @@
-"""What keeping the catalogue costs: `python -m bench.catalogue 1000000`, in `tests/`, with a MariaDB and a Kubo of its own.
+"""What keeping the catalogue costs: `python -m bench.catalogue 1000000`, in `tests/`, with servers of its own.
 
 Prints, for the first catalogue of all archives and for one after one archive has changed: statements, rows and index
 entries that these read, bytes sent to Kubo, and seconds.
@@ -28,7 +28,8 @@ from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.redis_server import Redis
 
 _ARCHIVES = """
-INSERT INTO zip_ipfs_info (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, expired_on, format)
+INSERT INTO zip_ipfs_info
+    (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, expired_on, format)
 SELECT seq, seq, CONCAT('archives/', seq, '-', MD5(RAND()), '.7z.enc'), REPEAT('k', 180), MD5(seq), 5000000000, 100,
     CONCAT('bafybei', LEFT(SHA2(RAND(), 256), 52)), 5000300000, 3, 10000000 + seq, 2 FROM seq_%s_to_%s
 """
