@@ -344,8 +344,9 @@ async def test_the_label_says_how_the_archive_opens(bench: Bench) -> None:
         (row["file_id"], row["file_name"], row["sha256"], f"{row['create_time']:%Y-%m-%dT%H:%M:%S.%fZ}")
         for row in files
     ]
+    salts = merkle.salt_key(key.key)
     leaves = [
-        merkle.leaf(merkle.salt(key.key, file["fileID"]), file["sha256"], file["size"], file["fileID"], file["name"])
+        merkle.leaf(merkle.salt(salts, file["fileID"]), file["sha256"], file["size"], file["fileID"], file["name"])
         for file in manifest["files"]
     ]
     assert merkle.root(leaves).hex() == label.merkleRoot

@@ -6,7 +6,19 @@ from pydantic import ValidationError
 
 from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.settings.config import explain
-from roadvault_operator import custody, identity, keys, letters, look, mend, quarantine, retention, set_aside, verify
+from roadvault_operator import (
+    custody,
+    identity,
+    keys,
+    letters,
+    look,
+    mend,
+    quarantine,
+    receipt,
+    retention,
+    set_aside,
+    verify,
+)
 from roadvault_operator.recover.command import recover
 from roadvault_operator.sheet import command as sheet
 from roadvault_operator.shell import app
@@ -21,6 +33,7 @@ app.command()(mend.seal)
 app.command()(letters.dead_letters)
 app.command()(verify.verify)
 app.command()(custody.custody)
+app.command()(receipt.check_receipt)
 app.command()(keys.migrate)
 app.add_typer(identity.app, name="identity")
 app.add_typer(quarantine.app, name="quarantine")

@@ -20,9 +20,9 @@ async def fault(db: Database, archive: Row, key: ArchiveKey, keys: MasterKeys) -
             opened = label.open(keys) if label.masterKey in keys.ids else key  # it may have been retired
     except PermanentError as error:
         return brief(error)
-    files = await store.files(db, archive["zip_id"])
+    files, salts = await store.files(db, archive["zip_id"]), merkle.salt_key(key.key)
     leaves = [
-        merkle.leaf(merkle.salt(key.key, row["file_id"]), row["sha256"], row["size"], row["file_id"], row["file_name"])
+        merkle.leaf(merkle.salt(salts, row["file_id"]), row["sha256"], row["size"], row["file_id"], row["file_name"])
         for row in files
     ]
     said = label.size, label.files, label.iv, label.merkleRoot, opened.key

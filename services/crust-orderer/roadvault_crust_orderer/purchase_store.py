@@ -75,17 +75,19 @@ class PurchaseStore:
         return Purchase(order_id, archive.zip_id, market, archive.cid, term, *order)
 
     @transacted
-    async def settle_bought(self, tx: Transaction, purchase: Purchase, block: int) -> bool:
+    async def settle_bought(
+        self, tx: Transaction, purchase: Purchase, block: int, block_hash: str | None = None
+    ) -> bool:
         """Note that the purchase is in a finalized block and succeeded; False if that was known."""
         settled = await tx.execute(
-            "UPDATE order_info SET status = %s, in_flight = NULL, block = %s, settled_at = UTC_TIMESTAMP(6)"
-            " WHERE order_id = %s AND status = %s",
-            (BOUGHT, block, purchase.order_id, INTENDED),
+            "UPDATE order_info SET status = %s, in_flight = NULL, block = %s, block_hash = %s,"
+            " settled_at = UTC_TIMESTAMP(6) WHERE order_id = %s AND status = %s",
+            (BOUGHT, block, block_hash, purchase.order_id, INTENDED),
         )
         if settled != 1:
             return False
         facts = {"order": purchase.order_id, "extrinsic": purchase.extrinsic_hash, "block": block}
-        facts |= {"market": purchase.market, "cid": purchase.cid}
+        facts |= {"blockHash": block_hash, "market": purchase.market, "cid": purchase.cid}
         await record(tx, Line(Act.BOUGHT, facts, zip_id=purchase.zip_id))
         # Another archive's turn may have settled it after this one was given up: what a person was asked about
         # has been answered, and an order that runs has to be watched.

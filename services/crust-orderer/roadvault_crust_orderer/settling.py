@@ -72,7 +72,7 @@ class Settler:
         if included.error is not None:
             log.error("order refused", order_id=purchase.order_id, error=included.error, block=included.block)
             await self._store.settle_void(purchase, REFUSED, included.error, included)
-        elif await self._store.settle_bought(purchase, included.block):
+        elif await self._store.settle_bought(purchase, included.block, included.block_hash):
             log.info("order placed", order_id=purchase.order_id, zip_id=purchase.zip_id, block=included.block)
             await self._bus.emit(OrderPlaced(zip_id=purchase.zip_id, order_id=purchase.order_id))
         return None

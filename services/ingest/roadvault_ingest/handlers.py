@@ -43,6 +43,23 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         await ingest.request_download(fields.file_id(), fields.text("cbUrl"), request.remote)
         return answer("ok")
 
+    async def expect(request: web.Request) -> None:
+        """Ask for the body (Expect: 100-continue) unless `upload` is going to refuse its length."""
+        with suppress(TooLarge):
+            ingest.check_length(request.content_length)
+            if request.transport is not None:
+                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    return [
+        web.post("/api/open/upload", upload, expect_handler=expect),
+        web.post("/api/open/downFile", download),
+        *_questions(ingest),
+    ]
+
+
+def _questions(ingest: Ingest) -> list[web.RouteDef]:
+    """Return the routes of what is asked about a file."""
+
     async def file(request: web.Request) -> web.Response:
         row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
@@ -54,18 +71,16 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         )
         return answer({"lines": [line(row) for row in rows]})
 
-    async def expect(request: web.Request) -> None:
-        """Ask for the body (Expect: 100-continue) unless `upload` is going to refuse its length."""
-        with suppress(TooLarge):
-            ingest.check_length(request.content_length)
-            if request.transport is not None:
-                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    async def receipt(request: web.Request) -> web.Response:
+        number = file_id(request.match_info["file_id"])
+        content = await ingest.receipt(number)
+        headers = {"Content-Disposition": f'attachment; filename="receipt-{number}.json"'}
+        return web.Response(body=content, content_type="application/json", headers=headers)
 
     return [
-        web.post("/api/open/upload", upload, expect_handler=expect),
-        web.post("/api/open/downFile", download),
         web.get("/api/open/file/{file_id}", file),
         web.get("/api/open/file/{file_id}/custody", custody),
+        web.get("/api/open/file/{file_id}/receipt", receipt),
     ]
 
 

@@ -29,6 +29,12 @@ class Gone(Problem):
     status = HTTPStatus.GONE
 
 
+class NoReceipt(Problem):
+    """The file has no receipt as things stand."""
+
+    status = HTTPStatus.CONFLICT
+
+
 class TooLarge(Problem):
     """The upload is longer than what is taken."""
 

@@ -16,12 +16,13 @@ from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.receipts import making
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.problems import NotFound, Problem, TooLarge, Unavailable
+from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.store import IngestStore, Limits, Most, Placed
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
@@ -39,6 +40,9 @@ _LOOK_SECONDS = 1.0
 
 CUSTODY_LINES = 100
 """Lines of a file's custody log in one answer."""
+
+_RECEIPTS_AT_ONCE = 2
+"""Receipts that are made at a time: each reads the rows of all files of an archive."""
 
 Receive = Callable[[Incoming, Room], Awaitable[Received]]
 """Takes an upload's body to disk, asking for room as it grows."""
@@ -61,6 +65,7 @@ class Ingest:
         self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
         self._tagger = Tagger(self._store, vault.root)
         self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._tagger.named)
+        self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self.disk = Disk(direct=settings.direct_uploads)
 
     def check_length(self, content_length: int | None) -> None:
@@ -191,6 +196,21 @@ class Ingest:
         if archive is None:
             raise NotFound(f"there is no file {file_id}")
         return await history.newest(self._db, file_id, archive["zip_id"], before, CUSTODY_LINES)
+
+    async def receipt(self, file_id: int) -> bytes:
+        """Return a file's receipt, to be checked by anybody.
+
+        Raises:
+            NotFound: There is no such file.
+            NoReceipt: It has none, or none yet.
+        """
+        try:
+            async with self._receipts:
+                return (await making.make(self._db, file_id)).encode()
+        except making.NoFile as error:
+            raise NotFound(str(error)) from None
+        except making.NoReceipt as error:
+            raise NoReceipt(str(error)) from None
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""

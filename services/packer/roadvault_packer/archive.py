@@ -128,10 +128,11 @@ def _manifest(folder_id: int, uploads: Sequence[Upload], offsets: dict[int, int]
 
 
 def _merkle_root(uploads: Sequence[Upload], key: ArchiveKey) -> bytes:
+    salts = merkle.salt_key(key.key)
     return merkle.root(
         [
             merkle.leaf(
-                merkle.salt(key.key, upload.file_id), upload.sha256, upload.size, upload.file_id, upload.file_name
+                merkle.salt(salts, upload.file_id), upload.sha256, upload.size, upload.file_id, upload.file_name
             )
             for upload in uploads
         ]

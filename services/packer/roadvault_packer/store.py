@@ -10,7 +10,7 @@ from datetime import datetime
 
 import orjson
 
-from roadvault_common.archive import local
+from roadvault_common.archive import local, merkle
 from roadvault_common.files import set_aside_store
 from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -116,7 +116,10 @@ class PackerStore:
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (folder_id, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
         )
-        await tx.execute("INSERT INTO label_info (zip_id, label) VALUES (%s, %s)", (zip_id, packed.label))
+        await tx.execute(
+            "INSERT INTO label_info (zip_id, label, salt_key) VALUES (%s, %s, %s)",
+            (zip_id, packed.label, merkle.salt_key(packed.key.key)),
+        )
         if sealed.ends_at is not None:
             await tx.execute(
                 "INSERT INTO retention_info (zip_id, period_key, ends_at, shred_due) VALUES (%s, %s, %s, %s)",

@@ -1,7 +1,8 @@
 """The Merkle tree over an archive's files: RFC 9162, section 2.1, with SHA-256.
 
-A leaf is salted, so that nobody can confirm a guess at a file by what is public of the tree. The salt is derived from
-the archive's key: whoever has that can show any file of the archive, and one file's salt tells nothing of the others'.
+A leaf is salted, so that nobody can confirm a guess at a file by what is public of the tree. Salts are derived from
+the archive's key, by way of a salt key, which opens nothing: whoever has that can show any file of the archive; one
+file's salt tells nothing of the others'.
 """
 
 import hashlib
@@ -12,9 +13,14 @@ _LEAF, _NODE = b"\0", b"\1"
 """What sets the hash of a leaf apart from that of a node (RFC 9162, section 2.1.1)."""
 
 
-def salt(archive_key: bytes, file_id: int) -> bytes:
+def salt_key(archive_key: bytes) -> bytes:
+    """Return the key of an archive's salts: 32 bytes. It tells nothing of the archive's key."""
+    return hmac.digest(archive_key, b"roadvault leaf salts", hashlib.sha256)
+
+
+def salt(salt_key: bytes, file_id: int) -> bytes:
     """Return the salt of a file's leaf: 32 bytes."""
-    return hmac.digest(archive_key, b"roadvault leaf" + file_id.to_bytes(8), hashlib.sha256)
+    return hmac.digest(salt_key, b"roadvault leaf" + file_id.to_bytes(8), hashlib.sha256)
 
 
 def leaf(salt: bytes, sha256: str, size: int, file_id: int, name: str) -> bytes:

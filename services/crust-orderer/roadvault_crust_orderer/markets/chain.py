@@ -118,8 +118,7 @@ class Chain:
 
         None only if all these blocks were read: a node that is behind them raises ChainUnavailable.
         """
-        found = await self._account.call(lambda node: node.find(extrinsic_hash, first, last))
-        return None if found is None else Included(*found)
+        return await self._account.call(lambda node: node.find(extrinsic_hash, first, last))
 
     async def ping(self) -> tuple[str, int]:
         """Return the genesis hash and the finalized height, asked for over a connection of its own.

@@ -95,12 +95,14 @@ class Included:
     """An extrinsic was found in a finalized block; `error` is the dispatch error's name, None for success.
 
     Where the market can't tell any more what became of it, or whether it was there at all, `known` is False and `error`
-    says why: then the files that the market has must decide. `block` is the first that it can be in.
+    says why: then the files that the market has must decide. `block` is the first that it can be in. `block_hash` is
+    known where the market is a chain, and the extrinsic was seen there.
     """
 
     block: int
     error: str | None
     known: bool = True
+    block_hash: str | None = None
 
 
 class Market(Protocol):

@@ -15,7 +15,7 @@ from roadvault_common.errors import ChainUnavailable
 from roadvault_common.web.w3auth import keypair
 from roadvault_crust_orderer.markets import files
 from roadvault_crust_orderer.markets.endpoints import UNREACHABLE, CannotTell, Endpoints
-from roadvault_crust_orderer.markets.market import FILE_DURATION, FileInfo
+from roadvault_crust_orderer.markets.market import FILE_DURATION, FileInfo, Included
 from roadvault_crust_orderer.markets.results import NoResultEvent, error_of
 
 log = structlog.get_logger()
@@ -192,19 +192,15 @@ class Node:
             raise
         return None
 
-    def find(self, extrinsic_hash: str, first: int, last: int) -> tuple[int, str | None, bool] | None:
-        """Return the finalized block that holds the extrinsic, its error's name, and True; None if there is none.
-
-        False where no node can tell: then the block is the first in question, and the name says why.
-        """
+    def find(self, extrinsic_hash: str, first: int, last: int) -> Included | None:
+        """Return the finalized block that holds the extrinsic, and its error's name; None if there is none."""
         try:
-            found = self._find(extrinsic_hash, first, last)
+            return self._find(extrinsic_hash, first, last)
         except CannotTell as error:
-            return error.height, error.why, False
-        return None if found is None else (*found, True)
+            return Included(error.height, error.why, known=False)
 
     @_reaching_node
-    def _find(self, extrinsic_hash: str, first: int, last: int) -> tuple[int, str | None] | None:
+    def _find(self, extrinsic_hash: str, first: int, last: int) -> Included | None:
         # This node may be another one than told the head, and heights that it lacks are no proof of anything.
         finalized, _ = self._finalized()
         if finalized < last:
@@ -218,7 +214,7 @@ class Node:
                 raise CannotTell(height, "BodyDiscarded")
             for index, extrinsic in enumerate(block["block"]["extrinsics"]):
                 if _hash(extrinsic) == extrinsic_hash:
-                    return height, self._error_of(height, block_hash, index)
+                    return Included(height, self._error_of(height, block_hash, index), block_hash=block_hash)
         return None
 
     def _error_of(self, height: int, block_hash: str, index: int) -> str | None:

@@ -1,0 +1,110 @@
+"""A receipt, as it is written: `architecture/receipts.md` describes it for strangers."""
+
+import hashlib
+from typing import Annotated, Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from roadvault_common.custody.tie import Tie
+from roadvault_common.errors import IntegrityError
+
+MOST_BYTES = 32 << 20
+"""No receipt is longer: two thousand lines of custody, as long as lines can be."""
+
+_Number = Annotated[int, Field(ge=0, lt=1 << 53)]
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_ChainHash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+_Base64 = Annotated[str, Field(max_length=2048)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class File(_Shape):
+    """The file, and the salt of its leaf."""
+
+    id: _Number
+    name: Annotated[str, Field(max_length=1024)]
+    salt: _Hash
+    sha256: _Hash
+    size: _Number
+
+
+class Archive(_Shape):
+    """The archive: its number and CID, its label and the directory's block (base64), and the way of the file's leaf."""
+
+    cid: Annotated[str, Field(max_length=100)]
+    id: _Number
+    index: _Number
+    """Of the leaf, from 0."""
+    label: _Base64
+    node: _Base64
+    path: Annotated[list[_Hash], Field(max_length=64)]
+    """From the hash beside the leaf upwards (RFC 9162, section 2.1.3)."""
+
+
+class ChainOrder(_Shape):
+    """An order on a chain. `extrinsic` is None where its bytes were not kept, `blockHash` where it was not noted."""
+
+    by: Literal["chain"] = "chain"
+    block: _Number
+    blockHash: _ChainHash | None  # noqa: N815 - as the JSON has it
+    extrinsic: Annotated[str, Field(pattern=r"^0x([0-9a-f]{2})+$", max_length=4096)] | None
+    genesis: _ChainHash
+    hash: _ChainHash
+
+
+class ServiceOrder(_Shape):
+    """A pin that a pinning service was asked for: its host, the name that the request has there, and when (UTC)."""
+
+    by: Literal["service"] = "service"
+    at: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+    name: Annotated[str, Field(max_length=200)]
+    service: Annotated[str, Field(max_length=100)]
+
+
+class Receipt(_Shape):
+    """All of it. Its fields are the JSON's."""
+
+    archive: Archive
+    custody: Tie | None
+    """None: the log has nothing of the file that has a place in the chain."""
+    digest: _Hash = "0" * 64
+    """SHA-256 of the receipt with 64 zeros in this place: finds damage, proves nothing."""
+    file: File
+    format: Literal[1] = 1
+    order: Annotated[ChainOrder | ServiceOrder, Field(discriminator="by")]
+    published: None = None
+    """What ties the custody log's head to a catalogue that was ordered; None: the head was not published."""
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read a receipt, which may come from anybody.
+
+        Raises:
+            IntegrityError: It is none, or is not as it was written.
+        """
+        if len(content) > MOST_BYTES:
+            raise IntegrityError(f"a receipt has {len(content)} bytes; none is longer than {MOST_BYTES}")
+        try:
+            receipt = cls.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the whole of it"
+            raise IntegrityError(f"the receipt can't be read: {where}: {first['msg'][:100]}") from None
+        if receipt.encode() != content:
+            raise IntegrityError("the receipt is not as it was written: compact, its keys in order, each once")
+        if receipt.summed().digest != receipt.digest:
+            raise IntegrityError("the receipt is damaged: it does not have its own digest")
+        return receipt
+
+    def encode(self) -> bytes:
+        """Return the receipt's bytes."""
+        return orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)
+
+    def summed(self) -> Self:
+        """Return the receipt with its digest."""
+        blank = self.model_copy(update={"digest": "0" * 64})
+        return blank.model_copy(update={"digest": hashlib.sha256(blank.encode()).hexdigest()})
