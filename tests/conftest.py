@@ -19,6 +19,7 @@ pytest_plugins = [
     "servers_services",
     "servers_faults",
     "servers_operator",
+    "servers_receipts",
     "servers_retriever",
     "servers_proof",
     "servers_recovery",

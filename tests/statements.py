@@ -18,6 +18,7 @@ from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.retention import ends
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
+from roadvault_common.receipts import store as receipts
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
@@ -251,6 +252,9 @@ def of_a_row(filled: Filled) -> list[Statement]:
         retriever_extraction=lambda db: RetrieverStore(db).extraction(filled.due(EXPIRE)[0]),
         notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
         recovery_known=lambda db: recovery.known(db, list(range(1, recovery.AT_ONCE + 1))),
+        receipt_file=lambda db: receipts.file(db, 1),
+        receipt_files=lambda db: receipts.files(db, archive),
+        receipt_bought=lambda db: receipts.bought(db, archive, "c"),
         operator_key=lambda db: operator.sealed_key(db, archive),
         operator_members=lambda db: operator.members(db, archive),
         operator_uploads=lambda db: db.transact(lambda tx: repair.uploads_to_pack(tx, filled.failed(PIN)[2])),

@@ -37,7 +37,7 @@ async def check_receipt(
     for line in check(read, sha256, size):
         say(f"proven: {line}")
     if node is not None:
-        for line in await _block(read, node):
+        for line in await look(read, node):
             say(f"seen at the node: {line}")
     for line in left_open(read, seen=node is not None):
         say(f"not proven by this: {line}")
@@ -52,7 +52,7 @@ def _hash(file: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-async def _block(receipt: Receipt, url: str) -> list[str]:
+async def look(receipt: Receipt, url: str) -> list[str]:
     """Look for the order in its block.
 
     Raises:

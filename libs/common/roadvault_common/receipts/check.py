@@ -29,8 +29,8 @@ def check(receipt: Receipt, sha256: str, size: int) -> Iterator[str]:
     if (sha256, size) != (file.sha256, file.size):
         raise IntegrityError(f"the file has {size} bytes and SHA-256 {sha256}: it is not the receipt's")
     yield f"the file has {size} bytes and SHA-256 {sha256}"
-    yield f"the archive {archive.cid} is a directory with the label that is shown"
     label = _label(archive)
+    yield f"the archive {archive.cid} is a directory with the label that is shown"
     leaf = merkle.leaf(bytes.fromhex(file.salt), file.sha256, file.size, file.id, file.name)
     path = [bytes.fromhex(one) for one in archive.path]
     if not merkle.includes(bytes.fromhex(label.merkleRoot), label.files, leaf, archive.index, path):

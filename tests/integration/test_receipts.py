@@ -1,0 +1,257 @@
+"""A file has a receipt once its archive is bought; strangers check it offline, and find whatever was changed."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+
+import pytest
+from pydantic import SecretStr
+from receipt_checks import SCRIPT, altered, another, both_find, dumped, flipped, leaves, other, ours
+from servers_orderer import Shop
+from servers_pinning import TOKEN, PinningService
+from servers_receipts import SIZE, Office
+from sites import site
+
+from roadvault_common.archive import merkle
+from roadvault_common.archive.label import Label
+from roadvault_common.custody import chainer
+from roadvault_common.errors import ChainUnavailable, IntegrityError, SettingsError
+from roadvault_common.receipts.check import left_open
+from roadvault_common.receipts.receipt import Receipt
+from roadvault_common.work.outcome import Done, Wait
+from roadvault_crust_orderer.config import OrdererSettings
+from roadvault_crust_orderer.markets.pinning import PinningMarket
+from roadvault_crust_orderer.service import Orderer
+from roadvault_operator.receipt import look
+
+SAID = {("custody", "head", "size"), ("custody", "head", "hash")}
+"""What a receipt can only say of a head, until that is published: the root is what its lines lead to."""
+
+
+async def test_a_receipt_is_there_once_the_archive_is_bought_and_proves_itself_to_a_stranger(office: Office) -> None:
+    status, body = await office.ask(99)
+    assert (status, json.loads(body)["message"]) == (404, "there is no file 99")
+    folder_id = await office.receive([b"a", b"b"])
+    file_id = min(office.contents)
+    await waits(office, file_id, "it is not packed")
+    assert await office.console.packer.packing.work(folder_id) == Done()
+    await waits(office, file_id, "its archive 1 is not on IPFS")
+    assert await office.console.pinner.pinning.work(1) == Done()
+    await waits(office, file_id, "its archive 1 is not bought")
+    assert isinstance(await office.desk.attend(1), Wait)
+    await waits(office, file_id, "or that is not settled")
+    await office.desk.bought(1)
+    status, receipt = await office.ask(file_id)
+    assert (status, json.loads(receipt)["custody"]) == (200, None)  # nothing has a place in the chain yet
+    await chainer.chain(office.console.db)
+    status, receipt = await office.ask(file_id)
+    assert status == 200
+
+    row = await office.desk.row(1)
+    (order,) = await office.desk.purchases()
+    code, told, errors = await office.check(receipt, b"a", "--node", office.desk.devnet.url)
+    assert (code, errors) == (0, "")
+    assert [line.split(":")[0] for line in told.splitlines()] == [
+        "the receipt is of file 1, a.mp4", *["proven"] * 5, "seen at the node", "not proven by this",
+    ]  # fmt: skip
+    for proven in (row["cid"], order["extrinsic_hash"], f"block {order['block']} ({order['block_hash']})", "4 custody"):
+        assert proven in told
+    assert any("is for any node of the chain to show" in line for line in left_open(Receipt.read(receipt)))
+    code, told, errors = await office.check(receipt, b"b")
+    assert (code, "proven:" in told) == (1, False)
+    assert "it is not the receipt's" in errors
+
+
+async def test_the_script_needs_nothing_but_python(office: Office) -> None:
+    await office.bought([b"a", b"b"])
+    receipt = office.path / "receipt.json"
+    receipt.write_bytes((await office.ask(1))[1])
+    for content, code, told in (
+        (b"b", 1, "the file is not the receipt's"),
+        (b"a", 0, "is one of the 2 that were packed"),
+    ):
+        (office.path / "file").write_bytes(content)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", SCRIPT, receipt, office.path / "file",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, errors = await child.communicate()
+        assert (child.returncode, out.count(b"\nproven: ")) == (code, 0 if code else 4)
+        assert told in (errors if code else out).decode()
+
+
+async def waits(office: Office, file_id: int, why: str) -> None:
+    status, body = await office.ask(file_id)
+    assert status == 409
+    assert why in json.loads(body)["message"]
+
+
+async def test_whatever_is_changed_is_found_by_both(office: Office) -> None:
+    await office.bought()
+    file_id = min(office.contents) + 1
+    content, (_, receipt) = office.contents[file_id], await office.ask(file_id)
+    assert not both_find(receipt, content)
+    assert all(both_find(changed, content) for changed in flipped(receipt))
+    assert all(both_find(receipt, changed) for changed in flipped(content))
+    assert both_find(receipt + b"\n", content)
+    assert both_find(receipt[:-1], content)
+    for part in ("label", "node"):
+        bits = flipped(base64.b64decode(json.loads(receipt)["archive"][part]))
+        for changed in bits:
+            text = base64.b64encode(changed).decode()
+            assert both_find(altered(receipt, ("archive", part), lambda _, text=text: text), content)
+    # Whoever forges one makes the digest fit.
+    missed = [where for where in leaves(json.loads(receipt)) if where != ("digest",) and not both_find(
+        altered(receipt, where, another), content)]  # fmt: skip
+    assert set(missed) <= SAID
+    told = json.loads(receipt)
+    for chain in range(2):
+        for cut in (slice(0, 0), slice(1, None), slice(None, -1)):
+            lines = told["custody"]["chains"][chain]["lines"][cut]
+            assert both_find(altered(receipt, ("custody", "chains", chain, "lines"), _always(lines)), content)
+    assert both_find(altered(receipt, ("custody", "chains"), lambda chains: chains[::-1]), content)
+    assert both_find(altered(receipt, ("custody", "chains"), _always([])), content)
+
+
+def _always(value: object) -> Callable[[object], object]:
+    return lambda _: value
+
+
+async def test_where_and_when_it_was_bought_is_looked_up_at_a_node(office: Office) -> None:
+    await office.bought()
+    file_id = min(office.contents)
+    content, (_, receipt) = office.contents[file_id], await office.ask(file_id)
+    bare = altered(receipt, ("custody",), _always(None))
+    assert not both_find(bare, content)
+    changes = {
+        "block": ("does not have the order", _always(0)),
+        "blockHash": ("not the receipt's", another),
+        "genesis": ("of another chain", another),
+    }
+    for name, (found, change) in changes.items():
+        forged = altered(bare, ("order", name), change)
+        if name == "block":
+            forged = altered(forged, ("order", "blockHash"), _always(None))
+        assert not both_find(forged, content)
+        with pytest.raises(IntegrityError, match=found):
+            await look(Receipt.read(forged), office.desk.devnet.url)
+    with pytest.raises(SettingsError, match="--node must be a node's URL"):
+        await look(Receipt.read(bare), "nonsense")
+    with pytest.raises(ChainUnavailable):
+        await look(Receipt.read(bare), office.door.url)
+    kept = altered(altered(bare, ("order", "extrinsic"), _always(None)), ("order", "blockHash"), _always(None))
+    assert not both_find(kept, content)
+    assert any("were not kept" in line for line in left_open(Receipt.read(kept)))
+    with pytest.raises(SettingsError, match="no order's bytes to look for"):
+        await look(Receipt.read(kept), office.desk.devnet.url)
+
+
+async def test_a_receipt_of_one_file_fits_no_other(office: Office) -> None:
+    await office.bought()
+    await office.bought()
+    receipts = {file_id: (await office.ask(file_id))[1] for file_id in office.contents}
+    assert len(receipts) == 10
+    for file_id, receipt in receipts.items():
+        for number, content in office.contents.items():
+            assert both_find(receipt, content) == (number != file_id)
+    first, *rest = (json.loads(receipt) for receipt in receipts.values())
+    content = office.contents[first["file"]["id"]]
+    for part in ("archive", "custody", "file", "order"):
+        for strange in rest:
+            mixed = dumped({**first, part: strange[part]})
+            if strange[part] != first[part]:
+                assert both_find(mixed, content)
+
+
+async def test_nothing_public_confirms_a_guess(office: Office) -> None:
+    """Whoever knows all of a file but its salt finds it in nothing that lies in public: label, directory, order."""
+    content = b"x" * SIZE
+    archives = [await office.bought([content]), await office.bought([content])]
+    rows = await office.console.db.fetch_all("SELECT * FROM file_upload_info ORDER BY file_id")
+    labels = await office.console.db.fetch_all("SELECT * FROM label_info ORDER BY zip_id")
+    public = b"".join(label["label"] + label["node"] for label in labels)
+    public += b"".join(bytes.fromhex(order["extrinsic"][2:]) for order in await office.desk.purchases())
+    roots = set[str]()
+    for zip_id, row, label in zip(archives, rows, labels, strict=True):
+        assert (row["zip_id"], label["zip_id"]) == (zip_id, zip_id)
+        receipt = await office.receipt(row["file_id"])
+        sha256, salt = bytes.fromhex(row["sha256"]), bytes.fromhex(receipt.file.salt)
+        for secret in (sha256, salt, label["salt_key"], row["file_name"].encode()):
+            for shape in (secret, secret.hex().encode(), base64.b64encode(secret)):
+                assert shape not in public
+        read = Label.parse(label["label"])
+        known = [
+            b"",
+            bytes(32),
+            sha256,
+            read.merkleRoot.encode(),
+            bytes.fromhex(read.iv),
+            label["label"],
+            label["node"],
+        ]
+        for salted in known:
+            guess = merkle.leaf(salted, row["sha256"], row["size"], row["file_id"], row["file_name"])
+            assert merkle.root([guess]).hex() != read.merkleRoot
+            guess = merkle.leaf(
+                merkle.salt(merkle.salt_key(salted), row["file_id"]),
+                row["sha256"], row["size"], row["file_id"], row["file_name"],
+            )  # fmt: skip
+            assert merkle.root([guess]).hex() != read.merkleRoot
+        right = merkle.leaf(salt, row["sha256"], row["size"], row["file_id"], row["file_name"])
+        assert merkle.root([right]).hex() == read.merkleRoot
+        roots.add(read.merkleRoot)
+    assert len(roots) == 2
+    assert hashlib.sha256(content).hexdigest() == rows[0]["sha256"] == rows[1]["sha256"]
+
+
+async def test_a_receipt_holds_after_a_renewal_and_after_the_salts_were_brought_back(office: Office) -> None:
+    zip_id = await office.bought()
+    file_id = min(office.contents)
+    before = await office.receipt(file_id)
+    await office.console.db.execute("UPDATE zip_ipfs_info SET terms_wanted = 2")
+    await office.desk.bought(zip_id)
+    assert [order["term"] for order in await office.desk.purchases()] == [1, 2]
+    await chainer.chain(office.console.db)
+    renewed = await office.receipt(file_id)
+    assert (renewed.archive, renewed.file, renewed.order) == (before.archive, before.file, before.order)
+    await office.console.db.execute("UPDATE label_info SET salt_key = NULL")
+    await waits(office, file_id, "the salts of its archive 1 are not here")
+    label = Label.parse(base64.b64decode(before.archive.label))
+    key = label.open(office.console.packer._keys)
+    await office.console.db.execute("UPDATE label_info SET salt_key = %s", (merkle.salt_key(key.key),))
+    assert await office.receipt(file_id) == renewed
+    assert not both_find(before.encode(), office.contents[file_id])
+    assert await look(before, office.desk.devnet.url)
+
+
+async def test_an_order_at_a_pinning_service_is_told_as_what_it_is(office: Office) -> None:
+    zip_id = await office.pinned()
+    pinning, token = PinningService(), SecretStr(TOKEN)
+    async with site(pinning.routes()) as url, PinningMarket.open(url, token, [], 5) as market:
+        values = {**office.console.settings, "market": "pinning", "pinning_url": url, "pinning_token": TOKEN}
+        settings = OrdererSettings.model_validate(values)
+        shop = Shop(office.console.db, Orderer(settings, office.console.db, office.console.bus, market, lambda: None))
+        while not await shop.purchases() or (await shop.purchases())[0]["status"] == 0:
+            await shop.attend(zip_id)
+    await chainer.chain(office.console.db)
+    file_id = min(office.contents)
+    content, (status, receipt) = office.contents[file_id], await office.ask(file_id)
+    assert status == 200, receipt
+    assert not both_find(receipt, content)
+    assert any("it gives no proof of that" in line for line in left_open(Receipt.read(receipt)))
+    for where in (("order", "name"), ("order", "service"), ("archive", "cid"), ("archive", "id")):
+        assert both_find(altered(receipt, where, another), content)
+
+
+async def test_rows_that_do_not_give_a_receipt_give_none(office: Office) -> None:
+    await office.bought()
+    file_id = min(office.contents)
+    await office.console.db.execute("UPDATE file_upload_info SET size = size + 1 WHERE file_id <> %s", (file_id,))
+    status, body = await office.ask(file_id)
+    assert status == 500
+    assert b"archive" not in body
+    assert ours(body, b"") is not None
+    assert other(body, b"") is not None
