@@ -114,6 +114,23 @@ async def test_a_files_page_tells_what_was_done_to_it(office: Office) -> None:
     assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {"act_accepted", "act_rewrapped"}  # of no file
 
 
+async def test_a_files_page_leads_to_its_receipt_once_there_is_one(office: Office) -> None:
+    await fill(office.db)
+    link = 'href="/api/open/file/1/receipt"'
+    assert link not in await office.get("/file/1")
+    await office.db.execute(
+        "INSERT INTO order_info (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth,"
+        " era_death, extrinsic_hash, extrinsic, price, block, settled_at)"
+        " VALUES (1, 1, 'a', NULL, 1, 'bafy1', 1, 0, 0, 1, 'h', 'x', 1, 1, UTC_TIMESTAMP(6))"
+    )
+    assert link not in await office.get("/file/1")  # of format 1
+    await office.db.execute("UPDATE zip_ipfs_info SET format = 2")
+    for language, texts in LANGUAGES.items():
+        page = await office.get("/file/1", language)
+        assert link in page
+        assert all(texts[key] in page for key in ("receipt", "receipt_get", "receipt_hint"))
+
+
 @pytest.mark.parametrize("language", list(LANGUAGES))
 async def test_every_page_speaks_the_readers_language(office: Office, language: str) -> None:
     await fill(office.db)

@@ -85,7 +85,7 @@ def _at_service(order: Row) -> ServiceOrder:
 
 
 def _place(row: Row, files: Sequence[Row]) -> tuple[Archive, File]:
-    """Return the archive, with the file's place in its tree, and the file; 0.1 s for 20 000 files."""
+    """Return the archive, with the file's place in its tree, and the file; some 0.25 s for 20 000 files."""
     salts = [merkle.salt(row["salt_key"], file["file_id"]) for file in files]
     leaves = [
         merkle.leaf(salt, file["sha256"], file["size"], file["file_id"], file["file_name"])
