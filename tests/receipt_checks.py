@@ -59,7 +59,9 @@ def dumped(receipt: Json) -> bytes:
 
     def dump(digest: str) -> bytes:
         told = {**receipt, "digest": digest}
-        return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+            errors="surrogatepass"
+        )
 
     return dump(hashlib.sha256(dump("0" * 64)).hexdigest())
 

@@ -30,6 +30,13 @@ from roadvault_operator.receipt import look
 SAID = {("custody", "head", "size"), ("custody", "head", "hash")}
 """What a receipt can only say of a head, until that is published: the root is what its lines lead to."""
 
+PARTS = [
+    *[("archive",), ("archive", "path"), ("custody",), ("custody", "chains"), ("custody", "chains", 0), ("file",)],
+    *[("custody", "head"), ("custody", "chains", 0, "lines"), ("custody", "chains", 1, "path"), ("order",)],
+]
+"""Where there is something else than texts and numbers."""
+STRANGE: tuple[object, ...] = (None, True, 1.0, -1, 1 << 60, "ab", "\ud800", [], {})
+
 
 async def test_a_receipt_is_there_once_the_archive_is_bought_and_proves_itself_to_a_stranger(office: Office) -> None:
     status, body = await office.ask(99)
@@ -99,15 +106,16 @@ async def test_whatever_is_changed_is_found_by_both(office: Office) -> None:
     assert both_find(receipt + b"\n", content)
     assert both_find(receipt[:-1], content)
     for part in ("label", "node"):
-        bits = flipped(base64.b64decode(json.loads(receipt)["archive"][part]))
-        for changed in bits:
-            text = base64.b64encode(changed).decode()
-            assert both_find(altered(receipt, ("archive", part), lambda _, text=text: text), content)
+        for changed in flipped(base64.b64decode(json.loads(receipt)["archive"][part])):
+            assert both_find(altered(receipt, ("archive", part), _always(base64.b64encode(changed).decode())), content)
     # Whoever forges one makes the digest fit.
     missed = [where for where in leaves(json.loads(receipt)) if where != ("digest",) and not both_find(
         altered(receipt, where, another), content)]  # fmt: skip
     assert set(missed) <= SAID
     told = json.loads(receipt)
+    for where in (*leaves(told), *PARTS):
+        for strange in STRANGE:
+            both_find(altered(receipt, where, _always(strange)), content)  # which agree
     for chain in range(2):
         for cut in (slice(0, 0), slice(1, None), slice(None, -1)):
             lines = told["custody"]["chains"][chain]["lines"][cut]

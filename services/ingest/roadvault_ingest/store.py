@@ -220,8 +220,8 @@ class IngestStore:
         return await self._db.fetch_one(
             "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"  # noqa: S608
             " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
-            " zip.pin_failed_at,"
-            " zip.cid, zip.format AS zip_format, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
+            " zip.pin_failed_at, zip.format AS zip_format,"
+            " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
             " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.dropped_at,"
             " evidence.create_time AS replicated_at, evidence.proven_at,"
             " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
