@@ -15,8 +15,8 @@ from roadvault_common.archive import master_keys
 from roadvault_common.custody import check, history, note, store, tie
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
-from roadvault_common.retention import ends
 from roadvault_common.receipts import store as receipts
+from roadvault_common.retention import ends
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database

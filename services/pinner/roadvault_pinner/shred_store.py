@@ -117,6 +117,8 @@ async def _destroy(tx: Transaction, zip_id: int) -> None:
         "UPDATE zip_ipfs_info SET `key` = %s, master_key = %s, status = %s WHERE zip_id = %s",
         ("", SHREDDED, ArchiveStatus.ENDED.value, zip_id),
     )
+    # What receipts are made with opens nothing, but it would confirm a guess at a file.
+    await tx.execute("UPDATE label_info SET salt_key = NULL WHERE zip_id = %s", (zip_id,))
     await tx.execute("UPDATE retention_info SET shredded_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
     for stage in (*_PLACED, PROVE, AUDIT, INSPECT):
         await leases.end(tx, stage, zip_id)

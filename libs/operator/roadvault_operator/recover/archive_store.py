@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
 from roadvault_common.errors import IntegrityError
@@ -127,7 +128,8 @@ async def _insert_archive(
     zip_id = written if record is None else record.zip_id
     if place.label is not None:
         await tx.execute(
-            "INSERT INTO label_info (zip_id, label, node) VALUES (%s, %s, %s)", (zip_id, place.label, place.node)
+            "INSERT INTO label_info (zip_id, label, node, salt_key) VALUES (%s, %s, %s, %s)",
+            (zip_id, place.label, place.node, merkle.salt_key(archive.key.key)),
         )
     files = len(archive.manifest.files)
     facts = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}

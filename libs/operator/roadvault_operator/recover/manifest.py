@@ -72,8 +72,9 @@ class Manifest(BaseModel):
 
     def root(self, key: ArchiveKey) -> str:
         """Return the root of the tree over its files, hex."""
+        salts = merkle.salt_key(key.key)
         leaves = [
-            merkle.leaf(merkle.salt(key.key, file.fileID), file.sha256, file.size, file.fileID, file.name)
+            merkle.leaf(merkle.salt(salts, file.fileID), file.sha256, file.size, file.fileID, file.name)
             for file in self.files
         ]
         return merkle.root(leaves).hex()
