@@ -165,6 +165,22 @@ async def test_pages_are_there_before_anything_is(office: Office) -> None:
         assert response.status == 404
 
 
+@pytest.mark.parametrize(("language", "none"), [("en", "none was published yet"), ("zh", "尚未发布")])
+async def test_the_newest_catalogue_stands_above_the_archives(office: Office, language: str, none: str) -> None:
+    assert none in await office.get("/zip", language)
+    await office.db.execute(
+        "UPDATE catalogue_info SET cid = 'bafycatalogue', archives = 7, made_at = '2026-11-27 10:00:00', name = 'k51'"
+    )
+    await office.db.execute(
+        "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files, kind, cid)"
+        " VALUES (0, 'catalogue', '', '', 1, 0, 'catalogue', 'bafycatalogue')"
+    )
+    page = await office.get("/zip", language)
+    assert "bafycatalogue" in page
+    assert "2026-11-27T10:00:00" in page
+    assert LANGUAGES[language]["catalogue_row"] in page
+
+
 async def test_lists_are_newest_first_and_turn_by_key(office: Office) -> None:
     await fill(office.db)
     seen, path = list[int](), "/file"
