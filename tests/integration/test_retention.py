@@ -3,19 +3,22 @@
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.fernet import Fernet
 from download_rows import download_row
 from pydantic import SecretStr, ValidationError
 from servers_ingest import Door
 from servers_operator import Console
 
+from roadvault_common.archive import master_keys as needed
 from roadvault_common.archive.crypto import SHREDDED, MasterKeys
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.archive.label import Label
-from roadvault_common.errors import IntegrityError, LeaseLost, MasterKeyMissing
+from roadvault_common.errors import IntegrityError, LeaseLost, MasterKeyMissing, PermanentError
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.retention import periods
 from roadvault_common.retention.periods import PLACES_BEHIND
@@ -164,17 +167,20 @@ async def test_a_hold_keeps_an_archive_past_its_end_until_the_last_is_released(k
     assert await keeper.console.packer.packing.work(folder_id) == Done()
     zip_id = (await keeper.console.db.fetch_all("SELECT zip_id FROM zip_ipfs_info"))[0]["zip_id"]
     assert await keeper.console.pinner.pinning.work(zip_id) == Done()
-    await keeper.console.says("retention", "hold", "--archive", zip_id, "--reason", "case 8")
+    db = keeper.console.db
+    assert await retention_store.hold(db, "case 8", zip_id=zip_id) == (2, zip_id)
     assert await keeper.end(zip_id) == Wait("on hold", after=86_400)
     assert "case 7" in (told := await keeper.console.says("retention", "list"))
     assert "on hold" in told
-    await keeper.console.says("retention", "release", 1, "--reason", "case 7 is closed")
+    assert await retention_store.release(db, 1, "case 7 is closed") == zip_id
     assert await keeper.console.pinner.shredding.work(zip_id) == Wait("on hold", after=86_400)
     await keeper.console.says("retention", "release", 2, "--reason", "case 8 is closed")
-    assert "no hold 2" in await keeper.console.refuses("retention", "release", 2, "--reason", "again")
+    with pytest.raises(PermanentError, match="no hold 2"):
+        await retention_store.release(db, 2, "again")
     assert await keeper.console.pinner.shredding.work(zip_id) == Done()
-    assert "it is too late" in await keeper.console.refuses("retention", "hold", "--archive", zip_id, "--reason", "x")
-    assert "it is too late" in await keeper.console.refuses("retention", "set", zip_id, "--days", 3)
+    for too_late in (retention_store.hold(db, "x", zip_id=zip_id), retention_store.set_end(db, zip_id, None)):
+        with pytest.raises(PermanentError, match="it is too late"):
+            await too_late
     lines = await keeper.console.db.fetch_all(
         "SELECT act, file_id IS NULL AS whole FROM custody_info WHERE act IN ('hold', 'released', 'shredded')"
         " ORDER BY line_id"
@@ -210,11 +216,13 @@ async def test_an_end_is_moved_and_its_period_key_lives_as_long(keeper: Keeper) 
     assert await keeper.end(other) == Done()
     await keeper.console.packer.periods.tend()
     assert len(period_keys(keeper.keyring(), keeper.keys)) == 1
-    await keeper.console.says("retention", "set", zip_id, "--days", 20)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    await retention_store.set_end(keeper.console.db, zip_id, now + timedelta(days=20))
     await keeper.console.pinner.shredder.measure()
     assert SOON._value.get() == 1
     assert await keeper.console.pinner.shredding.work(zip_id) is None
-    assert "a time to come" in await keeper.console.refuses("retention", "set", zip_id, "--days", 0)
+    with pytest.raises(PermanentError, match="a time to come"):
+        await retention_store.set_end(keeper.console.db, zip_id, now)
     assert await keeper.end(zip_id) == Done()
     await keeper.console.packer.periods.tend()
     assert period_keys(keeper.keyring(), keeper.keys) == {}
@@ -264,9 +272,10 @@ async def test_the_sheet_and_a_new_master_key_keep_what_has_an_end_open(keeper: 
     typed = "\n".join(f"   {line}  " for line in sheet.splitlines())
     (printed,) = period_keys(typed, old).values()
     opened = label.open(printed)
-    assert old.ids[0] in (told := await keeper.console.says("master-keys"))
-    assert printed.period in told
-    fresh = (await keeper.console.says("new-master-key")).strip()
+    assert [(use.master_key, use.periods) for use in await needed.uses(keeper.console.db)] == [
+        (old.ids[0], (printed.period,))
+    ]
+    fresh = Fernet.generate_key().decode()
     both = SecretStr(f"{fresh},{keeper.console.environment['ROADVAULT_MASTER_KEYS']}")
     keeper.console.environment["ROADVAULT_MASTER_KEYS"] = both.get_secret_value()
     assert "wraps nothing" in await keeper.console.says("rewrap")

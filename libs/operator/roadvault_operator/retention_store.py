@@ -34,6 +34,7 @@ async def set_end(db: Database, zip_id: int, ends_at: datetime | None) -> Row:
         if row["past"]:
             raise PermanentError(f"{ends_at:%Y-%m-%d %H:%M} UTC is over: name a time to come; nothing was changed")
         ends = "never" if ends_at is None else f"{ends_at:%Y-%m-%dT%H:%M:%SZ}"
+        await tx.execute("UPDATE zip_ipfs_info SET catalogued = NULL WHERE zip_id = %s", (zip_id,))  # it says so
         await record(tx, Line(Act.END_MOVED, {"ends": ends}, zip_id=zip_id))
         return row
 

@@ -75,12 +75,16 @@ class ArchiveRecord(_Strict):
     master_key: _Hex16 | None = None
     """Id of the master key that wraps `key`, if its row notes it."""
     period_key: _Text | None = None
-    """Id of the period key that has to be had as well, of an archive that has an end."""
+    """Id of the period key that wraps the archive's key in a master key's place, of one that had an end when packed."""
+    ends: AwareDatetime | None = None
+    """When it ends, or was to; None: never."""
+    ended: AwareDatetime | None = None
+    """When its key was destroyed."""
     purchase: Purchase | None = None
 
     @model_validator(mode="after")
     def _check_key(self) -> Self:
-        if self.format == 1 and (self.key is None or self.iv is None):
+        if self.format == 1 and self.ended is None and (self.key is None or self.iv is None):
             raise ValueError("an archive of format 1 has no key")
         return self
 

@@ -23,11 +23,13 @@ _ARCHIVES = (
     "SELECT zip.zip_id, zip.folder_id, zip.zip_name, zip.cid, zip.format, zip.size,"  # noqa: S608 - our own numbers
     " COALESCE(zip.dag_size, 0) AS dag_size, zip.files, zip.create_time AS created, zip.pinned_at AS pinned,"
     " zip.`key`, zip.iv, zip.master_key, zip.expired_on AS expires,"
+    " ends.period_key, ends.ends_at AS ends, ends.shredded_at AS ended,"
     " IF(zip.catalogue_stale, zip.catalogue_mark, NULL) AS mark,"
     " bought.order_id, bought.market, bought.account, bought.term, bought.block, bought.extrinsic_hash,"
     " bought.extrinsic, bought.price, bought.create_time AS made FROM zip_ipfs_info AS zip"
     " LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id AND bought.term = (SELECT term FROM order_info"
     f" WHERE zip_id = zip.zip_id AND term > 0 AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
+    " LEFT JOIN retention_info AS ends ON ends.zip_id = zip.zip_id"
     " WHERE zip.zip_id >= %s AND zip.zip_id < %s AND zip.cid IS NOT NULL AND zip.kind = 'archive' ORDER BY zip.zip_id"
 )
 
@@ -308,13 +310,14 @@ async def _insert(tx: Transaction) -> int:
 
 def _record(row: Row) -> ArchiveRecord:
     fields = {name: row[name] for name in _RECORD}
-    fields |= {name: _aware(row[name]) for name in ("created", "pinned")}
-    if row["format"] == 1:
-        fields |= {name: row[name] for name in ("key", "iv", "master_key")}
+    fields |= {name: _aware(row[name]) for name in ("created", "pinned", "ends", "ended")}
+    if row["format"] == 1 and row["ended"] is None:
+        fields |= {"key": row["key"], "iv": row["iv"]}
+        fields["master_key"] = row["master_key"] if row["period_key"] is None else None
     return ArchiveRecord(**fields, purchase=None if row["order_id"] is None else _purchase(row))
 
 
-_RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size", "files")
+_RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size", "files", "period_key")
 _PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "expires")
 
 
