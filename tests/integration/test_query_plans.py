@@ -22,7 +22,7 @@ from roadvault_ingest.store import IngestStore
 from roadvault_operator import store as operator
 
 FILES, EACH_ARCHIVE, EACH_REQUEST = 20_000, 10, 10
-MOST_READ = 1200
+MOST_READ = 1300
 """Rows and index entries that a statement may read; there are 2000 archives and requests, 20 000 files and orders."""
 ROOT = Path(__file__).parents[2]
 SOURCES = ("libs/common", "libs/operator", "services")
