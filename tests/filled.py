@@ -311,7 +311,7 @@ async def _archive(tx: Transaction, filled: Filled, zip_id: int, columns: dict[s
     sizes = {
         "`key`": "'k'",
         "master_key": "LPAD(60, 16, '0')",
-        "iv": "'i'",
+        "iv": "MD5('i')",
         "size": f"{MEMBERS * _FILE_BYTES}",
         "files": f"{MEMBERS}",
     }

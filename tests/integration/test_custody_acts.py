@@ -42,6 +42,7 @@ async def test_every_act_has_its_line(database_url: str) -> None:
             assert not any("https://" in str(value) for value in facts.values()), facts
         archive_acts = {row["act"] for row in rows if row["zip_id"] is not None}
         assert archive_acts == {
+            "adopted",
             "packed",
             "pinned",
             "bought",

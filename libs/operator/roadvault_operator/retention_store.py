@@ -115,7 +115,9 @@ def _line(act: Act, hold_id: int, reason: str, file_id: int | None, zip_id: int 
 
 
 async def _lock(tx: Transaction, zip_id: int) -> None:
-    row = await tx.fetch_one("SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
+    row = await tx.fetch_one(
+        "SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s AND kind = 'archive' FOR UPDATE", (zip_id,)
+    )
     if row is None:
         raise PermanentError(f"there is no archive {zip_id}; nothing was changed")
     ended = await tx.fetch_one("SELECT shredded_at FROM retention_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
