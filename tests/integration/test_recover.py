@@ -1,18 +1,24 @@
 """Archives outlive database, data directory and IPFS node: what the network holds is recovered, numbers and all."""
 
+from dataclasses import replace
 from datetime import UTC
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from servers_pinning import TOKEN, PinningService
 from servers_recovery import ARCHIVES, FILES, Archived
 from sites import site
 
+from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.work.outcome import Done
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import pinning
+from roadvault_packer.config import PackerSettings
+from roadvault_packer.service import Packer
 from roadvault_stack.kubo import Kubo
 
 STATE = (
@@ -229,3 +235,31 @@ async def test_what_a_pinning_service_lists_is_recovered(
         console.environment["ROADVAULT_PINNING_TOKEN"] = "another"
         said = await archived.recover("--pinning-service", code=1)
         assert "not recovered: the pinning service answers 401" in said
+
+
+async def test_archives_that_have_an_end_come_back_with_the_keyring_alone(
+    archived: Archived, network_kubo: Kubo, tmp_path: Path
+) -> None:
+    console, ring = archived.console, tmp_path / "roadvault.keyring"
+    settings = {**console.settings, "retention_days": 400, "keyring_paths": str(ring)}
+    keys = MasterKeys(SecretStr(console.environment["ROADVAULT_MASTER_KEYS"]))
+    packer = Packer(PackerSettings.model_validate(settings), console.db, console.bus, console.vault, keys)
+    zip_id = await replace(console, packer=packer).archive()
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    (row,) = await console.db.fetch_all("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,))
+    archived.cids.append(row["cid"])
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        await network.fetch_and_pin(row["cid"], lambda: None)
+    archived.listed.write_text("".join(f"{cid}\n" for cid in archived.cids))
+    archived.files = await console.db.fetch_all(FILES)
+    await archived.lose_machine()
+    assert "has an end" in await archived.recover("--cids", archived.listed, code=1)
+    said = await archived.recover("--cids", archived.listed, "--keyring", ring)
+    assert "1 archives recovered, with 2 files; 3 were there already" in said
+    assert await console.db.fetch_all(FILES) == archived.files
+    (end,) = await console.db.fetch_all(
+        "SELECT ends_at, period_key = master_key AS opens FROM retention_info JOIN zip_ipfs_info USING (zip_id)"
+    )
+    assert end == {"ends_at": None, "opens": 1}  # the list does not say when: it is kept until somebody does
+    await archived.answers()
+    assert "--keyring" in (await console.run("recover", "--cids", archived.listed, "--keyring", tmp_path / "none"))[2]

@@ -9,6 +9,7 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
 from roadvault_common.errors import IntegrityError
 from roadvault_common.files.tags import file_type
+from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line
 from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database, Row, Transaction, marks
@@ -95,14 +96,15 @@ async def _insert_archive(
 ) -> int:
     """Write an archive's row, and its label; return its number."""
     place, local, on_ipfs = archive.place, archive.place.path is not None, archive.place.cid is not None
+    wraps = archive.period or keys
     bought = record is not None and record.purchase is not None
     values: dict[str, object] = {
         "zip_id": None if record is None else record.zip_id,
         "folder_id": archive.manifest.folder,
         "zip_name": f"{archive.manifest.folder}-{archive.key.iv.hex()}.7z.enc" if record is None else record.zip_name,
         "path": place.path,
-        "`key`": keys.wrap(archive.key.key),
-        "master_key": keys.ids[0],
+        "`key`": wraps.wrap(archive.key.key),
+        "master_key": wraps.ids[0],
         "iv": archive.key.iv.hex(),
         "size": archive.size,
         "files": len(archive.manifest.files),
@@ -131,10 +133,25 @@ async def _insert_archive(
             "INSERT INTO label_info (zip_id, label, node, salt_key) VALUES (%s, %s, %s, %s)",
             (zip_id, place.label, place.node, merkle.salt_key(archive.key.key)),
         )
+    await _insert_end(tx, archive, keys, record, zip_id)
     files = len(archive.manifest.files)
     facts = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}
     await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
     return zip_id
+
+
+async def _insert_end(
+    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, zip_id: int
+) -> None:
+    """Write when an archive ends, and the period key that opens it; where nobody knows when, it is kept."""
+    ends = None if record is None or record.ends is None else _time(record.ends)
+    if archive.period is not None:
+        await periods.add(tx, keys, archive.period)
+    if archive.period is not None or ends is not None:
+        await tx.execute(
+            "INSERT INTO retention_info (zip_id, period_key, ends_at, shred_due) VALUES (%s, %s, %s, %s)",
+            (zip_id, None if archive.period is None else archive.period.ids[0], ends, ends),
+        )
 
 
 async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None:

@@ -1,7 +1,7 @@
 """`roadvault recover`: which sources are there, and what came of them."""
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from roadvault_common.errors import SettingsError
 from roadvault_common.files.tags import Tag
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
@@ -40,6 +41,9 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
     pins: Annotated[bool, typer.Option("--pins", help="archives that our own IPFS node pins")] = False,  # noqa: FBT002
     pinning_service: Annotated[bool, typer.Option("--pinning-service", help="what the pinning service lists")] = False,  # noqa: FBT002
     archives: Annotated[bool, typer.Option("--archives", help="archives in the data directory")] = False,  # noqa: FBT002
+    keyring: Annotated[
+        Path | None, typer.Option("--keyring", help="period keys: a keyring, or lines off a sheet")
+    ] = None,
     received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002
     rehearse: Annotated[bool, typer.Option("--rehearse", help="into a scratch database, to compare")] = False,  # noqa: FBT002
     yes: Annotated[bool, typer.Option("--yes", help="take the data directory from the database it belongs to")] = False,  # noqa: FBT002
@@ -48,12 +52,12 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Without a source: --catalogue --pins --archives --received. May be killed and run again at any time. With
     --rehearse nothing is changed: archives are recovered into a scratch database, from the catalogue if no source is
-    named, and compared with this one.
+    named, and compared with this one. Archives that have an end open with --keyring alone.
     """
     listed = tuple(sources.listed(cids)) if cids else ()
     wanted = Sources(catalogue, catalogue_cid, listed, pins, archives, pinning_service)
     if rehearse:
-        await _rehearse(wanted if wanted.any else Sources(catalogue=True))
+        await _rehearse(wanted if wanted.any else Sources(catalogue=True), keyring)
         return
     if not (wanted.any or received):
         wanted, received = Sources(catalogue=True, pins=True, archives=True), True
@@ -63,7 +67,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         vault = Vault(data_dir())
         takeover, adoption = Takeover(db, vault.root), Adoption(db, vault)
         await _ask(takeover, yes=yes)
-        recovery = await stack.enter_async_context(Recovery.open(wanted, vault.root)) if wanted.any else None
+        recovery = await stack.enter_async_context(_open(wanted, vault.root, keyring)) if wanted.any else None
         known = await recovery.given_out() if recovery else {}
         uploads = await adoption.uploads() if received else []
         await takeover.begin([known, uploading.highest(uploads)])
@@ -74,12 +78,24 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         raise typer.Exit(1)
 
 
-async def _rehearse(wanted: Sources) -> None:
+def _open(wanted: Sources, root: Path, keyring: Path | None) -> AbstractAsyncContextManager[Recovery]:
+    """Open a recovery.
+
+    Raises:
+        SettingsError: The keyring can't be read.
+    """
+    try:
+        return Recovery.open(wanted, root, keyring.read_text(encoding="utf-8", errors="replace") if keyring else "")
+    except OSError as error:
+        raise SettingsError(f"--keyring: {keyring} can't be read: {error.strerror}") from error
+
+
+async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
     url = OperatorSettings().database_url
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(url, size=2, read_only=True))
         await check_schema(db)
-        recovery = await stack.enter_async_context(Recovery.open(wanted, data_dir()))
+        recovery = await stack.enter_async_context(_open(wanted, data_dir(), keyring))
         await recovery.given_out()
         scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
         whole = await _archives(recovery, scratch)

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path as File
 
-from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
+from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.archive.label import FORMAT, MOST_BYTES, Label
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.errors import IntegrityError, IpfsUnavailable, brief
@@ -49,6 +50,8 @@ class Archive:
     dag_size: int | None
     made: datetime
     manifest: Manifest
+    period: PeriodKey | None = None
+    """What wraps its key, of one that had an end when it was packed."""
 
 
 async def look(reader: Reader, cid: str) -> Place:
@@ -92,11 +95,12 @@ def _label_of(node: bytes) -> Cid:
 
 
 class Opener:
-    """Opens archives, with the master keys."""
+    """Opens archives, with the master keys, and those that have an end with period keys, by their ids."""
 
-    def __init__(self, keys: MasterKeys, reader: Reader, root: File) -> None:
+    def __init__(self, keys: MasterKeys, periods: Mapping[str, PeriodKey], reader: Reader, root: File) -> None:
         """Read through `reader` what is not below `root`, the data directory."""
         self.keys = keys
+        self._periods = periods
         self._reader = reader
         self._root = root
 
@@ -111,7 +115,8 @@ class Opener:
         """
         label = Label.parse(place.label or b"")
         see_bounds(label)
-        key = label.open(self.keys)
+        period = self._periods.get(label.periodKey or "")
+        key = label.open(period or self.keys)
         self._see_size(place, label.size)
         data = await self._bytes(place, FORMAT, label.manifest.offset, label.manifest.size)
         manifest = await asyncio.to_thread(open_manifest, label, key, data)
@@ -119,7 +124,7 @@ class Opener:
             raise IntegrityError(f"the archive has {found} bytes, its label says {label.size}")
         dag_size = None if place.node is None else cumulative_size(place.node)
         made = datetime.fromisoformat(label.made).astimezone(UTC)
-        return Archive(place, FORMAT, key, label.size, dag_size, made, manifest)
+        return Archive(place, FORMAT, key, label.size, dag_size, made, manifest, period)
 
     async def unlabelled(self, place: Place, record: ArchiveRecord) -> Archive:
         """Read the manifest of an archive of format 1, which the catalogue has the key of.

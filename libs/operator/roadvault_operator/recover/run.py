@@ -1,13 +1,14 @@
 """One recovery of archives: from all the sources that were named, into one database."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.crypto import MasterKeys, PeriodKey
+from roadvault_common.archive.keyring import period_keys
 from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
@@ -45,9 +46,18 @@ class Sources:
 class Recovery:
     """Finds archives and brings them back. Use `Recovery.open`."""
 
-    def __init__(self, wanted: Sources, keys: MasterKeys, reader: Reader, node: Ipfs, root: Path) -> None:
+    def __init__(
+        self,
+        wanted: Sources,
+        keys: MasterKeys,
+        periods: Mapping[str, PeriodKey],
+        reader: Reader,
+        node: Ipfs,
+        root: Path,
+    ) -> None:
         self._sources = wanted
         self._keys = keys
+        self._periods = periods
         self._reader = reader
         self._node = node
         self._root = root
@@ -57,14 +67,20 @@ class Recovery:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, wanted: Sources, root: Path) -> AsyncIterator["Recovery"]:
-        """Make one, by the settings; `root` is the data directory."""
+    async def open(cls, wanted: Sources, root: Path, keyring: str) -> AsyncIterator["Recovery"]:
+        """Make one, by the settings; `root` is the data directory, `keyring` a text that has period keys.
+
+        Raises:
+            IntegrityError: A line of the keyring is damaged.
+            MasterKeyMissing: The master key that seals it is not among ours.
+        """
         ipfs, keys = IpfsSettings(), MasterKeys(KeySettings().master_keys)
         seconds = ipfs.ipfs_stall_seconds
         async with AsyncExitStack() as stack:
             node = await stack.enter_async_context(Ipfs.open(ipfs.ipfs_rpc_url, seconds, ipfs.ipfs_rpc_token))
             gateway = Reader.open(OperatorSettings().ipfs_gateway_url, seconds, node=node)
-            yield cls(wanted, keys, await stack.enter_async_context(gateway), node, root)
+            periods = period_keys(keyring, keys)
+            yield cls(wanted, keys, periods, await stack.enter_async_context(gateway), node, root)
 
     async def given_out(self) -> dict[str, int]:
         """Look for the catalogue, if that is a source; return the highest numbers that it knows.
@@ -98,7 +114,9 @@ class Recovery:
         """
         pinned = await self._pinned()
         local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
-        restoring = Restoring(db, self._reader, Opener(self._keys, self._reader, self._root), local, pinned)
+        restoring = Restoring(
+            db, self._reader, Opener(self._keys, self._periods, self._reader, self._root), local, pinned
+        )
 
         def progress() -> None:
             advance(0, 1)
