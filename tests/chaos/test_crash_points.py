@@ -81,6 +81,7 @@ DOES: dict[type, dict[str, str | None]] = {
         "sweep_orphans": "sweep_orphans",
         "file": None,
         "custody": None,
+        "receipt": None,
     },
     Packer: {"sweep_orphans": "sweep_orphans", "measure": None},
     Pinner: {},
