@@ -29,7 +29,7 @@ from roadvault_stack.kubo import Kubo
 
 
 @dataclass
-class Bench:
+class Proofs:
     """A prover, and an archive that is on one node or the other."""
 
     desk: Desk
@@ -110,7 +110,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_path: Path) -> AsyncIterator[Bench]:
+async def proofs(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_path: Path) -> AsyncIterator[Proofs]:
     secret = SecretStr(Fernet.generate_key().decode())
     keys = MasterKeys(secret)
     members = []
@@ -137,9 +137,9 @@ async def bench(open_desk: OpenDesk, redis_url: str, network_kubo: Kubo, tmp_pat
                     " zip_offset) VALUES (%s, 'a', 'mp4', %s, %s, 1, %s, %s)",
                     (member.file_id, member.size, member.sha256, zip_id, packed.offsets[member.file_id]),
                 )
-        bench = Bench(desk, bus, keys, reader, target, zip_id)
-        bench.goes(OthersGateway(reader))
-        yield bench
+        proofs = Proofs(desk, bus, keys, reader, target, zip_id)
+        proofs.goes(OthersGateway(reader))
+        yield proofs
 
 
 def _sha256(content: bytes) -> str:

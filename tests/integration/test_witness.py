@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from evidence_rows import evidence
 from servers_process import Running
-from servers_proof import Bench, moved
+from servers_proof import Proofs, moved
 
 from roadvault_common.errors import IpfsAway
 from roadvault_common.ipfs.gateway import Gateway
@@ -22,22 +22,22 @@ _FILTER = "/ip4/127.0.0.1/ipcidr/32"
 
 
 @asynccontextmanager
-async def opened(bench: Bench, node: Kubo, gateway: Kubo) -> AsyncIterator[Witness]:
+async def opened(proofs: Proofs, node: Kubo, gateway: Kubo) -> AsyncIterator[Witness]:
     async with (
         Ipfs.open(node.rpc_url, _STALL_SECONDS) as rpc,
         Gateway.open(gateway.gateway_url, _STALL_SECONDS, node=rpc) as through,
     ):
-        witness = Witness(rpc, through, partial(nodes.ours, bench.desk.db))
-        bench.goes(witness)
+        witness = Witness(rpc, through, partial(nodes.ours, proofs.desk.db))
+        proofs.goes(witness)
         yield witness
 
 
 @pytest.fixture
-async def witness(bench: Bench, kubo: Kubo, witness_server: Running[WitnessKubo]) -> AsyncIterator[Witness]:
-    """The way of the bench's proofs, and our own node is known."""
+async def witness(proofs: Proofs, kubo: Kubo, witness_server: Running[WitnessKubo]) -> AsyncIterator[Witness]:
+    """The way of the proofs's proofs, and our own node is known."""
     async with Ipfs.open(kubo.rpc_url, _STALL_SECONDS) as ours:
-        await note_node(ours, bench.desk.db)
-    async with opened(bench, witness_server.server, witness_server.server) as witness:
+        await note_node(ours, proofs.desk.db)
+    async with opened(proofs, witness_server.server, witness_server.server) as witness:
         yield witness
 
 
@@ -58,30 +58,30 @@ def part(node: Kubo, ours: Kubo) -> None:
 
 
 @pytest.mark.usefixtures("witness")
-async def test_what_the_network_holds_is_proven_and_forgotten(bench: Bench, kubo: Kubo, network_kubo: Kubo) -> None:
-    cid = await bench.add_to(network_kubo)
+async def test_what_the_network_holds_is_proven_and_forgotten(proofs: Proofs, kubo: Kubo, network_kubo: Kubo) -> None:
+    cid = await proofs.add_to(network_kubo)
     for _ in range(2):
         before = moved(network_kubo)
-        assert await bench.prove() == Done()
+        assert await proofs.prove() == Done()
         assert moved(network_kubo) - before > 1_200_000  # of the second proof as of the first
-    (row,) = await evidence(bench.desk.db, bench.zip_id)
+    (row,) = await evidence(proofs.desk.db, proofs.zip_id)
     assert row["proven_by"] == "witness 127.0.0.1: blocks from others, our own node not among its peers"
 
-    await bench.hold(kubo)
+    await proofs.hold(kubo)
     assert network_kubo.rpc(f"pin/rm?arg={cid}") is not None
     async with Ipfs.open(network_kubo.rpc_url, 30) as network:
         await network.collect_garbage()
     before = moved(kubo)
-    outcome = await bench.prove()
+    outcome = await proofs.prove()
     assert isinstance(outcome, Wait), outcome  # neither from its own store, nor from our node
     assert "no more of" in outcome.reason
     assert moved(kubo) == before
 
 
 async def test_what_comes_once_the_witness_has_met_our_node_is_no_proof(
-    bench: Bench, witness: Witness, kubo: Kubo, lax: Kubo
+    proofs: Proofs, witness: Witness, kubo: Kubo, lax: Kubo
 ) -> None:
-    cid = await bench.add_to(kubo)  # and nobody else
+    cid = await proofs.add_to(kubo)  # and nobody else
     before, came = moved(kubo), 0
     with pytest.raises(IpfsAway, match="did so a moment ago"):
         async with witness.reading() as reader:
@@ -94,47 +94,47 @@ async def test_what_comes_once_the_witness_has_met_our_node_is_no_proof(
     for together in (False, True):
         if together:
             meet(lax, kubo)
-        outcome = await bench.prove()
+        outcome = await proofs.prove()
         assert isinstance(outcome, Wait)
         assert f"our own node {kubo.peer_id}" in outcome.reason
-    row = await bench.row()
-    assert (await bench.proven(), row["prove_attempts"], row["drop_due"]) == ([False], 0, None)
+    row = await proofs.row()
+    assert (await proofs.proven(), row["prove_attempts"], row["drop_due"]) == ([False], 0, None)
 
 
 async def test_a_witness_that_is_our_node_or_of_which_nothing_is_known_proves_nothing(
-    bench: Bench, kubo: Kubo, network_kubo: Kubo, witness_server: Running[WitnessKubo]
+    proofs: Proofs, kubo: Kubo, network_kubo: Kubo, witness_server: Running[WitnessKubo]
 ) -> None:
-    await bench.add_to(network_kubo)
-    async with opened(bench, witness_server.server, witness_server.server):
-        outcome = await bench.prove()
+    await proofs.add_to(network_kubo)
+    async with opened(proofs, witness_server.server, witness_server.server):
+        outcome = await proofs.prove()
         assert isinstance(outcome, Wait)
         assert "which nodes of ours hold archives is not known" in outcome.reason
     async with Ipfs.open(kubo.rpc_url, _STALL_SECONDS) as ours:
-        await note_node(ours, bench.desk.db)
-    async with opened(bench, kubo, kubo):
-        outcome = await bench.prove()
+        await note_node(ours, proofs.desk.db)
+    async with opened(proofs, kubo, kubo):
+        outcome = await proofs.prove()
         assert isinstance(outcome, Wait)
         assert f"the witness is our own node {kubo.peer_id}" in outcome.reason
 
 
 @pytest.mark.usefixtures("witness")
 async def test_what_another_nodes_gateway_gives_is_no_proof(
-    bench: Bench, network_kubo: Kubo, witness_server: Running[WitnessKubo]
+    proofs: Proofs, network_kubo: Kubo, witness_server: Running[WitnessKubo]
 ) -> None:
-    await bench.add_to(network_kubo)
-    async with opened(bench, witness_server.server, network_kubo):
-        outcome = await bench.prove()
+    await proofs.add_to(network_kubo)
+    async with opened(proofs, witness_server.server, network_kubo):
+        outcome = await proofs.prove()
     assert isinstance(outcome, Retry)
     assert "the witness received 0: it was started anew meanwhile" in outcome.reason
-    assert await bench.proven() == [False]
+    assert await proofs.proven() == [False]
 
 
 @pytest.mark.usefixtures("witness")
 async def test_a_witness_that_is_alone_rests(
-    bench: Bench, network_kubo: Kubo, witness_server: Running[WitnessKubo]
+    proofs: Proofs, network_kubo: Kubo, witness_server: Running[WitnessKubo]
 ) -> None:
-    await bench.add_to(network_kubo)
+    await proofs.add_to(network_kubo)
     part(witness_server.server, network_kubo)
-    outcome = await bench.prove()
+    outcome = await proofs.prove()
     assert isinstance(outcome, Wait)
     assert "the witness has no peer" in outcome.reason
