@@ -267,15 +267,16 @@ async def _recover_archive(db: Database, number: int) -> None:
     file = {"fileID": number, "name": "a.mp4", "size": 1, "sha256": "0" * 64, "offset": 32}
     manifest = Manifest.model_validate({"version": 1, "folder": number, "files": [file]})
     place = recovered.Place(f"bafy{number}", "archives/a", b"label", b"node")
-    archive = recovered.Archive(place, 2, ArchiveKey.new(), 100, 200, now, manifest)
+    archive = recovered.Archive(place, 2, ArchiveKey.new(), 100, 200, now, manifest, PeriodKey.new("2099-01"))
     purchase = Purchase(
         order_id=number, account="5F", term=1, block=2, extrinsic_hash=f"{number}", extrinsic="ab", price="1", made=now
     )
     record = ArchiveRecord(
         zip_id=number, folder_id=number, zip_name="a", cid=f"bafy{number}", format=2, size=100, dag_size=200, files=1,
-        created=now, purchase=purchase,
+        created=now, purchase=purchase, ends=now,
     )  # fmt: skip
     await archive_store.add(db, archive, keys, record, pinned=True)
+    await db.execute("DELETE FROM period_key_info WHERE period = '2099-01'")  # these keys are nobody else's
     other = Manifest.model_validate({**manifest.model_dump(), "files": [{**file, "fileID": number + 1}]})
     for taken in (archive, replace(archive, manifest=other)):
         try:
