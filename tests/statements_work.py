@@ -71,6 +71,7 @@ from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
+from roadvault_pinner.catalogue import record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
 from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.shred_store import Ended, ShredStore
@@ -383,7 +384,7 @@ async def _publish(filled: Filled, db: Database) -> None:
     lease = await _claim(db, PUBLISH, 1)
     await store.head()
     number = filled.archives // 2 // SEGMENT_ARCHIVES
-    _, fresh = await store.records(number)
+    _, fresh = await record_store.records(db, number)
     await store.note_pin("bafy")
     await store.hold(lease)
     segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)

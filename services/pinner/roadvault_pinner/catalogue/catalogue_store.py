@@ -7,31 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, GivenOut, Purchase, SegmentLink
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, GivenOut, SegmentLink
 from roadvault_common.files import identity_store
-from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
+from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import Lease
+from roadvault_common.work.lease import ORDER, WATCH, Lease
 from roadvault_common.work.outcome import Outcome
 
 _AT_ONCE = 200
 """Archives that are read, or noted as published, in one statement."""
-MOST_EXTRINSIC = 2048
-"""Characters of an extrinsic that go into the catalogue: one of ours has some 500."""
-_ARCHIVES = (
-    "SELECT zip.zip_id, zip.folder_id, zip.zip_name, zip.cid, zip.format, zip.size,"  # noqa: S608 - our own numbers
-    " COALESCE(zip.dag_size, 0) AS dag_size, zip.files, zip.create_time AS created, zip.pinned_at AS pinned,"
-    " zip.`key`, zip.iv, zip.master_key, zip.expired_on AS expires,"
-    " ends.period_key, ends.ends_at AS ends, ends.shredded_at AS ended,"
-    " IF(zip.catalogue_stale, zip.catalogue_mark, NULL) AS mark,"
-    " bought.order_id, bought.market, bought.account, bought.term, bought.block, bought.extrinsic_hash,"
-    " bought.extrinsic, bought.price, bought.create_time AS made FROM zip_ipfs_info AS zip"
-    " LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id AND bought.term = (SELECT term FROM order_info"
-    f" WHERE zip_id = zip.zip_id AND term > 0 AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
-    " LEFT JOIN retention_info AS ends ON ends.zip_id = zip.zip_id"
-    " WHERE zip.zip_id >= %s AND zip.zip_id < %s AND zip.cid IS NOT NULL AND zip.kind = 'archive' ORDER BY zip.zip_id"
-)
 
 
 _MAY_ORDER = "(ordered_at IS NULL OR ordered_at <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND)"
@@ -152,18 +137,6 @@ class CatalogueStore:
         )
         return {row["number"]: Segment(**row) for row in rows}
 
-    async def records(self, number: int) -> tuple[list[ArchiveRecord], dict[int, str]]:
-        """Return what a segment is to say, and the marks of the archives of which it did not say that so far."""
-        records: list[ArchiveRecord] = []
-        fresh: dict[int, str] = {}
-        first = number * SEGMENT_ARCHIVES
-        for begin in range(first, first + SEGMENT_ARCHIVES, _AT_ONCE):
-            for row in await self._db.fetch_all(_ARCHIVES, (begin, begin + _AT_ONCE)):
-                records.append(_record(row))
-                if row["mark"] is not None:
-                    fresh[row["zip_id"]] = row["mark"]
-        return records, fresh
-
     async def head(self) -> tuple[GivenOut, str | None, str | None, str | None]:
         """Return the highest numbers given out, the identity, and account and market of the latest purchase."""
         given_out = GivenOut(**await identity_store.highest(self._db))
@@ -274,25 +247,12 @@ class CatalogueStore:
         zip_id = await _insert(tx) if row is None else int(row["zip_id"])
         await tx.execute(
             "UPDATE zip_ipfs_info SET cid = %s, dag_size = %s, size = %s, master_key = %s, status = %s, replicas = 0,"
-            " expires_at = NULL, checked_at = NULL,"
-            " order_due = UTC_TIMESTAMP(6), order_token = NULL, order_attempts = 0, order_reason = NULL,"
-            " order_failed_at = NULL, watch_due = NULL, watch_token = NULL, watch_attempts = 0, watch_reason = NULL,"
-            " watch_failed_at = NULL WHERE zip_id = %s",
-            (
-                newest["cid"],
-                newest["dag_size"],
-                newest["dag_size"],
-                master_key,
-                ArchiveStatus.NOT_ORDERED.value,
-                zip_id,
-            ),
+            " expires_at = NULL, checked_at = NULL WHERE zip_id = %s",
+            (newest["cid"], *[newest["dag_size"]] * 2, master_key, ArchiveStatus.NOT_ORDERED.value, zip_id),
         )
-        # What was counted was the one before.
-        await tx.execute(
-            "UPDATE evidence_info SET valid = NULL, void_at = UTC_TIMESTAMP(6),"
-            " void_reason = 'a newer catalogue takes its place' WHERE zip_id = %s AND valid = 1",
-            (zip_id,),
-        )
+        for stage in (ORDER, WATCH):
+            await leases.end(tx, stage, zip_id)
+        await leases.make_due(tx, ORDER, zip_id)
         await tx.execute(
             "REPLACE INTO label_info (zip_id, label, node) VALUES (%s, %s, %s)",
             (zip_id, newest["custody"] or b"", newest["node"]),
@@ -306,26 +266,3 @@ async def _insert(tx: Transaction) -> int:
         "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files, kind)"
         " VALUES (0, 'catalogue', '', '', 0, 0, 'catalogue')"
     )
-
-
-def _record(row: Row) -> ArchiveRecord:
-    fields = {name: row[name] for name in _RECORD}
-    fields |= {name: _aware(row[name]) for name in ("created", "pinned", "ends", "ended")}
-    if row["format"] == 1 and row["ended"] is None:
-        fields |= {"key": row["key"], "iv": row["iv"]}
-        fields["master_key"] = row["master_key"] if row["period_key"] is None else None
-    return ArchiveRecord(**fields, purchase=None if row["order_id"] is None else _purchase(row))
-
-
-_RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size", "files", "period_key")
-_PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "expires")
-
-
-def _purchase(row: Row) -> Purchase:
-    fields = {name: row[name] for name in _PURCHASE}
-    extrinsic = row["extrinsic"] if len(row["extrinsic"]) <= MOST_EXTRINSIC else None
-    return Purchase(**fields, extrinsic=extrinsic, price=f"{row['price']:.0f}", made=row["made"].replace(tzinfo=UTC))
-
-
-def _aware(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)

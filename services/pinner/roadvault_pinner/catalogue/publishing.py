@@ -33,6 +33,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
+from roadvault_pinner.catalogue import record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
 
 log = structlog.get_logger()
@@ -115,7 +116,7 @@ class Publisher:
 
     async def _compare(self, draft: Draft, number: int) -> None:
         """Read what a segment is to say; take it into the draft if it said something else so far."""
-        records, fresh = await self._store.records(number)
+        records, fresh = await record_store.records(self._db, number)
         draft.fresh |= fresh
         if not records:
             if draft.segments.pop(number, None) is not None:

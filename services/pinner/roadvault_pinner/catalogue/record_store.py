@@ -1,0 +1,59 @@
+"""Archives as the catalogue says of them: its records, from their rows."""
+
+from datetime import UTC, datetime
+
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Purchase
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.states import OrderStatus
+
+_AT_ONCE = 200
+"""Archives that are read in one statement."""
+MOST_EXTRINSIC = 2048
+"""Characters of an extrinsic that go into the catalogue: one of ours has some 500."""
+_ARCHIVES = (
+    "SELECT zip.zip_id, zip.folder_id, zip.zip_name, zip.cid, zip.format, zip.size,"  # noqa: S608 - our own numbers
+    " COALESCE(zip.dag_size, 0) AS dag_size, zip.files, zip.create_time AS created, zip.pinned_at AS pinned,"
+    " zip.`key`, zip.iv, zip.master_key, zip.expired_on AS expires,"
+    " ends.period_key, ends.ends_at AS ends, ends.shredded_at AS ended,"
+    " IF(zip.catalogue_stale, zip.catalogue_mark, NULL) AS mark,"
+    " bought.order_id, bought.market, bought.account, bought.term, bought.block, bought.extrinsic_hash,"
+    " bought.extrinsic, bought.price, bought.create_time AS made FROM zip_ipfs_info AS zip"
+    " LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id AND bought.term = (SELECT term FROM order_info"
+    f" WHERE zip_id = zip.zip_id AND term > 0 AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
+    " LEFT JOIN retention_info AS ends ON ends.zip_id = zip.zip_id"
+    " WHERE zip.zip_id >= %s AND zip.zip_id < %s AND zip.cid IS NOT NULL AND zip.kind = 'archive' ORDER BY zip.zip_id"
+)
+_RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size", "files", "period_key")
+_PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "expires")
+
+
+async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[int, str]]:
+    """Return what a segment is to say, and the marks of the archives of which it did not say that so far."""
+    found: list[ArchiveRecord] = []
+    fresh: dict[int, str] = {}
+    first = number * SEGMENT_ARCHIVES
+    for begin in range(first, first + SEGMENT_ARCHIVES, _AT_ONCE):
+        for row in await db.fetch_all(_ARCHIVES, (begin, begin + _AT_ONCE)):
+            found.append(_record(row))
+            if row["mark"] is not None:
+                fresh[row["zip_id"]] = row["mark"]
+    return found, fresh
+
+
+def _record(row: Row) -> ArchiveRecord:
+    fields = {name: row[name] for name in _RECORD}
+    fields |= {name: _aware(row[name]) for name in ("created", "pinned", "ends", "ended")}
+    if row["format"] == 1 and row["ended"] is None:
+        fields |= {"key": row["key"], "iv": row["iv"]}
+        fields["master_key"] = row["master_key"] if row["period_key"] is None else None
+    return ArchiveRecord(**fields, purchase=None if row["order_id"] is None else _purchase(row))
+
+
+def _purchase(row: Row) -> Purchase:
+    fields = {name: row[name] for name in _PURCHASE}
+    extrinsic = row["extrinsic"] if len(row["extrinsic"]) <= MOST_EXTRINSIC else None
+    return Purchase(**fields, extrinsic=extrinsic, price=f"{row['price']:.0f}", made=row["made"].replace(tzinfo=UTC))
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    return None if time is None else time.replace(tzinfo=UTC)
