@@ -97,6 +97,41 @@ async def test_a_files_life_is_told_on_the_terminal_and_a_change_is_named(consol
     assert "accepted" in await console.says("custody", "--accept", "a disk was lost")
 
 
+async def test_a_copy_of_the_log_brings_it_back_into_an_empty_database(console: Console, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    assert "is no directory" in await console.refuses("custody", "--save", copy)
+    copy.mkdir()
+    assert "no copy of a custody log" in await console.refuses("custody", "--bring-back", copy)
+    for lines_then in (4, 8):  # the second time it has what is new
+        await console.archive()
+        await chainer.chain(console.db)
+        before = await lines(console.db)
+        assert f"all {len(before)} lines" in await console.says("custody", "--save", copy)
+        assert len(list(copy.iterdir())) == lines_then / 4
+    assert f"all {len(before)} lines" in await console.says("custody", "--save", copy)
+    assert len(list(copy.iterdir())) == 2
+    for statement in (
+        "DELETE FROM custody_info",
+        "DELETE FROM custody_node_info",
+        "UPDATE custody_head_info SET size = 0, hash = REPEAT(CHAR(0), 32)",
+    ):
+        await console.db.execute(statement)
+    first, second = sorted(copy.iterdir())
+    second.rename(tmp_path / second.name)
+    spoilt = copy / second.name
+    spoilt.write_bytes(b"?")
+    assert "no slice of a custody log" in await console.refuses("custody", "--bring-back", copy)
+    (tmp_path / second.name).rename(spoilt)
+    assert f"has {len(before)} lines" in await console.says("custody", "--bring-back", copy)
+    after = await lines(console.db)
+    kept = ("act", "file_id", "zip_id", "done_at", "facts", "position", "follows", "hash")
+    assert [[row[name] for name in kept] for row in after] == [[row[name] for name in kept] for row in before]
+    assert "is what was chained" in await console.says("custody", "--check")
+    first.unlink()
+    await console.db.execute("UPDATE custody_head_info SET size = 0, hash = REPEAT(CHAR(0), 32)")
+    assert "come behind the first" in await console.refuses("custody", "--bring-back", copy)
+
+
 async def test_a_files_lines_are_on_the_api_a_page_at_a_time(door: Door) -> None:
     status, body = await door.upload(os.urandom(1000))
     assert status == 200

@@ -1,5 +1,8 @@
 """`roadvault custody`: what was done to a file, and whether the log that says so is what it was."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -7,9 +10,11 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from roadvault_common.custody import check, history, store
+from roadvault_common.custody.chain import Head
 from roadvault_common.errors import PermanentError, SettingsError
 from roadvault_common.plain import plain
 from roadvault_common.sql.db import Database, Row
+from roadvault_operator import custody_copy
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.shell import blocking, console, local_time, say, show
@@ -25,16 +30,23 @@ async def custody(
     accept: Annotated[
         str | None, typer.Option(help="go on from what is there, for this reason, which becomes a line of the log")
     ] = None,
+    save: Annotated[Path | None, typer.Option(help="add what is new to a copy of the log in this directory")] = None,
+    bring_back: Annotated[Path | None, typer.Option(help="write a copy's lines into a new database's log")] = None,
 ) -> None:
     """Show what was done to a file, who had it and when; or check the log of that, or accept what is wrong with it."""
-    if sum((file_id is not None, check_all, accept is not None)) != 1:
-        raise SettingsError("name a file, or --check, or --accept REASON")
+    if sum((file_id is not None, check_all, accept is not None, save is not None, bring_back is not None)) != 1:
+        raise SettingsError("name a file, or --check, or --accept REASON, or --save or --bring-back DIRECTORY")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         if file_id is not None:
             await _show(db, file_id)
         elif accept is not None:
             old = await check.accept(db, data_dir(), accept)
             say(f"accepted; the log goes on. {old.size} lines had been noted: {old.hash.hex()}. That is a line itself.")
+        elif save is not None:
+            await _save(db, save)
+        elif bring_back is not None:
+            head = await custody_copy.bring_back(db, bring_back)
+            say(f"the custody log has {head.size} lines; its head: {head.hash.hex()}")
         else:
             await _check(db)
 
@@ -65,17 +77,27 @@ def facts(row: Row) -> str:
         return plain(str(row["facts"]))
 
 
+async def _save(db: Database, directory: Path) -> None:
+    with _bar(await store.head(db)) as advance:
+        lines = await custody_copy.save(db, directory, advance)
+    say(f"{directory} has all {lines} lines of the custody log that have a place in it")
+
+
+@contextmanager
+def _bar(head: Head | None) -> Iterator[Callable[[int], None]]:
+    columns = *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task("lines", total=head.size if head else 0)
+        yield lambda lines: bars.advance(bar, lines)
+
+
 async def _check(db: Database) -> None:
     root = OperatorSettings().data_dir
     if root is None:
         say("ROADVAULT_DATA_DIR is not set: the head that is noted there is not compared, a cut tail may not be found")
     head = await store.head(db)
-    with Progress(
-        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True,
-    ) as bars:  # fmt: skip
-        bar = bars.add_task("lines", total=head.size if head else 0)
-        found = await check.check_all(db, root, lambda lines: bars.advance(bar, lines))
+    with _bar(head) as advance:
+        found = await check.check_all(db, root, advance)
     for fault in found[:_SHOWN]:
         say(f"position {fault.position}: {fault.reason}")
     if found:
