@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from roadvault_common.archive.crypto import CIPHER, PERIOD_WRAP, WRAP, ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.errors import IntegrityError, MasterKeyMissing
+from roadvault_common.plain import first_fault
 
 FORMAT: Final = 2
 """Of archives that have a label. Those of format 1 have none: their keys are in the database and in the catalogue."""
@@ -95,9 +96,7 @@ class Label(BaseModel):
             label = cls.model_validate_json(data)
             datetime.strptime(label.made, _TIME)  # noqa: DTZ007 - only whether it is a time
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise IntegrityError(f"a label can't be read: {where or 'the whole of it'}: {first['msg'][:100]}") from None
+            raise IntegrityError(f"a label can't be read: {first_fault(error)}") from None
         except ValueError:
             raise IntegrityError(f"a label can't be read: made: {label.made} is no time") from None
         if label.manifest.offset + label.manifest.size > label.size:

@@ -15,6 +15,7 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.sealing import seal, unseal
 from roadvault_common.errors import IntegrityError
 from roadvault_common.ipfs.dag import RAW, Cid
+from roadvault_common.plain import first_fault
 
 SEGMENT_ARCHIVES: Final = 1000
 """Numbers of archives in a segment: at 10**6 archives there are as many segments, and a head of the size of one."""
@@ -240,6 +241,4 @@ def _parsed(kind: TypeAdapter[_T], name: str, sealed: bytes, keys: MasterKeys) -
     try:
         return kind.validate_json(encoded)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise IntegrityError(f"{name} of the catalogue can't be read: {where}: {first['msg'][:100]}") from None
+        raise IntegrityError(f"{name} of the catalogue can't be read: {first_fault(error)}") from None

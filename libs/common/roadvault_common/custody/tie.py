@@ -13,6 +13,7 @@ from roadvault_common.archive import merkle
 from roadvault_common.custody import store, tree
 from roadvault_common.custody.chain import NONE, Subject, link, parse, subject, text
 from roadvault_common.errors import IntegrityError
+from roadvault_common.plain import first_fault
 from roadvault_common.sql.db import Database, Row
 
 MOST_LINES = 1000
@@ -69,7 +70,7 @@ class Tie(_Shape):
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
-            raise IntegrityError(f"the custody lines can't be understood: {error.errors()[0]['msg']}") from None
+            raise IntegrityError(f"the custody lines can't be understood: {first_fault(error)}") from None
 
 
 async def root(db: Database, size: int | None = None) -> Root | None:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from roadvault_common.files.vault import RECEIVED, Vault
-from roadvault_common.plain import plain
+from roadvault_common.plain import first_fault
 from roadvault_common.sql.db import Row
 
 TAG = "user.roadvault.upload"
@@ -116,6 +116,5 @@ def _read(relative: str, path: Path) -> Adoptable:
     except OSError as error:
         told = "it has no tag" if error.errno == ENODATA else f"its tag can't be read: {error.strerror}"
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        told = plain(f"its tag can't be understood: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        told = f"its tag can't be understood: {first_fault(error)}"
     return Adoptable(relative, None, told)

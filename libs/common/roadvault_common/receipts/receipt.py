@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from roadvault_common.custody.tie import Tie
 from roadvault_common.errors import IntegrityError
+from roadvault_common.plain import first_fault
 
 MOST_BYTES = 32 << 20
 """No receipt is longer: two thousand lines of custody, as long as lines can be."""
@@ -91,9 +92,7 @@ class Receipt(_Shape):
         try:
             receipt = cls.model_validate_json(content)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the whole of it"
-            raise IntegrityError(f"the receipt can't be read: {where}: {first['msg'][:100]}") from None
+            raise IntegrityError(f"the receipt can't be read: {first_fault(error)}") from None
         if receipt.encode() != content:
             raise IntegrityError("the receipt is not as it was written: compact, its keys in order, each once")
         if receipt.summed().digest != receipt.digest:

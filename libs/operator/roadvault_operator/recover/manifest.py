@@ -9,6 +9,7 @@ from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.archive.label import Label
 from roadvault_common.errors import IntegrityError
+from roadvault_common.plain import first_fault
 
 FIRST_OFFSET = 32
 """Where the first file begins in a 7z container: behind its signature header."""
@@ -52,9 +53,7 @@ class Manifest(BaseModel):
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the whole of it"
-            raise IntegrityError(f"the manifest can't be read: {where}: {first['msg'][:100]}") from None
+            raise IntegrityError(f"the manifest can't be read: {first_fault(error)}") from None
         files = manifest.files
         for before, file in pairwise(files):
             if before.fileID >= file.fileID:
