@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.work.lease import (
+from roadvault_common.work.stages import (
     AUDIT,
     CALLBACK,
     DROP,

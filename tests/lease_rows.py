@@ -3,8 +3,8 @@
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.attempt import Do
-from roadvault_common.work.lease import PACK
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import PACK
+from roadvault_common.work.worker import Worker
 
 
 async def new_folder(db: Database) -> int:

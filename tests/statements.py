@@ -23,7 +23,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import backlog, repair
-from roadvault_common.work.lease import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
+from roadvault_common.work.stages import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.overview_store import OverviewStore
 from roadvault_crust_orderer.proof.proof_store import ProofStore

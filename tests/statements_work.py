@@ -32,7 +32,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import (
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.outage_store import Away
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.stages import (
     AUDIT,
     CALLBACK,
     DROP,
@@ -47,11 +50,8 @@ from roadvault_common.work.lease import (
     RESTORE,
     SHRED,
     WATCH,
-    Lease,
     Stage,
 )
-from roadvault_common.work.outage_store import Away
-from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.audit_store import AuditStore

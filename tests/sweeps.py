@@ -3,8 +3,8 @@
 import asyncio
 
 from roadvault_common.work import backlog, batches
-from roadvault_common.work.lease import WATCH
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import WATCH
+from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer.watching import TOGETHER, Watcher
 
 

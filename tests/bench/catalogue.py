@@ -21,7 +21,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import migrate
-from roadvault_common.work.lease import PUBLISH, claim
+from roadvault_common.work.lease import claim
+from roadvault_common.work.stages import PUBLISH
 from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_stack.kubo import Kubo, KuboPorts
 from roadvault_stack.mariadb import MariaDB

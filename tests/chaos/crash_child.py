@@ -34,6 +34,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
+from roadvault_common.work.stages import Stage
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
 from roadvault_crust_orderer.proof.audit import Auditor
@@ -278,7 +279,7 @@ def say(line: str) -> None:
 def tell_of_claims() -> None:
     real = leases.claim
 
-    async def claim(db: Database, stage: leases.Stage, row_id: int, seconds: float) -> Lease | None:
+    async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
         lease = await real(db, stage, row_id, seconds)
         if lease is not None:
             say(f"CLAIM {stage.name}")

@@ -28,7 +28,7 @@ from roadvault_common.retention import periods
 from roadvault_common.retention.places import Places
 from roadvault_common.settings.config import SweepSettings
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work.lease import STAGES
+from roadvault_common.work.stages import STAGES
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
 from roadvault_ingest.uploads.tagging import Tagger

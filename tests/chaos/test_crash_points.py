@@ -29,7 +29,7 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention.periods import Periods
 from roadvault_common.sql.db import Database
-from roadvault_common.work.lease import (
+from roadvault_common.work.stages import (
     AUDIT,
     CALLBACK,
     DROP,

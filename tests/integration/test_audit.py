@@ -11,8 +11,8 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.work import backlog
-from roadvault_common.work.lease import AUDIT, RESTORE
 from roadvault_common.work.outcome import Done, Retry, Wait
+from roadvault_common.work.stages import AUDIT, RESTORE
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.proof.audit import Part, picked
 from roadvault_stack.kubo import Kubo

@@ -15,9 +15,10 @@ from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers, outage_store
 from roadvault_common.work.breakers import Breaker, Breakers
-from roadvault_common.work.lease import PACK, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import PACK
+from roadvault_common.work.worker import Worker
 
 
 class Node:

@@ -4,8 +4,8 @@ from servers_orderer import Desk
 
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PUBLISH
 from roadvault_common.work.outcome import Wait
+from roadvault_common.work.stages import PUBLISH
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 
 OLD, NEW = (f"bafybei{letter * 52}" for letter in "ab")

@@ -18,8 +18,8 @@ from roadvault_common.errors import LeaseLost
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PIN
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import PIN
 from roadvault_pinner.store import PinnerStore
 
 

@@ -12,8 +12,8 @@ from servers_operator import Console
 from servers_services import Services
 
 from roadvault_common.work import repair
-from roadvault_common.work.lease import DROP, ORDER, PACK, PIN, PROVE, Stage
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import DROP, ORDER, PACK, PIN, PROVE, Stage
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
 from roadvault_stack.demo.follow import Folder, folders_of, follow

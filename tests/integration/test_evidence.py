@@ -18,8 +18,8 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.ipfs.witness import OthersGateway
 from roadvault_common.work import backlog, repair
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, PROVE, WATCH
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.stages import DROP, PROVE, WATCH, Stage
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_stack.kubo import Kubo
 
@@ -52,7 +52,7 @@ class Yard:
         assert outcome is not None
         return outcome
 
-    async def due(self, stage: leases.Stage) -> bool:
+    async def due(self, stage: Stage) -> bool:
         return await backlog.due_rows(self.console.db, stage, 10) == [self.zip_id]
 
     def kept(self) -> bool:

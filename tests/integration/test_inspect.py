@@ -7,8 +7,8 @@ from roadvault_common.events.kinds import DEAD_LETTERS
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
-from roadvault_common.work.lease import INSPECT, RESTORE
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.stages import INSPECT, RESTORE
 from roadvault_pinner.inspecting import Inspector
 from roadvault_stack.kubo import Kubo
 

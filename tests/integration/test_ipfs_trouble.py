@@ -16,9 +16,9 @@ from roadvault_common.errors import IpfsAway
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.sql.db import Row
-from roadvault_common.work.lease import DROP
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import DROP
+from roadvault_common.work.worker import Worker
 from roadvault_pinner.service import _DROP_LEASE_SECONDS, Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
 

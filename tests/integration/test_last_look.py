@@ -9,8 +9,8 @@ from servers_operator import Console
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, PIN, RESTORE
 from roadvault_common.work.outcome import Done, Retry, Wait
+from roadvault_common.work.stages import DROP, PIN, RESTORE
 from roadvault_pinner import service
 from roadvault_stack.kubo import Kubo
 

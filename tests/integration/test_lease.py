@@ -11,9 +11,10 @@ from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.sql.db import Database
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PACK, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import PACK
+from roadvault_common.work.worker import Worker
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web.links import Links
 from roadvault_common.web.reach import Reach
-from roadvault_common.work.lease import CALLBACK
 from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.stages import CALLBACK
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts
 from roadvault_notifier.service import Notifier

@@ -8,7 +8,7 @@ from servers_operator import Console
 
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
-from roadvault_common.work.lease import PACK
+from roadvault_common.work.stages import PACK
 
 
 async def test_a_row_whose_worker_died_is_given_up(console: Console) -> None:

@@ -13,8 +13,8 @@ from substrateinterface import Keypair, SubstrateInterface
 
 from roadvault_common.web.w3auth import SS58_PREFIX
 from roadvault_common.work import repair
-from roadvault_common.work.lease import ORDER
 from roadvault_common.work.outcome import Done, Failed, Wait
+from roadvault_common.work.stages import ORDER
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 REFUSE = {"code": 1010, "text": "Invalid Transaction"}

@@ -7,8 +7,8 @@ from roadvault_common.archive.local import beside
 from roadvault_common.errors import LeaseLost
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PIN
 from roadvault_common.work.outcome import Done, Failed
+from roadvault_common.work.stages import PIN
 from roadvault_pinner.store import PinnerStore
 
 

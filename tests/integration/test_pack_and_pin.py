@@ -29,8 +29,8 @@ from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PACK, PIN
 from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.stages import PACK, PIN
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
 from roadvault_packer import service as packer_service

@@ -11,8 +11,8 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.witness import OthersGateway
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.work import backlog
-from roadvault_common.work.lease import PROVE, WATCH
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import PROVE, WATCH
 from roadvault_stack.kubo import Kubo
 
 

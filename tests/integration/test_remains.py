@@ -16,8 +16,8 @@ from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import Vault
 from roadvault_common.settings.config import SweepSettings
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PACK
 from roadvault_common.work.outcome import Done, Retry
+from roadvault_common.work.stages import PACK
 from roadvault_packer.uploads import Upload
 
 

@@ -26,8 +26,8 @@ from roadvault_common.retention.places import Places
 from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import FETCH, STAGES
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.stages import FETCH, STAGES
 from roadvault_operator import retention_store
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer

@@ -16,8 +16,8 @@ from roadvault_common.ipfs.dag import directory
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import FETCH
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import FETCH
 from roadvault_retriever.store import Wanted
 from roadvault_stack.kubo import Kubo
 

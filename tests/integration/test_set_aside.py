@@ -19,8 +19,8 @@ from roadvault_common.files import set_aside_store
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
-from roadvault_common.work.lease import PACK
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import PACK
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.states import describe
 from roadvault_ingest.store import IngestStore, Most

@@ -21,8 +21,8 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
-from roadvault_common.work.lease import EXPIRE, FETCH
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
+from roadvault_common.work.stages import EXPIRE, FETCH
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 

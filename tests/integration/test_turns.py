@@ -8,8 +8,8 @@ from servers_orderer import CID, Desk, OpenDesk, calls, stock
 
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, WATCH
 from roadvault_common.work.outcome import Done, Failed
+from roadvault_common.work.stages import ORDER, WATCH
 
 DAY = 86_400
 

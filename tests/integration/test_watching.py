@@ -12,8 +12,7 @@ from sweeps import look_once
 
 from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work import backlog, batches, repair
-from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import WATCH
+from roadvault_common.work.stages import PROVE, WATCH
 from roadvault_crust_orderer.markets.market import FileInfo
 from roadvault_crust_orderer.watching import TOGETHER
 
@@ -49,7 +48,7 @@ async def test_many_archives_are_looked_at_in_a_few_calls(desk: Desk, monkeypatc
     assert rows == [{**expected, "renewed_later": 1, "before_its_end": 1, "n": MANY}]
     counted = await desk.db.fetch_one("SELECT COUNT(*) AS n FROM evidence_info WHERE valid = 1 AND replicas = 60")
     assert counted == {"n": MANY}
-    assert len(await backlog.due_rows(desk.db, leases.PROVE, 1000)) == MANY
+    assert len(await backlog.due_rows(desk.db, PROVE, 1000)) == MANY
     ends = await desk.db.fetch_one("SELECT SUM(archives) AS n FROM renewal_info")
     assert ends == {"n": MANY}
 

@@ -22,7 +22,7 @@
     │   └── IdentityMismatch      database and data directory don't belong together: nothing may be served or removed
     └── LeaseLost                 somebody else works on the row now; write nothing
 
-Adapters raise them where the fault arises; `roadvault_common.work.stage` turns them into outcomes.
+Adapters raise them where the fault arises; `roadvault_common.work.worker` turns them into outcomes.
 """
 
 from enum import StrEnum

@@ -20,7 +20,7 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveKind
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import PUBLISH
+from roadvault_common.work.stages import PUBLISH
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, console, say, show

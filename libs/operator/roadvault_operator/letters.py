@@ -13,7 +13,7 @@ from roadvault_common.errors import PermanentError, RedisUnavailable, SettingsEr
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.sql.db import Database
 from roadvault_common.work import repair
-from roadvault_common.work.lease import STAGES
+from roadvault_common.work.stages import STAGES
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, say, show
 

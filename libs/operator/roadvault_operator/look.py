@@ -18,7 +18,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.backlog import count_at_work, count_due, count_failed, failures
-from roadvault_common.work.lease import STAGES
+from roadvault_common.work.stages import STAGES
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, say, show, stage_named

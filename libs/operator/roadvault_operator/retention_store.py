@@ -6,7 +6,7 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, SHRED, WATCH
+from roadvault_common.work.stages import ORDER, SHRED, WATCH
 
 
 async def set_end(db: Database, zip_id: int, ends_at: datetime | None) -> Row:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from roadvault_common.errors import SettingsError
 from roadvault_common.plain import plain
-from roadvault_common.work.lease import STAGES, Stage
+from roadvault_common.work.stages import STAGES, Stage
 
 P = ParamSpec("P")
 T = TypeVar("T")

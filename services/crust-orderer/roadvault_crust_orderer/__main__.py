@@ -17,7 +17,7 @@ from roadvault_common.web import w3auth
 from roadvault_common.web.health import Check
 from roadvault_common.work import audit_gauges, breakers, gauges
 from roadvault_common.work.breakers import Breakers
-from roadvault_common.work.lease import AUDIT, ORDER, PROVE, WATCH
+from roadvault_common.work.stages import AUDIT, ORDER, PROVE, WATCH
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS

@@ -13,9 +13,10 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
 from roadvault_common.work.breakers import Breaker
-from roadvault_common.work.lease import ORDER, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import ORDER
+from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer import planner
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market, Offer

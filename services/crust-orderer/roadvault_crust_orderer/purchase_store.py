@@ -9,9 +9,10 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Failed, Outcome
 from roadvault_common.work.repair import note_failed
+from roadvault_common.work.stages import ORDER
 from roadvault_crust_orderer.markets.market import Included, Signed
 from roadvault_crust_orderer.store import BOUGHT, ENDED, INTENDED, LIVE, ORDERED, REFUSED, Archive
 

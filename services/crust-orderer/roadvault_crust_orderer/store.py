@@ -12,8 +12,9 @@ from roadvault_common.sql.db import Database, Row, Transaction, marks, transacte
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, RESTORE, WATCH, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import ORDER, RESTORE, WATCH
 from roadvault_crust_orderer.proof import evidence_store
 
 NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED, ENDED = (status.value for status in ArchiveStatus)

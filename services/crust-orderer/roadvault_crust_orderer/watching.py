@@ -21,8 +21,9 @@ from roadvault_common.work import backlog, batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.gauges import show_stage
-from roadvault_common.work.lease import WATCH, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
 from roadvault_crust_orderer.needs import Needs, behind

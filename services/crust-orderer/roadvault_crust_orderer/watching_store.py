@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Failed, Outcome
 from roadvault_common.work.repair import note_failed
+from roadvault_common.work.stages import ORDER
 from roadvault_crust_orderer import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.proof import evidence_store

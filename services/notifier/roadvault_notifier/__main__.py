@@ -9,7 +9,7 @@ from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
 from roadvault_common.work import gauges
-from roadvault_common.work.lease import CALLBACK
+from roadvault_common.work.stages import CALLBACK
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.handlers import HANDLERS
 from roadvault_notifier.service import Notifier

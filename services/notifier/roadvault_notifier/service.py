@@ -8,9 +8,10 @@ from roadvault_common.web import callback_url
 from roadvault_common.web.links import Links
 from roadvault_common.work import breakers
 from roadvault_common.work.breakers import Breakers
-from roadvault_common.work.lease import CALLBACK, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import CALLBACK
+from roadvault_common.work.worker import Worker
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.hosts import Hosts
 from roadvault_notifier.store import PATIENCE_SECONDS, Callback, NotifierStore

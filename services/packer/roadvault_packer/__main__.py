@@ -16,7 +16,7 @@ from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.work import gauges
-from roadvault_common.work.lease import PACK
+from roadvault_common.work.stages import PACK
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.handlers import HANDLERS
 from roadvault_packer.service import Packer

@@ -23,9 +23,10 @@ from roadvault_common.retention.places import Places
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.breakers import Breakers
-from roadvault_common.work.lease import PACK, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import PACK
+from roadvault_common.work.worker import Worker
 from roadvault_packer.archive import Packed, most_bytes, pack
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.store import PackerStore, Sealed

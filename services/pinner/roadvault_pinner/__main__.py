@@ -17,7 +17,7 @@ from roadvault_common.process import app, log
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.work import audit_gauges, gauges
-from roadvault_common.work.lease import DROP, INSPECT, PIN, RESTORE, SHRED
+from roadvault_common.work.stages import DROP, INSPECT, PIN, RESTORE, SHRED
 from roadvault_pinner.catalogue.ages import measure
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.handlers import HANDLERS

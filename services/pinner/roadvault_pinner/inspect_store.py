@@ -7,8 +7,9 @@ from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import RESTORE, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import RESTORE
 
 
 class InspectStore:

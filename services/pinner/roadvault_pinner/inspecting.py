@@ -20,9 +20,10 @@ from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database
 from roadvault_common.work.audit_gauges import FAILURES, next_in
 from roadvault_common.work.breakers import Breaker
-from roadvault_common.work.lease import INSPECT, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import INSPECT
+from roadvault_common.work.worker import Worker
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.store import Archive, PinnerStore

@@ -18,9 +18,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker, Breakers
-from roadvault_common.work.lease import DROP, PIN, PUBLISH, RESTORE, SHRED, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import DROP, PIN, PUBLISH, RESTORE, SHRED
+from roadvault_common.work.worker import Worker
 from roadvault_pinner.adding import Adding
 from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings

@@ -9,7 +9,9 @@ from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.mirror import fail_request, mirror
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import (
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.stages import (
     AUDIT,
     CALLBACK,
     DROP,
@@ -21,9 +23,7 @@ from roadvault_common.work.lease import (
     PROVE,
     RESTORE,
     WATCH,
-    Lease,
 )
-from roadvault_common.work.outcome import Done, Outcome, Wait
 
 _HELD_SECONDS = 86_400
 """An archive on hold is looked at again after so long; who releases it makes it due at once."""

@@ -16,8 +16,9 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import DROP, INSPECT, ORDER, PIN, PROVE, RESTORE, WATCH, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
+from roadvault_common.work.stages import DROP, INSPECT, ORDER, PIN, PROVE, RESTORE, WATCH
 
 COUNT_SECONDS = 300
 """A count of replicas that is older says nothing of the present. It is made anew at the end of a proof."""

@@ -17,7 +17,7 @@ from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.work import gauges
-from roadvault_common.work.lease import EXPIRE, FETCH
+from roadvault_common.work.stages import EXPIRE, FETCH
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
 from roadvault_retriever.service import Retriever

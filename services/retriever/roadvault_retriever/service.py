@@ -31,9 +31,10 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
 from roadvault_common.work.breakers import Breaker, Breakers
-from roadvault_common.work.lease import EXPIRE, FETCH, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import EXPIRE, FETCH
+from roadvault_common.work.worker import Worker
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
 from roadvault_retriever.store import RetrieverStore, Shared, Wanted

@@ -15,8 +15,9 @@ from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request, mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import FETCH, RESTORE, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.stages import FETCH, RESTORE
 
 _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""

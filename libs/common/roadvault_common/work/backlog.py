@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work.lease import Stage
+from roadvault_common.work.stages import Stage
 
 _MOST = 10_000
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from roadvault_common.sql.db import Database, Transaction, marks
 from roadvault_common.work.backlog import due_rows
-from roadvault_common.work.lease import Lease, Stage
+from roadvault_common.work.lease import Lease
+from roadvault_common.work.stages import Stage
 
 
 async def claim(db: Database, stage: Stage, most: int, seconds: float) -> list[Lease]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from roadvault_common import metrics
 from roadvault_common.sql.db import Database
 from roadvault_common.work import backlog
-from roadvault_common.work.lease import Stage
+from roadvault_common.work.stages import Stage
 
 
 def show_stage(stage: Stage) -> None:

@@ -13,8 +13,8 @@ from roadvault_common.sql.mirror import fail_request
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, RequestStatus
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import CALLBACK, FETCH, ORDER, PACK, Stage
 from roadvault_common.work.outcome import Failed
+from roadvault_common.work.stages import CALLBACK, FETCH, ORDER, PACK, Stage
 
 _SECONDS = 60
 """The lease under which a row is given up."""

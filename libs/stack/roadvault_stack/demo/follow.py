@@ -12,7 +12,7 @@ from rich.table import Table
 
 from roadvault_common.sql.db import Database
 from roadvault_common.work import backlog
-from roadvault_common.work.lease import DROP, ORDER, PACK, PIN, PROVE
+from roadvault_common.work.stages import DROP, ORDER, PACK, PIN, PROVE
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
 

@@ -21,9 +21,10 @@ from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database
 from roadvault_common.work.audit_gauges import FAILURES, next_in
 from roadvault_common.work.breakers import Breaker
-from roadvault_common.work.lease import AUDIT, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import AUDIT
+from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.checking import check_member

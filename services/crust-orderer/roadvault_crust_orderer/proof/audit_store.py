@@ -10,8 +10,9 @@ from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, RESTORE, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import ORDER, RESTORE
 from roadvault_crust_orderer.proof import evidence_store
 from roadvault_crust_orderer.store import BOUGHT
 

@@ -14,8 +14,9 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import AUDIT, DROP, PROVE, WATCH, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import AUDIT, DROP, PROVE, WATCH
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 
 _REASON_LENGTH = 500

@@ -19,9 +19,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveKind
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
-from roadvault_common.work.lease import PROVE, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
-from roadvault_common.work.stage import Worker
+from roadvault_common.work.stages import PROVE
+from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer import readiness
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Market

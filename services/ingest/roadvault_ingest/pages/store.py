@@ -9,7 +9,7 @@ from roadvault_common.sql import audits
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import FolderStatus
 from roadvault_common.work import backlog, outage_store, repair
-from roadvault_common.work.lease import STAGES, Stage
+from roadvault_common.work.stages import STAGES, Stage
 
 PAGE = 50
 _SHOWN_FAILURES = 5

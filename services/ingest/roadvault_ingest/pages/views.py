@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from roadvault_common.plain import plain
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
-from roadvault_common.work.lease import STAGES
+from roadvault_common.work.stages import STAGES
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.texts import LANGUAGES

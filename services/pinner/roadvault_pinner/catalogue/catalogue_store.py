@@ -12,8 +12,9 @@ from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
 from roadvault_common.work import lease as leases
-from roadvault_common.work.lease import ORDER, WATCH, Lease
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Outcome
+from roadvault_common.work.stages import ORDER, WATCH
 
 _AT_ONCE = 200
 """Archives that are read, or noted as published, in one statement."""

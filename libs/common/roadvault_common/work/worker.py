@@ -16,9 +16,10 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.attempt import Do, attempt, moment
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.gauges import show_stage
-from roadvault_common.work.lease import Lease, Stage
+from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.repair import note_failed
+from roadvault_common.work.stages import Stage
 
 log = structlog.get_logger()
 
