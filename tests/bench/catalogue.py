@@ -49,9 +49,10 @@ class Counted(Ipfs):
 
     sent = 0
 
-    async def import_blocks(self, blocks, *, pin):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        Counted.sent += sum(len(data) for _, data in blocks)
-        await super().import_blocks(blocks, pin=pin)
+    async def call(self, command, parameters, body=None, *more, **others):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201
+        if command == "dag/import":
+            Counted.sent += body.size
+        return await super().call(command, parameters, body, *more, **others)
 
 
 async def _cost(db: Database, publisher: Publisher) -> str:

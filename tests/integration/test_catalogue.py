@@ -29,6 +29,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done, Outcome, Retry
+from roadvault_pinner.catalogue import publishing
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.service import Pinner
@@ -83,7 +84,7 @@ class Office:
         return {row["number"]: row["cid"] for row in rows}
 
     async def pinned(self) -> set[str]:
-        answer = await self.ipfs._call("pin/ls", {"type": "recursive"})
+        answer = await self.ipfs.call("pin/ls", {"type": "recursive"})
         return set(answer.decode().split('"')) & {row["cid"] for row in await self.made()}
 
     async def act(self) -> None:
@@ -184,7 +185,7 @@ async def test_of_a_change_only_its_segment_is_written_anew(office: Office) -> N
 
 
 STEPS = {
-    Ipfs: ("import_blocks", "publish_name"),
+    publishing: ("import_blocks", "publish_name"),
     CatalogueStore: ("note_pin", "hold", "write", "note_catalogued", "order", "superseded", "close"),
 }
 

@@ -71,10 +71,10 @@ class Estate:
         for cid in [cid async for cid in self.ours.pins()]:
             await self.ours.unpin(cid)
         await self.ours.collect_garbage()
-        keys = json.loads(await self.ours._call("key/list", {}))["Keys"]
+        keys = json.loads(await self.ours.call("key/list", {}))["Keys"]
         for key in keys:
             if key["Name"] != "self":
-                await self.ours._call("key/rm", {"arg": key["Name"]})
+                await self.ours.call("key/rm", {"arg": key["Name"]})
 
 
 @pytest.fixture

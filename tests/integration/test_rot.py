@@ -10,6 +10,7 @@ from servers_operator import Console
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs.own_blocks import broken_leaves
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
@@ -81,7 +82,7 @@ async def rotten(console: Console, kubo: Kubo, network_kubo: Kubo) -> AsyncItera
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
         async with Ipfs.open(kubo.rpc_url, 30) as ours:
-            (leaf,) = await ours.broken_leaves(cid, lambda: None)
+            (leaf,) = await broken_leaves(ours, cid, lambda: None)
         yield Rotten(console, retriever, kubo, row["zip_id"], cid, file, leaf)
     async with Ipfs.open(network_kubo.rpc_url, 60) as network:
         await network.unpin(cid)
@@ -111,7 +112,7 @@ async def test_a_request_gets_the_file_from_the_network(rotten: Rotten) -> None:
     assert (archive["restore_due"], archive["restored_at"], archive["path"] is not None) == (None, None, True)
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
-        assert await ours.broken_leaves(rotten.cid, lambda: None) == []
+        assert await broken_leaves(ours, rotten.cid, lambda: None) == []
 
 
 async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rotten) -> None:
@@ -122,7 +123,7 @@ async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rott
     assert "1 MiB of the archive have rotted here" in outcome.reason
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
-        assert await ours.broken_leaves(rotten.cid, lambda: None) == [rotten.leaf]
+        assert await broken_leaves(ours, rotten.cid, lambda: None) == [rotten.leaf]
 
 
 async def test_to_pin_it_again_mends_it_too(rotten: Rotten) -> None:
@@ -130,7 +131,7 @@ async def test_to_pin_it_again_mends_it_too(rotten: Rotten) -> None:
     assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
     assert await rotten.restore() == Done()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
-        assert await ours.broken_leaves(rotten.cid, lambda: None) == []
+        assert await broken_leaves(ours, rotten.cid, lambda: None) == []
 
 
 async def test_a_pinner_that_was_killed_in_between_is_gone_on_with(rotten: Rotten) -> None:
@@ -145,7 +146,7 @@ async def test_an_archive_that_is_gone_from_the_disk_is_fetched(rotten: Rotten) 
     path = rotten.console.vault.path((await rotten.archive())["path"])
     path.unlink()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
-        assert len(await ours.broken_leaves(rotten.cid, lambda: None)) == 6
+        assert len(await broken_leaves(ours, rotten.cid, lambda: None)) == 6
     download_id = await rotten.ask()
     assert isinstance(await rotten.retriever.fetching.work(download_id), Retry)
     assert await rotten.restore() == Done()

@@ -11,6 +11,7 @@ from roadvault_common.archive.verify import VerifiedStream
 from roadvault_common.errors import IntegrityError, IpfsUnavailable
 from roadvault_common.files.new_file import create, write_all
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.dag import RAW, Cid, directory
 from roadvault_common.ipfs.path import ARCHIVE, LABEL
 from roadvault_common.ipfs.rpc import Ipfs, New
@@ -56,7 +57,7 @@ class Adding:
         await self.keep_label(archive)
         beside_it = None if file.path is None else self._vault.path(beside(archive.path or ""))
         cid = await self._ipfs.add_directory([file, New(LABEL, label, beside_it)])
-        node = await self._ipfs.block(cid)
+        node = await own_blocks.block(self._ipfs, cid)
         links = directory(node)
         if set(links) != {ARCHIVE, LABEL} or links[LABEL] != Cid(RAW, hashlib.sha256(label).digest()):
             raise IpfsUnavailable(f"Kubo made a directory of {sorted(links)}, or of another label: {cid}")

@@ -13,6 +13,7 @@ from roadvault_common.archive.verify import VerifiedStream
 from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql import audits
@@ -103,7 +104,7 @@ class Inspector:
             read += 1
             lease.progress()
 
-        broken = await self._ipfs.broken_leaves(cid, note)
+        broken = await own_blocks.broken_leaves(self._ipfs, cid, note)
         leaves = -(-size // CHUNK_BYTES)
         if broken or read < leaves:
             return f"of {leaves} blocks in our IPFS node {max(len(broken), leaves - read)} are not whole, or not there"

@@ -12,6 +12,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs import own_blocks, peering
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, GC_SECONDS, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
@@ -63,7 +64,7 @@ class Pinner:
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
         self._collect_garbage = SharedRun(ipfs.collect_garbage)
         self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
-        network = Breaker(Domain.NETWORK, ipfs.check_peers)
+        network = Breaker(Domain.NETWORK, partial(peering.check_peers, ipfs))
         self.breakers = Breakers(*node, network, breakers.redis(bus))
         worker = partial(Worker, db=db, bus=bus)
         seconds, at_once = settings.lease_seconds, settings.concurrency
@@ -183,14 +184,14 @@ class Pinner:
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
         await self._adding.keep_label(archive)
-        broken = await self._ipfs.broken_leaves(archive.cid, lease.progress) if archive.kept else []
+        broken = await own_blocks.broken_leaves(self._ipfs, archive.cid, lease.progress) if archive.kept else []
         if broken and not archive.replicas:
             return Failed(_only_copy(archive, len(broken)))
         async with self.room.for_restore(len(broken) * CHUNK_BYTES or archive.size, archive.zip_id):
             if broken:
                 # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
                 await self._ipfs.unpin(archive.cid)
-                await self._ipfs.forget(broken)
+                await own_blocks.forget(self._ipfs, broken)
                 log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)

@@ -1,13 +1,16 @@
 """Answers over HTTP, which are read as far as they may be long, and not unpacked: Kubo's, and those of gateways."""
 
 import aiohttp
+import orjson
 
-from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.errors import DiskFull, IpfsAway, IpfsUnavailable, TransientError
 
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What aiohttp raises when no connection comes about."""
 PLAIN = {"Accept-Encoding": "identity"}
 """What is asked for with each request: a compressed answer may be any size once it is unpacked, and is refused."""
+_NO_SPACE = "no space left on device"
+_REFUSED = frozenset({401, 403})
 
 
 def see_plain(response: aiohttp.ClientResponse) -> None:
@@ -35,3 +38,26 @@ async def read_body(response: aiohttp.ClientResponse, most: int) -> bytes:
             raise IpfsUnavailable(f"an answer is longer than the {most} bytes that there can be")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def see_token(response: aiohttp.ClientResponse) -> None:
+    """Raise IpfsAway unless the node takes our token: one wrong setting must not fail every archive."""
+    if response.status in _REFUSED:
+        raise IpfsAway(
+            f"Kubo refuses the token ({response.status}): see ROADVAULT_IPFS_RPC_TOKEN, or that of the witness,"
+            " ROADVAULT_WITNESS_RPC_TOKEN"
+        )
+
+
+def refused(command: str, message: str) -> TransientError:
+    """Return what it means that the node does not do something; on a full disk it still unpins and collects garbage."""
+    kind = DiskFull if _NO_SPACE in message else IpfsUnavailable
+    return kind(f"Kubo's {command}: {message}")
+
+
+def said(answer: bytes, status: int) -> str:
+    """Return what the node says instead of doing something."""
+    try:
+        return str(orjson.loads(answer)["Message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"HTTP {status} {answer[:200]!r}"

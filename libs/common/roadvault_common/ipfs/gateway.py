@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from roadvault_common.errors import IpfsAway, IpfsRotten, IpfsUnavailable, NoProvider, brief
+from roadvault_common.ipfs import peering
 from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body, see_plain
 from roadvault_common.ipfs.car import Car
 from roadvault_common.ipfs.dag import Cid
@@ -99,13 +100,13 @@ class Gateway:
             IpfsUnavailable: The node can't be asked.
         """
         if self._node is not None:
-            await self._node.check_peers()
+            await peering.check_peers(self._node)
 
     async def meet(self, root: Cid) -> None:
         """Have the gateway's node connect to those who announce a root, if we may ask it."""
         if self._node is not None:
             with suppress(IpfsUnavailable):
-                await self._node.meet_providers(str(root))
+                await peering.meet_providers(self._node, str(root))
 
     async def block(self, cid: Cid, most: int) -> bytes:
         """Return the block of a CID, which is at most so many bytes long.

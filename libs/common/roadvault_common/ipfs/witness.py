@@ -14,6 +14,7 @@ from typing import Protocol
 from prometheus_client import Counter, Gauge
 
 from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway
+from roadvault_common.ipfs import peering
 from roadvault_common.ipfs.asking import Progress
 from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.ipfs.reading import Reader
@@ -36,7 +37,7 @@ async def note_node(node: Ipfs, db: Database) -> None:
     Raises:
         TransientError: The node or the database is away.
     """
-    await nodes.note(db, await node.peer_id())
+    await nodes.note(db, await peering.peer_id(node))
 
 
 class Way(Protocol):

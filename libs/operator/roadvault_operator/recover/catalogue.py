@@ -19,6 +19,7 @@ from roadvault_common.errors import IntegrityError, RoadVaultError, brief
 from roadvault_common.ipfs.asking import Patience
 from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, directory
 from roadvault_common.ipfs.path import Path
+from roadvault_common.ipfs.publishing import resolve
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 
@@ -63,7 +64,7 @@ async def newest(reader: Reader, node: Ipfs, keys: MasterKeys) -> Catalogue:
     for master_key in keys.ids:
         name = ipns_name(keys, master_key)
         try:
-            found.append(await read(reader, await node.resolve(name), keys))
+            found.append(await read(reader, await resolve(node, name), keys))
         except RoadVaultError as error:
             troubles.append(f"{name}: {brief(error)}")
     if not found:

@@ -29,6 +29,7 @@ from roadvault_common.custody import tie
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, encode_directory
+from roadvault_common.ipfs.publishing import import_blocks, publish_name
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
@@ -140,7 +141,7 @@ class Publisher:
     async def _import(self, draft: Draft) -> None:
         """Store segments before there are too many; a garbage collection may take them, and then the pin fails."""
         if len(draft.blocks) >= _BLOCKS_AT_ONCE:
-            await self._ipfs.import_blocks(draft.blocks, pin=False)
+            await import_blocks(self._ipfs, draft.blocks, pin=False)
             draft.blocks.clear()
 
     async def _publish_new(self, draft: Draft, lease: Lease) -> New:
@@ -156,7 +157,7 @@ class Publisher:
         node, size, blocks = _directory(sealed, draft.custody, segments)
         root = blocks[0][0]
         await self._store.note_pin(str(root))
-        await self._ipfs.import_blocks([*blocks, *draft.blocks], pin=True)
+        await import_blocks(self._ipfs, [*blocks, *draft.blocks], pin=True)
         lease.progress()
         await self._store.hold(lease)  # else somebody else may have published a newer one
         name = await self._name(str(root))
@@ -165,7 +166,7 @@ class Publisher:
         return New(str(root), size, node, draft.custody, archives, self._keys.ids[0], name, made)
 
     async def _name(self, cid: str) -> str:
-        return await self._ipfs.publish_name(f"roadvault-{self._keys.ids[0]}", ipns_key(self._keys), cid)
+        return await publish_name(self._ipfs, f"roadvault-{self._keys.ids[0]}", ipns_key(self._keys), cid)
 
     async def _order(self, lease: Lease) -> None:
         zip_id = await self._store.order(lease, self._keys.ids[0], self._order_every)
