@@ -42,20 +42,20 @@ class Line:
         requests.transport.abort()
 
     async def _down(self, server: asyncio.StreamReader, answers: asyncio.StreamWriter, passed: list[int]) -> None:
+        broken = False
         with suppress(ConnectionError):
-            while (data := await server.read(1 << 16)) and not self._breaks(passed):
+            while not broken and (data := await server.read(1 << 16)):
                 if data.startswith(b"HTTP/1.1 504 "):
                     self.cut.set()
                 await self.open.wait()
-                answers.write(data)
+                room = len(data) if self.break_after is None else self.break_after - passed[0]
+                broken = room < len(data)  # at that very byte, however the answer comes in pieces
+                answers.write(data[:room])
                 await answers.drain()
-                passed[0] += len(data)
-            if not data:
+                passed[0] += len(data[:room])
+            if not broken:
                 self.cut.set()
         answers.close()
-
-    def _breaks(self, passed: list[int]) -> bool:
-        return self.break_after is not None and passed[0] > self.break_after
 
 
 @asynccontextmanager
