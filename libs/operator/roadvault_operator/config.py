@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
-from roadvault_common.settings.config import DatabaseSettings, ProofSettings, check_redis_url
+from roadvault_common.settings.archives import ProofSettings
+from roadvault_common.settings.config import DatabaseSettings, check_redis_url
 
 
 class OperatorSettings(DatabaseSettings, ProofSettings):

@@ -14,7 +14,7 @@ from roadvault_common.archive.label import FORMAT, Label
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.retention import periods
-from roadvault_common.settings.config import KeySettings
+from roadvault_common.settings.archives import KeySettings
 from roadvault_common.sql import migrate as migrations
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database

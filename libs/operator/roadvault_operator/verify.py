@@ -18,7 +18,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.witness import OthersGateway, Way, Witness, open_way
-from roadvault_common.settings.config import KeySettings
+from roadvault_common.settings.archives import KeySettings
 from roadvault_common.sql.db import Database, Row
 from roadvault_operator import labels, store
 from roadvault_operator.config import OperatorSettings

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from roadvault_common.settings.config import AuditSettings, KeySettings, ProofSettings, Settings
+from roadvault_common.settings.archives import AuditSettings, KeySettings, ProofSettings
+from roadvault_common.settings.config import Settings
 from roadvault_common.urls import has_host
 from roadvault_crust_orderer.planner import RenewalPolicy
 

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from roadvault_common.settings.config import RetentionSettings, SweepSettings
+from roadvault_common.settings.archives import RetentionSettings
+from roadvault_common.settings.config import SweepSettings
 
 
 class PackerSettings(SweepSettings, RetentionSettings):

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from roadvault_common.settings.config import AuditSettings, IpfsSettings, KeySettings, MarginSettings
+from roadvault_common.settings.archives import AuditSettings, IpfsSettings, KeySettings
+from roadvault_common.settings.config import MarginSettings
 
 
 class PinnerSettings(MarginSettings, KeySettings, IpfsSettings, AuditSettings):

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from roadvault_common.settings.config import IpfsSettings, KeySettings, MarginSettings, SweepSettings
+from roadvault_common.settings.archives import IpfsSettings, KeySettings
+from roadvault_common.settings.config import MarginSettings, SweepSettings
 
 
 class RetrieverSettings(SweepSettings, MarginSettings, KeySettings, IpfsSettings):

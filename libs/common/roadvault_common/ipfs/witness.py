@@ -19,7 +19,7 @@ from roadvault_common.ipfs.asking import Progress
 from roadvault_common.ipfs.gateway import Gateway
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
-from roadvault_common.settings.config import ProofSettings
+from roadvault_common.settings.archives import ProofSettings
 from roadvault_common.sql import nodes
 from roadvault_common.sql.db import Database
 

@@ -5,7 +5,7 @@ import random
 from prometheus_client import Counter, Gauge
 
 from roadvault_common.metrics import Sample
-from roadvault_common.settings.config import AuditSettings
+from roadvault_common.settings.archives import AuditSettings
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database

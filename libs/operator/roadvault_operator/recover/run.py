@@ -12,7 +12,7 @@ from roadvault_common.archive.keyring import period_keys
 from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
-from roadvault_common.settings.config import IpfsSettings, KeySettings
+from roadvault_common.settings.archives import IpfsSettings, KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues

@@ -13,7 +13,7 @@ from roadvault_common.archive import keyring
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.errors import SettingsError
 from roadvault_common.retention import periods
-from roadvault_common.settings.config import KeySettings
+from roadvault_common.settings.archives import KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
