@@ -40,6 +40,7 @@ from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.store import PinnerStore
+from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore
 
 Run = Callable[[Database], Awaitable[object]]
@@ -89,7 +90,7 @@ def sweeps() -> list[Statement]:
             archives=lambda db: PackerStore(db).named(NO_PATHS),
             downloads=lambda db: RetrieverStore(db).named(NO_PATHS),
         ),
-        *group("sweep: of retriever", to_hasten=lambda db: RetrieverStore(db).hasten_expiry(100)),
+        *group("sweep: of retriever", to_hasten=lambda db: ExpiryStore(db).hasten_expiry(100)),
         *group(
             "sweep: of orderer",
             spent_today=lambda db: PurchaseStore(db).spent(0),
@@ -249,7 +250,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
         prover_archive=lambda db: ProofStore(db).archive(archive),
         prover_members=lambda db: ProofStore(db).members(archive),
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
-        retriever_extraction=lambda db: RetrieverStore(db).extraction(filled.due(EXPIRE)[0]),
+        retriever_extraction=lambda db: ExpiryStore(db).extraction(filled.due(EXPIRE)[0]),
         notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
         recovery_known=lambda db: recovery.known(db, list(range(1, recovery.AT_ONCE + 1))),
         receipt_file=lambda db: receipts.file(db, 1),

@@ -76,6 +76,7 @@ from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segm
 from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
+from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore, Shared
 
 _SECONDS = 600
@@ -458,7 +459,7 @@ async def _fetch(filled: Filled, db: Database) -> None:
     assert await store.look(late, wanted, [], Wait("x", 0)) == made
     assert await store.close_shared(late, wanted, made, 0)
     expiring = await _claim(db, EXPIRE, lease.row_id)
-    assert await store.close_unless_last(expiring, await store.extraction(lease.row_id))
+    assert await ExpiryStore(db).close_unless_last(expiring, await ExpiryStore(db).extraction(lease.row_id))
 
 
 async def _ask_again(db: Database, file_id: int, number: int) -> int:
@@ -475,5 +476,5 @@ async def _call_back(filled: Filled, db: Database) -> None:
 
 
 async def _expire(filled: Filled, db: Database) -> None:
-    store, lease = RetrieverStore(db), await _claim(db, EXPIRE, filled.due(EXPIRE)[1])
+    store, lease = ExpiryStore(db), await _claim(db, EXPIRE, filled.due(EXPIRE)[1])
     await store.close_expired(lease, await store.extraction(lease.row_id))

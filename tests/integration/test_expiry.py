@@ -73,7 +73,7 @@ async def test_a_live_link_is_never_removed_early(bench: Bench) -> None:
     )
     await sweep_once(bench.retriever.expiring)
     assert len([path for path in bench.downloads() if path.is_file()]) == 1
-    assert await bench.retriever._store.hasten_expiry(10) == 0
+    assert await bench.retriever._expiry.hasten_expiry(10) == 0
     await bench.db.execute(f"UPDATE download_info SET {now}, link_expires_at = UTC_TIMESTAMP(6)")  # noqa: S608
     await sweep_once(bench.retriever.expiring)
     assert bench.downloads() == []

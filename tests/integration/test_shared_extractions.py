@@ -141,7 +141,7 @@ async def test_an_extraction_that_is_about_to_go_is_taken_by_nobody(bench: Bench
     await bench.db.execute("UPDATE download_info SET callback_due = NULL, status = 2, expire_due = UTC_TIMESTAMP(6)")
     lease = await leases.claim(bench.db, EXPIRE, first, 60)
     assert lease is not None
-    store, second = bench.retriever._store, await bench.request(NAME)
+    store, second = bench.retriever._expiry, await bench.request(NAME)
     assert not await store.close_unless_last(lease, await store.extraction(first))
     assert await bench.retriever.fetching.work(second) == Done()
     old, new = [(await bench.row(request))["path"] for request in (first, second)]

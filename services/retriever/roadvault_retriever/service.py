@@ -36,6 +36,7 @@ from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stages import EXPIRE, FETCH
 from roadvault_common.work.worker import Worker
 from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
 from roadvault_retriever.store import RetrieverStore, Shared, Wanted
 
@@ -72,6 +73,7 @@ class Retriever:
         self._keys = keys
         self._reader = reader
         self._store = RetrieverStore(db)
+        self._expiry = ExpiryStore(db)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._sweeper = Sweeper(settings, db, vault, DOWNLOADS, self._store.named)
         for source in ("received", "archive", "ipfs"):
@@ -220,20 +222,20 @@ class Retriever:
             log.info("the disk is short: extractions expire early", free=free, extractions=hastened)
 
     async def _hasten_expiry(self) -> int:
-        hastened = await self._store.hasten_expiry(_HASTENED)
+        hastened = await self._expiry.hasten_expiry(_HASTENED)
         self.expiring.nudge()
         return hastened
 
     async def _expire(self, lease: Lease) -> Outcome:
-        extraction = await self._store.extraction(lease.row_id)
+        extraction = await self._expiry.extraction(lease.row_id)
         if extraction.link_lives_seconds > 0:
             return Done(again_after=extraction.link_lives_seconds + 1)
         if extraction.callback_waits:
             return Done(again_after=_CALLBACK_WAITS_SECONDS)
-        if extraction.path is None or not await self._store.close_unless_last(lease, extraction):
+        if extraction.path is None or not await self._expiry.close_unless_last(lease, extraction):
             if extraction.path is not None:
                 await asyncio.to_thread(self._remove, extraction.path)
-            await self._store.close_expired(lease, extraction)
+            await self._expiry.close_expired(lease, extraction)
         log.info("extraction expired", file_id=extraction.file_id)
         return Done()
 

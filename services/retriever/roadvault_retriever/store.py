@@ -21,8 +21,6 @@ from roadvault_common.work.stages import FETCH, RESTORE
 
 _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""
-
-
 _AT_ONCE = 1000
 """Requests that are put off at once."""
 
@@ -62,18 +60,6 @@ class Shared:
 
     path: str
     source: str
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """An extracted file, and what still depends on it."""
-
-    download_id: int
-    file_id: int
-    path: str | None
-    status: int
-    callback_waits: bool
-    link_lives_seconds: float
 
 
 class RetrieverStore:
@@ -158,7 +144,7 @@ class RetrieverStore:
         None if it is for this request to bring the file back.
         """
         others = ("", *damaged)
-        await _hold_file(tx, wanted.file_id)
+        await hold_file(tx, wanted.file_id)
         there = await tx.fetch_one(
             "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders
             f" AND expire_token IS NULL AND path NOT IN ({marks(others)}) LIMIT 1",
@@ -181,7 +167,7 @@ class RetrieverStore:
         self, tx: Transaction, lease: Lease, wanted: Wanted, shared: Shared, keep_seconds: float
     ) -> bool:
         """Close the lease with another request's extraction; False, and nothing was written, if it may be gone."""
-        await _hold_file(tx, wanted.file_id)
+        await hold_file(tx, wanted.file_id)
         named = await tx.fetch_one(
             "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND expire_token IS NULL LIMIT 1",
             (wanted.file_id, shared.path),
@@ -211,7 +197,7 @@ class RetrieverStore:
         Requests that name one of `instead_of`, which are damaged, name the new extraction from now on. Return those
         whose callbacks are due.
         """
-        await _hold_file(tx, wanted.file_id)
+        await hold_file(tx, wanted.file_id)
         await leases.close(tx, lease, Done())
         rows = await tx.fetch_all(
             "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL LIMIT %s",
@@ -230,53 +216,6 @@ class RetrieverStore:
         await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), FileStatus.DOWNLOADED)
         return [lease.row_id, *waited]
 
-    async def extraction(self, download_id: int) -> Extraction:
-        """Return what the expiry of an extraction has to know.
-
-        Raises:
-            PermanentError: There is no such request.
-        """
-        row = await self._db.fetch_one(
-            "SELECT download_id, file_id, path, status, callback_due IS NOT NULL AS callback_waits,"
-            " COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), link_expires_at) / 1000000, 0)"
-            " AS link_lives_seconds FROM download_info WHERE download_id = %s",
-            (download_id,),
-        )
-        if row is None:
-            raise PermanentError(f"there is no request {download_id}")
-        lives = float(row["link_lives_seconds"])
-        return Extraction(**{**row, "callback_waits": bool(row["callback_waits"]), "link_lives_seconds": lives})
-
-    @transacted
-    async def close_unless_last(self, tx: Transaction, lease: Lease, extraction: Extraction) -> bool:
-        """Close the lease if other requests name the same file, which stays; False, with nothing written, if none does.
-
-        Then no other request takes the file before this one is closed.
-        """
-        await _hold_file(tx, extraction.file_id)
-        await leases.hold(tx, lease)
-        other = await tx.fetch_one(
-            "SELECT 1 FROM download_info WHERE file_id = %s AND path = %s AND download_id <> %s LIMIT 1",
-            (extraction.file_id, extraction.path, lease.row_id),
-        )
-        if other is None:
-            return False
-        await _write_expired(tx, lease, extraction)
-        return True
-
-    async def close_expired(self, lease: Lease, extraction: Extraction) -> None:
-        """Close the lease: the extraction is gone; a failed request stays failed."""
-        await self._db.transact(lambda tx: _write_expired(tx, lease, extraction))
-
-    async def hasten_expiry(self, limit: int) -> int:
-        """Make extractions due that nobody can fetch any more: their link is over, or their callback was given up."""
-        return await self._db.execute(
-            "UPDATE download_info SET expire_due = UTC_TIMESTAMP(6) WHERE expire_due > UTC_TIMESTAMP(6)"
-            " AND expire_token IS NULL AND callback_due IS NULL AND path IS NOT NULL"
-            " AND (link_expires_at IS NULL OR link_expires_at < UTC_TIMESTAMP(6)) ORDER BY expire_due LIMIT %s",
-            (limit,),
-        )
-
     async def named_under(self, lease: Lease, paths: list[str]) -> set[str]:
         """As `named`, while nobody but `lease` can record an extraction of the request."""
         await self._db.transact(lambda tx: leases.hold(tx, lease))
@@ -287,7 +226,7 @@ class RetrieverStore:
         return await named_paths(self._db, "download_info", paths)
 
 
-async def _hold_file(tx: Transaction, file_id: int) -> None:
+async def hold_file(tx: Transaction, file_id: int) -> None:
     """Have decisions about one file's extractions wait for each other."""
     await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
 
@@ -298,15 +237,3 @@ async def _note_extracted(tx: Transaction, download_id: int, made: Shared, keep_
         " callback_due = UTC_TIMESTAMP(6), expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
         (made.path, made.source, RequestStatus.EXTRACTED.value, keep_seconds, download_id),
     )
-
-
-async def _write_expired(tx: Transaction, lease: Lease, extraction: Extraction) -> None:
-    await leases.close(tx, lease, Done())
-    await tx.execute(
-        "UPDATE download_info SET path = NULL, open_key = NULL, status = IF(status = %s, status, %s)"
-        " WHERE download_id = %s",
-        (RequestStatus.FAILED.value, RequestStatus.EXPIRED.value, lease.row_id),
-    )
-    await record(tx, Line(Act.EXPIRED, {"request": extraction.download_id}, extraction.file_id))
-    if extraction.status != RequestStatus.FAILED:
-        await mirror(tx, extraction.file_id, extraction.download_id, FileStatus.EXPIRED)
