@@ -23,4 +23,5 @@ pytest_plugins = [
     "servers_retriever",
     "servers_proof",
     "servers_recovery",
+    "custody_rows",
 ]

@@ -1,12 +1,17 @@
 """A custody log for tests: files that were received, and what was done to them and to their archives."""
 
 import random
+from pathlib import Path
 
-from roadvault_common.custody import chainer
+import pytest
+
+from roadvault_common.custody import chainer, store
+from roadvault_common.custody.check import check_all
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 
 FILES, FILES_EACH = 100, 10
+LINES = 600
 
 
 async def fill_log(db: Database, lines: int, seed: int = 7) -> None:
@@ -36,3 +41,18 @@ async def at_position(db: Database, position: int) -> Row:
     """Return a line of the chain."""
     (row,) = await db.fetch_all("SELECT * FROM custody_info WHERE position = %s", (position,))
     return row
+
+
+@pytest.fixture
+async def log(db: Database) -> Database:
+    """A log of LINES lines: the files 1 to 100, received, and all that was done to them and to the archives 1 to 10."""
+    await fill_log(db, LINES)
+    return db
+
+
+async def faults(db: Database, root: Path | None = None) -> list[int]:
+    """Return the positions at which a check of the whole log finds something wrong."""
+    told = list[int]()
+    found = [fault.position for fault in await check_all(db, root, told.append)]
+    assert [row["position"] for row in await store.faults(db, 1000)] == sorted(set(found[:100]))
+    return sorted(set(found))

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from chaos.crash_child import ACTS
-from chaos.crash_scene import LIMITS, Scene
+from chaos.crash_acts import ACTS
+from chaos.crash_scene import Scene
+from chaos.crash_subjects import LIMITS
 from chaos.points import POLLS, gaps
 from cryptography.fernet import Fernet
 from pydantic import SecretStr

@@ -1,0 +1,121 @@
+"""What ties a file's lines of the custody log to a published head, and slices that bring the log back."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from custody_rows import LINES, faults
+
+from roadvault_common.archive import merkle
+from roadvault_common.custody import chainer, slices, store, tie
+from roadvault_common.custody.chain import Head
+from roadvault_common.errors import IntegrityError, PermanentError
+from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_common.sql.db import Database
+
+
+async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_done_to_them(log: Database) -> None:
+    published = await tie.root(log)
+    assert published is not None
+    hashes = await store.hashes(log, 0, LINES)
+    assert published.root == merkle.root([hashes[at] for at in range(LINES)]).hex()
+    for number in range(400):  # the log goes on, and what was published of it stays
+        await log.transact(lambda tx, number=number: record(tx, Line(Act.ASKED, {"n": number}, 7)))  # type: ignore[misc]
+    await chainer.chain(log)
+    assert await tie.root(log, LINES) == published
+
+    content = (await tie.tie(log, 7, 1, published)).model_dump_json().encode()
+    assert len(content) < 12_000
+    rows = tie.check(tie.Tie.read(content), 7, 1)
+    acts = [row["act"] for row in rows]
+    assert acts[0] == "received"
+    assert {"packed", "asked"} <= set(acts)
+    for file_id, zip_id in ((8, 1), (7, 2)):
+        with pytest.raises(IntegrityError, match="is not of this"):
+            tie.check(tie.Tie.read(content), file_id, zip_id)
+
+    def refused(change: tie.Tie, words: str) -> None:
+        with pytest.raises(IntegrityError, match=words):
+            tie.check(change, 7, 1)
+
+    whole = tie.Tie.read(content)
+    own, archive = whole.chains
+    for at, shown in enumerate(own.lines):
+        left = [*own.lines[:at], *own.lines[at + 1 :]]
+        behind = own.lines[at + 1] if at + 1 < len(own.lines) else own.lines[at - 1]
+        named = f"custody line {json.loads(behind.line)['line']}\\b"
+        refused(whole.model_copy(update={"chains": [own.model_copy(update={"lines": left}), archive]}), named)
+        for part in ("line", "before", "hash"):
+            text = getattr(shown, part).replace("2", "3", 1) if part == "line" else "00" * 32
+            if text == getattr(shown, part):
+                continue  # the first line of all has no hash before it
+            lines = [*own.lines[:at], shown.model_copy(update={part: text}), *own.lines[at + 1 :]]
+            changed = whole.model_copy(update={"chains": [own.model_copy(update={"lines": lines}), archive]})
+            refused(
+                changed, f"custody line {json.loads(shown.model_copy(update={part: text}).line)['line']}\\b|no line"
+            )
+    moved = [own.lines[1], own.lines[0], *own.lines[2:]]
+    refused(whole.model_copy(update={"chains": [own.model_copy(update={"lines": moved}), archive]}), "was changed or")
+    path = ["00" * 32, *own.path[1:]]
+    refused(whole.model_copy(update={"chains": [own.model_copy(update={"path": path}), archive]}), "not in the log")
+    refused(whole.model_copy(update={"head": published.model_copy(update={"root": "00" * 32})}), "not in the log")
+    refused(whole.model_copy(update={"chains": [archive, own]}), "is not of this")
+    refused(whole.model_copy(update={"chains": []}), "are not those of a file")
+    for nonsense in (b"", b"{}", content.replace(b'"of":"file"', b'"of":"folder"'), content[:-1]):
+        with pytest.raises(IntegrityError, match="can't be understood"):
+            tie.Tie.read(nonsense)
+
+
+async def test_a_file_with_very_many_lines_shows_the_newest(log: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadvault_common.custody.tie.MOST_LINES", 3)
+    published = await tie.root(log)
+    assert published is not None
+    shown = await tie.tie(log, 7, None, published)
+    assert shown.chains[0].after is not None
+    assert len(tie.check(shown, 7, None)) == 3
+
+
+async def test_slices_bring_the_log_back_into_an_empty_database(
+    log: Database, another_database_url: str, tmp_path: Path
+) -> None:
+    parts = [await slices.export(log, first, min(first + 250, LINES)) for first in range(0, LINES, 250)]
+    assert sum(map(len, parts)) < LINES * 150
+    head, published = await store.head(log), await tie.root(log)
+    async with Database.open(another_database_url) as fresh:
+        for part in parts[1:]:
+            with pytest.raises(PermanentError, match="not there"):
+                await slices.bring_back(fresh, part)
+        other = await slices.export(log, 0, 249)
+        for spoilt in (b"", parts[0][:-9], parts[0][:50] + b"\0" + parts[0][51:], os.urandom(100)):
+            with pytest.raises(IntegrityError):
+                await slices.bring_back(fresh, spoilt)
+        assert await store.head(fresh) == Head(0, bytes(32))
+        for part in [parts[0], *parts]:  # again, after it was killed: nothing twice
+            found = await slices.bring_back(fresh, part)
+        assert found == head
+        assert await slices.bring_back(fresh, other) == head
+        assert await tie.root(fresh) == published
+        assert await faults(fresh, tmp_path) == []
+        columns = "act, file_id, zip_id, done_at, facts, position, follows, hash"
+        for side in (fresh, log):
+            await side.transact(lambda tx: record(tx, Line(Act.ASKED, {}, 7)))
+            await side.execute("UPDATE custody_info SET done_at = '2026-11-27' WHERE position IS NULL")
+            await chainer.chain(side)
+        mine, theirs = [
+            await side.fetch_all(f"SELECT {columns} FROM custody_info ORDER BY position")  # noqa: S608
+            for side in (fresh, log)
+        ]
+        assert mine == theirs
+
+
+async def test_a_slice_of_a_log_that_was_changed_is_not_brought_back(log: Database, another_database_url: str) -> None:
+    await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 300")
+    part = await slices.export(log, 0, LINES)
+    async with Database.open(another_database_url) as fresh:
+        with pytest.raises(IntegrityError, match="not what was chained"):
+            await slices.bring_back(fresh, part)
+        assert await store.head(fresh) == Head(0, bytes(32))
+    await log.execute("DELETE FROM custody_info WHERE position = 310")
+    with pytest.raises(PermanentError, match="not all are there"):
+        await slices.export(log, 0, LINES)
