@@ -97,7 +97,6 @@ class Ingest:
                 raise
             placed = await self._record(incoming, replace(received, peer=peer))
         self._bytes.inc(received.size)
-        log.info("file received", file_id=placed.file_id, folder_id=placed.folder_id, bytes=received.size)
         return placed.file_id
 
     async def _record(self, incoming: Incoming, received: Received) -> Placed:
@@ -133,7 +132,9 @@ class Ingest:
         raise Unavailable("the database is away; whether the file was taken is not known", retry_after=30)
 
     async def _announce(self, recorded: Sequence[tuple[Received, Placed]]) -> None:
-        """Tag uploads that were recorded, and tell the packer of them."""
+        """Tag uploads that were recorded, and tell the packer of them, and the log: one line for each transaction."""
+        files = [{"file_id": one.file_id, "folder_id": one.folder_id, "bytes": came.size} for came, one in recorded]
+        log.info("files received", files=files)
         await asyncio.gather(self._tagger.tag(recorded), self._ring([placed for _, placed in recorded]))
 
     async def _ring(self, placed: Sequence[Placed]) -> None:
