@@ -1,14 +1,13 @@
 """The operator's command line as a process, and the system that it looks at."""
 
-import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from forked import completed
 from pydantic import SecretStr
 
 from roadvault_common.archive.crypto import MasterKeys
@@ -43,15 +42,10 @@ class Console:
     """What all services have in common."""
 
     async def run(self, *arguments: object) -> tuple[int, str, str]:
-        child = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("roadvault"), *map(str, arguments),
-            env={"PATH": os.environ["PATH"], "COLUMNS": "200", **self.environment},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, errors = await asyncio.wait_for(child.communicate(), 60)
-        assert "Traceback" not in errors.decode()
-        assert child.returncode is not None
-        return child.returncode, out.decode(), errors.decode()
+        environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", **self.environment}
+        code, out, errors = await completed("roadvault_operator.__main__", [*map(str, arguments)], environment)
+        assert "Traceback" not in errors
+        return code, out, errors
 
     async def says(self, *arguments: object) -> str:
         code, out, errors = await self.run(*arguments)
