@@ -9,7 +9,7 @@ from roadvault_stack.errors import StackError
 
 PREFIX = "ROADVAULT_LOCAL_"
 
-_CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def _port(default: int, what: str) -> int:
@@ -23,7 +23,7 @@ class StackSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    dir: Path = Field(_CHECKOUT / ".roadvault", title="Data directory", description="holds all data of the local stack")
+    dir: Path = Field(CHECKOUT / ".roadvault", title="Data directory", description="holds all data of the local stack")
 
     ingest_port: int = _port(7001, "ingest and the back-office")
     public_port: int = _port(7002, "the signed links")

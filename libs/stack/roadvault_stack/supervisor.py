@@ -79,6 +79,28 @@ class Supervisor:
         with self._commands() as commands:
             commands.startProcessGroup(group.name, False)  # noqa: FBT003 - "wait", by position in XML-RPC
 
+    def halt(self, group: Group, seconds: float) -> None:
+        """Stop the programs of a group that run, all at once; what is named by the group and not in it goes on.
+
+        Raises:
+            StackError: One has not ended after `seconds`, or supervisor does not tell.
+        """
+        names = {program.name for program in group.programs}
+        with self._commands() as commands:
+            for name in names & self._living():
+                commands.stopProcess(f"{group.name}:{name}", False)  # noqa: FBT003 - "wait"
+        deadline = time.monotonic() + seconds
+        while left := names & self._living():
+            if time.monotonic() > deadline:
+                raise StackError(f"{', '.join(sorted(left))} did not end within {seconds:.0f} s.")
+            time.sleep(0.05)
+
+    def _living(self) -> set[str]:
+        states = self.states()
+        if not states:
+            raise StackError("supervisor does not tell which programs run.")
+        return {name for name, info in states.items() if info.get("pid")}
+
     def states(self) -> dict[str, dict[str, Any]]:
         """Return what supervisor knows of each program, by name; nothing while it doesn't answer."""
         try:

@@ -91,7 +91,7 @@ class Stack:
             if group is plan.groups[0]:
                 for condition in plan.settle:
                     until(condition, "a connection between Kubo nodes", plan.ready_seconds)
-                self._migrate(plan)
+                self.migrate(plan)
         self._console.print(f"\nback-office   http://localhost:{self.settings.ingest_port}")
         self._console.print(f"signed links  http://localhost:{self.settings.public_port}")
         self._console.print(f"logs          {self.layout.logs}")
@@ -103,7 +103,12 @@ class Stack:
             self._console.print(f"stopping what an earlier run left behind: {names}")
             processes.stop(leftovers, self.layout.root)
 
-    def _migrate(self, plan: Plan) -> None:
+    def migrate(self, plan: Plan) -> None:
+        """Run `roadvault migrate`, and say what it says.
+
+        Raises:
+            StackError: It failed.
+        """
         script = Path(sys.executable).with_name("roadvault")
         done = subprocess.run(  # noqa: S603 - our own program
             [str(script), "migrate"],

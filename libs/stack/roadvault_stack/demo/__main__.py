@@ -46,13 +46,14 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     own = _files_in(arguments.files) if arguments.files else None
     loaded = settings.load()
     stack = Stack(loaded, console, plan.make)
-    if not plan.make(loaded).environments.on_devnet:
+    planned = plan.make(loaded)
+    if not planned.environments.on_devnet:
         raise DemoError("it runs on the devnet only: unset ROADVAULT_CRUST_URL and ROADVAULT_MARKET")
     was_up = stack.supervisor.pid() is not None
     stack.up(detach=True)
     try:
         with TemporaryDirectory(prefix="roadvault-demo-") as scratch:
-            demo = Demo(loaded, plan.make(loaded).environments, console, Path(scratch))
+            demo = Demo(stack, planned, console, Path(scratch), was_up=was_up)
             asyncio.run(demo.run(own, max(arguments.count, _LEAST_COUNT)))
     finally:
         if not was_up and not arguments.keep:

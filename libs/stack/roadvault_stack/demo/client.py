@@ -77,9 +77,19 @@ class Client:
         state: dict[str, Any] = await self._result(self._http.get(f"{self._url}/api/open/file/{file_id}"))
         return state
 
+    async def custody(self, file_id: int) -> list[dict[str, Any]]:
+        """Return the newest lines of the custody log of a file and its archive, the first first."""
+        answer = await self._result(self._http.get(f"{self._url}/api/open/file/{file_id}/custody"))
+        lines: list[dict[str, Any]] = answer["lines"]
+        return lines
+
+    async def receipt(self, file_id: int, target: Path) -> None:
+        """Download a file's receipt to `target`."""
+        await self.download(f"{self._url}/api/open/file/{file_id}/receipt", target)
+
     async def ask(self, file_id: int, seconds: float) -> str:
         """Ask for a file and return the link that the callback brings within `seconds`."""
-        arrival = self._callbacks.setdefault(file_id, asyncio.get_running_loop().create_future())
+        arrival = self._callbacks[file_id] = asyncio.get_running_loop().create_future()
         fields = {"fileID": file_id, "cbUrl": self.callback_url}
         await self._result(self._http.post(f"{self._url}/api/open/downFile", json=fields))
         try:

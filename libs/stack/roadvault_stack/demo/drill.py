@@ -4,6 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from roadvault_common.sql.db import Database
@@ -14,22 +17,28 @@ from roadvault_stack.demo.follow import Folder
 
 _SECONDS = 90
 _LOOK_SECONDS = 0.3
+_LOG_LINES = 12
 
 
 @dataclass
 class Drill:
-    """What the network loses, and who is asked about it: our node (with its token), the network's, and the devnet."""
+    """What the network loses, and who is asked about it: our node (with its token), the network's, and the devnet.
+
+    `log` is crust-orderer's, for what is told of an audit that finds nothing.
+    """
 
     client: Client
     folder: Folder
     ours: tuple[str, str]
     network: str
     devnet: str
+    log: Path
 
     async def run(self, db: Database) -> tuple[float, float]:
         """Return after how many seconds it was found, and how many it took from there to be mended.
 
-        The network has but one storage node here: ours is made to hold the archive, as another one would.
+        The network has but one storage node here: ours is made to hold the archive, as another one would. What was
+        found, and that it was proven anew, the custody log tells: the archive's state may change within a second.
 
         Raises:
             DemoError: It was not found, or not mended.
@@ -39,35 +48,61 @@ class Drill:
         await network.lose(self.devnet, cid)
         if await network.has_pinned(self.network, cid):
             raise DemoError(f"the network's node did not lose archive {zip_id}")
-        begun = time.monotonic()
+        begun = (await db.fetch_value("SELECT UTC_TIMESTAMP(3)")).replace(tzinfo=UTC)
         # Its audit would be due within a month.
         await db.execute("UPDATE zip_ipfs_info SET audit_due = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
-        await self._until("no audit found that it is lost", self._is_lost)
-        found = time.monotonic()
-        await self._until("the network's node did not pull it again", lambda: network.has_pinned(self.network, cid))
-        # What can't be proven yet waits for a quarter of an hour.
+        found = await self._until(db, "no audit found that it is lost", partial(self._lost, begun))
+        mended = await self._until(db, "it was not mended", partial(self._mended, db, found))
+        return (found - begun).total_seconds(), (mended - found).total_seconds()
+
+    async def _lost(self, begun: datetime) -> datetime | None:
+        """Return when an audit found that the network has lost the archive; None if none has yet."""
+        lines = await self._lines("audited", begun)
+        return next((_time(line) for line in lines if line["facts"].get("found")), None)
+
+    async def _mended(self, db: Database, found: datetime) -> datetime | None:
+        """Return when the archive was proven anew; None if it has not been yet."""
+        # A proof that came before the network's node had pulled it again waits for a quarter of an hour.
         await db.execute(
             "UPDATE zip_ipfs_info SET prove_due = UTC_TIMESTAMP(6)"
-            " WHERE zip_id = %s AND prove_due IS NOT NULL AND prove_token IS NULL",
+            " WHERE zip_id = %s AND prove_due > UTC_TIMESTAMP(6) AND prove_token IS NULL",
+            (self.folder.archive["zipID"],),
+        )
+        return next(map(_time, await self._lines("proven", found)), None)
+
+    async def _lines(self, act: str, since: datetime) -> list[dict[str, Any]]:
+        """Return the custody log's lines of an act on the network's copy of the archive, since a time."""
+        lines = await self.client.custody(self.folder.files[0].file_id)
+        ours = [line for line in lines if line["act"] == act and line["facts"].get("where") != "local"]
+        return [line for line in ours if _time(line) >= since]
+
+    async def _until(self, db: Database, otherwise: str, look: Callable[[], Awaitable[datetime | None]]) -> datetime:
+        deadline = time.monotonic() + _SECONDS
+        while (seen := await look()) is None:
+            if time.monotonic() > deadline:
+                zip_id = self.folder.archive["zipID"]
+                raise DemoError(f"archive {zip_id}: {otherwise} within {_SECONDS} s\n{await self._told(db, zip_id)}")
+            await asyncio.sleep(_LOOK_SECONDS)
+        return seen
+
+    async def _told(self, db: Database, zip_id: int) -> str:
+        """Return what the rows and the log say of the archive's audits, and of what should follow them."""
+        stages = await db.fetch_one(
+            "SELECT UTC_TIMESTAMP(6) AS now, audit_due, audit_token, audit_attempts, audit_reason, order_due,"
+            " order_reason, restore_due, restore_reason, prove_due, prove_reason FROM zip_ipfs_info WHERE zip_id = %s",
             (zip_id,),
         )
-        await self._until("it was not mended", self._is_mended)
-        return found - begun, time.monotonic() - found
+        audits = await db.fetch_all("SELECT * FROM audit_info WHERE zip_id = %s", (zip_id,))
+        held = await network.has_pinned(self.network, self.folder.archive["cid"])
+        log = await asyncio.to_thread(self.log.read_text, errors="replace")
+        lines = [line for line in log.splitlines() if "audit" in line or "away" in line or "there again" in line]
+        words = [f"the network's node {'holds' if held else 'does not hold'} it", *map(_row, [stages or {}, *audits])]
+        return "\n".join([*words, f"the end of {self.log}, of audits:", *lines[-_LOG_LINES:]])
 
-    async def _archive(self) -> dict[str, Any]:
-        state: dict[str, Any] = (await self.client.state(self.folder.files[0].file_id))["archive"]
-        return state
 
-    async def _is_lost(self) -> bool:
-        return (await self._archive())["auditProblem"] is not None
+def _time(line: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(line["at"])
 
-    async def _is_mended(self) -> bool:
-        archive = await self._archive()
-        return archive["auditProblem"] is None and archive["proven"] is not None
 
-    async def _until(self, otherwise: str, condition: Callable[[], Awaitable[bool]]) -> None:
-        deadline = time.monotonic() + _SECONDS
-        while not await condition():
-            if time.monotonic() > deadline:
-                raise DemoError(f"archive {self.folder.archive['zipID']}: {otherwise} within {_SECONDS} s")
-            await asyncio.sleep(_LOOK_SECONDS)
+def _row(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in row.items() if value is not None)

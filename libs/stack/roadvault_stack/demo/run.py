@@ -2,34 +2,27 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, MofNCompleteColumn, TransferSpeedColumn
 
 from roadvault_common.sql.db import Database
 from roadvault_stack.demo import by_hand, network, timeline, videos
 from roadvault_stack.demo.client import Client, Uploaded
+from roadvault_stack.demo.commands import Commands
 from roadvault_stack.demo.drill import Drill
 from roadvault_stack.demo.errors import DemoError
 from roadvault_stack.demo.follow import Folder, folders_of, follow
-from roadvault_stack.demo.timeline import Step
-from roadvault_stack.environment import Environments
+from roadvault_stack.demo.loss import Loss, kept_by_us_alone
+from roadvault_stack.demo.machine import Machine
+from roadvault_stack.demo.screen import Screen
+from roadvault_stack.plan import Plan
 from roadvault_stack.ports import HOST
-from roadvault_stack.settings import StackSettings
+from roadvault_stack.settings import CHECKOUT
+from roadvault_stack.up import Stack
 
 _UPLOADS_AT_ONCE = 4
 _LEAST_FOLDERS = 3
@@ -39,21 +32,26 @@ _CALLBACK_SECONDS = 60
 _SIZES_MB = (1.2, 2.5, 4.0, 5.5, 7.8, 6.4, 3.1)
 """Sizes of the generated videos, in turn: all between 1 and 8 MB, about 4.4 on average."""
 _LARGEST_FOLDER = 256 << 20
+_CHECK_RECEIPT = CHECKOUT / "tools" / "check_receipt.py"
 
 
 class Demo:
     """One run against a stack that is up."""
 
-    def __init__(self, settings: StackSettings, environments: Environments, console: Console, scratch: Path) -> None:
-        self._settings = settings
-        self._environments = environments
+    def __init__(self, stack: Stack, plan: Plan, console: Console, scratch: Path, *, was_up: bool) -> None:
+        self._settings = stack.settings
+        self._stack = stack
+        self._was_up = was_up
+        self._plan = plan
         self._console = console
+        self._screen = Screen(console)
         self._scratch = scratch
-        self._steps: list[Step] = []
-        values = environments.everything()
+        values = plan.environments.everything()
+        self._commands = Commands(self._screen, values, scratch)
+        self._database = values["ROADVAULT_DATABASE_URL"]
         self._ours = values["ROADVAULT_IPFS_RPC_URL"], values["ROADVAULT_IPFS_RPC_TOKEN"]
-        self._network = environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
-        self._devnet = f"http://{HOST}:{settings.devnet_port}"
+        self._network = plan.environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
+        self._devnet = f"http://{HOST}:{stack.settings.devnet_port}"
         self._witness = values["ROADVAULT_WITNESS_RPC_URL"], values["ROADVAULT_WITNESS_RPC_TOKEN"]
 
     async def run(self, own: list[Path] | None, count: int) -> None:
@@ -70,16 +68,22 @@ class Demo:
         async with Client.open(f"http://{HOST}:{self._settings.ingest_port}") as client:
             files = await self._upload(client, paths)
             folders = await self._archive(client, files, own_files=own is not None)
-            for file in _three_of(folders):
+            fetched = _three_of(folders)
+            for file in fetched:
                 await self._fetch(client, file, generated=own is None)
             await self._open_by_hand(folders[0])
             await self._lose(client, folders[-1])
-        timeline.show(self._steps, folders, self._console)
+            if await self._may_lose_machine():
+                await self._lose_machine(client, folders)
+            one_more = next((file for file in files if file not in fetched), files[-1])
+            await self._fetch(client, one_more, generated=own is None)
+            await self._check_receipt(client, one_more)
+        timeline.show(self._screen.steps, folders, self._console)
 
     async def _make(self, count: int) -> list[Path]:
         paths = [self._scratch / f"camera-{number:02d} 北环路.mp4" for number in range(count)]
         sizes = [int(_SIZES_MB[number % len(_SIZES_MB)] * 1e6) for number in range(count)]
-        with self._step("make videos") as step, self._bar("making videos", MofNCompleteColumn()) as bar:
+        with self._screen.step("make videos") as step, self._screen.bar("making videos", MofNCompleteColumn()) as bar:
             task = bar.add_task("making videos", total=count)
             for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
                 await asyncio.to_thread(videos.make, path, size, time.time_ns() + number)
@@ -90,7 +94,10 @@ class Demo:
     async def _upload(self, client: Client, paths: list[Path]) -> list[Uploaded]:
         total = _total(paths)
         slots = asyncio.Semaphore(_UPLOADS_AT_ONCE)
-        with self._step("upload", total), self._bar("uploading", DownloadColumn(), TransferSpeedColumn()) as bar:
+        with (
+            self._screen.step("upload", total),
+            self._screen.bar("uploading", DownloadColumn(), TransferSpeedColumn()) as bar,
+        ):
             task = bar.add_task("uploading", total=total)
 
             async def send(path: Path) -> Uploaded:
@@ -103,9 +110,8 @@ class Demo:
         folders = await folders_of(client, files)
         if len(folders) < _LEAST_FOLDERS and not own_files:
             raise DemoError(f"the files went to {len(folders)} folders; at least {_LEAST_FOLDERS} were expected")
-        url = self._environments.everything()["ROADVAULT_DATABASE_URL"]
-        with self._step("pack … drop", sum(folder.size for folder in folders)):
-            async with Database.open(url, size=1) as db:
+        with self._screen.step("pack … drop", sum(folder.size for folder in folders)):
+            async with Database.open(self._database, size=1) as db:
                 await follow(client, db, folders, self._console, _FOLLOW_SECONDS)
         self._console.print()
         await self._see_how_proven(folders)
@@ -124,9 +130,9 @@ class Demo:
             raise DemoError(f"file {file.file_id} still has a local copy; its way over the network can't be shown")
         await network.forget_fetched(*self._ours)
         before = await network.counters(*self._ours, self._network)
-        with self._step(f"fetch file {file.file_id}", file.size) as step:
+        with self._screen.step(f"fetch file {file.file_id}", file.size) as step:
             link = await client.ask(file.file_id, _CALLBACK_SECONDS)
-            target = self._scratch / f"fetched-{file.file_id}.mp4"
+            target = self._fetched(file)
             if await client.download(link, target) != file.sha256:
                 raise DemoError(f"file {file.file_id} came back with another SHA-256")
         moved = (await network.counters(*self._ours, self._network)).since(before)
@@ -148,8 +154,8 @@ class Demo:
         zip_id = folder.archive["zipID"]
         directory = self._scratch / "by-hand"
         directory.mkdir()
-        with self._step("openssl + 7z", folder.archive["size"]):
-            commands = await asyncio.to_thread(self._key_commands, zip_id)
+        with self._screen.step("openssl + 7z", folder.archive["size"]):
+            commands = await self._commands.roadvault("archive-key", str(zip_id))
             environment = await asyncio.to_thread(self._strangers, directory)
             hashes = await asyncio.to_thread(by_hand.open_archive, commands, directory, environment)
         wrong = [file.file_id for file in folder.files if hashes.get(file.file_id) != file.sha256]
@@ -165,39 +171,47 @@ class Demo:
         node.mkdir()
         (node / "api").write_text(_multiaddr(self._network))  # `ipfs` takes the node that this names
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        key = self._environments.everything()["ROADVAULT_MASTER_KEYS"].split(",")[0]
+        key = self._plan.environments.everything()["ROADVAULT_MASTER_KEYS"].split(",")[0]
         return {"PATH": programs, "IPFS_PATH": str(node), "MASTER_KEY": key}
 
     async def _lose(self, client: Client, folder: Folder) -> None:
         """Have the network lose an archive, and see that an audit finds that, and that it is mended."""
-        drill = Drill(client, folder, self._ours, self._network, self._devnet)
-        with self._step("lose, find, mend", folder.archive["size"]):
-            async with Database.open(self._environments.everything()["ROADVAULT_DATABASE_URL"], size=1) as db:
+        log = self._stack.layout.log("crust-orderer")
+        drill = Drill(client, folder, self._ours, self._network, self._devnet, log)
+        with self._screen.step("lose, find, mend", folder.archive["size"]):
+            async with Database.open(self._database, size=1) as db:
                 found, mended = await drill.run(db)
         lost = f"archive {folder.archive['zipID']}: lost by the network's node, found by an audit in {found:.1f} s,"
         self._console.print(f"{lost}\n  fetched back, ordered again, pulled again and proven in {mended:.1f} s")
 
-    def _key_commands(self, zip_id: int) -> str:
-        admin = [str(Path(sys.executable).with_name("roadvault")), "archive-key", str(zip_id)]
-        environment = {"PATH": os.environ.get("PATH", os.defpath), **self._environments.everything()}
-        return _run(admin, self._scratch, environment)
+    async def _may_lose_machine(self) -> bool:
+        """Tell whether all that this stack has, from before the demo, too, would come back from the network."""
+        async with Database.open(self._database, size=1) as db:
+            kept = "it ran already" if self._was_up else await kept_by_us_alone(db)
+        if kept is not None:
+            self._console.print(
+                f"this machine is not thrown away, for what the stack has from before ({kept}): for the demo's last act"
+                " set ROADVAULT_LOCAL_DIR to a directory of its own, or `make stop`"
+            )
+        return kept is None
 
-    @contextmanager
-    def _step(self, name: str, size: int | None = None) -> Iterator[Step]:
-        step = Step(name, size)
-        started = time.monotonic()
-        yield step
-        step.seconds = time.monotonic() - started
-        self._steps.append(step)
+    async def _lose_machine(self, client: Client, folders: list[Folder]) -> None:
+        """Throw away all that is on this machine but the network, and see that it comes back with the master key."""
+        machine = Machine(self._stack, self._plan, self._console)
+        loss = Loss(machine, self._commands, self._screen, self._database, self._network)
+        await loss.run(client, folders)
 
-    @contextmanager
-    def _bar(self, name: str, *columns: ProgressColumn) -> Iterator[Progress]:
-        if not self._console.is_terminal:
-            self._console.print(name)
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), *columns, console=self._console, transient=True
-        ) as progress:
-            yield progress
+    async def _check_receipt(self, client: Client, file: Uploaded) -> None:
+        """Have a file's receipt checked by the command, which looks into the order's block, and by the script."""
+        receipt, fetched = self._scratch / f"receipt-{file.file_id}.json", self._fetched(file)
+        with self._screen.step("check receipt"):
+            await client.receipt(file.file_id, receipt)
+            node = f"ws://{HOST}:{self._settings.devnet_port}"
+            await self._commands.shown("check-receipt", receipt.name, fetched.name, "--node", node)
+            await self._commands.script(_CHECK_RECEIPT, receipt.name, fetched.name)
+
+    def _fetched(self, file: Uploaded) -> Path:
+        return self._scratch / f"fetched-{file.file_id}.mp4"
 
 
 def _total(paths: list[Path]) -> int:
@@ -209,15 +223,6 @@ def _three_of(folders: list[Folder]) -> list[Uploaded]:
     pools = [sorted(folder.files, key=lambda file: file.size) for folder in folders]
     picked = [pools[0][0], pools[1 % len(pools)][-1], pools[2 % len(pools)][len(pools[2 % len(pools)]) // 2]]
     return list({file.file_id: file for file in picked}.values())[:_ASKED]
-
-
-def _run(command: list[str], directory: Path, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(  # noqa: S603 - our own programs
-        command, cwd=directory, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise DemoError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 def _multiaddr(rpc_url: str) -> str:
