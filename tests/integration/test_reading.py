@@ -15,7 +15,9 @@ from servers_routing import Routed, routing
 
 from roadvault_common.errors import IpfsRotten, IpfsUnavailable
 from roadvault_common.ipfs import asking
-from roadvault_common.ipfs.gateway import Silent
+from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs.gateway import Gateway, Silent
+from roadvault_common.ipfs.path import Path as IpfsPath
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_stack.kubo import Kubo, KuboPorts
@@ -211,3 +213,14 @@ async def test_a_leaf_is_found_where_the_root_is_announced_after_the_connection_
             assert await asyncio.to_thread(node.rpc, f"swarm/disconnect?arg={peer}") is not None
             assert await whole(reader, cid, SHORT, 5 << 20)
         running.kill()
+
+
+async def test_a_connection_that_waits_longer_than_a_stall_fails_nobody_after_it(kubo: Kubo) -> None:
+    content, stall = CONTENT[: 600 << 10], 0.6
+    cid = await add(kubo, content)
+    async with Gateway.open(kubo.gateway_url, stall) as gateway:
+        async with gateway.car(IpfsPath.parse(cid), 0, len(content)) as car:
+            await asyncio.sleep(stall / 2)  # all of it is there before any of it is taken
+            assert await car.block(Cid.parse(cid), len(content)) == content
+        await asyncio.sleep(2 * stall)
+        await gateway.check()

@@ -112,10 +112,10 @@ class Environments:
             "WITNESS_RPC_TOKEN": credentials.witness_rpc_token,
             "WITNESS_GATEWAY_URL": urls["WITNESS_GATEWAY_URL"],
             "PROOF_STALL_SECONDS": "4",  # there is one storage node, and it is next door
-            "AUDIT_RETRY_SECONDS": "1",
+            "AUDIT_RETRY_SECONDS": "0.5",
             "FOLDER_BYTES": str(settings.folder_bytes),
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
-            "SWEEP_SECONDS": "5",
+            "SWEEP_SECONDS": "2",
             "DRAIN_SECONDS": "10",
             # Whoever tries the stack takes callbacks on this very machine, but not at the stack's own servers.
             "CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",

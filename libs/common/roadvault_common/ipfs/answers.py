@@ -9,8 +9,18 @@ UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What aiohttp raises when no connection comes about."""
 PLAIN = {"Accept-Encoding": "identity"}
 """What is asked for with each request: a compressed answer may be any size once it is unpacked, and is refused."""
+_IDLE_SECONDS = 15.0
 _NO_SPACE = "no space left on device"
 _REFUSED = frozenset({401, 403})
+
+
+def connector(stall_seconds: float) -> aiohttp.TCPConnector:
+    """Return what keeps connections to be used again, for less time than an answer may stall.
+
+    Of an answer that came faster than it was taken, aiohttp (3.14) leaves the stall's timer behind on its connection:
+    as it runs out, the connection fails whoever has it next.
+    """
+    return aiohttp.TCPConnector(keepalive_timeout=min(_IDLE_SECONDS, stall_seconds / 2))
 
 
 def see_plain(response: aiohttp.ClientResponse) -> None:

@@ -13,7 +13,7 @@ from yarl import URL
 
 from roadvault_common.errors import IpfsAway, IpfsRotten, IpfsUnavailable, NoProvider, brief
 from roadvault_common.ipfs import peering
-from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body, see_plain
+from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, connector, read_body, see_plain
 from roadvault_common.ipfs.car import Car
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.path import Path
@@ -65,7 +65,12 @@ class Gateway:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
         headers = {**PLAIN, "Cache-Control": "only-if-cached"} if only_cached else PLAIN
         async with aiohttp.ClientSession(
-            base, timeout=timeout, headers=headers, auto_decompress=False, read_bufsize=_BUFFER_BYTES
+            base,
+            connector=connector(stall_seconds),
+            timeout=timeout,
+            headers=headers,
+            auto_decompress=False,
+            read_bufsize=_BUFFER_BYTES,
         ) as session:
             yield cls(session, base, stall_seconds, node, only_cached=only_cached)
 

@@ -20,7 +20,7 @@ from roadvault_common.errors import (
     NoProvider,
     brief,
 )
-from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, read_body, refused, said, see_plain, see_token
+from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, connector, read_body, refused, said, see_plain, see_token
 from roadvault_common.urls import without_secrets
 
 CHUNK_BYTES = 1 << 20
@@ -74,7 +74,11 @@ class Ipfs:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
         base = rpc_url.rstrip("/") + "/api/v0/"
         async with aiohttp.ClientSession(
-            base, timeout=timeout, headers={**PLAIN, **headers}, auto_decompress=False
+            base,
+            connector=connector(stall_seconds),
+            timeout=timeout,
+            headers={**PLAIN, **headers},
+            auto_decompress=False,
         ) as session:
             yield cls(session, stall_seconds)
 

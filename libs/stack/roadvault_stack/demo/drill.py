@@ -34,23 +34,32 @@ class Drill:
     devnet: str
     log: Path
 
-    async def run(self, db: Database) -> tuple[float, float]:
-        """Return after how many seconds it was found, and how many it took from there to be mended.
+    async def begin(self, db: Database) -> datetime:
+        """Have the network's node lose the archive, and an audit be due; return when (UTC).
 
-        The network has but one storage node here: ours is made to hold the archive, as another one would. What was
-        found, and that it was proven anew, the custody log tells: the archive's state may change within a second.
+        The network has but one storage node here: ours is made to hold the archive, as another one would.
 
         Raises:
-            DemoError: It was not found, or not mended.
+            DemoError: It was not lost.
         """
         zip_id, cid = self.folder.archive["zipID"], self.folder.archive["cid"]
         await network.pin(*self.ours, cid)
         await network.lose(self.devnet, cid)
         if await network.has_pinned(self.network, cid):
             raise DemoError(f"the network's node did not lose archive {zip_id}")
-        begun = (await db.fetch_value("SELECT UTC_TIMESTAMP(3)")).replace(tzinfo=UTC)
-        # Its audit would be due within a month.
+        begun: datetime = await db.fetch_value("SELECT UTC_TIMESTAMP(3)")
+        # It would be due within a month.
         await db.execute("UPDATE zip_ipfs_info SET audit_due = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
+        return begun.replace(tzinfo=UTC)
+
+    async def end(self, db: Database, begun: datetime) -> tuple[float, float]:
+        """Return after how many seconds it was found, and how many it took from there to be mended.
+
+        Both the custody log tells: as a state of the archive, what an audit found is there for less than a second.
+
+        Raises:
+            DemoError: It was not found, or not mended.
+        """
         found = await self._until(db, "no audit found that it is lost", partial(self._lost, begun))
         mended = await self._until(db, "it was not mended", partial(self._mended, db, found))
         return (found - begun).total_seconds(), (mended - found).total_seconds()

@@ -1,11 +1,9 @@
 """The machine is lost, and RoadVault comes back on another from the network, with nothing but the master key."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rich.progress import MofNCompleteColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn
 
 from roadvault_common.sql.db import Database
 from roadvault_stack.demo import published
@@ -37,11 +35,11 @@ class Loss:
         """
         async with Database.open(self.database, size=1) as db:
             cid = await self._published(db, len(folders))
-            with self._waiting("stop", "stopping RoadVault"):
+            with self.screen.step("stop"), self.screen.waiting("stopping RoadVault"):
                 await asyncio.to_thread(self.machine.stop_services)
             if await published.whole(db) != cid:
                 raise DemoError("an archive, or the catalogue, changed while RoadVault stopped: run the demo again")
-        with self._waiting("throw away", "throwing away database, Redis, IPFS node, witness, data directory"):
+        with self.screen.step("throw away"), self.screen.waiting("throwing all away but the network"):
             await asyncio.to_thread(self.machine.throw_away)
         self.screen.console.print(
             "thrown away: the database, Redis, our IPFS node, the witness, RoadVault's data directory;"
@@ -62,12 +60,6 @@ class Loss:
             cid = await published.wait(db, self.network, lambda done: bar.update(task, completed=done))
         self.screen.console.print(f"the network holds the catalogue of all archives: {cid}")
         return cid
-
-    @contextmanager
-    def _waiting(self, step: str, name: str) -> Iterator[None]:
-        with self.screen.step(step), self.screen.bar(name, TimeElapsedColumn()) as bar:
-            bar.add_task(name, total=None)
-            yield
 
     async def _see_all(self, client: Client, folders: list[Folder]) -> None:
         """See that each file is known by its old number, as it was uploaded, in the archive in which it was."""

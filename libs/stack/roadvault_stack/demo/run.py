@@ -4,6 +4,8 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -68,16 +70,17 @@ class Demo:
         async with Client.open(f"http://{HOST}:{self._settings.ingest_port}") as client:
             files = await self._upload(client, paths)
             folders = await self._archive(client, files, own_files=own is not None)
-            fetched = _three_of(folders)
-            for file in fetched:
-                await self._fetch(client, file, generated=own is None)
-            await self._open_by_hand(folders[0])
-            await self._lose(client, folders[-1])
+            fetched = _three_of(folders[:-1] or folders)
+            async with self._one_lost(client, folders[-1], meanwhile=len(folders) > 1):
+                for file in fetched:
+                    await self._fetch(client, file, generated=own is None)
+                await self._open_by_hand(folders[0])
+            shown = fetched[0]
             if await self._may_lose_machine():
                 await self._lose_machine(client, folders)
-            one_more = next((file for file in files if file not in fetched), files[-1])
-            await self._fetch(client, one_more, generated=own is None)
-            await self._check_receipt(client, one_more)
+                shown = next((file for file in files if file not in fetched), shown)
+                await self._fetch(client, shown, generated=own is None)
+            await self._check_receipt(client, shown)
         timeline.show(self._screen.steps, folders, self._console)
 
     async def _make(self, count: int) -> list[Path]:
@@ -174,15 +177,29 @@ class Demo:
         key = self._plan.environments.everything()["ROADVAULT_MASTER_KEYS"].split(",")[0]
         return {"PATH": programs, "IPFS_PATH": str(node), "MASTER_KEY": key}
 
-    async def _lose(self, client: Client, folder: Folder) -> None:
-        """Have the network lose an archive, and see that an audit finds that, and that it is mended."""
+    @asynccontextmanager
+    async def _one_lost(self, client: Client, folder: Folder, *, meanwhile: bool) -> AsyncIterator[None]:
+        """Have the network lose an archive, and see that an audit finds that, and that it is mended.
+
+        That takes a while, in which other archives may be looked at; `meanwhile` says that there are some.
+        """
         log = self._stack.layout.log("crust-orderer")
         drill = Drill(client, folder, self._ours, self._network, self._devnet, log)
+        if not meanwhile:
+            yield
         with self._screen.step("lose, find, mend", folder.archive["size"]):
             async with Database.open(self._database, size=1) as db:
-                found, mended = await drill.run(db)
-        lost = f"archive {folder.archive['zipID']}: lost by the network's node, found by an audit in {found:.1f} s,"
-        self._console.print(f"{lost}\n  fetched back, ordered again, pulled again and proven in {mended:.1f} s")
+                begun = await drill.begin(db)
+                archive = f"archive {folder.archive['zipID']}"
+                self._console.print(f"{archive}: lost by the network's node, which goes on reporting it")
+                if meanwhile:
+                    yield
+                with self._screen.waiting("waiting for an audit to find that, and for what follows"):
+                    found, mended = await drill.end(db, begun)
+        self._console.print(
+            f"{archive}: its loss was found by an audit in {found:.1f} s;"
+            f"\n  fetched back, ordered again, pulled again and proven in {mended:.1f} s"
+        )
 
     async def _may_lose_machine(self) -> bool:
         """Tell whether all that this stack has, from before the demo, too, would come back from the network."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from roadvault_stack.demo.timeline import Step
 
@@ -36,8 +36,15 @@ class Screen:
         ) as progress:
             yield progress
 
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        """Show a bar that only tells that something is done, and for how long."""
+        with self.bar(name, TimeElapsedColumn()) as bar:
+            bar.add_task(name, total=None)
+            yield
+
     def ran(self, command: str, output: str) -> None:
         """Show a command that was run, and what it said."""
         self.console.print(f"$ {command}")
-        for line in output.splitlines():
+        for line in filter(None, map(str.rstrip, output.splitlines())):
             self.console.print(f"  {line}", soft_wrap=True)
