@@ -21,6 +21,8 @@ from roadvault_operator.recover.catalogue import Catalogue
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
 
+_EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
+"""What Kubo pins in each new repository."""
 Advance = Callable[[int, int], None]
 """Told how many more there are, and how many of them are done."""
 
@@ -148,7 +150,7 @@ class Recovery:
     async def _pinned(self) -> set[str]:
         """Return what our node pins: of archives that it has that is noted, whichever source they come from."""
         try:
-            return {cid async for cid in self._node.pins()}
+            return {cid async for cid in self._node.pins() if cid != _EMPTY_DIRECTORY}
         except IpfsUnavailable as error:
             self._failed += [f"what our own IPFS node pins: {brief(error)}"] if self._sources.pins else []
             return set()
