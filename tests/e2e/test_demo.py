@@ -27,8 +27,9 @@ def environment() -> Iterator[dict[str, str]]:
         **{f"{PREFIX}{name.upper()}": str(port) for name, port in ports},
         f"{PREFIX}DIR": str(directory / "data"),
         f"{PREFIX}FOLDER_BYTES": str(12 << 20),
-        f"{PREFIX}FOLDER_AGE_SECONDS": "5",
+        f"{PREFIX}FOLDER_AGE_SECONDS": "3",
         f"{PREFIX}BLOCK_SECONDS": "0.2",
+        f"{PREFIX}REPLICAS_PER_BLOCK": "20",
     }
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -45,9 +46,18 @@ def test_the_demo_in_small(environment: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("same SHA-256, plays: ") == 3
+    assert done.stdout.count("same SHA-256, plays: ") == 4
     assert "opened with ipfs, openssl, 7z and the master key" in done.stdout
-    assert "found by an audit" in done.stdout
+    assert "its loss was found by an audit" in done.stdout
+    recovered = done.stdout.partition("thrown away: the database")[2].partition("$ roadvault recover")[2]
+    for words in (
+        "with 9 files; 0 were there already, 0 things could not be recovered, 0 are no archives",
+        "and 9 files came back under their old numbers",
+        "seen at the node: the order is in block",
+        "$ python3 tools/check_receipt.py",
+    ):
+        assert words in recovered
+    assert recovered.count("hang together") == 2, "the custody lines of the receipt, checked twice"
     assert "Timeline" in done.stdout
     leftovers = subprocess.run(["pgrep", "-f", environment[f"{PREFIX}DIR"]], check=False, capture_output=True)
     assert leftovers.stdout == b"", "processes were left behind"

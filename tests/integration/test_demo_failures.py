@@ -12,6 +12,7 @@ from rich.console import Console as Screen
 from servers_operator import Console
 from servers_services import Services
 
+from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -112,18 +113,25 @@ async def test_a_loss_that_is_not_found_is_told_with_what_the_audit_did(
 
 
 async def test_a_machine_with_what_the_network_does_not_have_is_not_thrown_away(
-    console: Console, services: Services, tmp_path: Path
+    console: Console, services: Services, network_kubo: Kubo, tmp_path: Path
 ) -> None:
     ingest = services("ingest", folder_files=1)
     await ingest.start()
+    db, url = console.db, network_kubo.rpc_url
     async with Client.open(ingest.url) as client:
-        assert await kept_by_us_alone(console.db) is None
+        assert await kept_by_us_alone(db, url) is None
         (folder,) = await uploaded(client, tmp_path)
-        assert await kept_by_us_alone(console.db) == "1 uploads"
+        assert await kept_by_us_alone(db, url) == "1 uploads"
         assert await console.packer.packing.work(folder.folder_id) == Done()
-        assert await kept_by_us_alone(console.db) == "1 archives"
-        await console.db.execute("UPDATE zip_ipfs_info SET dropped_at = UTC_TIMESTAMP(6)")
-        assert await kept_by_us_alone(console.db) is None
+        assert await kept_by_us_alone(db, url) == "1 archives"
+        assert await console.pinner.pinning.work(1) == Done()
+        await db.execute("UPDATE zip_ipfs_info SET dropped_at = UTC_TIMESTAMP(6)")
+        cid = await db.fetch_value("SELECT cid FROM zip_ipfs_info")
+        assert await kept_by_us_alone(db, url) == cid
+        async with Ipfs.open(url, 30) as network:
+            await network.fetch_and_pin(cid, lambda: None)
+            assert await kept_by_us_alone(db, url) is None
+            await network.unpin(cid)
 
 
 def test_a_directory_without_files_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class StackSettings(BaseSettings):
     # Real folders hold about 5 GB; a try-out should see one close after a handful of videos, or soon after the last.
     folder_bytes: int = Field(32 * 2**20, ge=2**20, title="Folder size", description="bytes at which a folder closes")
     folder_age_seconds: float = Field(
-        20, gt=0, title="Folder age", description="seconds after which a folder closes, however full it is"
+        10, gt=0, title="Folder age", description="seconds after which a folder closes, however full it is"
     )
     block_seconds: float = Field(0.4, gt=0, title="Block time", description="seconds between two blocks of the devnet")
     replicas_per_block: int = Field(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.progress import MofNCompleteColumn
 
 from roadvault_common.sql.db import Database
-from roadvault_stack.demo import published
+from roadvault_stack.demo import network, published
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.commands import Commands
 from roadvault_stack.demo.errors import DemoError
@@ -24,8 +24,8 @@ class Loss:
     screen: Screen
     database: str
     """Its URL."""
-    network: str
-    """URL of the RPC of the network's node."""
+    network_rpc_url: str
+    """Of the network's node."""
 
     async def run(self, client: Client, folders: list[Folder]) -> None:
         """Lose all but the network, and recover.
@@ -47,7 +47,7 @@ class Loss:
         )
         with self.screen.step("begin anew"):
             await asyncio.to_thread(self.machine.begin_anew)
-        with self.screen.step("recover", sum(folder.archive["size"] for folder in folders)):
+        with self.screen.step("recover"):
             await self.commands.shown("migrate")
             await self.commands.shown("recover")
         with self.screen.step("start"):
@@ -57,7 +57,7 @@ class Loss:
     async def _published(self, db: Database, archives: int) -> str:
         with self.screen.step("catalogue"), self.screen.bar("publishing the catalogue", MofNCompleteColumn()) as bar:
             task = bar.add_task("publishing the catalogue", total=archives)
-            cid = await published.wait(db, self.network, lambda done: bar.update(task, completed=done))
+            cid = await published.wait(db, self.network_rpc_url, lambda done: bar.update(task, completed=done))
         self.screen.console.print(f"the network holds the catalogue of all archives: {cid}")
         return cid
 
@@ -66,10 +66,10 @@ class Loss:
         for folder in sorted(folders, key=lambda one: int(one.archive["zipID"])):
             for file in folder.files:
                 await _see(client, folder, file)
-            numbers = ", ".join(str(file.file_id) for file in folder.files)
-            self.screen.console.print(f"archive {folder.archive['zipID']}: its old number, and its files' {numbers}")
+            numbers = ", ".join(map(str, sorted(file.file_id for file in folder.files)))
+            self.screen.console.print(f"archive {folder.archive['zipID']} is there again, with its files {numbers}")
         files = sum(len(folder.files) for folder in folders)
-        self.screen.console.print(f"{len(folders)} archives with {files} files are known again, as they were uploaded")
+        self.screen.console.print(f"{len(folders)} archives and {files} files came back under their old numbers")
 
 
 async def _see(client: Client, folder: Folder, file: Uploaded) -> None:
@@ -81,13 +81,15 @@ async def _see(client: Client, folder: Folder, file: Uploaded) -> None:
         raise DemoError(f"file {file.file_id} came back as {found}, not as {expected}")
 
 
-async def kept_by_us_alone(db: Database) -> str | None:
+async def kept_by_us_alone(db: Database, network_rpc_url: str) -> str | None:
     """Return what is here and not on the network, so that it would be lost with this machine; None if nothing is."""
-    row = await db.fetch_one(
+    kept = await db.fetch_one(
         "SELECT (SELECT COUNT(*) FROM file_upload_info WHERE zip_id IS NULL) AS uploads,"
         " (SELECT COUNT(*) FROM zip_ipfs_info WHERE kind = 'archive' AND dropped_at IS NULL) AS archives,"
         " (SELECT COUNT(*) FROM period_key_info WHERE `key` IS NOT NULL) AS `period keys`,"
         " (SELECT COUNT(*) FROM hold_info WHERE active = 1) AS holds"
     )
-    found = [f"{count} {what}" for what, count in (row or {}).items() if count]
+    found = [f"{count} {what}" for what, count in (kept or {}).items() if count]
+    cids = await db.fetch_all("SELECT cid FROM zip_ipfs_info WHERE kind = 'archive' AND cid IS NOT NULL")
+    found += [row["cid"] for row in cids if not await network.has_pinned(network_rpc_url, row["cid"])]
     return ", ".join(found) or None

@@ -31,6 +31,8 @@ _LEAST_FOLDERS = 3
 _ASKED = 3
 _FOLLOW_SECONDS = 180
 _CALLBACK_SECONDS = 60
+_CHAIN_SECONDS = 60
+_LOOK_SECONDS = 0.3
 _SIZES_MB = (1.2, 2.5, 4.0, 5.5, 7.8, 6.4, 3.1)
 """Sizes of the generated videos, in turn: all between 1 and 8 MB, about 4.4 on average."""
 _LARGEST_FOLDER = 256 << 20
@@ -204,7 +206,7 @@ class Demo:
     async def _may_lose_machine(self) -> bool:
         """Tell whether all that this stack has, from before the demo, too, would come back from the network."""
         async with Database.open(self._database, size=1) as db:
-            kept = "it ran already" if self._was_up else await kept_by_us_alone(db)
+            kept = "it ran already" if self._was_up else await kept_by_us_alone(db, self._network)
         if kept is not None:
             self._console.print(
                 f"this machine is not thrown away, for what the stack has from before ({kept}): for the demo's last act"
@@ -222,6 +224,8 @@ class Demo:
         """Have a file's receipt checked by the command, which looks into the order's block, and by the script."""
         receipt, fetched = self._scratch / f"receipt-{file.file_id}.json", self._fetched(file)
         with self._screen.step("check receipt"):
+            with self._screen.waiting("waiting until the file's custody lines are chained"):
+                await _chained(client, file)
             await client.receipt(file.file_id, receipt)
             node = f"ws://{HOST}:{self._settings.devnet_port}"
             await self._commands.shown("check-receipt", receipt.name, fetched.name, "--node", node)
@@ -240,6 +244,15 @@ def _three_of(folders: list[Folder]) -> list[Uploaded]:
     pools = [sorted(folder.files, key=lambda file: file.size) for folder in folders]
     picked = [pools[0][0], pools[1 % len(pools)][-1], pools[2 % len(pools)][len(pools[2 % len(pools)]) // 2]]
     return list({file.file_id: file for file in picked}.values())[:_ASKED]
+
+
+async def _chained(client: Client, file: Uploaded) -> None:
+    """Wait until all that the custody log says of a file has its place in the chain: so much a receipt shows."""
+    deadline = time.monotonic() + _CHAIN_SECONDS
+    while any(line["line"] is None for line in await client.custody(file.file_id)):
+        if time.monotonic() > deadline:
+            raise DemoError(f"file {file.file_id}: its custody lines were not chained within {_CHAIN_SECONDS} s")
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _multiaddr(rpc_url: str) -> str:

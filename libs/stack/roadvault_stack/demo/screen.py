@@ -45,6 +45,6 @@ class Screen:
 
     def ran(self, command: str, output: str) -> None:
         """Show a command that was run, and what it said."""
-        self.console.print(f"$ {command}")
+        self.console.print(f"$ {command}", soft_wrap=True)
         for line in filter(None, map(str.rstrip, output.splitlines())):
             self.console.print(f"  {line}", soft_wrap=True)
