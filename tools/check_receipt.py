@@ -171,10 +171,11 @@ def check_custody(receipt: dict[str, Any], label: bytes) -> str:
     by, who = ("hash", "genesis") if order["by"] == "chain" else ("name", "service")
     bought = {"cid": cid, "market": order[who]}
     bought.update({name: order[name] for name in ("block", "blockHash") if order.get(name) is not None})
-    says = {"received": received, "adopted": received, "packed": {"label": sha256(label).hex()}, "bought": bought}
+    says = {"received": received, "packed": {"label": sha256(label).hex()}, "bought": bought}
     need(1 <= len(custody["chains"]) <= 2 and unhex(head["hash"]), "there are not one or two chains of custody lines")
     for chain, kind in zip(custody["chains"], ("file", "archive"), strict=False):
         need(keyed(chain, "after lines of path")["of"] == kind and chain["lines"], f"lines of the {kind} are missing")
+        says["adopted"] = received if kind == "file" else {"cid": cid}
         follows, position = bytes(32) if chain["after"] is None else unhex(chain["after"]), -1
         for shown in chain["lines"]:
             text = keyed(shown, "before hash line")["line"].encode()

@@ -21,6 +21,7 @@ from roadvault_common.custody import chainer
 from roadvault_common.errors import ChainUnavailable, IntegrityError, SettingsError
 from roadvault_common.receipts.check import left_open
 from roadvault_common.receipts.receipt import Receipt
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import PinningMarket
@@ -233,6 +234,22 @@ async def test_a_receipt_holds_after_a_renewal_and_after_the_salts_were_brought_
     assert await office.receipt(file_id) == renewed
     assert not both_find(before.encode(), office.contents[file_id])
     assert await look(before, office.desk.devnet.url)
+
+
+async def test_a_receipt_holds_after_its_archive_was_adopted_and_not_of_another_cid(office: Office) -> None:
+    zip_id, file_id = await office.bought(), min(office.contents)
+    db, cid = office.console.db, (await office.desk.row(1))["cid"]
+    facts: dict[str, str | int | None] = {"cid": cid, "files": 3, "size": 12_345, "found": "on IPFS"}
+    async with db.transaction() as tx:
+        await record(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
+    await chainer.chain(db)
+    receipt = (await office.receipt(file_id)).encode()
+    assert b"adopted" in receipt
+    assert not both_find(receipt, office.contents[file_id])
+    async with db.transaction() as tx:
+        await record(tx, Line(Act.ADOPTED, {**facts, "cid": "another"}, zip_id=zip_id))
+    await chainer.chain(db)
+    assert (await office.ask(file_id))[0] == 500
 
 
 async def test_an_order_at_a_pinning_service_is_told_as_what_it_is(office: Office) -> None:

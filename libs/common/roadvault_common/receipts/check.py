@@ -124,8 +124,10 @@ def _agree(receipt: Receipt, rows: list[Row]) -> None:
     for row in rows:
         facts = orjson.loads(row["facts"])
         match row["act"]:
+            case Act.ADOPTED if row["zip_id"] is not None:
+                said: dict[str, object] = {"cid": receipt.archive.cid}
             case Act.RECEIVED | Act.ADOPTED:
-                said: dict[str, object] = {"sha256": file.sha256, "size": file.size}
+                said = {"sha256": file.sha256, "size": file.size}
             case Act.PACKED:
                 said = {"label": label}
             case Act.BOUGHT if isinstance(order, ChainOrder) and facts.get("extrinsic") == order.hash:
