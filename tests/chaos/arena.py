@@ -205,7 +205,7 @@ def _start(stack: Stack, made: Plan, console: Console) -> None:
         if group is made.groups[0]:
             for condition in made.settle:
                 until(condition, "a connection between Kubo nodes", made.ready_seconds)
-            stack._migrate(made)
+            stack.migrate(made)
 
 
 def _fill(descriptor: int, leave: int) -> None:
