@@ -1,17 +1,16 @@
-"""Crust is gone: an archive that has left here is fetched back and kept by a pinning service, as the runbook has it."""
+"""Crust is gone: what only its nodes have is fetched back, and kept by a pinning service, as the runbook has it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from evidence_rows import evidence
+from pydantic import SecretStr
 from servers_operator import Console
 from servers_orderer import Desk, Shop
 from servers_pinning import TOKEN, PinningService
 from sites import site
 from sweeps import look_once
-
-from pydantic import SecretStr
 
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
@@ -65,9 +64,7 @@ async def look(shop: Shop) -> None:
     assert await look_once(shop.orderer.watching) == 1
 
 
-async def test_what_only_crust_had_moves_to_a_pinning_service(
-    console: Console, desk: Desk, kubo: Kubo, network_kubo: Kubo
-) -> None:
+async def test_what_only_crust_had_moves_to_a_pinning_service(console: Console, desk: Desk, network_kubo: Kubo) -> None:
     move, zip_id = Move(console, network_kubo), await console.archive()
     assert await console.pinner.pinning.work(zip_id) == Done()
     cid = (await move.row(zip_id))["cid"]
