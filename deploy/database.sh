@@ -71,7 +71,7 @@ keep() {
         set_=$(newest "$1")
         start_copying "$set_"
         while [ "$(age "$set_")" -lt $day ]; do
-            sleep 5 &
+            sleep 2 &
             wait $!
             kill -0 "$copier" 2>/dev/null || fail "the binary log is not copied into $set_ any more"
         done

@@ -69,8 +69,8 @@ class Keeper:
         return self.server.server.home / "data"
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[Path]:
-        """Have it make backups; the first set is whole."""
+    async def keeping(self) -> AsyncIterator[None]:
+        """Have it make backups; the first set is whole. At the end the copy of the log has come to the server's end."""
         child = await asyncio.create_subprocess_exec(
             "sh", SCRIPT, "keep", self.directory, env=self.environment, stderr=asyncio.subprocess.PIPE
         )
@@ -78,12 +78,26 @@ class Keeper:
             assert child.stderr is not None
             said = (await asyncio.wait_for(child.stderr.readline(), 60)).decode()
             assert said.endswith(" is whole\n"), said
-            (made,) = self.directory.iterdir()
-            yield made
-            await asyncio.wait_for(self._copied(made), 30)
+            yield
+            await asyncio.wait_for(self._copied(max(self.sets())), 30)
         finally:
             child.terminate()
             await child.wait()
+
+    def sets(self) -> list[Path]:
+        return [path for path in self.directory.iterdir() if path.name.endswith("Z")]
+
+    async def next_day(self) -> Path:
+        """Have the newest set be of two days ago, and one of long ago beside it; return the set that is made then."""
+        (made,), old = self.sets(), self.directory / "20200101T000000Z"
+        old.mkdir()
+        os.utime(old, (0, 0))
+        os.utime(made / "made", (made.stat().st_mtime - 2 * 86_400,) * 2)
+        async with asyncio.timeout(60):
+            while old.exists() or len(self.sets()) < 2:
+                await asyncio.sleep(0.05)
+        assert made.exists()
+        return max(self.sets())
 
     async def _copied(self, made: Path) -> None:
         """Wait until the copy of the log has come to where the server's is."""
@@ -131,10 +145,11 @@ async def test_a_destroyed_database_comes_back_with_its_last_act_and_without_its
     ingest, packer = services("ingest", folder_files=20), services("packer")
     await asyncio.gather(ingest.start(), packer.start())
     crowd = Crowd(ingest.url)
-    clients = [asyncio.create_task(crowd.client()) for _ in range(4)]
-    async with keeper.keeping() as made:  # while files come in
-        in_the_full = max(crowd.file_ids)
+    clients = [asyncio.create_task(crowd.client()) for _ in range(2)]
+    async with keeper.keeping():  # while files come in
         await crowd.went_on()
+        made = await keeper.next_day()
+        in_the_full = max(crowd.file_ids)
         await mark.move_on()
         await crowd.went_on()
         await console.says("retention", "hold", "--file", 1, "--reason", "case 7")
