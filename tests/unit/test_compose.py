@@ -315,3 +315,15 @@ def test_a_service_has_left_by_force_before_it_is_killed(compose: dict[str, Any]
     )
     grace = float(compose["services"][service]["stop_grace_period"].removesuffix("s"))
     assert grace > notice + drain + FORCE_SECONDS
+
+
+def test_the_databases_log_is_durable_and_what_copies_it_reaches_nothing_else(compose: dict[str, Any]) -> None:
+    options = compose["services"]["mariadb"]["command"]
+    assert {"--log-bin=binlog", "--binlog-format=ROW", "--sync-binlog=1"} <= set(options)
+    assert not [option for option in options if "flush-log-at-trx-commit" in option]  # at each commit, by default
+    written = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    backup = written["backup"]  # which the parser leaves out: it has a profile
+    assert (backup["network_mode"], backup["user"], backup["read_only"]) == ("none", "mysql", True)
+    assert "mariadb:/var/lib/mysql:ro" in backup["volumes"]
+    assert not {"secrets", "networks", "ports"} & backup.keys()
+    assert backup["image"] == written["mariadb"]["image"]  # mariadb-backup has to be of the server's version
