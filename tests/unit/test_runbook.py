@@ -11,8 +11,9 @@ import pytest
 import typer
 import yaml
 
+import roadvault_operator.__main__  # noqa: F401 - it gives the application its commands
 from roadvault_common.settings.config import PREFIX
-from roadvault_operator import __main__ as command_line
+from roadvault_operator.shell import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "architecture"
@@ -55,7 +56,7 @@ def silent(command: Any) -> Any:  # noqa: ANN401 - typer has a click of its own
 
 def parse(call: str) -> None:
     """Have the command line parse a call; USAGE_ERROR if there is no such command, option or argument."""
-    silent(typer.main.get_command(command_line.app)).main(shlex.split(call)[1:], standalone_mode=False)
+    silent(typer.main.get_command(app)).main(shlex.split(call)[1:], standalone_mode=False)
 
 
 @pytest.mark.parametrize("call", sorted(set(calls(RUNBOOK))))
