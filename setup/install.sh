@@ -81,6 +81,7 @@ missing_packages() {
 
 missing_test_packages() {
     have strace || echo strace
+    have mariadb-backup || echo mariadb-backup
     have lsattr || echo e2fsprogs
     have faketime || echo faketime
     have haproxy || echo haproxy

@@ -60,7 +60,7 @@ def test_a_rule_looks_at_metrics_that_exist_and_says_what_to_do(rule: dict[str, 
     exported = set(re.findall(r'"(roadvault_\w+)"', code))
     assert {name.removesuffix("_total") for name in _metrics(rule)} <= exported
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert rule["annotations"].keys() == {"summary", "action"}
+    assert rule["annotations"].keys() == {"summary", "action", "runbook_url"}
     assert f"`{rule['alert']}`" in (ROOT / "architecture" / "monitoring.md").read_text()
 
 

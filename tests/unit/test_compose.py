@@ -95,7 +95,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     env_file = tmp_path_factory.mktemp("compose") / ".env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in _example().items()))
     # --dry-run: podman itself is not needed for parsing.
-    parser = [str(Path(sys.executable).with_name("podman-compose")), "--dry-run"]
+    parser = [str(Path(sys.executable).with_name("podman-compose")), "--dry-run", "--profile", "backup"]
     done = subprocess.run(
         [*parser, "--env-file", str(env_file), "--file", str(ROOT / "docker-compose.yml"), "config"],
         capture_output=True,
@@ -315,3 +315,16 @@ def test_a_service_has_left_by_force_before_it_is_killed(compose: dict[str, Any]
     )
     grace = float(compose["services"][service]["stop_grace_period"].removesuffix("s"))
     assert grace > notice + drain + FORCE_SECONDS
+
+
+def test_the_databases_log_is_durable_and_what_copies_it_reaches_nothing_else(compose: dict[str, Any]) -> None:
+    options = compose["services"]["mariadb"]["command"]
+    assert {"--log-bin=binlog", "--binlog-format=ROW", "--sync-binlog=1"} <= set(options)
+    assert not [option for option in options if "flush-log-at-trx-commit" in option]  # at each commit, by default
+    backup = compose["services"]["backup"]
+    assert (backup["network_mode"], backup["user"], backup["read_only"]) == ("none", "mysql", True)
+    assert "mariadb:/var/lib/mysql:ro" in backup["volumes"]
+    assert not {"secrets", "networks", "ports"} & backup.keys()
+    assert (
+        backup["image"] == compose["services"]["mariadb"]["image"]
+    )  # mariadb-backup has to be of the server's version

@@ -36,7 +36,8 @@ async def adopt(
             say(
                 "`roadvault identity adopt --yes` accepts this database for this directory: both get a new identity,"
                 f" new rows are numbered from {identities.MARGIN} behind the highest that either side knows, and files"
-                " that no row names go to quarantine. Where there is a newer dump or a binary log, restore that first."
+                " that no row names go to quarantine. Where there is a newer dump or a binary log, restore that first;"
+                " into a new, empty database `roadvault recover` brings the rows back instead."
             )
             raise typer.Exit(1)
         stamp = await identities.adopt(db, root)

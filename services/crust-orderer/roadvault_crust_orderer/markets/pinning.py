@@ -90,9 +90,10 @@ class PinStatus(BaseModel):
 
     @property
     def replicas(self) -> int:
-        """How many replicas the service tells of, if it does."""
+        """How many replicas the service tells of; what it has pinned is one at least, though most tell no number."""
         value = self.info.get("replicas", 0)
-        return int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
+        told = int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
+        return max(told, int(self.status == "pinned"))
 
     def is_of(self, mark: str) -> bool:
         """Tell whether it is what the purchase with this mark asked for."""

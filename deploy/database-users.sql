@@ -1,0 +1,3 @@
+SET sql_log_bin = 0;
+CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED VIA unix_socket;
+GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICATION SLAVE ON *.* TO mysql@localhost;
