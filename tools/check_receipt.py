@@ -112,12 +112,10 @@ def root(leaf: bytes, index: int, count: int, path: list[str]) -> str:
     return node.hex()
 
 
-def check_directory(archive: dict[str, Any]) -> bytes:
-    """Return the label, seen to be the archive's (step 3)."""
-    node, label = unbase64(archive["node"]), unbase64(archive["label"])
-    cid = b"\x01\x70\x12\x20" + sha256(node)
-    need(archive["cid"] == "b" + base64.b32encode(cid).decode().rstrip("=").lower(), "the CID is not the directory's")
-    links, data = {}, b""
+def directory(node: bytes) -> tuple[str, dict[Any, Any]]:
+    """Return a directory's CID, and the CIDs that it links, by their names."""
+    cid = "b" + base64.b32encode(b"\x01\x70\x12\x20" + sha256(node)).decode().rstrip("=").lower()
+    links, data = dict[Any, Any](), b""
     for field, value in fields(node):
         if field == 1:
             data = value
@@ -126,6 +124,14 @@ def check_directory(archive: dict[str, Any]) -> bytes:
             need(field == 2 and link.get(2) not in links, "the directory has a name twice")
             links[link.get(2)] = link.get(1)
     need(dict(fields(data)).get(1) == 1, "the block is not a directory's")
+    return cid, links
+
+
+def check_directory(archive: dict[str, Any]) -> bytes:
+    """Return the label, seen to be the archive's (step 3)."""
+    label = unbase64(archive["label"])
+    cid, links = directory(unbase64(archive["node"]))
+    need(archive["cid"] == cid, "the CID is not the directory's")
     need(links.keys() == {b"archive.7z.enc", b"label.json"}, "the directory has other names")
     need(links[b"label.json"] == b"\x01\x55\x12\x20" + sha256(label), "the directory links another label")
     return label
@@ -195,9 +201,35 @@ def check_custody(receipt: dict[str, Any], label: bytes) -> str:
     return f"{count} custody lines hang together, in the log of {size} lines with the root {head['root']}"
 
 
+def check_published(receipt: dict[str, Any]) -> list[str]:
+    """See that a catalogue was ordered that has a head with these lines (step 7); return what is proven."""
+    published, chains = keyed(receipt["published"], "custody node order paths"), receipt["custody"]["chains"]
+    custody, count = unbase64(published["custody"]), 0
+    cid, links = directory(unbase64(published["node"]))
+    need(links.get(b"custody.json") == b"\x01\x55\x12\x20" + sha256(custody), "the catalogue has another head")
+    head = keyed(json.loads(custody), "hash root size")
+    spelled = json.dumps({name: head[name] for name in ("size", "hash", "root")}, separators=(",", ":"))
+    need(spelled.encode() == custody and unhex(head["hash"]), "the head is not as it was written")
+    need(published["order"].get("extrinsic", "") is not None, "the bytes of the catalogue's order are not there")
+    need(len(published["paths"]) == len(chains), "there is not a path for each chain of custody lines")
+    for chain, path in zip(chains, published["paths"], strict=True):
+        lines = [one for one in chain["lines"] if json.loads(one["line"])["line"] < number(head["size"])]
+        need((path is None) == (not lines), "a path to the catalogue's head is missing")
+        need(lines or chain["of"] == "archive", "there are no lines of the file that are in the catalogue's head")
+        if lines:
+            last = json.loads(lines[-1]["line"])["line"]
+            found = root(unhex(lines[-1]["hash"]), last, head["size"], path)
+            need(found == head["root"], f"custody line {last} is not in the log whose head was published")
+        count += len(lines)
+    return [
+        check_order(published["order"], cid),
+        f"{count} of these lines were in the log of {head['size']} lines whose head is in the catalogue {cid}",
+    ]
+
+
 def proven(receipt: dict[str, Any], digest: bytes, size: int) -> list[str]:
-    """Return what a receipt proves, that is as it was written (steps 2 to 6)."""
-    need(number(receipt["format"]) == 1 and receipt["published"] is None, "the receipt is of another format")
+    """Return what a receipt proves, that is as it was written (steps 2 to 7)."""
+    need(number(receipt["format"]) == (1 if receipt["published"] is None else 2), "the receipt is of another format")
     archive, file = keyed(receipt["archive"], "cid id index label node path"), receipt["file"]
     need(keyed(file, "id name salt sha256 size")["sha256"] == digest.hex(), "the file is not the receipt's")
     need(number(file["size"]) == size, "the file is not as long as the receipt's")
@@ -206,13 +238,14 @@ def proven(receipt: dict[str, Any], digest: bytes, size: int) -> list[str]:
     leaf = unhex(file["salt"]) + digest + size.to_bytes(8, "big") + number(file["id"]).to_bytes(8, "big")
     found = root(leaf + file["name"].encode(), number(archive["index"]), number(said["files"]), archive["path"])
     need(number(archive["id"]) >= 0 and found == said["merkleRoot"], "the file is not in the tree of the label's root")
-    return [
+    told = [
         f"the file has {size} bytes and SHA-256 {digest.hex()}",
         f"the archive {archive['cid']} has the label that is shown",
         f"the file, number {file['id']} by its name, is one of the {said['files']} that were packed",
         check_order(receipt["order"], archive["cid"]),
         check_custody(receipt, label) if receipt["custody"] is not None else "nothing of custody: there are no lines",
     ]
+    return told + (check_published(receipt) if receipt["published"] is not None else [])
 
 
 def check(content: bytes, digest: bytes, size: int) -> list[str]:
@@ -234,7 +267,7 @@ def main(receipt: str, file: str) -> None:
         digest, size = hashlib.file_digest(source, "sha256").digest(), source.tell()
     for line in check(Path(receipt).read_bytes(), digest, size):
         print("proven:", line)
-    print("not proven by this: that the order is in its block; any node of the chain shows it")
+    print("not proven by this: that an order is in its block; any node of the chain shows it")
 
 
 if __name__ == "__main__":

@@ -233,8 +233,8 @@ async def test_the_custody_log_is_tied_to_what_is_ordered(office: Office) -> Non
     head, _ = await office.read()
     assert head.custody is not None
     assert json.loads(first["custody"]) == head.custody.model_dump() == (await tie.root(office.db)).model_dump()  # type: ignore[union-attr]
-    (label,) = await office.db.fetch_all("SELECT label, node FROM label_info JOIN zip_ipfs_info USING (zip_id)")
-    assert label == {"label": first["custody"], "node": first["node"]}
+    (kept,) = await office.db.fetch_all("SELECT custody, node FROM catalogue_order_info JOIN zip_ipfs_info USING (cid)")
+    assert kept == {"custody": first["custody"], "node": first["node"]}
     assert Cid.parse(first["cid"]).fits(first["node"])
     await office.act()
     assert await office.publish() == LATER

@@ -53,16 +53,22 @@ def _hash(file: Path) -> tuple[str, int]:
 
 
 async def look(receipt: Receipt, url: str) -> list[str]:
-    """Look for the order in its block.
+    """Look for the orders in their blocks: the archive's, and that of the catalogue which has the custody log's head.
 
     Raises:
         SettingsError: There is nothing to look for, or the URL is none.
         ChainUnavailable: The node does not answer.
         IntegrityError: The node's chain says something else.
     """
-    order = receipt.order
-    if not isinstance(order, ChainOrder) or order.extrinsic is None:
+    orders = {"the order": receipt.order}
+    orders |= {} if receipt.published is None else {"the order of the catalogue": receipt.published.order}
+    wanted = {name: one for name, one in orders.items() if isinstance(one, ChainOrder) and one.extrinsic is not None}
+    if not wanted:
         raise SettingsError("--node: the receipt has no order's bytes to look for in a block")
+    return [await _look_for(name, order, url) for name, order in wanted.items()]
+
+
+async def _look_for(name: str, order: ChainOrder, url: str) -> str:
     try:
         timeout = aiohttp.ClientTimeout(total=_NODE_SECONDS)
         async with (
@@ -85,8 +91,8 @@ async def look(receipt: Receipt, url: str) -> list[str]:
     if order.blockHash not in {None, block_hash}:
         raise IntegrityError(f"block {order.block} of the chain is {block_hash}, not the receipt's")
     if order.extrinsic not in extrinsics:
-        raise IntegrityError(f"block {order.block} of the chain does not have the order")
-    return [f"the order is in block {order.block} ({block_hash}), which is final, of the chain with genesis {genesis}"]
+        raise IntegrityError(f"block {order.block} of the chain does not have {name}")
+    return f"{name} is in block {order.block} ({block_hash}), which is final, of the chain with genesis {genesis}"
 
 
 async def _ask(socket: aiohttp.ClientWebSocketResponse, method: str, *params: object) -> Any:  # noqa: ANN401 - JSON

@@ -4,7 +4,7 @@ The lines of the file, and those of its archive, are a chain each: nothing can b
 last that is shown. The last is tied to the head's root by an inclusion path. `check` needs this text alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +33,25 @@ class Root(_Shape):
     size: Annotated[int, Field(ge=1, lt=1 << 53)]
     hash: _Hash
     root: _Hash
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Return what a catalogue's `custody.json` says.
+
+        Raises:
+            IntegrityError: It is none, or is not as it was written.
+        """
+        try:
+            read = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise IntegrityError(f"the head that was published can't be read: {first_fault(error)}") from None
+        if read.encode() != content:
+            raise IntegrityError("the head that was published is not as it was written")
+        return read
+
+    def encode(self) -> bytes:
+        """Return the bytes of `custody.json`."""
+        return self.model_dump_json().encode()
 
 
 class Shown(_Shape):
@@ -107,6 +126,56 @@ async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
     )
 
 
+async def paths(db: Database, content: Tie, head: Root) -> list[list[str] | None]:
+    """Return, for each chain, the path to an earlier head's root of its last line that was in it; None: none was.
+
+    Raises:
+        IntegrityError: The log is shorter than that.
+    """
+    if content.head.size < head.size:
+        raise IntegrityError(
+            f"the custody log has {content.head.size} lines, and had {head.size} when it was published"
+        )
+    found = list[list[str] | None]()
+    for chain in content.chains:
+        within = _last_within(chain, head.size)
+        spans = [] if within is None else tree.beside(within[0], head.size)
+        known = await store.known(db, spans)
+        found.append(None if within is None else [known.over(*span).hex() for span in spans])
+    return found
+
+
+def check_paths(content: Tie, head: Root, ways: Sequence[Sequence[str] | None]) -> int:
+    """See that those of some lines, which were checked, that an earlier head had are in its tree; return how many.
+
+    Raises:
+        IntegrityError: They are not; it says which.
+    """
+    if len(ways) != len(content.chains):
+        raise IntegrityError("there is not one way to the head that was published for each chain of custody lines")
+    count = 0
+    for chain, way in zip(content.chains, ways, strict=True):
+        within = _last_within(chain, head.size)
+        if within is None and way is None:
+            continue
+        if within is None or way is None:
+            raise IntegrityError(f"the way from this {chain.of}'s lines to the head that was published is missing")
+        position, shown = within
+        path, hashed = [bytes.fromhex(one) for one in way], bytes.fromhex(shown.hash)
+        if not merkle.includes(bytes.fromhex(head.root), head.size, hashed, position, path):
+            raise IntegrityError(
+                f"custody line {position} of this {chain.of} is not in the log whose head was published"
+            )
+        count += chain.lines.index(shown) + 1
+    return count
+
+
+def _last_within(chain: Chain, size: int) -> tuple[int, Shown] | None:
+    """Return the last line of a chain that is among the first `size` of the log, with its position, if one is."""
+    placed = ((int(parse(shown.line.encode())["position"]), shown) for shown in reversed(chain.lines))
+    return next((one for one in placed if one[0] < size), None)
+
+
 def _shown(row: Row, hashes: dict[int, bytes]) -> Shown:
     position = row["position"]
     before = hashes[position - 1] if position else NONE
@@ -143,4 +212,4 @@ def _checked(chain: Chain, head: Root, about: Subject) -> Iterator[Row]:
         yield row
     path = [bytes.fromhex(one) for one in chain.path]
     if followed is None or not merkle.includes(bytes.fromhex(head.root), head.size, followed, follows, path):
-        raise IntegrityError(f"custody line {follows} of this {chain.of} is not in the log whose head was published")
+        raise IntegrityError(f"custody line {follows} of this {chain.of} is not in the log whose head is shown")

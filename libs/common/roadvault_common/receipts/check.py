@@ -9,12 +9,14 @@ import orjson
 
 from roadvault_common.archive import merkle
 from roadvault_common.archive.label import Label
+from roadvault_common.catalogue.records import CUSTODY
 from roadvault_common.custody import tie
+from roadvault_common.custody.tie import Root
 from roadvault_common.errors import IntegrityError, IpfsUnavailable
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, directory
 from roadvault_common.ipfs.path import ARCHIVE, LABEL
 from roadvault_common.receipts import extrinsic
-from roadvault_common.receipts.receipt import Archive, ChainOrder, Receipt
+from roadvault_common.receipts.receipt import Archive, ChainOrder, Receipt, ServiceOrder
 from roadvault_common.sql.custody_lines import Act
 from roadvault_common.sql.db import Row
 
@@ -36,29 +38,38 @@ def check(receipt: Receipt, sha256: str, size: int) -> Iterator[str]:
     if not merkle.includes(bytes.fromhex(label.merkleRoot), label.files, leaf, archive.index, path):
         raise IntegrityError("the file is not in the tree whose root is on the label")
     yield f"the file, as number {file.id} with its name, is one of the {label.files} that the label has the root of"
-    yield from _order(receipt)
+    yield from _order(receipt.order, archive.cid, "the archive")
     yield from _custody(receipt)
+    yield from _published(receipt)
 
 
 def left_open(receipt: Receipt, *, seen: bool = False) -> Iterator[str]:
     """Yield what the receipt says and can't prove by itself, a line each; `seen`: its block was looked into."""
-    order = receipt.order
+    yield from _left_open(receipt.order, "the archive", seen=seen)
+    if receipt.custody is None:
+        yield "there are no custody lines: the log had nothing of the file"
+    elif receipt.published is None:
+        yield "the head of the custody log is the keeper's own: it was not published yet"
+    else:
+        yield from _left_open(receipt.published.order, "the catalogue", seen=seen)
+        size = Root.read(_decoded(receipt.published.custody)).size
+        if size < receipt.custody.head.size:
+            yield f"custody lines from {size} on came after the head that was published: they are the keeper's word"
+
+
+def _left_open(order: ChainOrder | ServiceOrder, what: str, *, seen: bool) -> Iterator[str]:
     if isinstance(order, ChainOrder):
         block = f"block {order.block} ({order.blockHash or 'its hash was not noted'})"
         where = f"{block} of the chain with genesis {order.genesis}"
         if order.extrinsic is None:
             yield f"the bytes of the order {order.hash} were not kept: that it is in {where} is said"
         elif not seen:
-            yield f"that the order is in {where} is for any node of the chain to show"
+            yield f"that the order of {what} is in {where} is for any node of the chain to show"
     else:
         yield (
-            f"the pinning service {order.service} was asked to keep the archive, under the name {order.name}, and"
+            f"the pinning service {order.service} was asked to keep {what}, under the name {order.name}, and"
             f" had it at {order.at}: it gives no proof of that, and there is no block"
         )
-    if receipt.custody is None:
-        yield "there are no custody lines: the log had nothing of the file"
-    elif receipt.published is None:
-        yield "the head of the custody log is the keeper's own: it was not published yet"
 
 
 def _label(archive: Archive) -> Label:
@@ -66,13 +77,17 @@ def _label(archive: Archive) -> Label:
     label, node = _decoded(archive.label), _decoded(archive.node)
     if str(Cid(DAG_PB, hashlib.sha256(node).digest())) != archive.cid:
         raise IntegrityError("the archive's CID is not the directory's")
-    try:
-        linked = directory(node)
-    except IpfsUnavailable as error:
-        raise IntegrityError(f"the directory's block can't be read: {error}") from None
+    linked = _linked(node)
     if linked.keys() != {ARCHIVE, LABEL} or linked[LABEL] != Cid(RAW, hashlib.sha256(label).digest()):
         raise IntegrityError("the directory does not link to an archive and this label")
     return Label.parse(label)
+
+
+def _linked(node: bytes) -> dict[str, Cid]:
+    try:
+        return directory(node)
+    except IpfsUnavailable as error:
+        raise IntegrityError(f"a directory's block can't be read: {error}") from None
 
 
 def _decoded(text: str) -> bytes:
@@ -85,22 +100,21 @@ def _decoded(text: str) -> bytes:
     return decoded
 
 
-def _order(receipt: Receipt) -> Iterator[str]:
-    order, cid = receipt.order, receipt.archive.cid
+def _order(order: ChainOrder | ServiceOrder, cid: str, what: str) -> Iterator[str]:
     if not isinstance(order, ChainOrder):
         if not order.name.startswith(f"{cid}."):
-            raise IntegrityError("the pinning service was asked for something else than the archive")
+            raise IntegrityError(f"the pinning service was asked for something else than {what}")
         return
     if order.extrinsic is None:
         return
     content = bytes.fromhex(order.extrinsic.removeprefix("0x"))
     read = extrinsic.read(content)
     if read.cid != cid:
-        raise IntegrityError("the order is one of something else than the archive")
+        raise IntegrityError(f"the order is one of something else than {what}")
     if extrinsic.hashed(content) != order.hash:
         raise IntegrityError("the order's hash is not that of its bytes")
     yield (
-        f"the extrinsic {order.hash} orders the archive, with {read.size} bytes, in the name of the account"
+        f"the extrinsic {order.hash} orders {what}, with {read.size} bytes, in the name of the account"
         f" 0x{read.account.hex()} (call {read.call} of pallet {read.pallet})"
     )
 
@@ -114,6 +128,27 @@ def _custody(receipt: Receipt) -> Iterator[str]:
     yield (
         f"the {len(rows)} custody lines, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, hang together, and"
         f" are in the log of {head.size} lines whose tree has the root {head.root}"
+    )
+
+
+def _published(receipt: Receipt) -> Iterator[str]:
+    """See that a catalogue was ordered that has a head of the log, and that lines shown were in the log by then."""
+    if receipt.published is None:
+        return
+    published, custody = receipt.published, _decoded(receipt.published.custody)
+    node = _decoded(published.node)
+    if _linked(node).get(CUSTODY) != Cid.of(RAW, custody):
+        raise IntegrityError("the catalogue's directory does not link to the custody log's head that is shown")
+    if receipt.custody is None or published.paths[0] is None:
+        raise IntegrityError("there are no custody lines of the file that a head was published of")
+    if isinstance(published.order, ChainOrder) and published.order.extrinsic is None:
+        raise IntegrityError("the bytes of the order of the catalogue are not there")
+    yield from _order(published.order, str(Cid.of(DAG_PB, node)), "the catalogue")
+    head = Root.read(custody)
+    count = tie.check_paths(receipt.custody, head, published.paths)
+    yield (
+        f"the catalogue {Cid.of(DAG_PB, node)} has the head of the custody log at {head.size} lines, with the root"
+        f" {head.root}: {count} of the lines that are shown were in it"
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from roadvault_common.archive import merkle
 from roadvault_common.custody import tie
@@ -11,7 +12,7 @@ from roadvault_common.custody.tie import Tie
 from roadvault_common.errors import PermanentError, RoadVaultError
 from roadvault_common.receipts import store
 from roadvault_common.receipts.check import check
-from roadvault_common.receipts.receipt import Archive, ChainOrder, File, Receipt, ServiceOrder
+from roadvault_common.receipts.receipt import Archive, ChainOrder, File, Published, Receipt, ServiceOrder
 from roadvault_common.sql.db import Database, Row
 
 
@@ -38,7 +39,11 @@ async def make(db: Database, file_id: int) -> Receipt:
     files = await store.files(db, row["zip_id"])
     archive, file = await asyncio.to_thread(_place, row, files)
     custody = await _custody(db, file_id, row["zip_id"])
-    receipt = Receipt(archive=archive, custody=custody, file=file, order=order).summed()
+    published = None if custody is None else await _published(db, custody)
+    number: Literal[1, 2] = 1 if published is None else 2
+    receipt = Receipt(
+        archive=archive, custody=custody, file=file, format=number, order=order, published=published
+    ).summed()
     for _ in check(Receipt.read(receipt.encode()), file.sha256, file.size):
         pass  # whoever gets it does the same
     return receipt
@@ -64,10 +69,20 @@ async def _order(db: Database, row: Row) -> ChainOrder | ServiceOrder:
         raise NoReceipt(
             f"{file}: the salts of {archive} are not here; they were destroyed with its key, or not brought back"
         )
-    on_chain = [order for order in bought if (order["market"] or "").startswith("0x")]
+    on_chain = [order for order in bought if _on_chain(order)]
     if not on_chain:
-        return _at_service(bought[0])
-    order = next((one for one in on_chain if one["extrinsic"].startswith("0x")), on_chain[0])
+        return _shown(bought[0])
+    return _shown(next((one for one in on_chain if one["extrinsic"].startswith("0x")), on_chain[0]))
+
+
+def _on_chain(order: Row) -> bool:
+    return str(order["market"] or "").startswith("0x")
+
+
+def _shown(order: Row) -> ChainOrder | ServiceOrder:
+    """Return an order as receipts have it."""
+    if not _on_chain(order):
+        return _at_service(order)
     return ChainOrder(
         block=order["block"],
         blockHash=order["block_hash"],
@@ -113,3 +128,23 @@ async def _custody(db: Database, file_id: int, zip_id: int) -> Tie | None:
         return None
     tied = await tie.tie(db, file_id, zip_id, head)
     return tied if tied.chains and tied.chains[0].of == "file" else None
+
+
+async def _published(db: Database, custody: Tie) -> Published | None:
+    """Return what ties these lines to the newest catalogue that was bought; None if none has one of the file's.
+
+    Raises:
+        IntegrityError: The log is not the one whose head was published.
+    """
+    row = await store.catalogue(db)
+    if row is None:
+        return None
+    ways, order = await tie.paths(db, custody, tie.Root.read(row["custody"])), _shown(row)
+    if ways[0] is None or (isinstance(order, ChainOrder) and order.extrinsic is None):
+        return None
+    return Published(
+        custody=base64.b64encode(row["custody"]).decode(),
+        node=base64.b64encode(row["node"]).decode(),
+        order=order,
+        paths=ways,
+    )

@@ -4,7 +4,7 @@ import hashlib
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from roadvault_common.custody.tie import Tie
 from roadvault_common.errors import IntegrityError
@@ -66,6 +66,21 @@ class ServiceOrder(_Shape):
     service: Annotated[str, Field(max_length=100)]
 
 
+Order = Annotated[ChainOrder | ServiceOrder, Field(discriminator="by")]
+
+
+class Published(_Shape):
+    """What ties the custody lines to a catalogue that was ordered: its public part, and the order."""
+
+    custody: _Base64
+    """The head of the log, as it lies in the catalogue (`custody.json`)."""
+    node: _Base64
+    """The block of the catalogue's directory, which links that."""
+    order: Order
+    paths: Annotated[list[Annotated[list[_Hash], Field(max_length=64)] | None], Field(min_length=1, max_length=2)]
+    """For each chain of the custody lines the way to that head's root, of its last line in it; None: none is."""
+
+
 class Receipt(_Shape):
     """All of it. Its fields are the JSON's."""
 
@@ -75,10 +90,17 @@ class Receipt(_Shape):
     digest: _Hash = "0" * 64
     """SHA-256 of the receipt with 64 zeros in this place: finds damage, proves nothing."""
     file: File
-    format: Literal[1] = 1
-    order: Annotated[ChainOrder | ServiceOrder, Field(discriminator="by")]
-    published: None = None
+    format: Literal[1, 2] = 1
+    """2 with `published`, 1 without."""
+    order: Order
+    published: Published | None = None
     """What ties the custody log's head to a catalogue that was ordered; None: the head was not published."""
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Self:
+        if self.format != (1 if self.published is None else 2):
+            raise ValueError("it says another format than it has")
+        return self
 
     @classmethod
     def read(cls, content: bytes) -> Self:

@@ -254,10 +254,11 @@ class CatalogueStore:
         for stage in (ORDER, WATCH):
             await leases.end(tx, stage, zip_id)
         await leases.make_due(tx, ORDER, zip_id)
-        await tx.execute(
-            "REPLACE INTO label_info (zip_id, label, node) VALUES (%s, %s, %s)",
-            (zip_id, newest["custody"] or b"", newest["node"]),
-        )
+        if newest["custody"] is not None:  # receipts show it, once it is bought
+            await tx.execute(
+                "REPLACE INTO catalogue_order_info (cid, custody, node) VALUES (%s, %s, %s)",
+                (newest["cid"], newest["custody"], newest["node"]),
+            )
         await tx.execute("UPDATE catalogue_info SET ordered_at = UTC_TIMESTAMP(6) WHERE one = 1")
         return zip_id
 

@@ -95,7 +95,7 @@ class Publisher:
             lease.progress()
         root = await tie.root(self._db)
         # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
-        draft.custody = None if root is None else root.model_dump_json().encode()
+        draft.custody = None if root is None else root.encode()
         draft.changed |= bool(last.may_order and draft.segments and draft.custody != last.custody)
         new = await self._publish_new(draft, lease) if draft.changed else None
         await self._store.write(lease, new, draft.compared, draft.gone)

@@ -1,0 +1,11 @@
+-- What ties the custody log to the chain: the public part of each catalogue that was to be ordered, for receipts. (label_info has no row of
+-- the catalogue any more.)
+
+CREATE TABLE catalogue_order_info (
+    cid         VARCHAR(100)    NOT NULL PRIMARY KEY COMMENT 'of a catalogue that was given to be ordered; order_info says whether it was bought',
+    custody     VARBINARY(1024) NOT NULL COMMENT 'custody.json in it: how far the custody log had come',
+    node        VARBINARY(1024) NOT NULL COMMENT 'the block of its directory, which links custody.json',
+    create_time DATETIME(6)     NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+INSERT INTO catalogue_order_info (cid, custody, node)
+    SELECT cid, label, node FROM zip_ipfs_info JOIN label_info USING (zip_id) WHERE folder_id = 0 AND label <> '' AND node IS NOT NULL;

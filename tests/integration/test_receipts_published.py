@@ -1,0 +1,146 @@
+"""A receipt's custody lines are tied to a catalogue that was bought, and so to a block."""
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+from receipt_checks import altered, another, both_find, dumped, flipped, leaves
+from servers_receipts import Office
+
+from roadvault_common.custody import chainer, tie
+from roadvault_common.errors import IntegrityError
+from roadvault_common.receipts.check import check, left_open
+from roadvault_common.receipts.receipt import Receipt
+from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_operator.receipt import look
+
+SAID = {("published", "order", name) for name in ("block", "blockHash", "genesis")}
+"""What a receipt can only say: which block an order is in."""
+PARTS = [("published",), ("published", "paths"), ("published", "paths", 0), ("published", "paths", 1)]
+STRANGE: tuple[object, ...] = (None, True, 1.0, -1, 1 << 60, "ab", "\ud800", [], {})
+
+
+def _always(value: object) -> Callable[[object], object]:
+    return lambda _: value
+
+
+async def test_lines_that_were_published_are_tied_to_a_block(office: Office) -> None:
+    await office.bought()
+    file_id = min(office.contents)
+    content, bare = office.contents[file_id], await office.receipt(file_id)
+    assert (bare.format, bare.published) == (1, None)
+    assert any("keeper's own" in line for line in left_open(bare))
+    await office.published()
+    receipt = await office.receipt(file_id)
+    assert (receipt.format, receipt.published is not None) == (2, True)
+    code, told, errors = await office.check(receipt.encode(), content, "--node", office.desk.devnet.url)
+    assert (code, errors) == (0, "")
+    row = await office.desk.db.fetch_one("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0")
+    assert row is not None
+    for proven in ("orders the catalogue, with", f"the catalogue {row['cid']} has the head", "lines that are shown"):
+        assert proven in told
+    assert "seen at the node: the order of the catalogue is in block" in told
+    assert "keeper's own" not in told
+
+    # The log goes on, and so does the catalogue; what was given out holds, and what is given out stays tied.
+    await office.desk.db.transact(lambda tx: record(tx, Line(Act.ASKED, {"by": "192.0.2.7"}, file_id)))
+    await chainer.chain(office.console.db)
+    newer = await office.receipt(file_id)
+    assert newer.published == receipt.published
+    assert any("they are the keeper's word" in line for line in left_open(newer))
+    await office.console.db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
+    await office.console.pinner.publishing.work(1)  # a newer one is to be bought
+    waiting = await office.receipt(file_id)
+    assert waiting.published == receipt.published
+    await office.published()
+    next_one = await office.receipt(file_id)
+    assert next_one.published is not None
+    assert next_one.published.custody != newer.published.custody  # type: ignore[union-attr]
+    for one in (bare, receipt, newer, waiting, next_one):
+        assert not both_find(one.encode(), content)
+    assert len(await look(next_one, office.desk.devnet.url)) == 2
+
+
+async def test_whatever_is_changed_of_what_was_published_is_found_by_both(office: Office) -> None:
+    await office.bought()
+    await office.published()
+    await office.bought()
+    file_id = min(office.contents) + 1
+    content, (_, receipt) = office.contents[file_id], await office.ask(file_id)
+    told = json.loads(receipt)
+    assert not both_find(receipt, content)
+    for part in ("custody", "node"):
+        for changed in flipped(base64.b64decode(told["published"][part])):
+            text = base64.b64encode(changed).decode()
+            assert both_find(altered(receipt, ("published", part), _always(text)), content)
+    extrinsic = bytes.fromhex(told["published"]["order"]["extrinsic"][2:])
+    for changed in flipped(extrinsic):
+        text = f"0x{changed.hex()}"
+        assert both_find(altered(receipt, ("published", "order", "extrinsic"), _always(text)), content)
+    own = [where for where in leaves(told) if where[0] in {"published", "format"}]
+    assert {where for where in own if not both_find(altered(receipt, where, another), content)} == SAID
+    for where in (*own, *PARTS):
+        for strange in STRANGE:
+            both_find(altered(receipt, where, _always(strange)), content)  # which agree
+    for paths in ([None, None], told["published"]["paths"][:1], told["published"]["paths"][::-1]):
+        assert both_find(altered(receipt, ("published", "paths"), _always(paths)), content)
+    assert both_find(dumped({**told, "published": None}), content)  # it is of another format then
+    assert not both_find(dumped({**told, "published": None, "format": 1}), content)
+    assert both_find(dumped({**told, "custody": None}), content)
+
+    later = json.loads((await office.ask(max(office.contents)))[1])  # of a file that came when that was bought
+    assert later["published"] is None
+    assert both_find(
+        dumped({**later, "published": told["published"], "format": 2}), office.contents[max(office.contents)]
+    )
+    beside = json.loads((await office.ask(file_id + 1))[1])
+    assert both_find(
+        dumped({**told, "published": {**told["published"], "paths": beside["published"]["paths"]}}), content
+    )
+
+
+async def test_where_the_catalogue_was_bought_is_looked_up_at_a_node(office: Office) -> None:
+    await office.bought()
+    await office.published()
+    _, receipt = await office.ask(1)
+    for name, (found, change) in {
+        "blockHash": ("not the receipt's", another),
+        "genesis": ("of another chain", another),
+    }.items():
+        forged = Receipt.read(altered(receipt, ("published", "order", name), change))
+        with pytest.raises(IntegrityError, match=found):
+            await look(forged, office.desk.devnet.url)
+    moved = json.loads(receipt)
+    moved["published"]["order"] |= {"block": 0, "blockHash": None}
+    with pytest.raises(IntegrityError, match="does not have the order of the catalogue"):
+        await look(Receipt.read(dumped(moved)), office.desk.devnet.url)
+
+
+async def test_a_log_that_was_changed_after_it_was_published_is_found(office: Office) -> None:
+    """Whoever has the database can write a line anew, and all hashes behind it; the head in the block is not his."""
+    await office.bought()
+    await office.published()
+    db, content = office.console.db, office.contents[1]
+    honest = (await office.receipt(1)).model_dump()
+    assert await tie.root(db) is not None
+    await db.execute("UPDATE custody_info SET facts = REPLACE(facts, '192.0.2.7', '192.0.2.8') WHERE file_id = 1")
+    await db.execute("UPDATE custody_info SET position = NULL, follows = NULL, hash = ''")
+    await db.execute("UPDATE custody_head_info SET size = 0, hash = ''")
+    await db.execute("DELETE FROM custody_node_info")
+    await chainer.chain(db)
+    status, body = await office.ask(1)
+    assert (status, b"192.0.2" in body) == (500, False)  # ingest gives none that does not hold
+    await db.execute(
+        "UPDATE order_info SET status = 2 WHERE zip_id = (SELECT zip_id FROM zip_ipfs_info WHERE folder_id = 0)"
+    )
+    forged = (await office.receipt(1)).model_dump()
+    assert forged["published"] is None
+    mixed = dumped({**forged, "format": 2, "published": honest["published"]})
+    assert both_find(mixed, content)
+    with pytest.raises(IntegrityError, match="of this file is not in the log whose head was publ"):
+        list(check(Receipt.read(mixed), honest["file"]["sha256"], len(content)))
+    await db.execute("UPDATE order_info SET status = 1 WHERE status = 2")
+    await db.execute("UPDATE custody_head_info SET size = 2")
+    status, _ = await office.ask(1)
+    assert status == 500  # shorter than it was
