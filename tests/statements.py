@@ -256,7 +256,6 @@ def of_a_row(filled: Filled) -> list[Statement]:
         receipt_file=lambda db: receipts.file(db, 1),
         receipt_files=lambda db: receipts.files(db, archive),
         receipt_bought=lambda db: receipts.bought(db, archive, "c"),
-        receipt_published=receipts.catalogue,
         operator_key=lambda db: operator.sealed_key(db, archive),
         operator_members=lambda db: operator.members(db, archive),
         operator_uploads=lambda db: db.transact(lambda tx: repair.uploads_to_pack(tx, filled.failed(PIN)[2])),
