@@ -400,7 +400,8 @@ async def _publish(filled: Filled, db: Database) -> None:
     for term in range(1, 4):
         await db.execute(
             "INSERT INTO order_info (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth,"
-            " era_death, extrinsic_hash, extrinsic, price) VALUES (%s, %s, '5F', NULL, 1, 'bafy', 1, 0, 1, 65, %s, '', 1)",
+            " era_death, extrinsic_hash, extrinsic, price)"
+            " VALUES (%s, %s, '5F', NULL, 1, 'bafy', 1, 0, 1, 65, %s, '', 1)",
             (zip_id, term, f"0xcatalogue{term}"),
         )
     assert await receipts.catalogue(db) is not None

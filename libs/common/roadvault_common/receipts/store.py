@@ -35,7 +35,8 @@ async def catalogue(db: Database) -> Row | None:
     """Return the newest catalogue that was bought and has a head of the custody log, with its order."""
     return await db.fetch_one(
         "SELECT kept.custody, kept.node, account, market, extrinsic, extrinsic_hash, block, block_hash, settled_at"
-        " FROM order_info AS bought JOIN catalogue_order_info AS kept ON kept.cid = bought.cid"
+        " FROM order_info AS bought STRAIGHT_JOIN catalogue_order_info AS kept"
+        " FORCE INDEX (PRIMARY) ON kept.cid = bought.cid"
         " WHERE zip_id = (SELECT zip_id FROM zip_ipfs_info WHERE folder_id = 0) AND status = %s"
         " ORDER BY term DESC LIMIT 1",
         (OrderStatus.BOUGHT,),
