@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done, Outcome, Retry
+from roadvault_operator import retention_store
 from roadvault_pinner.catalogue import publishing
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.config import PinnerSettings
@@ -283,3 +284,67 @@ async def test_a_new_first_master_key_seals_all_of_it_and_has_a_name_of_its_own(
     assert await office.publish(office.make(f"{key},{office.key}")) == LATER
     assert set((await office.read(MasterKeys(SecretStr(key))))[1]) == {1, 1001}
     assert set((await office.read())[1]) == {1, 1001}  # the name of before stays with what it said
+
+
+async def test_holds_are_in_it_as_long_as_they_are_in_force(office: Office) -> None:
+    for zip_id in (1, 2, 3):
+        await office.archive(zip_id)
+    await office.publish()
+    before, state = await office.segments(), await office.state()
+    _, records = await office.read()
+    assert records[1].holds is None
+    await retention_store.hold(office.db, "case 7", zip_id=1)
+    await office.db.execute(
+        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, zip_id)"
+        " VALUES (5, 'a', '', 1, '', 2, 2)"
+    )
+    await retention_store.hold(office.db, "case 8", file_id=5)
+    await office.publish()
+    _, records = await office.read()
+    held = [(one.hold_id, one.file_id, one.reason) for zip_id in (1, 2) for one in records[zip_id].holds or ()]
+    assert held == [(1, None, "case 7"), (2, 5, "case 8")]
+    assert (records[3].holds, (await office.state())["cid"] == state["cid"]) == (None, False)
+    for number in (1, 2):
+        await retention_store.release(office.db, number, "over")
+    await office.publish()
+    assert await office.segments() == before  # the same bytes as ever: who reads it may be from before holds
+
+
+async def test_more_holds_than_there_is_room_for_are_counted(office: Office) -> None:
+    await office.archive(1)
+    for reasons in (1, 500):
+        await office.db.execute("DELETE FROM hold_info")
+        await office.db.execute(
+            "INSERT INTO hold_info (zip_id, reason) SELECT 1 + seq DIV 20, LEFT(CONCAT(SHA2(seq, 512), SHA2(-seq, 512),"
+            " SHA2(2 * seq, 512), SHA2(3 * seq, 512)), %s) FROM seq_0_to_9999",
+            (reasons,),
+        )
+        for zip_id in range(2, 501):
+            if reasons == 1:
+                await office.archive(zip_id)
+        await office.db.execute("UPDATE zip_ipfs_info SET catalogued = NULL")
+        assert await office.publish() == LATER
+        _, records = await office.read()
+        found = {(len(record.holds or ()), record.more_holds) for record in records.values()}
+        assert found == ({(16, 4)} if reasons == 1 else {(0, 20)})
+        assert len(records) == 500
+
+
+async def test_what_is_put_on_hold_while_a_segment_is_read_is_published_next(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.archive(1)
+    note = CatalogueStore.note_catalogued
+
+    async def meanwhile(store: CatalogueStore, fresh: Mapping[int, str]) -> None:
+        await retention_store.hold(office.db, "case 7", zip_id=1)
+        await note(store, fresh)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CatalogueStore, "note_catalogued", meanwhile)
+        await office.publish()
+    assert (await office.read())[1][1].holds is None
+    await office.db.execute("UPDATE catalogue_segment_info SET checked_at = '2100-01-01'")
+    assert await CatalogueStore(office.db).stale(9) == [0]
+    await office.publish()
+    assert (await office.read())[1][1].holds is not None

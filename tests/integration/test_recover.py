@@ -1,7 +1,7 @@
 """Archives outlive database, data directory and IPFS node: what the network holds is recovered, numbers and all."""
 
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,10 @@ from servers_recovery import ARCHIVES, FILES, Archived
 from sites import site
 
 from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.catalogue.records import ArchiveRecord, Purchase
+from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
-from roadvault_common.work.outcome import Done
+from roadvault_common.work.outcome import Done, Wait
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import pinning
 from roadvault_packer.config import PackerSettings
@@ -165,6 +165,39 @@ async def test_what_the_network_lost_comes_from_the_disk_with_its_number(
     assert await console.pinner.pinning.work(rows[2]["zip_id"]) == Done()
     assert await db.fetch_all(FILES) == archived.files
     assert await db.fetch_all(ARCHIVES) == archived.archives
+
+
+async def test_what_is_on_hold_comes_back_on_hold(archived: Archived, network_kubo: Kubo) -> None:
+    """Its end is over when it comes back: nothing ends, for the hold is there with the archive."""
+    db = archived.console.db
+    rows = await db.fetch_all("SELECT zip_id, zip_name, folder_id, cid, size, dag_size, files FROM zip_ipfs_info")
+    ends, files = datetime(2026, 1, 1, tzinfo=UTC), await db.fetch_all("SELECT file_id, zip_id FROM file_upload_info")
+    of = {row["zip_id"]: row["file_id"] for row in files}
+    one, two, three = (
+        ArchiveRecord(**row, format=2, created=ends, ends=datetime.now(UTC) + timedelta(seconds=1)) for row in rows
+    )
+    holds = [
+        Hold(hold_id=7, reason="case 7", made=ends),
+        Hold(hold_id=9, file_id=of[two.zip_id], reason="8", made=ends),
+    ]
+    held = one.model_copy(update={"holds": holds[:1]}), two.model_copy(update={"holds": holds[1:], "more_holds": 3})
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        cid = await archived.catalogue(*held, three, network=network)
+        archived.lose_database()
+        await db.execute("INSERT INTO hold_info (hold_id, file_id, reason) VALUES (7, 5000, 'set anew')")
+        for known in (0, 3):
+            said = await archived.recover("--catalogue-cid", cid, "--yes")
+            assert f"{3 - known} archives recovered, with {6 - 2 * known} files; {known} were there already" in said
+        await network.unpin(cid)
+    found = await db.fetch_all("SELECT zip_id, file_id, reason, create_time FROM hold_info WHERE zip_id IS NOT NULL")
+    then = ends.replace(tzinfo=None)
+    assert [(row["zip_id"], row["file_id"], row["reason"][:6]) for row in found] == [
+        (one.zip_id, None, "case 7"), (two.zip_id, of[two.zip_id], "8"), (two.zip_id, None, "3 hold")
+    ]  # fmt: skip
+    assert [row["create_time"] for row in found[:2]] == [then, then]
+    await db.execute("UPDATE retention_info SET ends_at = %s, shred_due = UTC_TIMESTAMP(6)", (then,))
+    outcomes = [await archived.console.pinner.shredding.work(record.zip_id) for record in (one, two, three)]
+    assert outcomes == [*[Wait("on hold", after=86_400)] * 2, Done()]
 
 
 async def test_the_disk_alone_is_enough(archived: Archived) -> None:

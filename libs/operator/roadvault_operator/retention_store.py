@@ -34,7 +34,6 @@ async def set_end(db: Database, zip_id: int, ends_at: datetime | None) -> Row:
         if row["past"]:
             raise PermanentError(f"{ends_at:%Y-%m-%d %H:%M} UTC is over: name a time to come; nothing was changed")
         ends = "never" if ends_at is None else f"{ends_at:%Y-%m-%dT%H:%M:%SZ}"
-        await tx.execute("UPDATE zip_ipfs_info SET catalogued = NULL WHERE zip_id = %s", (zip_id,))  # it says so
         await record(tx, Line(Act.END_MOVED, {"ends": ends}, zip_id=zip_id))
         return row
 
@@ -134,7 +133,11 @@ async def _archive_of(tx: Transaction, file_id: int) -> int | None:
 
 
 async def _look_again(tx: Transaction, zip_id: int) -> None:
-    """Have the orderer look at an archive whose end was moved or stopped: it may have to be renewed after all."""
+    """Have the orderer look at an archive whose end was moved or stopped: it may have to be renewed after all.
+
+    And the catalogue says when it ends, and what is on hold.
+    """
+    await tx.execute("UPDATE zip_ipfs_info SET catalogued = NULL WHERE zip_id = %s", (zip_id,))
     bought = await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s AND cid IS NOT NULL", (zip_id,))
     if bought is not None:
         for stage in (WATCH, ORDER):

@@ -24,6 +24,8 @@ HEAD, SEGMENTS, CUSTODY = "head", "segments", "custody.json"
 custody log had come, for receipts."""
 MOST_BYTES = 1 << 20
 """Of a head or a segment as it is published: each is one block of IPFS, which is no longer."""
+MOST_HOLDS: Final = 16
+"""Of an archive that are in its record."""
 _MOST_PLAIN = 16 << 20
 """What one may have before it is compressed."""
 
@@ -56,6 +58,16 @@ class Purchase(_Strict):
     """Height at which what was bought ends, as the market last said (`zip_ipfs_info.expired_on`)."""
 
 
+class Hold(_Strict):
+    """A legal hold in force, as in `hold_info`: while there is one the archive does not end."""
+
+    hold_id: _Number
+    file_id: _Number | None = None
+    """For whose sake; None: the whole archive."""
+    reason: Annotated[str, Field(max_length=500)]
+    made: AwareDatetime
+
+
 class ArchiveRecord(_Strict):
     """An archive that is on IPFS, as in `zip_ipfs_info`. Sizes are bytes."""
 
@@ -81,7 +93,16 @@ class ArchiveRecord(_Strict):
     """When it ends, or was to; None: never."""
     ended: AwareDatetime | None = None
     """When its key was destroyed."""
+    holds: Annotated[list[Hold], Field(min_length=1, max_length=MOST_HOLDS)] | None = None
+    """Those in force, the first first; None: there is none. Readers from before this refuse the whole segment."""
+    more_holds: Annotated[int, Field(ge=1)] | None = None
+    """How many more there are, of which it says nothing."""
     purchase: Purchase | None = None
+
+    def without_holds(self) -> Self:
+        """Return the record with no more of its holds than how many there are."""
+        count = len(self.holds or ()) + (self.more_holds or 0)
+        return self.model_copy(update={"holds": None, "more_holds": count or None})
 
     @model_validator(mode="after")
     def _check_key(self) -> Self:
@@ -223,8 +244,11 @@ def open_segment(link: SegmentLink, sealed: bytes, keys: MasterKeys) -> list[Arc
 
 def _sealed(name: str, encoded: bytes, keys: MasterKeys) -> Sealed:
     data = seal(name, zlib.compress(encoded), keys)
-    if len(data) > MOST_BYTES:
-        raise IntegrityError(f"{name} of the catalogue has {len(data)} bytes, a block of IPFS at most {MOST_BYTES}")
+    if len(data) > MOST_BYTES or len(encoded) > _MOST_PLAIN:
+        raise IntegrityError(
+            f"{name} of the catalogue has {len(data)} bytes, {len(encoded)} before they are compressed: too many for a"
+            f" block of IPFS, which has at most {MOST_BYTES}"
+        )
     return Sealed(name, data)
 
 

@@ -15,6 +15,7 @@ from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
+from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive, Place
 
@@ -134,6 +135,8 @@ async def _insert_archive(
             (zip_id, place.label, place.node, merkle.salt_key(archive.key.key)),
         )
     await _insert_end(tx, archive, keys, record, zip_id)
+    if record is not None:
+        await hold_store.bring_back(tx, record)
     files = len(archive.manifest.files)
     facts = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}
     await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))

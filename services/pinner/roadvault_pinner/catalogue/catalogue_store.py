@@ -203,14 +203,18 @@ class CatalogueStore:
         await self._db.execute("UPDATE catalogue_info SET named_at = UTC_TIMESTAMP(6) WHERE one = 1")
 
     async def note_catalogued(self, fresh: Mapping[int, str]) -> None:
-        """Note of archives what the catalogue says of them now; who changed since is stale all the same."""
+        """Note of archives what the catalogue says of them now; who changed since they were read is stale all the same.
+
+        Some of what it says is not in the row, so that the mark stays: whoever changes that takes `catalogued` back,
+        and it is no longer as the reader left it (`record_store.records`).
+        """
         items = sorted(fresh.items())
         for begin in range(0, len(items), _AT_ONCE):
             some = items[begin : begin + _AT_ONCE]
             cases = " ".join(["WHEN %s THEN %s"] * len(some))
             await self._db.execute(
                 f"UPDATE zip_ipfs_info SET catalogued = CASE zip_id {cases} END, update_time = update_time"  # noqa: S608
-                f" WHERE zip_id IN ({marks(some)})",
+                f" WHERE zip_id IN ({marks(some)}) AND catalogued = ''",
                 (*(value for item in some for value in item), *(zip_id for zip_id, _ in some)),
             )
 

@@ -1,8 +1,10 @@
 """Archives as the catalogue says of them: its records, from their rows."""
 
+from collections import defaultdict
 from datetime import UTC, datetime
+from typing import Any
 
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Purchase
+from roadvault_common.catalogue.records import MOST_HOLDS, SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import OrderStatus
 
@@ -28,16 +30,46 @@ _PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash",
 
 
 async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[int, str]]:
-    """Return what a segment is to say, and the marks of the archives of which it did not say that so far."""
+    """Return what a segment is to say, and the marks of the archives of which it did not say that so far.
+
+    These are noted as being read: who changes something of one meanwhile has it read again.
+    """
     found: list[ArchiveRecord] = []
     fresh: dict[int, str] = {}
     first = number * SEGMENT_ARCHIVES
+    await db.execute(
+        "UPDATE zip_ipfs_info SET catalogued = '', update_time = update_time"
+        " WHERE catalogue_stale = 1 AND zip_id >= %s AND zip_id < %s",
+        (first, first + SEGMENT_ARCHIVES),
+    )
     for begin in range(first, first + SEGMENT_ARCHIVES, _AT_ONCE):
         for row in await db.fetch_all(_ARCHIVES, (begin, begin + _AT_ONCE)):
             found.append(_record(row))
             if row["mark"] is not None:
                 fresh[row["zip_id"]] = row["mark"]
-    return found, fresh
+    held = await _holds(db, first)
+    return [one.model_copy(update=held.get(one.zip_id, {})) for one in found], fresh
+
+
+async def _holds(db: Database, first: int) -> dict[int, dict[str, object]]:
+    """Return the holds in force on archives of a segment, by their numbers, as fields of their records."""
+    found = defaultdict[int, dict[str, Any]](lambda: {"holds": []})
+    for row in await db.fetch_all(
+        "SELECT zip_id, hold_id, file_id, reason, create_time, held FROM (SELECT zip_id, hold_id, file_id, reason,"
+        " create_time, COUNT(*) OVER (PARTITION BY zip_id) AS held,"
+        " ROW_NUMBER() OVER (PARTITION BY zip_id ORDER BY hold_id) AS nth FROM hold_info FORCE INDEX (hold_archive)"
+        " WHERE zip_id >= %s AND zip_id < %s AND active = 1) AS some WHERE nth <= %s ORDER BY zip_id, hold_id",
+        (first, first + SEGMENT_ARCHIVES, MOST_HOLDS),
+    ):
+        record = found[row["zip_id"]]
+        record["holds"].append(_hold(row))
+        record["more_holds"] = max(row["held"] - MOST_HOLDS, 0) or None
+    return found
+
+
+def _hold(row: Row) -> Hold:
+    made = row["create_time"].replace(tzinfo=UTC)
+    return Hold(hold_id=row["hold_id"], file_id=row["file_id"], reason=row["reason"], made=made)
 
 
 def _record(row: Row) -> ArchiveRecord:
