@@ -9,3 +9,14 @@ CREATE TABLE catalogue_order_info (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 INSERT INTO catalogue_order_info (cid, custody, node)
     SELECT cid, label, node FROM zip_ipfs_info JOIN label_info USING (zip_id) WHERE folder_id = 0 AND label <> '' AND node IS NOT NULL;
+
+-- The custody log itself is in the catalogue, in slices that don't change once full.
+CREATE TABLE catalogue_log_info (
+    level      TINYINT      NOT NULL COMMENT '0: a slice of the custody log that is full; 1: the directory of 1024 of these',
+    number     BIGINT       NOT NULL COMMENT 'which of its level, from 0',
+    last       BIGINT       NOT NULL COMMENT 'position behind its last line; it begins where the one before ends',
+    master_key CHAR(16)     NOT NULL COMMENT 'id of the master key under which it is sealed',
+    cid        VARCHAR(100) NOT NULL COMMENT 'as it was published last',
+    size       BIGINT       NOT NULL COMMENT 'of all its blocks',
+    PRIMARY KEY (level, number)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

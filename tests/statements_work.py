@@ -18,7 +18,7 @@ from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Purchase
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
@@ -29,6 +29,8 @@ from roadvault_common.retention import periods
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits, folders, nodes
 from roadvault_common.sql.audits import Audit, Place
+from roadvault_common.sql.custody_lines import Act, Line
+from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
@@ -66,13 +68,13 @@ from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store
+from roadvault_operator.recover import archive_store, hold_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
 from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
-from roadvault_pinner.catalogue import record_store
+from roadvault_pinner.catalogue import log_store, record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
 from roadvault_pinner.inspect_store import InspectStore
 from roadvault_pinner.shred_store import Ended, ShredStore
@@ -276,7 +278,8 @@ async def _recover_archive(db: Database, number: int) -> None:
     )
     record = ArchiveRecord(
         zip_id=number, folder_id=number, zip_name="a", cid=f"bafy{number}", format=2, size=100, dag_size=200, files=1,
-        created=now, purchase=purchase, ends=now,
+        created=now, purchase=purchase, ends=now, more_holds=2,
+        holds=[Hold(hold_id=number, reason="x", made=now), Hold(hold_id=5, file_id=number, reason="x", made=now)],
     )  # fmt: skip
     await archive_store.add(db, archive, keys, record, pinned=True)
     await db.execute("DELETE FROM period_key_info WHERE period = '2099-01'")  # these keys are nobody else's
@@ -287,6 +290,11 @@ async def _recover_archive(db: Database, number: int) -> None:
         except IntegrityError:
             continue
         raise AssertionError("it is there already")
+    await db.transact(lambda tx: record_lines(tx, Line(Act.HOLD, {"hold": number, "reason": "y"}, zip_id=3)))
+    await chainer.chain(db)
+    (logged,) = [one for one in await hold_store.logged(db) if one.hold_id == number]
+    for held in (logged, logged, logged._replace(hold_id=5, zip_id=None, file_id=1)):
+        await db.transact(lambda tx, held=held: hold_store.bring_back_logged(tx, held))  # type: ignore[misc]
     await archive_store.known(db)
     assert await archive_store.archived_after(db, number - 1)
 
@@ -387,6 +395,11 @@ async def _publish(filled: Filled, db: Database) -> None:
     await store.head()
     number = filled.archives // 2 // SEGMENT_ARCHIVES
     _, fresh = await record_store.records(db, number)
+    part = log_store.Part(log_store.SLICE, 0, 4096, "0" * 16, "bafy", 1)
+    others = [replace(part, number=1), replace(part, level=log_store.GROUP), replace(part, level=1, number=1)]
+    await db.transact(lambda tx: log_store.write(tx, [part, *others]))
+    await db.transact(lambda tx: log_store.write(tx, [part, replace(part, level=log_store.GROUP)]))
+    assert [len(found) for found in await log_store.parts(db, 0)] == [1, 1]
     await store.note_pin("bafy")
     await store.hold(lease)
     segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)

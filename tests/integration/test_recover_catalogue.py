@@ -18,6 +18,7 @@ from servers_operator import Console
 from servers_process import Running
 
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.custody import chainer, tie
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.files.vault import Vault
@@ -25,6 +26,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.migrate import migrate
 from roadvault_common.work.outcome import Done
+from roadvault_operator import retention_store
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings
@@ -153,6 +155,46 @@ async def test_the_master_key_alone_brings_all_back(estate: Estate) -> None:
     said = await console.says("verify", "--all", "--from", "network")
     assert "3 checked, 0 have no copy there, 0 things are wrong" in said
     assert await console.file() > MARGIN
+
+
+async def test_the_custody_log_comes_back_and_the_holds_that_it_tells_of(estate: Estate) -> None:
+    console, db = estate.console, estate.console.db
+    files = await published(estate)
+    await console.file()
+    waiting = int(await db.fetch_value("SELECT MAX(file_id) FROM file_upload_info"))
+    for reason, number in (("case 6", files[0]["file_id"]), ("case 7", waiting), ("case 8", files[0]["file_id"])):
+        await retention_store.hold(db, reason, file_id=number)
+    for number in (1, 3):
+        await retention_store.release(db, number, "over")
+    await chainer.chain(db)
+    await db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
+    await console.pinner.publishing.work(1)
+    await estate.network.fetch_and_pin(str(await db.fetch_value("SELECT cid FROM catalogue_info")), lambda: None)
+    columns = "act, file_id, zip_id, done_at, facts, position, follows, hash"
+    lines = f"SELECT {columns} FROM custody_info WHERE position IS NOT NULL ORDER BY position"  # noqa: S608
+    before, root = await db.fetch_all(lines), await tie.root(db)
+    assert root is not None
+    last = files[-1]
+    receipt = await tie.tie(db, last["file_id"], last["zip_id"], root)
+
+    await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
+    assert "0 things could not be recovered" in await console.says("recover")
+    assert (await db.fetch_all(lines), await tie.root(db)) == (before, root)
+    held = "SELECT hold_id, zip_id, file_id, active, reason FROM hold_info"
+    hold = {"hold_id": 2, "zip_id": None, "file_id": waiting, "active": 1, "reason": "case 7"}
+    assert await db.fetch_all(held) == [hold]
+    await chainer.chain(db)
+    assert f"{root.size + 3} lines" in await console.says("custody", "--check")
+    now = await tie.root(db)
+    assert now is not None
+    rows = tie.check(await tie.tie(db, last["file_id"], last["zip_id"], now), last["file_id"], last["zip_id"])
+    assert [row["act"] for row in rows[-2:]] == ["pinned", "adopted"]
+    assert rows[:-1] == tie.check(receipt, last["file_id"], last["zip_id"])
+    assert await retention_store.hold(db, "case 9", file_id=files[0]["file_id"]) == (4, files[0]["zip_id"])
+    await db.execute("UPDATE hold_info SET active = NULL WHERE hold_id = 2")
+    after = await db.fetch_all(held)
+    assert "3 were there already, 0 things could not be" in await console.says("recover", "--catalogue")
+    assert (await db.fetch_all(held), (await db.fetch_all(lines))[: root.size]) == (after, before)
 
 
 async def test_archives_of_format_1_on_the_disk_are_opened_by_the_catalogue(estate: Estate) -> None:

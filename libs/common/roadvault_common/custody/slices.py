@@ -41,9 +41,9 @@ async def export(db: Database, first: int, last: int) -> bytes:
 
 
 async def bring_back(db: Database, content: bytes) -> Head:
-    """Write the lines of a slice behind the log's head; return the head then. All of them are checked first.
+    """Write the lines of a slice that are not in the log behind its head; return the head then.
 
-    A slice that the log has already changes nothing.
+    A slice that the log has already changes nothing; nor does one of which a line is not what was chained.
 
     Raises:
         IntegrityError: It is no slice, one of its lines is not what was chained, or another line is there already.
@@ -58,9 +58,9 @@ async def bring_back(db: Database, content: bytes) -> Head:
             if there.get(first + len(rows) - 1) != hashed:
                 raise IntegrityError(f"the custody log has other lines than these from {first} on; nothing was changed")
             return head
-        if head != Head(first, before):
+        if head is None or head.size < first or (head.size == first and head.hash != before):
             raise PermanentError(f"these lines come behind the first {first}; the custody log is not there")
-        for start in range(0, len(rows), _AT_ONCE):
+        for start in range(head.size - first, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
             placed = await place_behind(tx, head, some)
             await store.insert(tx, some, placed)

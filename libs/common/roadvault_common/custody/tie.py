@@ -93,14 +93,21 @@ class Tie(_Shape):
 
 
 async def root(db: Database, size: int | None = None) -> Root | None:
-    """Return the log's head, or what it was at a size that it had; None if nothing was chained by then."""
+    """Return the log's head, or what it was at a size that it had; None if nothing was chained by then.
+
+    Raises:
+        IntegrityError: Lines are missing that it takes.
+    """
     head = await store.head(db)
     size = (0 if head is None else head.size) if size is None else size
     if head is None or not 0 < size <= head.size:
         return None
     spans = [(0, size)]
     known, newest = await store.known(db, spans), await store.hashes_at(db, [size - 1])
-    return Root(size=size, hash=newest[size - 1].hex(), root=known.over(0, size).hex())
+    try:
+        return Root(size=size, hash=newest[size - 1].hex(), root=known.over(0, size).hex())
+    except KeyError as missing:
+        raise IntegrityError(f"of the custody log {missing} is missing: `roadvault custody --check`") from None
 
 
 async def tie(db: Database, file_id: int, zip_id: int | None, head: Root) -> Tie:

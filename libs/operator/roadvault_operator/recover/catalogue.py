@@ -6,6 +6,7 @@ from functools import partial
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
+from roadvault_common.catalogue.log import LOG, open_slice
 from roadvault_common.catalogue.records import (
     HEAD,
     MOST_BYTES,
@@ -30,6 +31,8 @@ class Catalogue:
 
     cid: str
     head: Head
+    log: Cid | None = None
+    """The directory of the custody log's slices; None: it has none."""
 
     @property
     def archives(self) -> int:
@@ -48,10 +51,33 @@ class Catalogue:
                 yield record
 
     async def _segment(self, reader: Reader, keys: MasterKeys, link: SegmentLink) -> list[ArchiveRecord]:
+        return open_segment(link, await self._block(reader, Cid.parse(link.cid)), keys)
+
+    async def slices(self, reader: Reader, keys: MasterKeys) -> AsyncGenerator[bytes, None]:
+        """Yield the slices of the custody log, the first first.
+
+        Raises:
+            IpfsUnavailable: One does not come.
+            IntegrityError: One is damaged, or missing.
+            MasterKeyMissing: One is sealed by a master key that is not there.
+        """
+        number = 0
+        for _, group in _numbered(await self._block(reader, self.log)) if self.log else ():
+            for found, cid in _numbered(await self._block(reader, group)):
+                if found != number:
+                    raise IntegrityError(f"slice {number} of the custody log is missing in the catalogue")
+                yield open_slice(number, await self._block(reader, cid), keys)
+                number += 1
+
+    async def _block(self, reader: Reader, cid: Cid) -> bytes:
         gateway, root = reader.gateway, Cid.parse(self.cid)
         patience = Patience(gateway.stall_seconds, None, partial(gateway.meet, root))
-        sealed = await patience.insist(partial(gateway.block, Cid.parse(link.cid), MOST_BYTES))
-        return open_segment(link, sealed, keys)
+        return await patience.insist(partial(gateway.block, cid, MOST_BYTES))
+
+
+def _numbered(block: bytes) -> list[tuple[int, Cid]]:
+    """Return what is in a directory whose names are numbers, in the order of these."""
+    return sorted((int(name), cid) for name, cid in directory(block).items() if name.isdecimal())
 
 
 async def newest(reader: Reader, node: Ipfs, keys: MasterKeys) -> Catalogue:
@@ -83,11 +109,12 @@ async def read(reader: Reader, cid: str, keys: MasterKeys) -> Catalogue:
     gateway, root = reader.gateway, Cid.parse(cid)
     patience = Patience(gateway.stall_seconds, None, partial(gateway.meet, root))
 
-    async def ask() -> bytes:
+    async def ask() -> tuple[bytes, Cid | None]:
         async with gateway.car(Path(root, HEAD), 0, 1) as car:
             links = directory(await car.block(root, BLOCK_BYTES))
             if HEAD not in links:
                 raise IntegrityError(f"{cid} is no catalogue: there is no {HEAD} in it")
-            return await car.block(links[HEAD], MOST_BYTES)
+            return await car.block(links[HEAD], MOST_BYTES), links.get(LOG)
 
-    return Catalogue(cid, open_head(await patience.insist(ask), keys))
+    sealed, log = await patience.insist(ask)
+    return Catalogue(cid, open_head(sealed, keys), log)

@@ -16,7 +16,7 @@ from roadvault_common.settings.archives import IpfsSettings, KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
-from roadvault_operator.recover import pinning, sources
+from roadvault_operator.recover import custody_log, pinning, sources
 from roadvault_operator.recover.catalogue import Catalogue
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
@@ -114,6 +114,8 @@ class Recovery:
         Raises:
             DatabaseUnavailable: The database is away: run it again.
         """
+        catalogue = self._catalogue
+        lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
         pinned = await self._pinned()
         local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
         restoring = Restoring(
@@ -125,7 +127,9 @@ class Recovery:
 
         await restoring.run(self._candidates(pinned, advance), progress)
         await restoring.run(_each(restoring.left if not self._failed else (), advance), progress)
-        restoring.report.failed += self._failed
+        if catalogue is not None:
+            await custody_log.bring_back_holds(db)
+        restoring.report.failed += [*lost, *self._failed]
         return restoring.report
 
     async def _candidates(self, pinned: set[str], advance: Advance) -> AsyncGenerator[Candidate, None]:

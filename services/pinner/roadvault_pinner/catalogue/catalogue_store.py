@@ -15,6 +15,8 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Outcome
 from roadvault_common.work.stages import ORDER, WATCH
+from roadvault_pinner.catalogue import log_store
+from roadvault_pinner.catalogue.log_store import Part
 
 _AT_ONCE = 200
 """Archives that are read, or noted as published, in one statement."""
@@ -175,13 +177,21 @@ class CatalogueStore:
 
     @transacted
     async def write(
-        self, tx: Transaction, lease: Lease, new: New | None, segments: Sequence[Segment], gone: Sequence[int]
+        self,
+        tx: Transaction,
+        lease: Lease,
+        new: New | None,
+        segments: Sequence[Segment],
+        gone: Sequence[int],
+        parts: Sequence[Part] = (),
     ) -> None:
         """Write down what was published: a new catalogue, or the last one again; the lease goes on.
 
-        `segments` are those that were compared with their rows, `gone` those that have no archives any more.
+        `segments` are those that were compared with their rows, `gone` those that have no archives any more, `parts`
+        what was published of the custody log and won't change.
         """
         await leases.hold(tx, lease)
+        await log_store.write(tx, parts)
         for one in segments:
             await tx.execute(
                 "REPLACE INTO catalogue_segment_info (number, archives, digest, master_key, cid, size)"

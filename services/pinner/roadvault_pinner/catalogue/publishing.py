@@ -26,7 +26,7 @@ from roadvault_common.catalogue.records import (
     seal_segment,
 )
 from roadvault_common.custody import tie
-from roadvault_common.errors import IntegrityError
+from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, encode_directory
@@ -37,6 +37,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
 from roadvault_pinner.catalogue import record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
+from roadvault_pinner.catalogue.log_parts import Link, LogParts, Parts
 
 log = structlog.get_logger()
 
@@ -63,6 +64,8 @@ class Draft:
     """What was not stored yet."""
     custody: bytes | None = None
     """How far the custody log has come."""
+    log: Parts | None = None
+    """The log itself."""
     changed: bool = False
 
 
@@ -79,6 +82,7 @@ class Publisher:
         self._look_every = look_every
         self._order_every = order_every
         self._store = CatalogueStore(db)
+        self._log = LogParts(db, keys)
 
     async def publish(self, lease: Lease) -> Outcome:
         """Publish what has changed, if anything has, and have it bought when its time has come."""
@@ -94,12 +98,12 @@ class Publisher:
             await self._compare(draft, number)
             await self._import(draft)
             lease.progress()
-        root = await tie.root(self._db)
+        root = await self._head_of_log(last)
         # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
         draft.custody = None if root is None else root.encode()
         draft.changed |= bool(last.may_order and draft.segments and draft.custody != last.custody)
-        new = await self._publish_new(draft, lease) if draft.changed else None
-        await self._store.write(lease, new, draft.compared, draft.gone)
+        new = await self._publish_new(draft, root, lease) if draft.changed else None
+        await self._store.write(lease, new, draft.compared, draft.gone, draft.log.fresh if draft.log else ())
         await self._store.note_catalogued(draft.fresh)
         if new is None and last.cid is not None and (last.named is None or last.named >= _NAME_SECONDS):
             await self._name(last.cid)
@@ -149,7 +153,24 @@ class Publisher:
             await import_blocks(self._ipfs, draft.blocks, pin=False)
             draft.blocks.clear()
 
-    async def _publish_new(self, draft: Draft, lease: Lease) -> New:
+    async def _head_of_log(self, last: Published) -> tie.Root | None:
+        """Return how far the custody log has come; if lines are missing, how far it had, so that nothing waits."""
+        try:
+            return await tie.root(self._db)
+        except IntegrityError as error:
+            log.error("the catalogue has the custody log's head of before", reason=brief(error))  # noqa: TRY400
+            return None if last.custody is None else tie.Root.read(last.custody)
+
+    async def _add_log(self, draft: Draft, root: tie.Root, lease: Lease) -> Parts:
+        async def keep(cid: Cid, block: bytes) -> None:
+            draft.blocks.append((cid, block))
+            await self._import(draft)
+            lease.progress()
+
+        return await self._log.add(root.size, keep, whole=draft.whole)
+
+    async def _publish_new(self, draft: Draft, root: tie.Root | None, lease: Lease) -> New:
+        draft.log = None if root is None else await self._add_log(draft, root, lease)
         segments = [draft.segments[number] for number in sorted(draft.segments)]
         made = await self._store.now()
         given_out, identity, account, market = await self._store.head()
@@ -159,16 +180,18 @@ class Publisher:
             segments=[segment.link for segment in segments],
         )  # fmt: skip
         sealed = await asyncio.to_thread(seal_head, head, self._keys)
-        node, size, blocks = _directory(sealed, draft.custody, segments)
-        root = blocks[0][0]
-        await self._store.note_pin(str(root))
+        more = [] if draft.log is None or draft.log.link is None else [draft.log.link]
+        node, size, blocks = _directory(sealed, draft.custody, segments, more)
+        cid = str(blocks[0][0])
+        await self._store.note_pin(cid)
         await import_blocks(self._ipfs, [*blocks, *draft.blocks], pin=True)
         lease.progress()
         await self._store.hold(lease)  # else somebody else may have published a newer one
-        name = await self._name(str(root))
+        name = await self._name(cid)
         archives = sum(one.archives for one in segments)
-        log.info("catalogue published", cid=str(root), archives=archives, segments=len(segments), bytes=size)
-        return New(str(root), size, node, draft.custody, archives, self._keys.ids[0], name, made)
+        lines = 0 if draft.log is None else draft.log.lines
+        log.info("catalogue published", cid=cid, archives=archives, segments=len(segments), lines=lines, bytes=size)
+        return New(cid, size, node, draft.custody, archives, self._keys.ids[0], name, made)
 
     async def _name(self, cid: str) -> str:
         return await publish_name(self._ipfs, f"roadvault-{self._keys.ids[0]}", ipns_key(self._keys), cid)
@@ -186,16 +209,17 @@ class Publisher:
 
 
 def _directory(
-    head: Sealed, custody: bytes | None, segments: Sequence[Segment]
+    head: Sealed, custody: bytes | None, segments: Sequence[Segment], more: Sequence[Link]
 ) -> tuple[bytes, int, list[tuple[Cid, bytes]]]:
     """Return the directory's block, the size of all that is in it, and all blocks but the segments', its own first.
 
-    The segments are in a directory of their own: so a receipt, which needs the first, stays small.
+    The segments are in a directory of their own: so a receipt, which needs the first, stays small. `more` are links of
+    what is stored already.
     """
     listed = encode_directory([(str(one.number), Cid.parse(one.cid), one.size) for one in segments])
     listed_size = len(listed) + sum(one.size for one in segments)
     files = [(HEAD, head.cid, head.data), *([] if custody is None else [(CUSTODY, Cid.of(RAW, custody), custody)])]
-    links = [(name, cid, len(data)) for name, cid, data in files]
+    links = [*more, *((name, cid, len(data)) for name, cid, data in files)]
     node = encode_directory([*links, (SEGMENTS, Cid.of(DAG_PB, listed), listed_size)])
     size = len(node) + listed_size + sum(size for _, _, size in links)
     blocks = [(Cid.of(DAG_PB, node), node), (Cid.of(DAG_PB, listed), listed)]

@@ -1,0 +1,204 @@
+"""The custody log in the catalogue: what is full stays as it is, and all of it is read with the master key alone."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from custody_rows import fill_log
+from pydantic import SecretStr
+from servers_names import named_pair
+from servers_process import Running
+
+from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.catalogue.log import open_slice, seal_slice
+from roadvault_common.catalogue.records import Sealed
+from roadvault_common.custody import chainer, slices, store, tie
+from roadvault_common.errors import IntegrityError
+from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.outcome import Done
+from roadvault_operator.recover import catalogue as catalogues
+from roadvault_operator.recover import custody_log
+from roadvault_pinner.catalogue import log_parts
+from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.service import Pinner
+from roadvault_stack.kubo import Kubo
+
+SLICE, GROUP = 50, 4
+COLUMNS = "act, file_id, zip_id, done_at, facts, position, follows, hash"
+
+
+@pytest.fixture(scope="module")
+def nodes(servers_dir: Path) -> Iterator[tuple[Running[Kubo], Running[Kubo]]]:
+    with named_pair(servers_dir) as pair:
+        yield pair
+
+
+@dataclass
+class Keeper:
+    """Who publishes the log, and a stranger with the master key who reads it on another node."""
+
+    db: Database
+    keys: MasterKeys
+    pinner: Pinner
+    reader: Reader
+
+    async def publish(self) -> str:
+        """Publish a catalogue that has the log as it is now; return its CID."""
+        await self.db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
+        assert isinstance(await self.pinner.publishing.work(1), Done)
+        return str(await self.db.fetch_value("SELECT cid FROM catalogue_info"))
+
+    async def parts(self) -> list[Row]:
+        return await self.db.fetch_all("SELECT * FROM catalogue_log_info ORDER BY level, number")
+
+    async def act(self, lines: int, facts: str = "") -> None:
+        acts = [Line(Act.ASKED, {"by": f"192.0.2.{number % 250}", "for": facts}, 7) for number in range(lines)]
+        await self.db.transact(lambda tx: record(tx, *acts))
+        await chainer.chain(self.db)
+
+    async def bring_back(self, db: Database, cid: str) -> list[str]:
+        catalogue = await catalogues.read(self.reader, cid, self.keys)
+        assert catalogue.head.custody is not None
+        return await custody_log.bring_back(db, catalogue, self.reader, self.keys)
+
+    async def lines(self, db: Database) -> list[Row]:
+        return await db.fetch_all(f"SELECT {COLUMNS} FROM custody_info ORDER BY position")  # noqa: S608
+
+
+@pytest.fixture
+async def keeper(
+    db: Database,
+    database_url: str,
+    redis_url: str,
+    data_dir: Path,
+    nodes: tuple[Running[Kubo], Running[Kubo]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Keeper]:
+    monkeypatch.setattr(log_parts, "SLICE_LINES", SLICE)
+    monkeypatch.setattr(log_parts, "GROUP_SLICES", GROUP)
+    keys, ours, network = MasterKeys(SecretStr(key := Fernet.generate_key().decode())), nodes[0].server, nodes[1].server
+    common = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": key}
+    async with (
+        Bus.open(SecretStr(redis_url), "test") as bus,
+        Ipfs.open(ours.rpc_url, 30) as ipfs,
+        Reader.open(network.gateway_url, 30) as reader,
+    ):
+        await Identity(db, data_dir).settle()
+        await db.execute(
+            "INSERT INTO zip_ipfs_info (zip_id, folder_id, zip_name, `key`, iv, size, files, dag_size, format, cid)"
+            " VALUES (1, 1, 'a', 'k', %s, 1, 1, 1, 2, 'bafy1')",
+            ("00" * 16,),
+        )
+        settings = PinnerSettings.model_validate(common)
+        yield Keeper(db, keys, Pinner(settings, db, bus, Vault(data_dir), keys, ipfs), reader)
+
+
+async def test_what_is_full_is_not_written_again_and_all_comes_back(
+    keeper: Keeper, another_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_log(keeper.db, 420)
+    first = await keeper.publish()
+    before = await keeper.parts()
+    assert [(row["level"], row["number"], row["last"]) for row in before] == [
+        *[(0, number, SLICE * (number + 1)) for number in range(8)], (1, 0, 200), (1, 1, 400)
+    ]  # fmt: skip
+    exported = list[tuple[int, int]]()
+    export = slices.export
+
+    async def counted(db: Database, low: int, high: int) -> bytes:
+        exported.append((low, high))
+        return await export(db, low, high)
+
+    monkeypatch.setattr(slices, "export", counted)
+    await keeper.act(60)
+    second = await keeper.publish()
+    assert exported == [(400, 450), (450, 480)]
+    assert [row for row in await keeper.parts() if row["number"] < 8] == before
+    exported.clear()
+    await keeper.db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6)")
+    await keeper.pinner.publishing.work(1)
+    assert exported == []  # nothing has changed
+
+    async with Database.open(another_database_url) as fresh:
+        assert await keeper.bring_back(fresh, first) == []
+        assert (await store.head(fresh)).size == 420  # type: ignore[union-attr]
+        for _ in range(2):  # a newer one goes on where that ended, in the middle of a slice
+            assert await keeper.bring_back(fresh, second) == []
+            assert await keeper.lines(fresh) == await keeper.lines(keeper.db)
+            assert await tie.root(fresh) == await tie.root(keeper.db)
+        await fresh.transact(lambda tx: record(tx, Line(Act.ADOPTED, {}, zip_id=1)))
+        await chainer.chain(fresh)
+        assert await keeper.bring_back(fresh, second) == []  # what came behind stays
+        assert (await store.head(fresh)).size == 481  # type: ignore[union-attr]
+
+
+async def test_a_log_that_has_other_lines_is_left_alone_and_told(keeper: Keeper, another_database_url: str) -> None:
+    await fill_log(keeper.db, 100)
+    cid = await keeper.publish()
+    async with Database.open(another_database_url) as fresh:
+        await fresh.transact(lambda tx: record(tx, Line(Act.ADOPTED, {}, zip_id=1)))
+        await chainer.chain(fresh)
+        (told,) = await keeper.bring_back(fresh, cid)
+        assert "run it again before any service does" in told
+        assert len(await keeper.lines(fresh)) == 1
+
+
+async def test_lines_that_are_too_long_and_too_many_for_a_publication_come_in_more_of_them(
+    keeper: Keeper, another_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seal(number: int, content: bytes, keys: MasterKeys) -> Sealed | None:
+        return seal_slice(number, content, keys) if gzip.decompress(content).count(b"\n") <= 30 else None
+
+    monkeypatch.setattr(log_parts, "seal_slice", seal)
+    monkeypatch.setattr(log_parts, "_LINES_AT_ONCE", 100)
+    await fill_log(keeper.db, 300)
+    cid = await keeper.publish()
+    lasts = [row["last"] for row in await keeper.parts() if row["level"] == 0]
+    assert lasts == [25, 50, 75]  # and an open one
+    async with Database.open(another_database_url) as fresh:
+        assert await keeper.bring_back(fresh, cid) == [
+            "the custody log: 100 lines are here; there were 300 when the catalogue was made"
+        ]
+        for _ in range(2):
+            await keeper.act(1)
+            cid = await keeper.publish()
+        assert await keeper.bring_back(fresh, cid) == []
+        assert await keeper.lines(fresh) == await keeper.lines(keeper.db)
+
+
+async def test_a_log_with_a_hole_stops_nothing_but_itself(keeper: Keeper, another_database_url: str) -> None:
+    await fill_log(keeper.db, 120)
+    await keeper.publish()
+    await keeper.db.execute("DELETE FROM custody_info WHERE position = 110")
+    await keeper.act(1)
+    await keeper.db.execute("UPDATE zip_ipfs_info SET files = 7")
+    cid = await keeper.publish()
+    async with Database.open(another_database_url) as fresh:
+        (told,) = await keeper.bring_back(fresh, cid)
+        assert told == "the custody log: 100 lines are here; there were 120 when the catalogue was made"
+
+
+async def test_a_slice_that_is_missing_or_another_is_found(keeper: Keeper) -> None:
+    await fill_log(keeper.db, 170)
+    cid = await keeper.publish()
+    catalogue = await catalogues.read(keeper.reader, cid, keeper.keys)
+    contents = [content async for content in catalogue.slices(keeper.reader, keeper.keys)]
+    assert len(contents) == 4
+    rows = [row for row in await keeper.parts() if row["level"] == 0]
+    with pytest.raises(IntegrityError, match="damaged, or is another part"):
+        open_slice(1, await catalogue._block(keeper.reader, Cid.parse(rows[0]["cid"])), keeper.keys)
+    for block in (b"{}", json.dumps(contents[0].hex()).encode()):
+        with pytest.raises(IntegrityError):
+            open_slice(0, block, keeper.keys)
+    assert all(keeper.keys.ids[0] == row["master_key"] for row in rows)
