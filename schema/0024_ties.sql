@@ -20,3 +20,7 @@ CREATE TABLE catalogue_log_info (
     size       BIGINT       NOT NULL COMMENT 'of all its blocks',
     PRIMARY KEY (level, number)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Lines that are chained from now on have a salt in what is hashed. Lines from before have none, and stay as they are.
+ALTER TABLE custody_info
+    ADD COLUMN salt BINARY(16) NULL COMMENT 'in what is hashed, so that hashes confirm no guess at the line; NULL: chained before there were salts, or not chained yet';

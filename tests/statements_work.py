@@ -290,10 +290,10 @@ async def _recover_archive(db: Database, number: int) -> None:
         except IntegrityError:
             continue
         raise AssertionError("it is there already")
-    await db.transact(lambda tx: record_lines(tx, Line(Act.HOLD, {"hold": number, "reason": "y"}, zip_id=3)))
+    await db.transact(lambda tx: record_lines(tx, Line(Act.HOLD, {"hold": number, "reason": "y"}, number)))
     await chainer.chain(db)
     (logged,) = [one for one in await hold_store.logged(db) if one.hold_id == number]
-    for held in (logged, logged, logged._replace(hold_id=5, zip_id=None, file_id=1)):
+    for held in (logged, logged, logged._replace(hold_id=5, file_id=1)):
         await db.transact(lambda tx, held=held: hold_store.bring_back_logged(tx, held))  # type: ignore[misc]
     await archive_store.known(db)
     assert await archive_store.archived_after(db, number - 1)

@@ -38,6 +38,8 @@ TAMPERED = {
     "that it follows": ["follows = NULL"],
     "what it follows, nowhere": ["follows = 100000"],
     "hash": ["hash = UNHEX(REPEAT('ab', 32))"],
+    "salt": ["salt = UNHEX(REPEAT('ab', 16))"],
+    "that it is salted": ["salt = NULL"],
 }
 
 

@@ -9,10 +9,10 @@ from custody_rows import LINES, faults
 
 from roadvault_common.archive import merkle
 from roadvault_common.custody import chainer, slices, store, tie
-from roadvault_common.custody.chain import Head
+from roadvault_common.custody.chain import Head, link, parse, text
 from roadvault_common.errors import IntegrityError, PermanentError
 from roadvault_common.sql.custody_lines import Act, Line, record
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, Transaction
 
 
 async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_done_to_them(log: Database) -> None:
@@ -77,7 +77,7 @@ async def test_a_file_with_very_many_lines_shows_the_newest(log: Database, monke
 
 
 async def test_slices_bring_the_log_back_into_an_empty_database(
-    log: Database, another_database_url: str, tmp_path: Path
+    log: Database, another_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = [await slices.export(log, first, min(first + 250, LINES)) for first in range(0, LINES, 250)]
     assert sum(map(len, parts)) < LINES * 150
@@ -97,11 +97,13 @@ async def test_slices_bring_the_log_back_into_an_empty_database(
         assert await slices.bring_back(fresh, other) == head
         assert await tie.root(fresh) == published
         assert await faults(fresh, tmp_path) == []
-        columns = "act, file_id, zip_id, done_at, facts, position, follows, hash"
+        columns = "act, file_id, zip_id, done_at, facts, position, follows, hash, salt"
         for side in (fresh, log):
             await side.transact(lambda tx: record(tx, Line(Act.ASKED, {}, 7)))
             await side.execute("UPDATE custody_info SET done_at = '2026-11-27' WHERE position IS NULL")
-            await chainer.chain(side)
+            with monkeypatch.context() as patch:
+                patch.setattr(chainer, "token_bytes", bytes)
+                await chainer.chain(side)
         mine, theirs = [
             await side.fetch_all(f"SELECT {columns} FROM custody_info ORDER BY position")  # noqa: S608
             for side in (fresh, log)
@@ -119,3 +121,46 @@ async def test_a_slice_of_a_log_that_was_changed_is_not_brought_back(log: Databa
     await log.execute("DELETE FROM custody_info WHERE position = 310")
     with pytest.raises(PermanentError, match="not all are there"):
         await slices.export(log, 0, LINES)
+
+
+async def _chain_unsalted(db: Database) -> None:
+    """Give lines their places as it was done before there were salts."""
+    rows = await db.fetch_all("SELECT * FROM custody_info WHERE position IS NULL ORDER BY line_id")
+    await db.execute("DELETE FROM custody_info WHERE position IS NULL")
+
+    async def work(tx: Transaction) -> None:
+        head = await store.lock_head(tx)
+        assert head is not None
+        await store.insert(tx, rows, await chainer.place_behind(tx, head, rows))
+
+    await db.transact(work)
+
+
+async def test_what_a_receipt_shows_of_other_lines_confirms_no_guess_at_them(db: Database, tmp_path: Path) -> None:
+    """Who holds the receipt of the files 1 and 4 knows all that the line of another file says but its salt."""
+    for own, chain in ((1, _chain_unsalted), (4, chainer.chain)):  # the log of before goes on
+        acts = [Line(Act.RECEIVED, {"from": "192.0.2.1", "size": 7}, own + which) for which in (0, 1)]
+        acts.append(Line(Act.ASKED, {}, own))
+        await db.transact(lambda tx, acts=acts: record(tx, *acts))  # type: ignore[misc]
+        await chain(db)
+        head = await tie.root(db)
+        assert head is not None
+        told = await tie.tie(db, own, None, head)
+        tie.check(tie.Tie.read(told.model_dump_json().encode()), own, None)
+        first, asked = told.chains[0].lines
+        row = parse(first.line.encode())
+        beside = await db.fetch_one("SELECT done_at FROM custody_info WHERE file_id = %s", (own + 1,))
+        guess = text({**row, **(beside or {}), "file_id": own + 1, "salt": None}, row["position"] + 1)
+        confirmed = link(bytes.fromhex(first.hash), None, guess).hex() == asked.before
+        assert confirmed == (own == 1)
+        assert ("salt" in json.loads(first.line)) == (own == 4)
+    assert await faults(db, tmp_path) == []
+    head, part = await tie.root(db), await slices.export(db, 0, 6)
+    salts = await db.fetch_all("SELECT DISTINCT salt FROM custody_info")
+    assert len(salts) == 4
+    await db.execute("DELETE FROM custody_info")
+    await db.execute("UPDATE custody_head_info SET size = 0, hash = ''")
+    await db.execute("DELETE FROM custody_node_info")
+    await slices.bring_back(db, part)
+    assert await tie.root(db) == head
+    assert await db.fetch_all("SELECT DISTINCT salt FROM custody_info") == salts

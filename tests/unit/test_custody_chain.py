@@ -18,7 +18,7 @@ AT = datetime(2026, 11, 27, 10, 4, 30, 120000)  # noqa: DTZ001 - as the database
 
 def row(act: Act, facts: Facts, file_id: int | None = None, zip_id: int | None = None) -> Row:
     said = dump(facts).decode()
-    return {"act": act.value, "file_id": file_id, "zip_id": zip_id, "done_at": AT, "facts": said}
+    return {"act": act.value, "file_id": file_id, "zip_id": zip_id, "done_at": AT, "facts": said, "salt": None}
 
 
 def test_a_line_is_hashed_as_the_page_for_strangers_says() -> None:

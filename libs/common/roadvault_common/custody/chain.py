@@ -21,6 +21,9 @@ from roadvault_common.sql.db import Row
 NONE = bytes(32)
 """Stands for the hash of a line that there is not."""
 
+SALT_BYTES = 16
+"""Of the salt that a line gets with its place: nobody finds out by its hash what it says."""
+
 Subject = tuple[int | None, int | None]
 """What a line is about: a file's id or an archive's id, the other None; both None: neither."""
 
@@ -50,7 +53,8 @@ def subject(row: Row) -> Subject:
 def text(row: Row, position: int) -> bytes:
     """Return a line as it is hashed at its place: compact JSON with its keys in order, in UTF-8.
 
-    Keys are `act`, `archive` or `file` (or neither), `at` (UTC, microseconds), `facts`, and `line`, its position.
+    Keys are `act`, `archive` or `file` (or neither), `at` (UTC, microseconds), `facts`, `line`, its position, and
+    `salt` (hex), unless the line is from before there were salts.
     """
     line: dict[str, Any] = {"act": row["act"], "at": moment(row["done_at"])}
     line |= {"facts": orjson.Fragment(row["facts"]), "line": position}
@@ -58,6 +62,8 @@ def text(row: Row, position: int) -> bytes:
         line["file"] = row["file_id"]
     if row["zip_id"] is not None:
         line["archive"] = row["zip_id"]
+    if row["salt"] is not None:
+        line["salt"] = row["salt"].hex()
     return orjson.dumps(line, option=orjson.OPT_SORT_KEYS)
 
 
@@ -81,8 +87,9 @@ def parse(line: bytes) -> Row:
             "zip_id": read.get("archive"),
             "done_at": datetime.strptime(read["at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).replace(tzinfo=None),
             "facts": dump(read["facts"]).decode(),
+            "salt": bytes.fromhex(read["salt"]) if "salt" in read else None,
         }
-        if text(row, row["position"]) == line:
+        if text(row, row["position"]) == line and (row["salt"] is None or len(row["salt"]) == SALT_BYTES):
             return row
     except (ValueError, KeyError, TypeError, AttributeError):
         pass

@@ -6,12 +6,13 @@ own transaction is seen to be committed, so that one that commits late simply ge
 
 from collections.abc import Sequence
 from itertools import pairwise
+from secrets import token_bytes
 
 import structlog
 from prometheus_client import Gauge
 
 from roadvault_common.custody import store
-from roadvault_common.custody.chain import Head, Link, links, subject
+from roadvault_common.custody.chain import SALT_BYTES, Head, Link, links, subject
 from roadvault_common.custody.tree import BLOCK, LOWEST, Node, children, completed, join, root_of
 from roadvault_common.sql.custody_lines import Act
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -42,8 +43,9 @@ async def chain_some(db: Database, limit: int = _AT_ONCE) -> int:
         rows = [] if head is None else await store.unchained(tx, limit)
         if head is None or not rows:
             return 0
-        placed = await place_behind(tx, head, rows)
-        await store.place(tx, {row["line_id"]: one for row, one in zip(rows, placed, strict=True)})
+        for row in rows:
+            row["salt"] = token_bytes(SALT_BYTES)
+        await store.place(tx, rows, await place_behind(tx, head, rows))
         return len(rows)
 
     try:

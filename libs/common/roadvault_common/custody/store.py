@@ -10,7 +10,7 @@ from roadvault_common.sql.db import Database, Row, Transaction, marks
 
 MOST = 10_000
 """What is counted no further."""
-_COLUMNS = "line_id, act, file_id, zip_id, done_at, facts, position, follows, hash"
+_COLUMNS = "line_id, act, file_id, zip_id, done_at, facts, position, follows, hash, salt"
 
 Source = Database | Transaction
 
@@ -63,18 +63,19 @@ async def latest(tx: Transaction, subjects: Iterable[Subject]) -> dict[Subject, 
     return found
 
 
-async def place(tx: Transaction, links: Mapping[int, Link]) -> None:
-    """Give lines their places, by their ids."""
+async def place(tx: Transaction, rows: Sequence[Row], links: Sequence[Link]) -> None:
+    """Give lines their places, and the salts that they were hashed with."""
     placed = [
-        {"i": line_id, "p": one.position, "f": one.follows, "h": one.hash.hex()} for line_id, one in links.items()
+        {"i": row["line_id"], "p": one.position, "f": one.follows, "h": one.hash.hex(), "s": row["salt"].hex()}
+        for row, one in zip(rows, links, strict=True)
     ]
     # Where there are few lines the server would rather read them all, and wait for acts that are not committed yet.
     await tx.execute(
         "UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (line_id BIGINT PATH '$.i', position BIGINT PATH '$.p',"
-        " follows BIGINT PATH '$.f', hash CHAR(64) PATH '$.h')) AS member"
+        " follows BIGINT PATH '$.f', hash CHAR(64) PATH '$.h', salt CHAR(32) PATH '$.s')) AS member"
         " STRAIGHT_JOIN custody_info FORCE INDEX (PRIMARY) ON custody_info.line_id = member.line_id"
         " SET custody_info.position = member.position, custody_info.follows = member.follows,"
-        " custody_info.hash = UNHEX(member.hash)",
+        " custody_info.hash = UNHEX(member.hash), custody_info.salt = UNHEX(member.salt)",
         (orjson.dumps(placed).decode(),),
     )
 
@@ -84,10 +85,10 @@ async def insert(tx: Transaction, rows: Sequence[Row], links: Sequence[Link]) ->
     values: list[object] = []
     for row, one in zip(rows, links, strict=True):
         values += [row[name] for name in ("act", "file_id", "zip_id", "done_at", "facts")]
-        values += [one.position, one.follows, one.hash]
-    holes = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(rows))
+        values += [one.position, one.follows, one.hash, row["salt"]]
+    holes = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s)"] * len(rows))
     await tx.execute(
-        "INSERT INTO custody_info (act, file_id, zip_id, done_at, facts, position, follows, hash)"  # noqa: S608 - holes
+        "INSERT INTO custody_info (act, file_id, zip_id, done_at, facts, position, follows, hash, salt)"  # noqa: S608 - holes
         f" VALUES {holes}",
         values,
     )
