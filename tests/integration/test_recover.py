@@ -87,6 +87,11 @@ async def test_the_catalogue_gives_numbers_and_purchases_back(archived: Archived
         cid = await archived.catalogue(*records, network=network)
         await archived.lose_machine()
         said = await archived.recover("--catalogue-cid", cid, "--cids", archived.listed)
+        # A machine that is lost before it has published anything: what it gave out nobody knows, and it stays so.
+        given_out = await console.file()
+        await archived.lose_machine()
+        assert said == await archived.recover("--catalogue-cid", cid, "--cids", archived.listed)
+        assert await console.file() > given_out
         await network.unpin(cid)
     assert "3 archives recovered, with 6 files; 0 were there already, 0 things could not be recovered" in said
     # A label says the second in which it was made; a row the moment after.

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from pathlib import Path as File
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
@@ -17,12 +19,18 @@ from roadvault_common.catalogue.records import (
     open_segment,
 )
 from roadvault_common.errors import IntegrityError, RoadVaultError, brief
+from roadvault_common.files.identity import MARGIN, read_stamp
 from roadvault_common.ipfs.asking import Patience
 from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, directory
 from roadvault_common.ipfs.path import Path
 from roadvault_common.ipfs.publishing import resolve
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
+
+_RECOVERIES = 10
+"""Databases that may have been recovered, or adopted, since a catalogue was made: each left numbers out."""
+_MOST_A_SECOND = 1000
+"""Numbers that may have been given out in each second since."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,19 @@ class Catalogue:
     head: Head
     log: Cid | None = None
     """The directory of the custody log's slices; None: it has none."""
+
+    def given_out(self, root: File, now: datetime) -> dict[str, int]:
+        """Return the highest numbers that may have been given out, by the names of their columns. Blocks.
+
+        The data directory, `root`, knows what came after the catalogue; if it is lost, too, that is a guess: however
+        often the same catalogue is recovered from, each time goes on behind what the time before can have given out.
+        """
+        known = self.head.given_out.model_dump()
+        if read_stamp(root) is not None:
+            return known
+        seconds = max((now - self.head.made).total_seconds(), 0)
+        more = _RECOVERIES * MARGIN + int(seconds * _MOST_A_SECOND)
+        return {name: number + more for name, number in known.items()}
 
     @property
     def archives(self) -> int:

@@ -101,7 +101,9 @@ class Recovery:
                 f"the catalogue can't be read, and nothing was changed: {brief(error)}. Try again later, or name it by"
                 " --catalogue-cid; other sources go without it, but give archives new numbers"
             ) from error
-        return {} if self._catalogue is None else self._catalogue.head.given_out.model_dump()
+        if self._catalogue is None:
+            return {}
+        return await asyncio.to_thread(self._catalogue.given_out, self._root, datetime.now(UTC))
 
     @property
     def made(self) -> datetime | None:
