@@ -33,7 +33,12 @@ class OperatorSettings(DatabaseSettings, ProofSettings):
     )
     pinning_token: SecretStr | None = Field(None, title="Pinning token", description="likewise")
     crust_seed: SecretStr | None = Field(
-        None, title="Account", description="likewise: for a token of Crust's W3Auth, where no other is set"
+        None,
+        title="Account",
+        description="likewise: for a token of Crust's W3Auth, where no other is set; and for `recover --chain`",
+    )
+    crust_url: str = Field(
+        "ws://127.0.0.1:9944", title="Crust nodes", description="for `recover --chain`, as crust-orderer has it"
     )
 
     _check_redis_url = field_validator("redis_url")(check_redis_url)

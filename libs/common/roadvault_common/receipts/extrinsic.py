@@ -34,12 +34,33 @@ def hashed(extrinsic: bytes) -> str:
     return "0x" + blake2b(extrinsic, digest_size=32).hexdigest()
 
 
+def sent_by(extrinsic: bytes) -> tuple[bytes, int]:
+    """Return who signed an extrinsic, whatever it asks for, and the number that it has among all of that account.
+
+    Raises:
+        IntegrityError: It is not a signed one.
+    """
+    account, nonce, _ = _opened(extrinsic)
+    return account, nonce
+
+
 def read(extrinsic: bytes) -> Order:
     """Read an order.
 
     Raises:
         IntegrityError: It is none.
     """
+    account, _, body = _opened(extrinsic)
+    pallet, call = body.number(1), body.number(1)
+    cid, size = body.take(body.compact()), body.number(8)
+    body.compact()  # the tip for storers
+    body.take(body.compact())  # the memo
+    body.end()
+    return Order(account, pallet, call, cid.decode("ascii", "replace"), size)
+
+
+def _opened(extrinsic: bytes) -> tuple[bytes, int, "_Cursor"]:
+    """Return the account, the nonce, and the rest, which is the call."""
     outer = _Cursor(extrinsic)
     body = _Cursor(outer.take(outer.compact()))
     outer.end()
@@ -48,14 +69,9 @@ def read(extrinsic: bytes) -> Order:
     account = body.take(_ACCOUNT_BYTES)
     body.take(_SIGNATURES.get(body.number(1), len(extrinsic)))
     body.take(0 if body.take(1) == b"\0" else 1)  # the era: one byte for ever, two for a while
-    body.compact()  # the nonce
+    nonce = body.compact()
     body.compact()  # the tip for the block's author
-    pallet, call = body.number(1), body.number(1)
-    cid, size = body.take(body.compact()), body.number(8)
-    body.compact()  # the tip for storers
-    body.take(body.compact())  # the memo
-    body.end()
-    return Order(account, pallet, call, cid.decode("ascii", "replace"), size)
+    return account, nonce, body
 
 
 class _Cursor:

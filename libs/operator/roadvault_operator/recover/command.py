@@ -12,9 +12,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from roadvault_common.errors import SettingsError
 from roadvault_common.files.tags import Tag
@@ -25,6 +27,7 @@ from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.recover import received as uploading
 from roadvault_operator.recover import rehearsal, restoring, sources
+from roadvault_operator.recover.chain import Blocks
 from roadvault_operator.recover.received import Adoption
 from roadvault_operator.recover.run import Recovery, Sources
 from roadvault_operator.recover.takeover import Takeover
@@ -40,6 +43,14 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
     cids: Annotated[Path | None, typer.Option("--cids", help="archives by their CIDs: a file, one a line")] = None,
     pins: Annotated[bool, typer.Option("--pins", help="archives that our own IPFS node pins")] = False,  # noqa: FBT002
     pinning_service: Annotated[bool, typer.Option("--pinning-service", help="what the pinning service lists")] = False,  # noqa: FBT002
+    chain: Annotated[bool, typer.Option("--chain", help="what the account ordered: reads blocks")] = False,  # noqa: FBT002
+    account: Annotated[
+        str | None, typer.Option("--account", help="whose orders; else the seed's in the settings")
+    ] = None,
+    chain_from: Annotated[
+        int | None, typer.Option("--chain-from", help="the lowest block to read", metavar="HEIGHT")
+    ] = None,
+    chain_to: Annotated[int | None, typer.Option("--chain-to", help="the highest", metavar="HEIGHT")] = None,
     archives: Annotated[bool, typer.Option("--archives", help="archives in the data directory")] = False,  # noqa: FBT002
     keyring: Annotated[
         Path | None, typer.Option("--keyring", help="period keys: a keyring, or lines off a sheet")
@@ -55,7 +66,10 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
     named, and compared with this one. Archives that have an end open with --keyring alone.
     """
     listed = tuple(sources.listed(cids)) if cids else ()
-    wanted = Sources(catalogue, catalogue_cid, listed, pins, archives, pinning_service)
+    blocks = Blocks(account, chain_from, chain_to)
+    if blocks != Blocks() and not chain:
+        raise SettingsError("--account, --chain-from and --chain-to go with --chain")
+    wanted = Sources(catalogue, catalogue_cid, listed, pins, archives, pinning_service, blocks if chain else None)
     if rehearse:
         await _rehearse(wanted if wanted.any else Sources(catalogue=True), keyring)
         return
@@ -68,7 +82,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         takeover, adoption = Takeover(db, vault.root), Adoption(db, vault)
         await _ask(takeover, yes=yes)
         recovery = await stack.enter_async_context(_open(wanted, vault.root, keyring)) if wanted.any else None
-        known = await recovery.given_out() if recovery else {}
+        known = await _given_out(recovery, notes=True) if recovery else {}
         uploads = await adoption.uploads() if received else []
         await takeover.begin([known, uploading.highest(uploads)])
         whole = await _archives(recovery, db) if recovery else True
@@ -96,7 +110,7 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         db = await stack.enter_async_context(Database.open(url, size=2, read_only=True))
         await check_schema(db)
         recovery = await stack.enter_async_context(_open(wanted, data_dir(), keyring))
-        await recovery.given_out()
+        await _given_out(recovery, notes=False)
         scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
         whole = await _archives(recovery, scratch)
         found = await rehearsal.compare(db, scratch, recovery.made)
@@ -118,6 +132,22 @@ async def _ask(takeover: Takeover, *, yes: bool) -> None:
             " this one's from then on. If it lives, its services would be refused: nothing was changed"
         )
         raise typer.Exit(1)
+
+
+async def _given_out(recovery: Recovery, *, notes: bool) -> dict[str, int]:
+    """Return the highest numbers that the sources know; show how far blocks of the chain are read."""
+    with _bars(MofNCompleteColumn(), _Rate()) as bars:
+        bar, total = bars.add_task("blocks", total=0, visible=False), 0
+
+        def advance(more: int, done: int) -> None:
+            nonlocal total
+            total += more
+            bars.update(bar, total=total, advance=done, visible=True)
+
+        known = await recovery.given_out(advance, notes=notes)
+    for line in recovery.told:
+        say(line)
+    return known
 
 
 async def _archives(recovery: Recovery, db: Database) -> bool:
@@ -175,6 +205,14 @@ def _tell_uploads(report: uploading.Report) -> bool:
     return True
 
 
-def _bars(column: ProgressColumn) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), column, TimeRemainingColumn()
+class _Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return it as text."""
+        return Text(f"{task.finished_speed or task.speed or 0:.0f}/s")
+
+
+def _bars(*own: ProgressColumn) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), *own, TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True)

@@ -10,7 +10,7 @@ from functools import partial
 
 from roadvault_common.archive.label import FORMAT
 from roadvault_common.catalogue.records import ArchiveRecord
-from roadvault_common.errors import DatabaseUnavailable, IntegrityError, RoadVaultError, brief
+from roadvault_common.errors import DatabaseUnavailable, IntegrityError, NoProvider, RoadVaultError, brief
 from roadvault_common.files.vault import ARCHIVES
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database
@@ -32,6 +32,8 @@ class Candidate:
     """What the catalogue says of it."""
     sure: bool = True
     """Whether somebody says that it is one; else it is just something that was found."""
+    run_out: bool = False
+    """Whether what was bought for it may have ended: then it is no wonder that nobody gives it."""
 
     def __str__(self) -> str:
         """Return what it is called in a report."""
@@ -114,6 +116,9 @@ class Restoring:
         except DatabaseUnavailable:
             raise
         except (RoadVaultError, OSError) as error:
+            if candidate.run_out and isinstance(error, NoProvider):
+                self.report.strange.append(f"{candidate}: its last order has run out, and nobody gives it")
+                return
             self._note_failed(candidate, f"{candidate}: {brief(error)}")
 
     def _note_failed(self, candidate: Candidate, why: str) -> None:

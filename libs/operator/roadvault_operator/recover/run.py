@@ -16,8 +16,9 @@ from roadvault_common.settings.archives import IpfsSettings, KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
-from roadvault_operator.recover import custody_log, pinning, sources
+from roadvault_operator.recover import chain, custody_log, pinning, sources
 from roadvault_operator.recover.catalogue import Catalogue
+from roadvault_operator.recover.chain import Blocks, Ordered
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
 
@@ -38,6 +39,7 @@ class Sources:
     pins: bool = False
     archives: bool = False
     pinning_service: bool = False
+    chain: Blocks | None = None
 
     @property
     def any(self) -> bool:
@@ -64,6 +66,7 @@ class Recovery:
         self._node = node
         self._root = root
         self._catalogue: Catalogue | None = None
+        self._ordered: Ordered | None = None
         self._failed: list[str] = []
         """Sources, and parts of them, that could not be read."""
 
@@ -84,26 +87,54 @@ class Recovery:
             periods = period_keys(keyring, keys)
             yield cls(wanted, keys, periods, await stack.enter_async_context(gateway), node, root)
 
-    async def given_out(self) -> dict[str, int]:
-        """Look for the catalogue, if that is a source; return the highest numbers that it knows.
+    async def given_out(self, advance: Advance, *, notes: bool = True) -> dict[str, int]:
+        """Look for the catalogue, and in the chain's blocks, if these are sources; return the highest numbers known.
+
+        `advance` is told of blocks; without `notes` nothing is noted of them in the data directory.
 
         Raises:
-            PermanentError: It can't be read: without it archives would get new numbers, which nobody takes back.
+            PermanentError: One can't be read: without it archives would get new numbers, which nobody takes back.
         """
-        cid = self._sources.catalogue_cid
+        wanted = self._sources
         try:
-            if cid is not None:
-                self._catalogue = await catalogues.read(self._reader, cid, self._keys)
-            elif self._sources.catalogue:
+            if wanted.catalogue_cid is not None:
+                self._catalogue = await catalogues.read(self._reader, wanted.catalogue_cid, self._keys)
+            elif wanted.catalogue:
                 self._catalogue = await catalogues.newest(self._reader, self._node, self._keys)
         except RoadVaultError as error:
-            raise PermanentError(
-                f"the catalogue can't be read, and nothing was changed: {brief(error)}. Try again later, or name it by"
-                " --catalogue-cid; other sources go without it, but give archives new numbers"
-            ) from error
+            if wanted.chain is None or wanted.catalogue_cid is not None:
+                raise _unreadable(error) from error
+            trouble: RoadVaultError | None = error
+        else:
+            trouble = None
+        if wanted.chain is not None:
+            await self._look_in_blocks(wanted.chain, advance, notes=notes)
+        if trouble is not None and self._catalogue is None:
+            raise _unreadable(trouble) from trouble
         if self._catalogue is None:
             return {}
         return await asyncio.to_thread(self._catalogue.given_out, self._root, datetime.now(UTC))
+
+    async def _look_in_blocks(self, wanted: Blocks, advance: Advance, *, notes: bool) -> None:
+        """Look for what the account ordered, and for the catalogue among it if it was not come by otherwise."""
+        market = None if self._catalogue is None else self._catalogue.head.market
+        genesis = market if market is not None and market.startswith("0x") else None
+        self._ordered = await chain.ordered(wanted, self._root, genesis, advance, notes=notes)
+        if self._catalogue is None:
+            try:
+                self._catalogue = await chain.newest_catalogue(self._reader, self._ordered, self._keys)
+            except RoadVaultError as error:
+                raise _unreadable(error) from error
+
+    @property
+    def told(self) -> list[str]:
+        """What is to be said of the sources that were looked for by `given_out`."""
+        told = [] if self._ordered is None else [self._ordered.told]
+        if self._ordered is not None and self._catalogue is not None and self._catalogue.cid in self._ordered.cids:
+            told.append(
+                f"the catalogue {self._catalogue.cid}, of {self._catalogue.head.made:%Y-%m-%d %H:%M} UTC, is used"
+            )
+        return told
 
     @property
     def made(self) -> datetime | None:
@@ -132,6 +163,8 @@ class Recovery:
         if catalogue is not None:
             await custody_log.bring_back_holds(db)
         restoring.report.failed += [*lost, *self._failed]
+        if self._ordered is not None and self._ordered.missing is not None:
+            restoring.report.failed.append(self._ordered.missing)
         return restoring.report
 
     async def _candidates(self, pinned: set[str], advance: Advance) -> AsyncGenerator[Candidate, None]:
@@ -150,8 +183,14 @@ class Recovery:
             yield candidate
         service = await self._listed_by_service() if self._sources.pinning_service else []
         found = [Candidate(Place(cid), sure=False) for cid in [*(pinned if self._sources.pins else ()), *service]]
-        async for candidate in _each(found, advance):
+        async for candidate in _each([*found, *self._ordered_candidates()], advance):
             yield candidate
+
+    def _ordered_candidates(self) -> list[Candidate]:
+        found = self._ordered
+        if found is None:
+            return []
+        return [Candidate(Place(cid), sure=False, run_out=found.run_out(cid)) for cid in found.cids]
 
     async def _pinned(self) -> set[str]:
         """Return what our node pins: of archives that it has that is noted, whichever source they come from."""
@@ -167,6 +206,13 @@ class Recovery:
         except ChainUnavailable as error:
             self._failed.append(brief(error))
             return []
+
+
+def _unreadable(error: RoadVaultError) -> PermanentError:
+    return PermanentError(
+        f"the catalogue can't be read, and nothing was changed: {brief(error)}. Try again later, or name it by"
+        " --catalogue-cid; other sources go without it, but give archives new numbers"
+    )
 
 
 async def _each(candidates: Iterable[Candidate], advance: Advance) -> AsyncGenerator[Candidate, None]:
