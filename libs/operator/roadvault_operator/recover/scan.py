@@ -18,6 +18,8 @@ CHUNK = 512
 """Blocks that are read, and noted as read, together; chunks begin at its multiples."""
 _LINKS = 4
 """Connections."""
+_LONGEST_CID = 100
+"""Characters; ours have 59, and a node may send anything."""
 
 
 class Scan:
@@ -119,6 +121,7 @@ def _sent(content: bytes, height: int, account: bytes) -> Sent | None:
     if signer != account:
         return None
     try:
-        return Sent(height, nonce, extrinsics.read(content).cid)
+        cid = extrinsics.read(content).cid
     except IntegrityError:
         return Sent(height, nonce, None)
+    return Sent(height, nonce, cid if len(cid) <= _LONGEST_CID else None)
