@@ -70,6 +70,8 @@ class FakeNode:
                     await socket.send_str(text)
                 case dict(answer):
                     await socket.send_json(answer)
+                case _:  # it says nothing
+                    pass
         return socket
 
 

@@ -92,12 +92,17 @@ def _make_secrets(directory: Path, env_file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    env_file = tmp_path_factory.mktemp("compose") / ".env"
+    return _parsed(tmp_path_factory.mktemp("compose") / ".env")
+
+
+def _parsed(env_file: Path, *more: str) -> dict[str, Any]:
+    """Return what compose makes of docker-compose.yml, and of more files."""
     env_file.write_text("".join(f"{name}={value}\n" for name, value in _example().items()))
+    files = [part for name in ("docker-compose.yml", *more) for part in ("--file", str(ROOT / name))]
     # --dry-run: podman itself is not needed for parsing.
     parser = [str(Path(sys.executable).with_name("podman-compose")), "--dry-run", "--profile", "backup"]
     done = subprocess.run(
-        [*parser, "--env-file", str(env_file), "--file", str(ROOT / "docker-compose.yml"), "config"],
+        [*parser, "--env-file", str(env_file), *files, "config"],
         capture_output=True,
         text=True,
         check=False,
@@ -328,3 +333,17 @@ def test_the_databases_log_is_durable_and_what_copies_it_reaches_nothing_else(co
     assert (
         backup["image"] == compose["services"]["mariadb"]["image"]
     )  # mariadb-backup has to be of the server's version
+
+
+def test_recovery_by_the_chain_has_a_way_to_a_crust_node_and_nothing_else_is_other(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    services = _parsed(tmp_path / ".env", "deploy/chain.yml")["services"]
+    pinner = services["pinner"]
+    assert {name for name, service in services.items() if service != compose["services"][name]} == {"pinner"}
+    assert {*pinner["networks"]} == {*compose["services"]["pinner"]["networks"], "outward"}
+    more = pinner["environment"].items() - compose["services"]["pinner"]["environment"].items()
+    assert dict(more) == {
+        "ROADVAULT_CRUST_URL": _example()["ROADVAULT_CRUST_URL"],
+        "ROADVAULT_IPFS_GATEWAY_URL": "http://ipfs:8080",
+    }
