@@ -21,6 +21,7 @@ from chaos.arena import STAGES, Arena
 from chaos.books import CHECKS, Books, failed
 from chaos.faults import FAULTS, plan
 from chaos.load import Load
+from chaos.losses import LOSSES, lose
 from chaos.mounts import NoMounts, with_own_mounts
 from chaos.report import Timeline
 from chaos.spoils import spoil_all
@@ -47,7 +48,7 @@ async def run(arena: Arena, arguments: argparse.Namespace, timeline: Timeline, r
     async with Load.open(arena.wiring, seed) as load:
         throws = Throws(arena, load, seed, count)
         async with Watch.open(arena) as watch:
-            await _throw_all(throws, names, timeline)
+            await _throw_and_lose(throws, load, names, timeline)
             load.ended.set()
             load.note_outage()
             timeline.say(f"load ends: {len(load.files)} uploads and {len(load.requests)} requests were accepted")
@@ -69,13 +70,24 @@ async def run(arena: Arena, arguments: argparse.Namespace, timeline: Timeline, r
         report["wrong"] = wrong
 
 
-async def _throw_all(throws: Throws, names: list[str], timeline: Timeline) -> None:
+async def _throw_and_lose(throws: Throws, load: Load, names: list[str], timeline: Timeline) -> None:
+    """Throw half of the faults before each loss: all that follows has to go by what was recovered."""
+    numbered = list(enumerate(names, start=1))
+    half = len(names) // 2
+    for loss, some in zip(LOSSES, (numbered[:half], numbered[half:]), strict=True):
+        await _throw_all(throws, some, f"of {len(names)}", timeline)
+        timeline.say(f"{loss} …")
+        throws.findings.losses.append(await lose(loss, throws.arena, load))
+        timeline.say(f"{loss}: {throws.findings.losses[-1]}")
+
+
+async def _throw_all(throws: Throws, names: list[tuple[int, str]], of: str, timeline: Timeline) -> None:
     try:
-        for number, name in enumerate(names, start=1):
+        for number, name in names:
             throw = throws.throw(number)
             await asyncio.sleep(throw.dice.uniform(0.1, 0.7))
-            timeline.say(f"#{number} of {len(names)}  {name} …")
-            timeline.say(f"#{number} of {len(names)}  {name}: {await FAULTS[name](throw)}")
+            timeline.say(f"#{number} {of}  {name} …")
+            timeline.say(f"#{number} {of}  {name}: {await FAULTS[name](throw)}")
             for ended in await throws.standing.passed():
                 timeline.say(f"{ended}: over")
     finally:
@@ -115,9 +127,12 @@ def _hasten(arena: Arena) -> None:
 
 
 def _waits_for(arena: Arena) -> str:
+    archives = "SELECT 1 FROM zip_ipfs_info WHERE kind = 'archive' AND"
     counts = {
         "open or unpacked folders": "SELECT 1 FROM folder_info WHERE status <> 2",
-        "archives not dropped": "SELECT 1 FROM zip_ipfs_info WHERE path IS NOT NULL OR dropped_at IS NULL",
+        "archives not dropped": f"{archives} (path IS NOT NULL OR dropped_at IS NULL)",
+        "archives never proven": f"{archives} zip_id NOT IN"  # noqa: S608 - two constants
+        " (SELECT zip_id FROM evidence_info WHERE proven_at IS NOT NULL)",
         "requests under way": "SELECT 1 FROM download_info WHERE status IN (0, 1)",
         "orders in flight": "SELECT 1 FROM order_info WHERE in_flight = 1",
     }

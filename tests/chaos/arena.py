@@ -7,8 +7,10 @@ namespace, the clocks those of the services' processes alone, and what is killed
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from xmlrpc.client import Fault
 
 import pymysql
 from chaos.mounts import mount, unmount
-from chaos.wiring import THIRDS, Wiring, arrange, bend, clock
+from chaos.wiring import STALL_SECONDS, THIRDS, Wiring, arrange, bend, clock
 from redis import Redis as RedisClient
 from rich.console import Console
 
 from roadvault_stack import processes
+from roadvault_stack.mariadb import DATABASE
 from roadvault_stack.plan import Plan
 from roadvault_stack.readiness import Readiness, until
 from roadvault_stack.settings import StackSettings
@@ -72,6 +75,9 @@ class Arena:
         self.proxies = wiring.proxies
         self._supervisor = supervisor
         self._mariadb, self._redis = wiring.plan.servers[0], wiring.plan.servers[1]
+        self._addresses = {
+            program.name: f"{group.name}:{program.name}" for group in self.plan.groups for program in group.programs
+        }
 
     @classmethod
     @contextmanager
@@ -101,22 +107,36 @@ class Arena:
         return True
 
     def start(self, name: str) -> None:
-        """Start a service's third process."""
+        """Start a program."""
         with suppress(Fault), self._supervisor._commands() as commands:  # it runs already
-            commands.startProcess(f"{THIRDS}:{name}", False)  # noqa: FBT003 - "wait", by position in XML-RPC
+            commands.startProcess(self._addresses[name], False)  # noqa: FBT003 - "wait", by position in XML-RPC
 
-    def stop(self, name: str) -> None:
-        """Stop it in good order."""
+    def stop(self, name: str, *, wait: bool = True) -> None:
+        """Stop it in good order, and have it stay down."""
         with suppress(Fault), self._supervisor._commands() as commands:  # it has just ended by itself
-            commands.stopProcess(f"{THIRDS}:{name}", True)  # noqa: FBT003 - likewise
+            commands.stopProcess(self._addresses[name], wait)
+
+    def halt(self, names: Sequence[str]) -> None:
+        """Kill programs with -9, all at one moment, and have them stay down."""
+        states = self._supervisor.states()
+        running = {name: states[name]["pid"] for name in names if states[name]["pid"]}
+        for pid in running.values():
+            processes.send(pid, self.layout.root, signal.SIGSTOP)
+        for name in names:
+            self.stop(name, wait=False)
+        for pid in running.values():
+            processes.send(pid, self.layout.root, signal.SIGKILL)
+        until(lambda: not any(self._supervisor.states()[name]["pid"] for name in names), "the end of programs", 30)
 
     def running(self) -> set[str]:
         """Return the programs that run."""
         return {name for name, info in self._supervisor.states().items() if info["statename"] == "RUNNING"}
 
-    def ready(self, seconds: float) -> list[str]:
-        """Wait until everything but the third processes is ready; return what is not."""
+    def ready(self, seconds: float, names: Iterable[str] = ()) -> list[str]:
+        """Wait until some programs are ready, or all but the third processes; return what is not."""
         waiting = [program for group in self.plan.groups for program in group.programs if group.name != THIRDS]
+        if chosen := set(names):
+            waiting = [program for program in waiting if program.name in chosen]
         deadline = time.monotonic() + seconds
         while waiting and time.monotonic() < deadline:
             waiting = [program for program in waiting if not program.ready()]
@@ -146,6 +166,24 @@ class Arena:
                 ballast.unlink()
 
     # --- servers, reached past the proxies ---------------------------------------------------------------------------
+
+    def roadvault(self, *arguments: str) -> tuple[int, str]:
+        """Run the operator's tool with all settings; return its exit code, and what it said."""
+        settings = {**self.plan.environments.everything(), "ROADVAULT_IPFS_STALL_SECONDS": str(STALL_SECONDS)}
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("roadvault")), *arguments],
+            env={"PATH": os.environ["PATH"], "COLUMNS": "1000", **settings}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    def drop_database(self) -> None:
+        """Lose the database with all that is in it, whoever is at work there; there is an empty one then."""
+        mariadb: Any = self._mariadb
+        with mariadb.connect("mysql", admin=True) as connection, connection.cursor() as cursor:
+            cursor.execute("KILL CONNECTION USER roadvault")
+            cursor.execute(f"DROP DATABASE {DATABASE}")
+            cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
 
     def sql(self, statement: str, args: tuple[object, ...] = ()) -> list[dict[str, Any]]:
         """Run a statement on the database and return its rows."""

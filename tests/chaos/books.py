@@ -10,22 +10,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from chaos import history
+from chaos import aftermath, catalogues, history, purchases
 from chaos.arena import KEYS, STAGES, STREAMS, Arena
 from chaos.contents import Contents, Row, compare
 from chaos.load import Load, Request
 from chaos.throws import Findings
 
-from roadvault_crust_orderer.markets.market import mebibytes
-from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
-
 _SHA256_LENGTH = 64
 _MANY = 4
 """One request for so many faults has to have been called back, and be read from the network, at the least."""
-_LIVE = 3
-"""An archive's status while its order runs."""
 CHECKS = (
-    "states", "streams", "letters", "uploads", "packing", "contents", "purchases", "callbacks", "activity", "disk",
+    "states", "streams", "letters", "uploads", "packing", "contents", "purchases", "catalogue", "losses", "callbacks",
+    "activity", "disk",
 )  # fmt: skip
 """In the order in which they are looked at; what is last may have to wait longest."""
 
@@ -41,7 +37,9 @@ class Books:
         self._contents = Contents(arena)
         self.files: dict[int, Row] = {row["file_id"]: row for row in arena.sql("SELECT * FROM file_upload_info")}
         self.folders: dict[int, Row] = {row["folder_id"]: row for row in arena.sql("SELECT * FROM folder_info")}
-        self.archives: dict[int, Row] = {row["zip_id"]: row for row in arena.sql("SELECT * FROM zip_ipfs_info")}
+        self.archives: dict[int, Row] = {
+            row["zip_id"]: row for row in arena.sql("SELECT * FROM zip_ipfs_info WHERE kind = 'archive'")
+        }
         self.labels: dict[int, bytes] = {row["zip_id"]: row["label"] for row in arena.sql("SELECT * FROM label_info")}
         self.set_aside = {row["file_id"] for row in arena.sql("SELECT * FROM set_aside_info")}
         self.orders = arena.sql("SELECT * FROM order_info")
@@ -63,7 +61,7 @@ class Books:
             row = self.files.get(file.file_id)
             if row is None:
                 wrong.append(f"file {file.file_id} was acknowledged and has no row")
-            elif (row["size"], row["sha256"]) != (file.size, file.sha256):
+            elif (row["size"], row["sha256"], row["file_name"]) != (file.size, file.sha256, file.name):
                 wrong.append(f"file {file.file_id}: its row does not say what was sent")
         for row in self.files.values():
             if row["zip_id"] is None or row["zip_offset"] is None:
@@ -110,43 +108,32 @@ class Books:
         cids = Counter(archive["cid"] for archive in self.archives.values())
         return wrong + [f"CID {cid} stands for {count} archives" for cid, count in cids.items() if count > 1]
 
-    # --- one payment for each need -------------------------------------------------------------------------------
+    # --- one payment for each need, and a list of all ------------------------------------------------------------
 
     def purchases(self) -> list[str]:
-        """Every archive was bought once, by the chain's own blocks, and its order is still running.
-
-        One order is all that an archive can need here: terms outlast every run, and replicas only ever grow.
-        """
+        """Every archive was bought once, by the chain's own blocks, and its order is still running."""
         cids = {archive["cid"] for archive in self.archives.values()} - {None}
         chain = history.read(self._arena.settings.devnet_port, cids)
-        wrong = [] if chain.paid == len(cids) else [f"{chain.paid} orders were paid for {len(cids)} archives"]
-        bought = Counter(order["zip_id"] for order in self.orders if order["status"] == 1)
-        for zip_id, archive in self.archives.items():
-            cid = archive["cid"]
-            counts = (chain.purchases[cid], bought[zip_id], archive["terms_wanted"])
-            if counts != (1, 1, 1):
-                wrong.append(f"archive {zip_id}: {counts[0]} orders in the blocks, {counts[1]} in our rows")
-            expires = chain.expires.get(cid)
-            if expires is None:
-                wrong.append(f"archive {zip_id}: the network does not know {cid}")
-            elif expires <= chain.head:
-                wrong.append(f"archive {zip_id}: its order ended at block {expires}, and it is {chain.head} now")
-            if (archive["status"], archive["expired_on"]) != (_LIVE, expires):
-                wrong.append(f"archive {zip_id}: status {archive['status']}, until {archive['expired_on']}")
-        ends: Counter[int] = Counter()
-        sizes: Counter[int] = Counter()
-        for row in self.archives.values():
-            if row["expired_on"]:
-                day = row["expired_on"] // BLOCKS_A_DAY
-                ends[day] += 1
-                sizes[day] += mebibytes(row["dag_size"])
-        summary = self._arena.sql("SELECT day, archives, mebibytes FROM renewal_info")
-        counted = {row["day"]: row["archives"] for row in summary}
-        if counted != ends:
-            wrong.append(f"by day of their end, {counted} orders are counted, and there are {dict(ends)}")
-        if (measured := {row["day"]: row["mebibytes"] for row in summary}) != sizes:
-            wrong.append(f"by day of their end, {measured} MiB are counted, and there are {dict(sizes)}")
-        return wrong
+        losses = self._findings.losses
+        wrong = purchases.archives(self.archives, self.orders, chain, losses)
+        others = {cid for cid in chain.expires.keys() - cids if self._contents.on_network(f"{cid}/head")}
+        return wrong + purchases.others(cids, others, chain, losses) + purchases.ends(self._arena)
+
+    def catalogue(self) -> list[str]:
+        """The newest catalogue has every archive by its number, and no stage of it has failed."""
+        row = self._arena.sql("SELECT cid, publish_failed_at, publish_reason FROM catalogue_info")[0]
+        failed = [] if row["publish_failed_at"] is None else [f"the catalogue has failed: {row['publish_reason']}"]
+        listed = row["cid"] and catalogues.read(row["cid"], self._contents.on_our_node, self._contents.master_keys[0])
+        if not listed:
+            return [*failed, f"the catalogue {row['cid']} can't be read"]
+        numbers = {archive["cid"]: zip_id for zip_id, archive in self.archives.items()}
+        known, missing = listed.numbers.items(), numbers.items() - listed.numbers.items()
+        failed += [f"archive {zip_id} is not in the catalogue" for _, zip_id in missing]
+        return failed + [f"archive {zip_id} is in the catalogue alone" for _, zip_id in known - numbers.items()]
+
+    def losses(self) -> list[str]:
+        """What was lost came back under its old numbers, and no more than that."""
+        return aftermath.wrong(self.files, self.archives, set(self.requests), self._load, self._findings.losses)
 
     # --- nothing stuck -------------------------------------------------------------------------------------------
 
@@ -246,12 +233,14 @@ class Books:
 
     def activity(self) -> list[str]:
         """The run was one under load: not just idle processes were broken, and each ingest took uploads."""
-        followed, few = self._load.followed, self._faults // _MANY
+        load, losses, few = self._load, self._findings.losses, self._faults // _MANY
+        asked = [request for one in losses for request in one.requests] + load.requests
+        read = sum(row["source"] == "ipfs" for row in self.requests.values()) + sum(one.from_network for one in losses)
         found = {
-            "uploads": (len(self._load.files), self._faults),
+            "uploads": (len(load.files), self._faults),
             "archives": (len(self.archives), few),
-            "requests that were called back": (sum(request.path in followed for request in self._load.requests), few),
-            "files read from the network": (sum(row["source"] == "ipfs" for row in self.requests.values()), few),
+            "requests that were called back": (sum(request.path in load.followed for request in asked), few),
+            "files read from the network": (read, few),
         }
         wrong = [
             f"{count} {what}, at least {least} are expected" for what, (count, least) in found.items() if count < least

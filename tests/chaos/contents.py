@@ -1,6 +1,7 @@
 """The bytes themselves: opens archives with openssl's cipher and the rows' keys, and compares hashes."""
 
 import hashlib
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -20,8 +21,8 @@ class Contents:
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         packer = next(program for program in arena.plan.programs() if program.name == "packer")
-        keys = packer.environment["ROADVAULT_MASTER_KEYS"]
-        self._unwrap = MultiFernet([Fernet(key) for key in keys.split(",")])
+        self.master_keys = packer.environment["ROADVAULT_MASTER_KEYS"].split(",")
+        self._unwrap = MultiFernet([Fernet(key) for key in self.master_keys])
 
     def on_disk(self, path: str) -> bytes | None:
         """Return the bytes of what a row names, None if it is not there."""
@@ -32,13 +33,11 @@ class Contents:
 
     def on_network(self, path: str) -> bytes | None:
         """Return what the network's own node holds of a file."""
-        url = f"http://{HOST}:{self._arena.settings.network_ipfs_gateway_port}/ipfs/{path}"
-        try:
-            with urlopen(Request(url, headers={"Cache-Control": "only-if-cached"}), timeout=30) as response:
-                content: bytes = response.read()
-                return content
-        except OSError:
-            return None
+        return _held(self._arena.settings.network_ipfs_gateway_port, path)
+
+    def on_our_node(self, path: str) -> bytes | None:
+        """Return what our own node holds of a file."""
+        return _held(self._arena.settings.ipfs_gateway_port, path)
 
     def members(self, archive: Row, files: list[Row], encrypted: bytes | None, where: str) -> list[str]:
         """Return which files an archive's bytes do not give."""
@@ -51,6 +50,16 @@ class Contents:
         for row in files:
             wrong += compare(row, plain[row["zip_offset"] : row["zip_offset"] + row["size"]], where)
         return wrong
+
+
+def _held(gateway_port: int, path: str) -> bytes | None:
+    url = f"http://{HOST}:{gateway_port}/ipfs/{path}"
+    try:
+        with urlopen(Request(url, headers={"Cache-Control": "only-if-cached"}), timeout=30) as response:
+            content: bytes = response.read()
+            return content
+    except (OSError, HTTPException):
+        return None
 
 
 def compare(row: Row, content: bytes | None, where: str) -> list[str]:

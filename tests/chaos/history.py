@@ -1,8 +1,8 @@
 """What the devnet itself says that was bought: its blocks, its map of files, read over its RPC from outside."""
 
 import json
-from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -17,32 +17,44 @@ _EXPIRES = slice(16, 20)
 
 @dataclass(frozen=True)
 class History:
-    """The chain as it stands: `purchases` counts the orders in its blocks, `expires` is in blocks, both by CID."""
+    """The chain as it stands: `purchases` are the blocks that have an order, `expires` is in blocks, both by CID."""
 
     head: int
     paid: int
-    purchases: Counter[str]
+    purchases: dict[str, list[int]]
     expires: dict[str, int]
 
 
+def head(port: int) -> int:
+    """Return the height of the devnet on this port."""
+    return int(_call(port, "chain_getHeader")["number"], 16)
+
+
+def known(port: int) -> dict[str, int]:
+    """Return the CIDs that the market knows, with the blocks at which their orders end."""
+    return _expiries(partial(_call, port))
+
+
 def read(port: int, cids: set[str]) -> History:
-    """Read the chain of the devnet on this port; of its blocks the orders for these CIDs."""
-
-    def call(method: str, *parameters: object) -> Any:  # noqa: ANN401 - JSON
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
-        request = Request(f"http://127.0.0.1:{port}/", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=20) as response:  # noqa: S310 - our own devnet
-            return json.loads(response.read())["result"]
-
-    head = int(call("chain_getHeader")["number"], 16)
-    purchases: Counter[str] = Counter()
-    by_hex = {cid.encode().hex(): cid for cid in cids}
-    for first in range(1, head + 1, _PAGE):
-        for block_hash in call("chain_getBlockHash", list(range(first, min(first + _PAGE, head + 1)))):
+    """Read the chain of the devnet on this port; of its blocks the orders for these CIDs, and those it knows."""
+    call, newest, expires = partial(_call, port), head(port), known(port)
+    purchases: dict[str, list[int]] = {cid: [] for cid in cids | expires.keys()}
+    by_hex = {cid.encode().hex(): cid for cid in purchases}
+    for first in range(1, newest + 1, _PAGE):
+        numbers = range(first, min(first + _PAGE, newest + 1))
+        for number, block_hash in zip(numbers, call("chain_getBlockHash", list(numbers)), strict=True):
             for extrinsic in call("chain_getBlock", block_hash)["block"]["extrinsics"]:
-                purchases.update(cid for text, cid in by_hex.items() if text in extrinsic)
+                for cid in (cid for text, cid in by_hex.items() if text in extrinsic):
+                    purchases[cid].append(number)
     paid = call("state_getStorage", "0x" + _key("OrdersCount").hex())
-    return History(head, int.from_bytes(_bytes(paid), "little"), purchases, _expiries(call))
+    return History(newest, int.from_bytes(_bytes(paid), "little"), purchases, expires)
+
+
+def _call(port: int, method: str, *parameters: object) -> Any:  # noqa: ANN401 - JSON
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+    request = Request(f"http://127.0.0.1:{port}/", body, {"Content-Type": "application/json"})
+    with urlopen(request, timeout=20) as response:  # noqa: S310 - our own devnet
+        return json.loads(response.read())["result"]
 
 
 def _expiries(call: Any) -> dict[str, int]:  # noqa: ANN401 - a function of any parameters

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ class File:
     """A file whose fileID a client was given; `size` is bytes."""
 
     file_id: int
+    name: str
     size: int
     sha256: str
 
@@ -98,7 +99,11 @@ class Load:
         self._http = http
         self.receiver = receiver
         self.files: dict[int, File] = {}
+        self.lost: dict[int, File] = {}
+        """Files that were lost with the machine, as they might."""
         self.requests: list[Request] = []
+        self.again: deque[File] = deque()
+        """Files that are asked for once more, before others."""
         self.answered: Counter[str] = Counter()
         """Uploads and requests that were accepted, by door."""
         self.refused: Counter[str] = Counter()
@@ -150,7 +155,7 @@ class Load:
         while not self.ended.is_set():
             if self.files:
                 await self._attempt(self._ask, dice)
-            await asyncio.sleep(_ASK_PAUSE_SECONDS)
+            await asyncio.sleep(0 if self.again else _ASK_PAUSE_SECONDS)
 
     async def _attempt(self, act: Callable[[random.Random], Awaitable[None]], dice: random.Random) -> None:
         try:
@@ -164,16 +169,17 @@ class Load:
         size = min(int(dice.lognormvariate(10.5, 1.8)) + 1, _LARGEST)
         content = dice.randbytes(size)
         sha256 = hashlib.sha256(content).hexdigest()
-        fields = {"filename": dice.choice(_NAMES)}
+        name = dice.choice(_NAMES)
+        fields = {"filename": name}
         if dice.random() < 0.5:
             fields["sha256"] = sha256
         body = await self._post("/api/open/upload", dice, lambda: {"data": _form(fields, content)})
         if body is None:
             return
         file_id = body["fileID"]
-        if file_id in self.files:
+        if file_id in self.files or file_id in self.lost:
             self.doubled.append(file_id)
-        self.files[file_id] = File(file_id, size, sha256)
+        self.files[file_id] = File(file_id, name, size, sha256)
         self.note_outage()
 
     def note_outage(self) -> None:
@@ -182,11 +188,18 @@ class Load:
         self.longest_outage, self._last = max(self.longest_outage, now - self._last), now
 
     async def _ask(self, dice: random.Random) -> None:
-        file = dice.choice(list(self.files.values()))
+        once_more = bool(self.again)
+        file = self.again[0] if once_more else dice.choice(list(self.files.values()))
         url = f"{self._callbacks}/{time.monotonic_ns()}"
         body = {"fileID": file.file_id, "cbUrl": url}
         if await self._post("/api/open/downFile", dice, lambda: {"json": body}) is not None:
             self.requests.append(Request(file, url))
+            if once_more:
+                self.again.popleft()
+
+    def right(self, request: Request) -> bool:
+        """Tell whether a link for a request was followed to the right bytes."""
+        return request.file.sha256 in self.followed.get(request.path, [])
 
     async def _post(self, path: str, dice: random.Random, body: Callable[[], Body]) -> dict[str, int] | None:
         """Post to one of ingest's processes; one that does not run just now is passed over, as by a load balancer."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pymysql
@@ -14,27 +15,28 @@ from redis.exceptions import RedisError
 from roadvault_stack.environment import SERVICES
 
 _AT_WORK = {
-    "packer": (("pack",), "database"),
-    "pinner": (("pin", "restore"), "ipfs-rpc"),
-    "crust-orderer": (("watch",), "chain"),
-    "retriever": (("fetch",), "database"),
-    "notifier": (("callback",), "receiver"),
+    "packer": ("pack",),
+    "pinner": ("pin", "restore"),
+    "crust-orderer": ("watch",),
+    "retriever": ("fetch",),
+    "notifier": ("callback",),
 }
-"""Stages whose leases are as short as the arena's settings say, and the connection that slows their work down.
+"""Stages whose leases are as short as the arena's settings say.
 
 Not the drop: it has two hours for Kubo's garbage collection. Nor an order: others attend to it in its turn, behind
 those that are due for longer.
 """
 _SLOW_MS = 400
-_LOOKS = 60
+_LOOK_SECONDS = 0.05
+_FIRST_CHOICE = 40
+"""Looks at one service alone, before whoever has work is stopped."""
+_LOOKS = 200
 _ROUNDS = 3
 """Others do not always come by in time where the machine is busy."""
-_MEETINGS = 12
-"""How often it is tried to meet somebody at work; one or two are usual."""
-_SHORT_SECONDS = 1.5
-"""Work that nobody stopped has mostly ended by then."""
-_LAST_SECONDS = 1
-"""Surely it has ended so long before its lease runs out."""
+_SENT_SECONDS = 2 * _SLOW_MS / 1000
+"""What was sent before a process was stopped has come to the database by then."""
+_PASSED_SECONDS = 3 * LEASE_SECONDS
+"""What has run out is found by then, by a process that is new."""
 _DRIFT_SECONDS = 0.2
 
 Server = Callable[[Throw], Awaitable[str]]
@@ -59,7 +61,7 @@ async def kill_many(throw: Throw) -> str:
 
 
 async def stop_longer_than_the_lease(throw: Throw) -> str:
-    """SIGSTOP a process with work in its hands, and an ingest: it wakes late, and the row is another's by then."""
+    """SIGSTOP a service with work in its hands, and an ingest: it wakes late, and the row is another's by then."""
     told: list[str] = []
     taken: list[str] = []
     while not taken and len(told) < _ROUNDS:
@@ -70,44 +72,55 @@ async def stop_longer_than_the_lease(throw: Throw) -> str:
 
 
 async def _stop_once(throw: Throw) -> tuple[str, list[str]]:
-    """Return what was done, and what others took over meanwhile."""
+    """Return what was done, and what others took over meanwhile.
+
+    Both of a service's processes are stopped, since which of them has the work nobody can tell: a third takes it over.
+    """
     arena = throw.arena
-    pairs = [(service, name) for service in _AT_WORK for name in (service, second(service))]
-    throw.dice.shuffle(pairs)
+    running = await asyncio.to_thread(arena.running)
+    services = [service for service in _AT_WORK if third(service) not in running]
+    throw.dice.shuffle(services)
     ingest = throw.dice.choice(processes_of("ingest")[:2])
-    name, held = await _stop_at_work(arena, (pairs * _MEETINGS)[:_MEETINGS])
+    service, held = await _stop_at_work(arena, services)
+    stopped = [service, second(service), ingest]
     arena.signal(ingest, signal.SIGSTOP)
     try:
-        await asyncio.sleep(throw.dice.uniform(2, 4))
-        taken = await _passed_on(arena, held)
+        async with _third(arena, service, "stopped"):
+            taken = await _passed_on(arena, held)
+            await asyncio.sleep(throw.dice.uniform(0, 1))
+            for name in stopped:  # late, and while there is another at work
+                arena.signal(name, signal.SIGCONT)
     finally:
-        for stopped in (name, ingest):
-            arena.signal(stopped, signal.SIGCONT)
-    hand = f"{name} with {_named(held) or 'nothing'} in hand, and {ingest}"
+        for name in stopped:
+            arena.signal(name, signal.SIGCONT)
+    hand = f"{service} with {_named(held) or 'nothing'} in hand, and {ingest}"
     return f"{hand}; others took over {', '.join(taken) or 'nothing'}", taken
 
 
-async def _stop_at_work(arena: Arena, pairs: list[tuple[str, str]]) -> tuple[str, Leases]:
-    """Stop the first of these processes that is met with leases and no locks; return its name, and its leases."""
-    name, held = "", Leases()
-    for service, name in pairs:
-        stages, proxy = _AT_WORK[service]
-        with arena.proxies.toxic(proxy, "latency", "downstream", latency=_SLOW_MS):
-            for _ in range(_LOOKS):
-                if before := await _look(arena, stages):
-                    break
-                await asyncio.sleep(0.05)
-            arena.signal(name, signal.SIGSTOP)
-        # Others work on, or the process was at its last step: what ends by itself was not in its hands.
-        held = before or {}
-        for seconds in (_SHORT_SECONDS, LEASE_SECONDS - _SHORT_SECONDS - _LAST_SECONDS):
-            if held:
-                await asyncio.sleep(seconds)
-                held = await _still(arena, held, unlocked=True)
-        if held:
-            break
-        arena.signal(name, signal.SIGCONT)
-    return name, held
+async def _stop_at_work(arena: Arena, services: Sequence[str]) -> tuple[str, Leases]:
+    """Stop both processes of the first of these services that is met with leases; return its name, and the leases."""
+    with arena.proxies.toxic("database", "latency", "downstream", latency=_SLOW_MS):
+        for look in range(_LOOKS):
+            for service in services[: 1 if look < _FIRST_CHOICE else None]:
+                if await _look(arena, _AT_WORK[service], unlocked=True) and (held := await _stop_both(arena, service)):
+                    return service, held
+            await asyncio.sleep(_LOOK_SECONDS)
+    return services[0], {}
+
+
+async def _stop_both(arena: Arena, service: str) -> Leases:
+    """Stop both processes of a service; return what was in their hands. If that is nothing, they go on."""
+    both = service, second(service)
+    for name in both:
+        arena.signal(name, signal.SIGSTOP)
+    held = await _look(arena, _AT_WORK[service], unlocked=True) or {}
+    if held:
+        await asyncio.sleep(_SENT_SECONDS)
+        held = await _still(arena, held, unlocked=True)
+    if not held:
+        for name in both:
+            arena.signal(name, signal.SIGCONT)
+    return held
 
 
 async def _still(arena: Arena, held: Leases, *, unlocked: bool = False) -> Leases:
@@ -124,12 +137,11 @@ async def _look(arena: Arena, stages: tuple[str, ...], *, unlocked: bool = False
 
 async def _passed_on(arena: Arena, held: Leases) -> list[str]:
     """Return which of the leases are somebody else's, or were closed by somebody else; wait for it a while."""
-    for _ in range(8):
+    deadline, taken = time.monotonic() + _PASSED_SECONDS, Leases()
+    while len(taken) < len(held) and time.monotonic() < deadline:
+        await asyncio.sleep(0.3)
         still = await _still(arena, held)
         taken = {row: token for row, token in held.items() if row not in still}
-        if len(taken) == len(held):
-            break
-        await asyncio.sleep(1)
     return _named(taken).split(", ") if taken else []
 
 

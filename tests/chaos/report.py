@@ -38,28 +38,25 @@ def figures(arena: Arena, load: Load, findings: Findings, names: list[str], watc
         " WHERE source = 'ipfs'"
     )
     reasons = Counter(row["callback_reason"] for row in requests if row["callback_failed_at"] is not None)
+    asked = [request for loss in findings.losses for request in loss.requests] + load.requests
     return {
         "faults": dict(Counter(names).most_common()),
         "events injected": dict(findings.injected),
         "rows that a stopped process lost to another": len(findings.taken_over),
         "late workers that found their lease lost": arena.said("lease lost"),
-        "uploads acknowledged": len(load.files),
+        "uploads acknowledged": len(load.files) + len(load.lost),
         "bytes uploaded": sum(file.size for file in load.files.values()),
         "archives": len(arena.sql("SELECT zip_id FROM zip_ipfs_info")),
-        "requests accepted": len(load.requests),
+        "requests accepted": len(asked),
         "callbacks, by the receiver's mood": dict(load.receiver.calls),
-        "links followed to the right bytes": _right(load),
+        "links followed to the right bytes": sum(map(load.right, asked)),
         "files brought back, by source": dict(Counter(row["source"] for row in requests if row["source"])),
         "bytes read from the network": int(fetched[0]["bytes"]),
         "requests given up, by reason": dict(reasons),
         "refused, by what the client saw": dict(load.refused.most_common()),
         "longest time without an acknowledged upload, s": round(load.longest_outage, 1),
         "named files watched": watched,
-    }
-
-
-def _right(load: Load) -> int:
-    return sum(request.file.sha256 in load.followed.get(request.path, []) for request in load.requests)
+    } | {loss.name: loss.figures for loss in findings.losses}
 
 
 def table(report: dict[str, object]) -> Table:

@@ -10,6 +10,7 @@ from itertools import cycle
 
 from chaos.arena import Arena
 from chaos.load import Load
+from chaos.losses import Loss
 from chaos.wiring import second, third
 
 from roadvault_stack.environment import SERVICES
@@ -66,6 +67,8 @@ class Findings:
     """Corrupt events by stream and entry: while Redis keeps one of them, it has to be among the dead letters, too."""
     injected: Counter[str] = field(default_factory=Counter)
     """Events put on the streams, by kind."""
+    losses: list[Loss] = field(default_factory=list)
+    """What was lost with all its backups, in its order."""
 
 
 @dataclass
@@ -102,7 +105,7 @@ class Throws:
     """Makes the throws of one run: each fault has dice of its own, so that none changes what the next one does."""
 
     def __init__(self, arena: Arena, load: Load, seed: int, count: int) -> None:
-        self._arena, self._load, self._seed = arena, load, seed
+        self.arena, self._load, self._seed = arena, load, seed
         self._long = count >= LONG
         self.standing = Standing()
         self.findings = Findings()
@@ -113,7 +116,7 @@ class Throws:
     def throw(self, number: int) -> Throw:
         """Return what the fault of this number works with."""
         dice = random.Random(f"{self._seed}/{number}")
-        return Throw(self._arena, self._load, dice, self.standing, self.findings, self._proxies, self._long)
+        return Throw(self.arena, self._load, dice, self.standing, self.findings, self._proxies, self._long)
 
 
 def processes_of(service: str) -> list[str]:

@@ -1,0 +1,75 @@
+"""What has to hold after the database, or the machine, was lost: the same numbers, and nothing invented."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from chaos.contents import Row
+from chaos.load import Load
+from chaos.losses import Loss
+
+
+def wrong(
+    files: Mapping[int, Row], archives: Mapping[int, Row], asked: set[str], load: Load, losses: Sequence[Loss]
+) -> list[str]:
+    """Return what is wrong with these rows, and the requests of these URLs."""
+    lost = {file_id for loss in losses for file_id in loss.lost}
+    found: Iterator[str] = chain.from_iterable(
+        chain(
+            loss.wrong,
+            _numbers(load, loss),
+            _files(files, loss),
+            _archives(archives, loss, lost),
+            _requests(asked, load, loss),
+        )
+        for loss in losses
+    )
+    return [*found, *_unasked(load, losses)]
+
+
+def _numbers(load: Load, loss: Loss) -> list[str]:
+    """New numbers are higher than any that was given out."""
+    highest = max(loss.known, default=0)
+    return [
+        f"file {file_id} was acknowledged after {loss.name}, and {highest} had been given out"
+        for file_id in load.files.keys() - loss.known
+        if file_id <= highest
+    ]
+
+
+def _files(files: Mapping[int, Row], loss: Loss) -> list[str]:
+    """What is lost is exactly what had to be."""
+    return [f"file {file_id}, {why}, was lost, and has a row" for file_id, why in loss.lost.items() if file_id in files]
+
+
+def _archives(archives: Mapping[int, Row], loss: Loss, lost: set[int]) -> Iterator[str]:
+    """What the catalogue knew has its number."""
+    numbers = {row["cid"]: zip_id for zip_id, row in archives.items()}
+    for cid, zip_id in loss.numbers.items():
+        found = numbers.get(cid)
+        if found is None and any(loss.archived[file_id] == cid for file_id in loss.known - lost):
+            yield f"archive {zip_id}, {cid}, did not come back after {loss.name}"
+        elif found not in {None, zip_id}:
+            yield f"archive {zip_id}, {cid}, has the number {found} since {loss.name}"
+
+
+def _requests(asked: set[str], load: Load, loss: Loss) -> Iterator[str]:
+    """Requests are forgotten: there is no row for them, and nobody is called back any more."""
+    for request in loss.requests:
+        if request.url in asked:
+            yield f"the request {request.url} was forgotten when {loss.name}, and has a row"
+        if len(load.receiver.taken.get(request.path, [])) != loss.called[request.path]:
+            yield f"the request {request.url} was forgotten when {loss.name}, and was called back"
+
+
+def _unasked(load: Load, losses: Sequence[Loss]) -> Iterator[str]:
+    """Whoever had no answer has asked again, for what is not lost."""
+    later: set[int] = {request.file.file_id for request in load.requests}
+    gone: set[int] = set()
+    for loss in reversed(losses):
+        gone |= loss.lost.keys()
+        for request in loss.requests:
+            file_id: Any = request.file.file_id
+            if not load.right(request) and file_id not in later | gone:
+                yield f"file {file_id} was asked for before {loss.name}, and nobody has asked again"
+        later |= {request.file.file_id for request in loss.requests}
