@@ -13,16 +13,15 @@ def wrong(
     files: Mapping[int, Row], archives: Mapping[int, Row], asked: set[str], load: Load, losses: Sequence[Loss]
 ) -> list[str]:
     """Return what is wrong with these rows, and the requests of these URLs."""
-    lost = {file_id for loss in losses for file_id in loss.lost}
     found: Iterator[str] = chain.from_iterable(
         chain(
             loss.wrong,
             _numbers(load, loss),
-            _files(files, loss),
-            _archives(archives, loss, lost),
+            _files(files, load, loss),
+            _archives(archives, loss, losses[number:]),
             _requests(asked, load, loss),
         )
-        for loss in losses
+        for number, loss in enumerate(losses)
     )
     return [*found, *_unasked(load, losses)]
 
@@ -37,17 +36,23 @@ def _numbers(load: Load, loss: Loss) -> list[str]:
     ]
 
 
-def _files(files: Mapping[int, Row], loss: Loss) -> list[str]:
-    """What is lost is exactly what had to be."""
-    return [f"file {file_id}, {why}, was lost, and has a row" for file_id, why in loss.lost.items() if file_id in files]
+def _files(files: Mapping[int, Row], load: Load, loss: Loss) -> Iterator[str]:
+    """What is lost is exactly what had to be, and what came back has its number."""
+    for file_id, why in loss.lost.items():
+        if file_id in files:
+            yield f"file {file_id}, {why}, was lost, and has a row"
+    numbers = {row["sha256"]: file_id for file_id, row in files.items()}
+    for file_id in loss.known & load.files.keys() - files.keys():
+        if (found := numbers.get(load.files[file_id].sha256)) is not None:
+            yield f"file {file_id} is file {found} since {loss.name}"
 
 
-def _archives(archives: Mapping[int, Row], loss: Loss, lost: set[int]) -> Iterator[str]:
-    """What the catalogue knew has its number."""
+def _archives(archives: Mapping[int, Row], loss: Loss, since: Sequence[Loss]) -> Iterator[str]:
+    """What the catalogue knew has its number, and is there, unless it was lost then or since."""
     numbers = {row["cid"]: zip_id for zip_id, row in archives.items()}
     for cid, zip_id in loss.numbers.items():
         found = numbers.get(cid)
-        if found is None and any(loss.archived[file_id] == cid for file_id in loss.known - lost):
+        if found is None and all(one.held is None or cid in one.held for one in since):
             yield f"archive {zip_id}, {cid}, did not come back after {loss.name}"
         elif found not in {None, zip_id}:
             yield f"archive {zip_id}, {cid}, has the number {found} since {loss.name}"

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -42,8 +42,8 @@ class Loss:
     """By the numbers of all files that had a row, the CID of their archive, if it had one."""
     from_network: int
     """Requests whose file had been read from the network."""
-    gone: Callable[[int], str | None] = field(repr=False, default=lambda _: None)
-    """Tells why a file may be lost, if it may."""
+    held: set[str] | None = None
+    """CIDs of what the network had, which is all that there is; None: nothing may be lost."""
     height: int = 0
     """The chain's, when all had been recovered: what was bought up to there need not be in our rows."""
     counts: dict[str, float] = field(default_factory=dict)
@@ -62,6 +62,13 @@ class Loss:
     def figures(self) -> dict[str, float]:
         """What came back and how long it took; how many files were lost, by the reason for which they might."""
         return {**self.counts, **{f"files lost, {why}": count for why, count in Counter(self.lost.values()).items()}}
+
+    def gone(self, file_id: int) -> str | None:
+        """Return why a file may be lost; None if it may not."""
+        cid = self.archived.get(file_id)
+        if self.held is None or cid in self.held:
+            return None
+        return "in no archive on IPFS" if cid is None else "in archives that the network did not have"
 
     def __str__(self) -> str:
         """Return what came of it, in a line."""
@@ -159,7 +166,7 @@ def _lose_machine(arena: Arena) -> Loss:
     loss.wrong += arena.ready(_READY_SECONDS, ["network-ipfs", "devnet"])
     network, ours = arena.plan.servers[3], arena.plan.servers[2]
     held = set((network.rpc("pin/ls?type=recursive") or {"Keys": {}})["Keys"])  # type: ignore[attr-defined]
-    loss.gone = partial(_gone, loss.archived, held)
+    loss.held = held
     market = history.known(arena.settings.devnet_port)
     contents = Contents(arena)
     read = partial(catalogues.read, give=contents.on_network, master_key=contents.master_keys[0])
@@ -184,13 +191,6 @@ def _source(by_name: bool, best: Listed | None) -> list[str]:  # noqa: FBT001
     if by_name:
         return ["--catalogue"]
     return ["--catalogue-cid", best.cid] if best else []
-
-
-def _gone(archived: Mapping[int, str | None], held: set[str], file_id: int) -> str | None:
-    cid = archived.get(file_id)
-    if cid is None:
-        return "in no archive on IPFS"
-    return None if cid in held else "in archives that the network did not have"
 
 
 def _new_machine(arena: Arena) -> None:

@@ -43,7 +43,7 @@ def archives(rows: Mapping[int, Row], orders: Sequence[Row], chain: History, los
 
 def others(cids: set[str], catalogues: set[str], chain: History, losses: Sequence[Loss]) -> list[str]:
     """Whatever else was ordered is a catalogue, or an archive that was lost; each was ordered once."""
-    lost = {loss.archived[file_id] for loss in losses for file_id in loss.lost}
+    lost = {cid for loss in losses if loss.held is not None for cid in set(loss.archived.values()) - loss.held}
     wrong = []
     for cid, blocks in chain.purchases.items():
         if cid not in cids | catalogues | lost:
