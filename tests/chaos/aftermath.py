@@ -18,12 +18,12 @@ def wrong(
             loss.wrong,
             _numbers(load, loss),
             _files(files, load, loss),
-            _archives(archives, loss, losses[number:]),
             _requests(asked, load, loss),
         )
-        for number, loss in enumerate(losses)
+        for loss in losses
     )
-    return [*found, *_unasked(load, losses)]
+    numbers = {row["cid"]: zip_id for zip_id, row in archives.items()}
+    return [*found, *(losses[-1].renumbered(numbers) if losses else ()), *_unasked(load, losses)]
 
 
 def _numbers(load: Load, loss: Loss) -> list[str]:
@@ -45,17 +45,6 @@ def _files(files: Mapping[int, Row], load: Load, loss: Loss) -> Iterator[str]:
     for file_id in loss.known & load.files.keys() - files.keys():
         if (found := numbers.get(load.files[file_id].sha256)) is not None:
             yield f"file {file_id} is file {found} since {loss.name}"
-
-
-def _archives(archives: Mapping[int, Row], loss: Loss, since: Sequence[Loss]) -> Iterator[str]:
-    """What the catalogue knew has its number, and is there, unless it was lost then or since."""
-    numbers = {row["cid"]: zip_id for zip_id, row in archives.items()}
-    for cid, zip_id in loss.numbers.items():
-        found = numbers.get(cid)
-        if found is None and all(one.held is None or cid in one.held for one in since):
-            yield f"archive {zip_id}, {cid}, did not come back after {loss.name}"
-        elif found not in {None, zip_id}:
-            yield f"archive {zip_id}, {cid}, has the number {found} since {loss.name}"
 
 
 def _requests(asked: set[str], load: Load, loss: Loss) -> Iterator[str]:

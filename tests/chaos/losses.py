@@ -70,6 +70,17 @@ class Loss:
             return None
         return "in no archive on IPFS" if cid is None else "in archives that the network did not have"
 
+    def renumbered(self, numbers: dict[str, int]) -> list[str]:
+        """Return what of the catalogue is not there, or has another number, by the archives' numbers now."""
+        wrong = []
+        for cid, zip_id in self.numbers.items():
+            found = numbers.get(cid)
+            if found is None and (self.held is None or cid in self.held):
+                wrong.append(f"archive {zip_id}, {cid}, did not come back after {self.name}")
+            elif found not in {None, zip_id}:
+                wrong.append(f"archive {zip_id}, {cid}, has the number {found} since {self.name}")
+        return wrong
+
     def __str__(self) -> str:
         """Return what came of it, in a line."""
         counts = self.counts
@@ -236,6 +247,8 @@ def _recover(arena: Arena, loss: Loss, allowed: Callable[[str], bool], *argument
     told = re.findall(r"^(?:not recovered|left where it is|set aside): (.*)$", said, re.MULTILINE)
     loss.counts["told to be left out"] = len(told)
     loss.wrong += [f"{loss.name}: {line}" for line in told if not allowed(line)]
+    rows = arena.sql("SELECT cid, zip_id FROM zip_ipfs_info")
+    loss.wrong += loss.renumbered({row["cid"]: row["zip_id"] for row in rows})
     if code != bool(told) or _NOTHING_CHANGED in said:
         loss.wrong.append(f"{loss.name}: `roadvault recover {' '.join(arguments)}` ended with {code}: {said}")
 

@@ -27,7 +27,7 @@ def clients(load: Load) -> list[Case]:
         Case("callbacks", {"a link gave other bytes": partial(put, load.followed, path, ["0" * 64])}),
         Case("activity", {
             "0 uploads": partial(put, load.__dict__, "files", {}),
-            "0 requests that were called back": partial(put, load.__dict__, "requests", []),
+            "0 requests that were called back": partial(put, load.__dict__, "followed", {}),
             "took nothing": partial(put, load.answered, load.doors[0], 0),
         }),
     ]  # fmt: skip
