@@ -94,17 +94,19 @@ class Loss:
 
 async def lose(name: str, arena: Arena, load: Load) -> Loss:
     """Lose something, recover it, and have the load go on."""
-    services = [*SERVICES, *map(second, SERVICES)]
     await asyncio.to_thread(_wait_for_a_catalogue, arena)
     began = time.monotonic()
-    await asyncio.to_thread(arena.halt, [*services, *map(third, SERVICES)])
+    services = [*SERVICES, *map(second, SERVICES), *map(third, SERVICES)]
+    await asyncio.to_thread(arena.halt, services)
     loss: Loss = await asyncio.to_thread(LOSSES[name], arena)
     loss.height = await asyncio.to_thread(history.head, arena.settings.devnet_port)
     _tell_clients(load, loss)
-    for process in services:
-        await asyncio.to_thread(arena.start, process)
+    for service in SERVICES:
+        await asyncio.to_thread(arena.start, service)
     loss.wrong += await asyncio.to_thread(arena.ready, _READY_SECONDS, SERVICES)
     loss.counts["all in all, s"] = round(time.monotonic() - began, 1)
+    for service in SERVICES:
+        await asyncio.to_thread(arena.start, second(service))
     await _caught_up(load, loss)
     return loss
 

@@ -1,4 +1,4 @@
-"""A short chaos run: every kind of fault, then the books, then the books spoilt. `make chaos N=500` is the long one."""
+"""A short chaos run: each kind of fault and loss, the books, the books spoilt. `make chaos N=500` is the long one."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from chaos.faults import FAULTS
+from chaos.losses import LOSSES
 
 COUNT, SEED = 25, 1
 """Enough for each kind of fault once; which connections and processes they hit changes with the seed."""
@@ -28,6 +29,7 @@ def test_the_books_are_right_after_all_that_went_wrong_and_are_found_out_when_th
         found = json.loads(report.read_text())
         assert (done.returncode, found["wrong"]) == (0, [])
         assert set(found["faults"]) == set(FAULTS)
+        assert all(found[loss]["archives"] > 0 for loss in LOSSES)
         assert found["rows that a stopped process lost to another"] > 0
         assert any("things were spoilt, 0 not found out" in line for line in found["timeline"])
     finally:
