@@ -11,6 +11,7 @@ import requests
 from integration.test_devnet_client import Client, Network, client, network
 from servers_process import Running
 
+from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_devnet import storage_node
 from roadvault_stack.kubo import Kubo
 
@@ -107,3 +108,21 @@ def test_a_file_long_past_its_term_is_let_go(tmp_path: Path, network_kubo: Kubo)
         assert shown(devnet, cid)["reported_replica_count"] > 0, "expiry changes nothing on the chain"
         order(alice, devnet, cid)
         until(lambda: shown(devnet, cid)["held"])
+
+
+def test_what_nobody_has_keeps_nobody_waiting(
+    tmp_path: Path, kubo: Kubo, network_kubo: Kubo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_node, "_RETRY_SECONDS", 0.1)
+    with network(tmp_path, kubo_rpc_url=network_kubo.rpc_url) as devnet, client(devnet) as alice:
+        missing = [str(Cid.of(RAW, os.urandom(100))) for _ in range(6)]
+        for cid in missing:
+            order(alice, devnet, cid)
+        monkeypatch.setattr(storage_node, "_STALL_SECONDS", 0.5)
+        time.sleep(2)  # each has failed once
+        monkeypatch.setattr(storage_node, "_STALL_SECONDS", 10 * SECONDS)
+        time.sleep(1)  # and is tried again, for longer than this test takes
+        cid = added(kubo, os.urandom(2**20))
+        order(alice, devnet, cid)
+        until(lambda: shown(devnet, cid)["held"])
+        assert not any(shown(devnet, cid)["held"] for cid in missing)

@@ -14,7 +14,7 @@ from roadvault_devnet.store import Store
 _log = structlog.get_logger()
 
 _PULLS = 4
-"""Files at a time, so that one that nobody has does not keep the others waiting."""
+"""Files at a time, of those that were not tried yet, and of the others: one that nobody has keeps none waiting."""
 _STALL_SECONDS = 60.0
 """A pull that brings no new block for so long is given up, and tried again later."""
 _RETRY_SECONDS = 5.0
@@ -42,7 +42,8 @@ class StorageNode:
         self._pulling: set[str] = set()
         self._lost: dict[str, int] = {}
         """What was paid for files when they were lost: they are pulled anew once more was."""
-        self._places = asyncio.Semaphore(_PULLS)
+        self._first = asyncio.Semaphore(_PULLS)
+        self._again = asyncio.Semaphore(_PULLS)
         self._wake = asyncio.Event()
         self.growth = Growth(chain, self.holds)
 
@@ -105,7 +106,7 @@ class StorageNode:
 
     async def _pull(self, cid: str) -> None:
         try:
-            async with self._places:
+            async with self._again if cid in self._not_before else self._first:
                 await self._pin(cid)
         except (PullFailed, aiohttp.ClientError, TimeoutError) as error:
             _log.warning("pull failed, will try again", cid=cid, error=str(error) or type(error).__name__)
