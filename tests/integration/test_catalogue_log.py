@@ -104,6 +104,20 @@ async def keeper(
         yield Keeper(db, keys, Pinner(settings, db, bus, Vault(data_dir), keys, ipfs), reader)
 
 
+async def test_its_own_purchase_alone_is_no_reason_for_another_one(keeper: Keeper) -> None:
+    await keeper.act(1)
+    first = await keeper.publish()
+    zip_id = await keeper.db.fetch_value("SELECT zip_id FROM zip_ipfs_info WHERE folder_id = 0")
+    bought = Line(Act.BOUGHT, {"order": 1, "cid": first}, None, zip_id)
+    await keeper.db.transact(lambda tx: record(tx, bought))
+    await chainer.chain(keeper.db)
+    assert await keeper.publish() == first
+    await keeper.act(1)
+    assert await keeper.publish() != first
+    custody = await keeper.db.fetch_value("SELECT custody FROM catalogue_info")
+    assert tie.Root.read(custody).size == await keeper.db.fetch_value("SELECT COUNT(*) FROM custody_info")
+
+
 async def test_what_is_full_is_not_written_again_and_all_comes_back(
     keeper: Keeper, another_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

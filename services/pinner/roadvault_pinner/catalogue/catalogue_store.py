@@ -152,6 +152,15 @@ class CatalogueStore:
             bought["market"] if bought else None,
         )
 
+    async def has_acts(self, since: int) -> bool:
+        """Tell whether the custody log has a line from that position on that is not about a catalogue."""
+        found = await self._db.fetch_value(
+            "SELECT 1 FROM custody_info WHERE position >= %s AND (zip_id IS NULL"
+            " OR zip_id NOT IN (SELECT zip_id FROM zip_ipfs_info WHERE folder_id = 0)) LIMIT 1",
+            (since,),
+        )
+        return found is not None
+
     async def note_pin(self, cid: str) -> None:
         """Note that our node is about to pin a catalogue."""
         await self._db.execute("INSERT IGNORE INTO catalogue_pin_info (cid) VALUES (%s)", (cid,))

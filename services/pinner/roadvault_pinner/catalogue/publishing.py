@@ -101,7 +101,7 @@ class Publisher:
         root = await self._head_of_log(last)
         # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
         draft.custody = None if root is None else root.encode()
-        draft.changed |= bool(last.may_order and draft.segments and draft.custody != last.custody)
+        draft.changed |= bool(last.may_order and draft.segments and await self._has_news(root, last))
         new = await self._publish_new(draft, root, lease) if draft.changed else None
         await self._store.write(lease, new, draft.compared, draft.gone, draft.log.fresh if draft.log else ())
         await self._store.note_catalogued(draft.fresh)
@@ -160,6 +160,13 @@ class Publisher:
         except IntegrityError as error:
             log.error("the catalogue has the custody log's head of before", reason=brief(error))  # noqa: TRY400
             return None if last.custody is None else tie.Root.read(last.custody)
+
+    async def _has_news(self, root: tie.Root | None, last: Published) -> bool:
+        """Tell whether the custody log has more than was published, besides the purchase of that very catalogue."""
+        if root is None or last.custody is None:
+            return root is not None
+        size = tie.Root.read(last.custody).size
+        return root.size < size or await self._store.has_acts(size)
 
     async def _add_log(self, draft: Draft, root: tie.Root, lease: Lease) -> Parts:
         async def keep(cid: Cid, block: bytes) -> None:
