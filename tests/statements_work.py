@@ -421,6 +421,7 @@ async def _publish(filled: Filled, db: Database) -> None:
     await db.execute("UPDATE zip_ipfs_info SET cid = 'old' WHERE zip_id = %s", (zip_id,))
     assert zip_id is not None
     assert await store.order(lease, "0" * 16, 0) == zip_id
+    await store.has_acts(0)
     await store.superseded()
     await store.forget_pin("bafy")
     await store.close(lease, Done(), datetime.now(UTC))
