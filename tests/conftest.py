@@ -1,6 +1,10 @@
 """What every test can ask for; the fixtures stand in the modules `servers_*`."""
 
 import os
+import signal
+from types import FrameType
+
+import structlog
 
 from roadvault_stack.ports import FREE_PORTS
 
@@ -25,3 +29,22 @@ pytest_plugins = [
     "servers_recovery",
     "custody_rows",
 ]
+
+# As services tell of errors: structlog's own way of telling prints what each local variable holds, for seconds.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+# As Python's own, but asyncio's runners leave it in place: theirs would have each fixture's value written out, for
+# `signal.getsignal` puts the handler, and with it the task, into the text of an error that it then drops.
+signal.signal(signal.SIGINT, _interrupt)
