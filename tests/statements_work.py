@@ -347,7 +347,9 @@ async def _watch(filled: Filled, db: Database) -> None:
     await OrdererStore(db).archives([lease.row_id for lease in batch], _MARKET)
     seen = Seen(info, head, counted(info, head, _MARKET, 50), 300)
     given_up, over = filled.due(WATCH)[3], filled.due(WATCH)[4]
-    looks = [Look(lease, Done(again_after=0), seen, buy_in=0) for lease in batch if lease.row_id != given_up]
+    looks = [
+        Look(lease, Done(again_after=0), seen, buy_in=0, audit_in=1) for lease in batch if lease.row_id != given_up
+    ]
     looks = [Look(look.lease, Done(), over=True) if look.lease.row_id == over else look for look in looks]
     looks += [Look(lease, Failed("x")) for lease in batch if lease.row_id == given_up]
     await WatchingStore(db).close(looks)

@@ -15,6 +15,8 @@ from roadvault_common.work.outcome import Done, Retry, Wait
 from roadvault_common.work.stages import AUDIT, RESTORE
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.proof.audit import Part, picked
+from roadvault_crust_orderer.proof.audit_store import AuditStore
+from roadvault_crust_orderer.store import ENDED, LIVE
 from roadvault_stack.kubo import Kubo
 
 _DAY = 86_400
@@ -129,6 +131,9 @@ async def test_where_nothing_comes_of_another_archive_either_nothing_is_lost(
     row = await proofs.row()
     assert (row["terms_wanted"], row["restore_due"], await proofs.proven()) == (1, None, [True])
     assert await letters(proofs) == []
+    await proofs.desk.db.execute("UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s", (ENDED, other))
+    assert await AuditStore(proofs.desk.db).another(proofs.zip_id) is None  # of what has ended nothing is to come
+    await proofs.desk.db.execute("UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s", (LIVE, other))
 
     await proofs.hold(network_kubo)
     await proofs.desk.db.execute("UPDATE zip_ipfs_info SET cid = %s WHERE zip_id = %s", (cid, other))

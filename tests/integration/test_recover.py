@@ -14,7 +14,9 @@ from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
+from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.stages import INSPECT
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import pinning
 from roadvault_packer.config import PackerSettings
@@ -134,6 +136,8 @@ async def test_local_copies_and_our_nodes_pins_are_taken_up(archived: Archived) 
     assert await console.db.fetch_all(ARCHIVES) == archived.archives
     those = {"kept": 1, "dropped": 2, "restored": 1, "uploads_dropped": 3, "pin": 1, "watch": 3}
     assert await state(archived) == {"n": 3, **those, "order": 0, "not_ordered": 3}
+    (of_node,) = await console.db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE restored_at IS NOT NULL")
+    assert await backlog.due_rows(console.db, INSPECT, 10) == [of_node["zip_id"]]
     (row,) = await console.db.fetch_all("SELECT zip_id, path FROM zip_ipfs_info WHERE path IS NOT NULL")
     assert console.vault.root / row["path"] == first
     assert await console.pinner.pinning.work(row["zip_id"]) == Done()

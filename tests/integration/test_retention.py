@@ -23,6 +23,8 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.retention import periods
 from roadvault_common.retention.periods import PLACES_BEHIND
 from roadvault_common.retention.places import Places
+from roadvault_common.sql import audits
+from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
@@ -130,10 +132,12 @@ async def test_what_was_published_opens_with_the_keyring_until_the_end_and_with_
     assert hashlib.sha256(there).hexdigest() == file["sha256"]
 
     assert await keeper.node_has(row["cid"])
+    assert await audits.oldest_seconds(keeper.console.db, Place.LOCAL) > 0
     assert await keeper.end(zip_id) == Done()
     row = await keeper.row(zip_id)
     assert (row["key"], row["master_key"], row["status"]) == ("", SHREDDED, 5)
     assert (row["path"], row["shred_due"], row["shredded_at"] is not None) == (None, None, True)
+    assert await audits.oldest_seconds(keeper.console.db, Place.LOCAL) == 0  # nobody looks at it any more
     assert keeper.files() == []
     assert not await keeper.node_has(row["cid"])
     await keeper.console.packer.periods.tend()  # the month is not over: other archives may yet end in it

@@ -51,6 +51,11 @@ async def test_many_archives_are_looked_at_in_a_few_calls(desk: Desk, monkeypatc
     assert len(await backlog.due_rows(desk.db, PROVE, 1000)) == MANY
     ends = await desk.db.fetch_one("SELECT SUM(archives) AS n FROM renewal_info")
     assert ends == {"n": MANY}
+    planned = await desk.db.fetch_one(
+        "SELECT COUNT(*) AS n FROM zip_ipfs_info"
+        " WHERE TIMESTAMPDIFF(DAY, UTC_TIMESTAMP(6), audit_due) BETWEEN 23 AND 30"
+    )
+    assert planned == {"n": MANY}  # also if they never have replicas enough for a proof
 
 
 @pytest.mark.parametrize("devnet_server", [{}, {"generation": "v1"}], indirect=True)

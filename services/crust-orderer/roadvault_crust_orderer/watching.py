@@ -19,6 +19,7 @@ from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
 from roadvault_common.work import backlog, batches
 from roadvault_common.work import lease as leases
+from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.gauges import show_stage
 from roadvault_common.work.lease import Lease
@@ -213,4 +214,5 @@ class Watcher:
         settled = needs.enough(info) or archive.dropped
         again = settings.crust_watch_seconds if settled else settings.crust_check_seconds
         buy_in = needs.seconds_to_renewal(archive, info, head) if rests else 0
-        return Look(lease, Done(again_after=again), seen, buy_in)
+        audit_in = next_in(settings) if info.replicas else None
+        return Look(lease, Done(again_after=again), seen, buy_in, audit_in=audit_in)

@@ -39,6 +39,8 @@ class Look:
     """Seconds until something has to be bought, or looked at again by who buys; None where nobody can tell now."""
     over: bool = False
     """The archive's time is over: it is not renewed any more."""
+    audit_in: float | None = None
+    """Seconds until its first audit, of an archive that the network has by now."""
 
 
 class WatchingStore:
@@ -78,6 +80,8 @@ async def _write(tx: Transaction, look: Look, rows: dict[int, Row]) -> bool:
     if look.over:
         await renewals_store.note(tx, row["expired_on"], None, row["dag_size"])
         await tx.execute("UPDATE zip_ipfs_info SET expired_on = NULL WHERE zip_id = %s", (zip_id,))
+    if look.audit_in is not None:
+        await evidence_store.plan_audit(tx, zip_id, look.audit_in)
     if look.buy_in is not None and not row["unsettled"]:  # a purchase that is to be settled has its own time
         await batches.schedule(tx, ORDER, zip_id, look.buy_in)
     await leases.close(tx, look.lease, look.outcome)

@@ -122,7 +122,7 @@ async def _destroy(tx: Transaction, zip_id: int) -> None:
     await tx.execute("UPDATE retention_info SET shredded_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
     for stage in (*_PLACED, PROVE, AUDIT, INSPECT):
         await leases.end(tx, stage, zip_id)
-    await tx.execute("DELETE FROM audit_info WHERE zip_id = %s AND sound = 0", (zip_id,))  # nobody has to look any more
+    await tx.execute("DELETE FROM audit_info WHERE zip_id = %s", (zip_id,))  # nobody looks at it any more
     # A purchase that is under way is still settled; who looks takes the archive out of what is to be renewed.
     for stage in (ORDER, WATCH):
         if not await leases.revive(tx, stage, zip_id):

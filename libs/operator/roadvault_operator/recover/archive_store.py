@@ -122,6 +122,7 @@ async def _insert_archive(
         "restored_at": pinned and not local,
         "pin_due": local,  # which reads all of it, and has our node hold it
         "watch_due": on_ipfs,
+        "inspect_due": pinned and not local,
     }
     written = await tx.insert(
         f"INSERT INTO zip_ipfs_info ({', '.join([*values, *now])}) VALUES"  # noqa: S608 - our own names

@@ -14,7 +14,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
 from roadvault_common.work.stages import ORDER, RESTORE
 from roadvault_crust_orderer.proof import evidence_store
-from roadvault_crust_orderer.store import BOUGHT
+from roadvault_crust_orderer.store import BOUGHT, ENDED
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class AuditStore:
         """Return the archive that was found sound last, other than this one; None if there is none."""
         row = await self._db.fetch_one(
             "SELECT zip_id, cid, format FROM audit_info JOIN zip_ipfs_info USING (zip_id)"
-            " WHERE place = %s AND sound = 1 AND zip_id <> %s ORDER BY audited_at DESC LIMIT 1",
-            (Place.NETWORK.value, zip_id),
+            " WHERE place = %s AND sound = 1 AND zip_id <> %s AND status <> %s ORDER BY audited_at DESC LIMIT 1",
+            (Place.NETWORK.value, zip_id, ENDED),
         )
         return None if row is None else Other(row["zip_id"], archive_path(row["cid"], row["format"]))
 

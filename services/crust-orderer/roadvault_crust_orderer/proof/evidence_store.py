@@ -112,6 +112,18 @@ async def note_counted(db: Database, lease: Lease, count: Count) -> bool:
     return await db.transact(write)
 
 
+async def plan_audit(tx: Transaction, zip_id: int, seconds: float) -> None:
+    """Have the first audit of an archive be due in so many seconds, unless one is planned or has failed.
+
+    Who is proven plans it anew; others are audited, too: what never has replicas enough, and what was recovered.
+    """
+    await tx.execute(
+        "UPDATE zip_ipfs_info SET audit_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE zip_id = %s"
+        " AND folder_id > 0 AND audit_due IS NULL AND audit_token IS NULL AND audit_failed_at IS NULL",
+        (seconds, zip_id),
+    )
+
+
 async def close_proven(db: Database, lease: Lease, count: Count, proof: Proof, audit_in: float) -> bool:
     """Close the lease of a proof whose files came back; False if the network is not to be believed any more.
 
