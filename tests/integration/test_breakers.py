@@ -7,6 +7,7 @@ from clocks import Clock
 from lease_rows import new_folder, row
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from servers_process import Running
 from sweeps import sweep_once
 
 from roadvault_common.errors import DatabaseUnavailable, DiskFull, Domain, IpfsAway, TransientError
@@ -19,6 +20,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
 from roadvault_common.work.stages import PACK
 from roadvault_common.work.worker import Worker
+from roadvault_stack.redis_server import Redis as RedisServer
 
 
 class Node:
@@ -206,6 +208,24 @@ async def test_redis_is_seen_to_be_away_though_no_work_needs_it(db: Database) ->
         await Breakers(breakers.redis(nowhere)).sample(db, "ingest", 10)()
     (seen,) = await outage_store.away(db)
     assert (seen["domain"], seen["service"]) == ("redis", "ingest")
+
+
+async def test_redis_is_seen_to_be_there_again_without_a_restart(
+    db: Database, bus: Bus, redis_server: Running[RedisServer], clock: Clock
+) -> None:
+    own = Breakers(breakers.redis(bus))
+    note = own.sample(db, "ingest", 10)
+    await asyncio.to_thread(redis_server.stop)
+    await note()
+    assert (list(own.states()), len(await outage_store.away(db))) == (["redis"], 1)
+    clock.now += 1
+    await note()
+    assert own.states()["redis"]["seconds"] == 1
+    await asyncio.to_thread(redis_server.start)
+    clock.now += 2
+    await note()
+    assert (own.states(), await outage_store.away(db)) == ({}, [])
+    assert REGISTRY.get_sample_value("roadvault_breaker_open", {"domain": "redis"}) == 0
 
 
 async def test_a_probe_that_finds_something_else_away_excuses_the_row_and_blames_nobody(db: Database, bus: Bus) -> None:

@@ -139,7 +139,9 @@ class Breaker:
         if self._half_open and not self._trying:
             self.close()
         if self.domain is Domain.REDIS:
-            await self.suspect()  # no work needs it, so that none would meet its outage
+            # No work needs it, so that none would meet its outage, and none is let through to find that it is over.
+            if await self.suspect() is None:
+                self.close()
             return
         await self.admits()
 
