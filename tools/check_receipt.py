@@ -182,7 +182,8 @@ def check_custody(receipt: dict[str, Any], label: bytes) -> str:
     for chain, kind in zip(custody["chains"], ("file", "archive"), strict=False):
         need(keyed(chain, "after lines of path")["of"] == kind and chain["lines"], f"lines of the {kind} are missing")
         says["adopted"] = received if kind == "file" else {"cid": cid}
-        follows, position = bytes(32) if chain["after"] is None else unhex(chain["after"]), -1
+        need(chain["after"] is None, f"the first lines of the {kind} are left out: those shown follow another")
+        follows, position = bytes(32), -1
         for shown in chain["lines"]:
             text = keyed(shown, "before hash line")["line"].encode()
             follows = sha256(unhex(shown["before"]), follows, text)
@@ -198,7 +199,22 @@ def check_custody(receipt: dict[str, Any], label: bytes) -> str:
             for name, value in says.get(line["act"], {}).items():
                 need(facts.get(name, value) == value, f"custody line {position} says something else of {name}")
         need(root(follows, position, size, chain["path"]) == head["root"], f"lines of the {kind} are not in that log")
-    return f"{count} custody lines hang together, in the log of {size} lines with the root {head['root']}"
+    of = " and of the ".join(chain["of"] for chain in custody["chains"])
+    return f"{count} custody lines, the first of the {of}, hang together, in the log of {size}, root {head['root']}"
+
+
+def not_shown(receipt: dict[str, Any]) -> list[str]:
+    """Return what no custody line of a receipt, which was checked, tells of."""
+    chains, told, shown = (receipt["custody"] or {"chains": []})["chains"], list[str](), 0
+    for chain in chains:
+        last, shown = json.loads(chain["lines"][-1]["line"])["line"], shown + len(chain["lines"])
+        told.append(f"that there are more lines of the {chain['of']} behind its last that is shown, line {last}")
+    if len(chains) < 2:
+        told.append(f"what was done to the {' and the '.join(('file', 'archive')[len(chains) :])}: no line is shown")
+    if chains:
+        size = receipt["custody"]["head"]["size"]
+        told.append(f"what the other {size - shown} of the {size} lines of the log say, which are not shown")
+    return told
 
 
 def check_published(receipt: dict[str, Any]) -> list[str]:
@@ -265,8 +281,11 @@ def main(receipt: str, file: str) -> None:
     """Print what a receipt proves of a file."""
     with Path(file).open("rb") as source:
         digest, size = hashlib.file_digest(source, "sha256").digest(), source.tell()
-    for line in check(Path(receipt).read_bytes(), digest, size):
+    content = Path(receipt).read_bytes()
+    for line in check(content, digest, size):
         print("proven:", line)
+    for line in not_shown(json.loads(content)):
+        print("not proven by this:", line)
     print("not proven by this: that an order is in its block; any node of the chain shows it")
 
 

@@ -46,6 +46,8 @@ async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_do
         behind = own.lines[at + 1] if at + 1 < len(own.lines) else own.lines[at - 1]
         named = f"custody line {json.loads(behind.line)['line']}\\b"
         refused(whole.model_copy(update={"chains": [own.model_copy(update={"lines": left}), archive]}), named)
+        front = {"after": shown.hash, "lines": own.lines[at + 1 :] or own.lines}
+        refused(whole.model_copy(update={"chains": [own.model_copy(update=front), archive]}), "are left out")
         for part in ("line", "before", "hash"):
             text = getattr(shown, part).replace("2", "3", 1) if part == "line" else "00" * 32
             if text == getattr(shown, part):
@@ -67,13 +69,15 @@ async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_do
             tie.Tie.read(nonsense)
 
 
-async def test_a_file_with_very_many_lines_shows_the_newest(log: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_with_very_many_lines_shows_the_oldest(log: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roadvault_common.custody.tie.MOST_LINES", 3)
     published = await tie.root(log)
     assert published is not None
     shown = await tie.tie(log, 7, None, published)
-    assert shown.chains[0].after is not None
-    assert len(tie.check(shown, 7, None)) == 3
+    rows = tie.check(shown, 7, None)
+    assert rows == [parse(one.line.encode()) for one in shown.chains[0].lines]
+    assert (len(rows), rows[0]["act"]) == (3, "received")
+    assert tie.position(shown.chains[0].lines[-1]) == rows[-1]["position"]
 
 
 async def test_slices_bring_the_log_back_into_an_empty_database(

@@ -6,10 +6,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from receipt_checks import SCRIPT, altered, another, both_find, dumped, flipped, leaves, other, ours
+from receipt_checks import SCRIPT, altered, another, both_find, dumped, flipped, leaves, other, ours, script
 from servers_orderer import Shop
 from servers_pinning import TOKEN, PinningService
 from servers_receipts import SIZE, Office
@@ -63,7 +64,7 @@ async def test_a_receipt_is_there_once_the_archive_is_bought_and_proves_itself_t
     code, told, errors = await office.check(receipt, b"a", "--node", office.desk.devnet.url)
     assert (code, errors) == (0, "")
     assert [line.split(":")[0] for line in told.splitlines()] == [
-        "the receipt is of file 1, a.mp4", *["proven"] * 5, "seen at the node", "not proven by this",
+        "the receipt is of file 1, a.mp4", *["proven"] * 5, "seen at the node", *["not proven by this"] * 4,
     ]  # fmt: skip
     for proven in (row["cid"], order["extrinsic_hash"], f"block {order['block']} ({order['block_hash']})", "4 custody"):
         assert proven in told
@@ -123,6 +124,46 @@ async def test_whatever_is_changed_is_found_by_both(office: Office) -> None:
             assert both_find(altered(receipt, ("custody", "chains", chain, "lines"), _always(lines)), content)
     assert both_find(altered(receipt, ("custody", "chains"), lambda chains: chains[::-1]), content)
     assert both_find(altered(receipt, ("custody", "chains"), _always([])), content)
+
+
+async def test_lines_that_are_left_out_are_found_or_told(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    await office.bought()
+    file_id = min(office.contents)
+    asked = [Line(Act.ASKED, {"n": n}, about, None) for n in range(3) for about in (file_id, file_id + 1)]
+    await office.desk.db.transact(lambda tx: record(tx, *asked))
+    await chainer.chain(office.console.db)
+    content, (_, receipt) = office.contents[file_id], await office.ask(file_id)
+    assert not both_find(receipt, content)
+    told = json.loads(receipt)
+    for number, chain in enumerate(told["custody"]["chains"]):
+        lines, where = chain["lines"], ("custody", "chains", number)
+        assert len(lines) > 2
+        for at in range(1, len(lines)):  # the front, with the hash that makes the rest fit
+            cut = altered(receipt, where, _always({**chain, "after": lines[at - 1]["hash"], "lines": lines[at:]}))
+            for found in (ours(cut, content), other(cut, content)):
+                assert f"of the {chain['of']} are left out" in (found or "").replace("this", "the")
+        for at in range(len(lines)):
+            cut = altered(receipt, (*where, "lines"), _always([*lines[:at], *lines[at + 1 :]]))
+            assert both_find(cut, content)
+
+    def lasts(told: dict[str, Any]) -> set[str]:
+        chains = told["custody"]["chains"]
+        return {f"behind its last that is shown, line {json.loads(one['lines'][-1]['line'])['line']}" for one in chains}
+
+    # Whoever has the log can leave out the last, and show the way of the one before it.
+    monkeypatch.setattr("roadvault_common.custody.tie.MOST_LINES", 2)
+    _, shorter = await office.ask(file_id)
+    assert not both_find(shorter, content)
+    assert lasts(json.loads(shorter)).isdisjoint(lasts(told))
+    alone = altered(receipt, ("custody", "chains"), lambda chains: chains[:1])
+    assert not both_find(alone, content)
+    size = told["custody"]["head"]["size"]
+    for one, others in ((receipt, size - 4 - len(told["custody"]["chains"][1]["lines"])), (shorter, size - 4)):
+        says = [list(left_open(Receipt.read(one))), script.not_shown(json.loads(one))]
+        for words in (*lasts(json.loads(one)), f"what the other {others} of the {size} lines of the log say"):
+            assert all(any(words in line for line in lines) for lines in says), (words, says)
+    assert any("none of its custody lines is shown" in line for line in left_open(Receipt.read(alone)))
+    assert any("what was done to the archive" in line for line in script.not_shown(json.loads(alone)))
 
 
 def _always(value: object) -> Callable[[object], object]:

@@ -174,6 +174,16 @@ async def of_subject(source: Source, subject: Subject, before: int, limit: int) 
     )
 
 
+async def first_of_subject(source: Source, subject: Subject, before: int, limit: int) -> list[Row]:
+    """Return the lines of a file or of an archive that stand before a position, the oldest first."""
+    file_id, zip_id = subject
+    return await source.fetch_all(
+        f"SELECT {_COLUMNS} FROM custody_info WHERE zip_id <=> %s AND file_id <=> %s AND position < %s"  # noqa: S608
+        " ORDER BY position LIMIT %s",
+        (zip_id, file_id, before, limit),
+    )
+
+
 async def unchained_of(db: Database, subject: Subject, limit: int) -> list[Row]:
     """Return lines of a file or of an archive that have no place in the chain yet."""
     file_id, zip_id = subject

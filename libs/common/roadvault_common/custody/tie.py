@@ -1,7 +1,8 @@
 """A file's lines, with what ties them to a head of the log that was published: the part of a receipt that tells of it.
 
-The lines of the file, and those of its archive, are a chain each: nothing can be left out between the first and the
-last that is shown. The last is tied to the head's root by an inclusion path. `check` needs this text alone.
+The lines of the file, and those of its archive, are a chain each, which begins with the first that the log has of it:
+nothing can be left out before the last that is shown. The last is tied to the head's root by an inclusion path. `check`
+needs this text alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from roadvault_common.plain import first_fault
 from roadvault_common.sql.db import Database, Row
 
 MOST_LINES = 1000
-"""Of a file, and of its archive, that a receipt shows: the newest."""
+"""Of a file, and of its archive, that a receipt shows: the oldest, as nothing else tells that none was before."""
 
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Number = Annotated[int, Field(ge=0, lt=1 << 53)]
@@ -63,11 +64,14 @@ class Shown(_Shape):
 
 
 class Chain(_Shape):
-    """The lines of a file or of an archive, from the first (or from behind `after`) to the last before the head."""
+    """The lines of a file or of an archive, from the first to the last before the head, or as many as are shown."""
 
     of: Literal["file", "archive"]
     after: _Hash | None = None
-    """The hash of the line that the first of these follows; None: it is the first of all."""
+    """The hash of the line that the first of these follows. None is the one that holds: it is the first of all.
+
+    Receipts of files with more lines than are shown had the newest, once, and the hash here, which proved nothing.
+    """
     lines: Annotated[list[Shown], Field(min_length=1, max_length=MOST_LINES)]
     path: Annotated[list[_Hash], Field(max_length=64)]
     """Of the last of these lines, from the hash beside it upwards (RFC 9162, section 2.1.3)."""
@@ -118,16 +122,14 @@ async def tie(db: Database, file_id: int, zip_id: int | None, head: Root) -> Tie
 
 
 async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
-    rows = (await store.of_subject(db, about, size, MOST_LINES))[::-1]
+    rows = await store.first_of_subject(db, about, size, MOST_LINES)
     if not rows:
         return None
-    last, first = rows[-1]["position"], rows[0]["follows"]
-    at = {row["position"] - 1 for row in rows if row["position"]} | ({first} if first is not None else set())
-    hashes, spans = await store.hashes_at(db, at), tree.beside(last, size)
+    before = {row["position"] - 1 for row in rows if row["position"]}
+    hashes, spans = await store.hashes_at(db, before), tree.beside(rows[-1]["position"], size)
     known = await store.known(db, spans)
     return Chain(
         of="file" if about[0] is not None else "archive",
-        after=None if first is None else hashes[first].hex(),
         lines=[_shown(row, hashes) for row in rows],
         path=[known.over(*span).hex() for span in spans],
     )
@@ -167,30 +169,37 @@ def check_paths(content: Tie, head: Root, ways: Sequence[Sequence[str] | None]) 
             continue
         if within is None or way is None:
             raise IntegrityError(f"the way from this {chain.of}'s lines to the head that was published is missing")
-        position, shown = within
+        at, shown = within
         path, hashed = [bytes.fromhex(one) for one in way], bytes.fromhex(shown.hash)
-        if not merkle.includes(bytes.fromhex(head.root), head.size, hashed, position, path):
-            raise IntegrityError(
-                f"custody line {position} of this {chain.of} is not in the log whose head was published"
-            )
+        if not merkle.includes(bytes.fromhex(head.root), head.size, hashed, at, path):
+            raise IntegrityError(f"custody line {at} of this {chain.of} is not in the log whose head was published")
         count += chain.lines.index(shown) + 1
     return count
 
 
+def position(shown: Shown) -> int:
+    """Return the position of a line in the log.
+
+    Raises:
+        IntegrityError: It is no line.
+    """
+    return int(parse(shown.line.encode())["position"])
+
+
 def _last_within(chain: Chain, size: int) -> tuple[int, Shown] | None:
     """Return the last line of a chain that is among the first `size` of the log, with its position, if one is."""
-    placed = ((int(parse(shown.line.encode())["position"]), shown) for shown in reversed(chain.lines))
+    placed = ((position(shown), shown) for shown in reversed(chain.lines))
     return next((one for one in placed if one[0] < size), None)
 
 
 def _shown(row: Row, hashes: dict[int, bytes]) -> Shown:
-    position = row["position"]
-    before = hashes[position - 1] if position else NONE
-    return Shown(line=text(row, position).decode(), before=before.hex(), hash=row["hash"].hex())
+    at = row["position"]
+    before = hashes[at - 1] if at else NONE
+    return Shown(line=text(row, at).decode(), before=before.hex(), hash=row["hash"].hex())
 
 
 def check(content: Tie, file_id: int, zip_id: int | None) -> list[Row]:
-    """Return the lines, the first first, once each is seen to be what was chained.
+    """Return the lines, the first first, once each is seen to be what was chained, from the first of its subject on.
 
     Raises:
         IntegrityError: One was changed, moved, put in or left out, or is another file's; it says which.
@@ -205,8 +214,9 @@ def check(content: Tie, file_id: int, zip_id: int | None) -> list[Row]:
 
 def _checked(chain: Chain, head: Root, about: Subject) -> Iterator[Row]:
     """Yield the rows of a chain; see that they hang together, and that the last is in the head's tree."""
-    followed = None if chain.after is None else bytes.fromhex(chain.after)
-    follows = -1
+    if chain.after is not None:
+        raise IntegrityError(f"the first custody lines of this {chain.of} are left out: those shown follow another")
+    followed, follows = None, -1
     for shown in chain.lines:
         row = parse(shown.line.encode())
         name = f"custody line {row['position']} (`{row['act']}`)"

@@ -11,7 +11,7 @@ from roadvault_common.archive import merkle
 from roadvault_common.archive.label import Label
 from roadvault_common.catalogue.records import CUSTODY
 from roadvault_common.custody import tie
-from roadvault_common.custody.tie import Root
+from roadvault_common.custody.tie import Root, Tie
 from roadvault_common.errors import IntegrityError, IpfsUnavailable
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, directory
 from roadvault_common.ipfs.path import ARCHIVE, LABEL
@@ -48,13 +48,26 @@ def left_open(receipt: Receipt, *, seen: bool = False) -> Iterator[str]:
     yield from _left_open(receipt.order, "the archive", seen=seen)
     if receipt.custody is None:
         yield "there are no custody lines: the log had nothing of the file"
-    elif receipt.published is None:
+        return
+    yield from _not_shown(receipt.custody)
+    if receipt.published is None:
         yield "the head of the custody log is the keeper's own: it was not published yet"
     else:
         yield from _left_open(receipt.published.order, "the catalogue", seen=seen)
         size = Root.read(_decoded(receipt.published.custody)).size
         if size < receipt.custody.head.size:
             yield f"custody lines from {size} on came after the head that was published: they are the keeper's word"
+
+
+def _not_shown(custody: Tie) -> Iterator[str]:
+    """Yield what the log may have of the file and its archive that no line shown tells of."""
+    for chain in custody.chains:
+        last = tie.position(chain.lines[-1])
+        yield f"that there are more custody lines of the {chain.of}, behind its last that is shown, line {last}"
+    if len(custody.chains) == 1:
+        yield "what was done to the archive: none of its custody lines is shown, and there may be some"
+    count = custody.head.size - sum(len(chain.lines) for chain in custody.chains)
+    yield f"what the other {count} of the {custody.head.size} lines of the log say, which are not shown"
 
 
 def _left_open(order: ChainOrder | ServiceOrder, what: str, *, seen: bool) -> Iterator[str]:
@@ -125,9 +138,10 @@ def _custody(receipt: Receipt) -> Iterator[str]:
     rows = tie.check(receipt.custody, receipt.file.id, receipt.archive.id)
     _agree(receipt, rows)
     head, first, last = receipt.custody.head, rows[0]["done_at"], rows[-1]["done_at"]
+    of = " and of the ".join(chain.of for chain in receipt.custody.chains)
     yield (
-        f"the {len(rows)} custody lines, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, hang together, and"
-        f" are in the log of {head.size} lines whose tree has the root {head.root}"
+        f"the {len(rows)} custody lines, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, are the first of the"
+        f" {of}, hang together, and are in the log of {head.size} lines whose tree has the root {head.root}"
     )
 
 
