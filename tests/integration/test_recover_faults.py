@@ -103,6 +103,35 @@ async def test_one_that_is_killed_at_any_point_is_run_again(archived: Archived) 
     await Identity(console.db, console.vault.root).look()
 
 
+async def test_a_database_that_goes_away_is_told_in_one_line(archived: Archived) -> None:
+    console = archived.console
+    for table in ("file_upload_info", "label_info", "folder_info", "zip_ipfs_info"):
+        await console.db.execute(f"DELETE FROM {table}")  # noqa: S608
+    async with locked(console.environment["ROADVAULT_DATABASE_URL"], FOLDERS):
+        recovering = asyncio.create_task(console.refuses("recover", "--cids", archived.listed))
+        while not (waiting := await asyncio.to_thread(writers_of_folders, archived)):
+            assert not recovering.done()
+            await asyncio.sleep(0.02)
+        with archived.mariadb.server.connect(admin=True) as connection, connection.cursor() as cursor:
+            for number in waiting:
+                cursor.execute("KILL %s", (number,))
+        told = await recovering
+    assert told.startswith("roadvault: the database can't do this now: ")
+    assert "3 archives recovered" in await archived.recover("--cids", archived.listed)
+
+
+def writers_of_folders(archived: Archived) -> list[int]:
+    """Return the numbers of the connections that are about to write a folder of an archive."""
+    name = archived.console.environment["ROADVAULT_DATABASE_URL"].rpartition("/")[2]
+    with archived.mariadb.server.connect(admin=True) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE db = %s AND command = 'Query'"
+            " AND info LIKE 'INSERT INTO folder_info (folder_id, status%%'",
+            (name,),
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 async def test_what_is_not_what_it_says_is_named_and_leaves_nothing(
     archived: Archived, network_kubo: Kubo, tmp_path: Path
 ) -> None:

@@ -92,9 +92,12 @@ class Restoring:
                 await self._attempt(candidate)
                 progress()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work())
+        except ExceptionGroup as several:  # of what fails them all the first tells enough
+            raise several.exceptions[0] from None
 
     @property
     def left(self) -> list[Candidate]:
