@@ -18,7 +18,7 @@ from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.stages import INSPECT
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.recover import pinning
+from roadvault_operator.recover import pinning, rehearsal
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_stack.kubo import Kubo
@@ -209,6 +209,29 @@ async def test_what_is_on_hold_comes_back_on_hold(archived: Archived, network_ku
     assert outcomes == [*[Wait("on hold", after=86_400)] * 2, Done()]
 
 
+async def test_archives_that_have_ended_are_counted_and_no_failure(archived: Archived, network_kubo: Kubo) -> None:
+    db = archived.console.db
+    rows = await db.fetch_all("SELECT zip_id, zip_name, folder_id, cid, size, dag_size, files FROM zip_ipfs_info")
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    one, *others = (ArchiveRecord(**row, format=2, created=then) for row in rows)
+    await db.execute(
+        "INSERT INTO retention_info (zip_id, ends_at, shredded_at) VALUES (%s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+        (one.zip_id,),
+    )
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        ended = one.model_copy(update={"ends": then, "ended": then})
+        cid = await archived.catalogue(ended, *others, network=network)
+        said = await archived.recover("--rehearse", "--catalogue-cid", cid)
+        assert (
+            "rehearsed: 4 files would come back as they are, 0 are newer than the catalogue, 0 differ, 2 are of" in said
+        )
+        archived.lose_database()
+        said = await archived.recover("--catalogue-cid", cid, "--cids", archived.listed, "--yes")
+        await network.unpin(cid)
+    assert "2 archives recovered, with 4 files; 0 were there already, 0 things could not be recovered" in said
+    assert "1 had ended" in said
+
+
 async def test_the_disk_alone_is_enough(archived: Archived) -> None:
     console = archived.console
     archived.lose_database()
@@ -243,6 +266,10 @@ async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> N
     with archived.mariadb.server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SHOW DATABASES LIKE %s", (f"{name}%",))
         assert [row[0] for row in cursor.fetchall()] == [name]
+        async with rehearsal.scratch(console.environment["ROADVAULT_DATABASE_URL"]) as scratch:
+            told = await console.refuses("recover", *listed)
+            assert f"another rehearsal is under way in {name}_rehearsal: wait for its end" in told
+            assert await scratch.fetch_all("SELECT 1 FROM zip_ipfs_info") == []  # nobody dropped it
         cursor.execute(f"CREATE DATABASE {name}_rehearsal")
         cursor.execute(f"CREATE TABLE {name}_rehearsal.precious (one INT)")
         assert f"there is a database {name}_rehearsal, which is no rehearsal's" in await console.refuses(

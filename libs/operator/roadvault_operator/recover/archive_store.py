@@ -63,8 +63,9 @@ async def archived_after(db: Database, file_id: int) -> list[Row]:
     """Return files behind a number that are in archives on IPFS, with what recovery brings back of them."""
     return await db.fetch_all(
         "SELECT file_id, file_name, file_type, file.size, sha256, zip_offset, file.folder_id, zip_id, cid, format,"
-        " zip.size AS archive_size, files, iv, pinned_at FROM file_upload_info AS file JOIN zip_ipfs_info AS zip"
-        " USING (zip_id) WHERE file_id > %s AND cid IS NOT NULL ORDER BY file_id LIMIT %s",
+        " zip.size AS archive_size, files, iv, pinned_at, shredded_at IS NOT NULL AS ended"
+        " FROM file_upload_info AS file JOIN zip_ipfs_info AS zip USING (zip_id)"
+        " LEFT JOIN retention_info USING (zip_id) WHERE file_id > %s AND cid IS NOT NULL ORDER BY file_id LIMIT %s",
         (file_id, _AT_ONCE),
     )
 

@@ -118,7 +118,7 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         say(f"differs: {line}")
     say(
         f"rehearsed: {found.same} files would come back as they are, {found.newer} are newer than the catalogue,"
-        f" {found.differences} differ; the scratch database is dropped"
+        f" {found.differences} differ, {found.ended} are of archives that have ended; the scratch database is dropped"
     )
     if found.differences or not whole:
         raise typer.Exit(1)
@@ -173,7 +173,8 @@ def _tell_archives(report: restoring.Report) -> bool:
         say(f"not recovered: {line}")
     say(
         f"{report.archives} archives recovered, with {report.files} files; {len(report.known)} were there already,"
-        f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives"
+        f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives,"
+        f" {report.ended} had ended"
     )
     return not report.failed
 

@@ -1,6 +1,7 @@
 """A rehearsal: recovery into a scratch database beside the real one, which is compared with that, and dropped."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Comparison:
     same: int = 0
     newer: int = 0
     """Of archives that came to IPFS after the catalogue was made."""
+    ended: int = 0
+    """Of archives whose key was destroyed: nothing brings them back."""
     differences: int = 0
     told: list[str] = field(default_factory=list)
     """The first of them."""
@@ -44,14 +47,39 @@ async def scratch(url: str) -> AsyncIterator[Database]:
     """Make the scratch database beside that of `url`, with its tables; drop it in the end.
 
     Raises:
-        SettingsError: There is one of its name that is something else.
+        SettingsError: There is one of its name that is something else, or of a rehearsal that runs.
         DatabaseUnavailable: It can't be made.
     """
     parts = urlsplit(url)
     name = parse_url(url)["database"] + _SUFFIX
+    async with _alone(url, name), _made(url, name, parts._replace(path=f"/{name}").geturl()) as db:
+        yield db
+
+
+@asynccontextmanager
+async def _alone(url: str, name: str) -> AsyncIterator[None]:
+    """Have no other rehearsal have that scratch database meanwhile: the server lets go of the lock with its connection.
+
+    Raises:
+        SettingsError: One has it.
+        DatabaseUnavailable: The database is away.
+    """
+    try:
+        connection = await asyncio.to_thread(pymysql.connect, **parse_url(url), autocommit=True)
+    except pymysql.err.MySQLError as error:
+        raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION wait_timeout = 31536000")
+        cursor.execute("SELECT GET_LOCK(%s, 0)", (hashlib.sha256(name.encode()).hexdigest(),))
+        if cursor.fetchone() != (1,):
+            raise SettingsError(f"another rehearsal is under way in {name}: wait for its end")
+        yield
+
+
+@asynccontextmanager
+async def _made(url: str, name: str, beside: str) -> AsyncIterator[Database]:
     await asyncio.to_thread(_on_server, url, name, make=True)
     try:
-        beside = parts._replace(path=f"/{name}").geturl()
         await asyncio.to_thread(migrate, beside, lambda _: None)
         async with Database.open(beside, size=4) as db:
             yield db
@@ -92,12 +120,14 @@ async def compare(real: Database, rehearsed: Database, made: datetime | None) ->
         if expected is None:
             found.differs(f"file {(recovered or {})['file_id']} was recovered, and is in no archive of the database")
         elif recovered is None:
-            if made is not None and expected["pinned_at"] is not None and expected["pinned_at"] > made:
+            if expected["ended"]:
+                found.ended += 1
+            elif made is not None and expected["pinned_at"] is not None and expected["pinned_at"] > made:
                 found.newer += 1
             else:
                 found.differs(f"file {expected['file_id']}, of archive {expected['zip_id']}, is missing")
         else:
-            _compare_file(found, expected, recovered, {"pinned_at"} | ({"zip_id"} if made is None else set()))
+            _compare_file(found, expected, recovered, {"pinned_at", "ended"} | ({"zip_id"} if made is None else set()))
     return found
 
 

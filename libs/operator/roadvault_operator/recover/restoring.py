@@ -53,6 +53,8 @@ class Report:
     """Not recovered: which, and why."""
     spoilt: list[str] = field(default_factory=list)
     """Local copies that are not what they were; their archives come from the network."""
+    ended: int = 0
+    """Archives whose key was destroyed at their end, by the catalogue: nothing brings them back."""
     strange: list[str] = field(default_factory=list)
     """Found, and no archive: which, and what it is."""
 
@@ -133,6 +135,9 @@ class Restoring:
         number = self._known.number(candidate.place)
         if number is not None:
             self.report.known.add(number)
+            return
+        if candidate.record is not None and candidate.record.ended is not None:
+            self.report.ended += 1
             return
         archive = await self._opened(candidate)
         place = archive.place
