@@ -15,12 +15,14 @@ from pydantic_settings import BaseSettings
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.process.app import FORCE_SECONDS
+from roadvault_common.settings.archives import IpfsSettings, KeySettings
 from roadvault_common.settings.config import PREFIX, DatabaseSettings
 from roadvault_common.settings.secret_files import SUFFIX, is_secret
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
 from roadvault_notifier.config import NotifierSettings
+from roadvault_operator.config import OperatorSettings
 from roadvault_packer.config import PackerSettings
 from roadvault_pinner.config import PinnerSettings
 from roadvault_retriever.config import RetrieverSettings
@@ -100,7 +102,14 @@ def _parsed(env_file: Path, *more: str) -> dict[str, Any]:
     env_file.write_text("".join(f"{name}={value}\n" for name, value in _example().items()))
     files = [part for name in ("docker-compose.yml", *more) for part in ("--file", str(ROOT / name))]
     # --dry-run: podman itself is not needed for parsing.
-    parser = [str(Path(sys.executable).with_name("podman-compose")), "--dry-run", "--profile", "backup"]
+    parser = [
+        str(Path(sys.executable).with_name("podman-compose")),
+        "--dry-run",
+        "--profile",
+        "backup",
+        "--profile",
+        "operator",
+    ]
     done = subprocess.run(
         [*parser, "--env-file", str(env_file), *files, "config"],
         capture_output=True,
@@ -211,14 +220,42 @@ def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any
 
 def test_kubo_is_on_no_network_with_whoever_does_not_need_it(compose: dict[str, Any]) -> None:
     on = {name: set(service.get("networks") or []) for name, service in compose["services"].items()}
-    assert {name for name, networks in on.items() if networks & on["ipfs"]} == {"ipfs", "pinner", "retriever"}
+    assert {name for name, networks in on.items() if networks & on["ipfs"]} == {
+        "ipfs",
+        "pinner",
+        "retriever",
+        "operator",
+    }
     assert {name for name, networks in on.items() if networks & on["witness"]} == {"witness", "crust-orderer"}
-    assert {name for name, networks in on.items() if networks & on["mariadb"]} == {*SETTINGS, "mariadb", "redis"}
+    assert {name for name, networks in on.items() if networks & on["mariadb"]} == {
+        *SETTINGS,
+        "mariadb",
+        "redis",
+        "operator",
+    }
     outside = {name for name, network in compose["networks"].items() if not (network or {}).get("internal")}
     assert {name for name, networks in on.items() if networks & outside} == {
         "ingest", "door", "crust-orderer", "notifier", "ipfs", "witness", "prometheus", "alertmanager",
     }  # fmt: skip
     assert {name for name, networks in on.items() if "watch" in networks} == {*GRANTS, "prometheus"}
+
+
+def test_the_operators_container_leaves_no_log_and_is_given_what_its_commands_read(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch, secrets: Path
+) -> None:
+    operator = compose["services"]["operator"]
+    assert operator["logging"] == {"driver": "none"}
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    given = _given(compose, "operator")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value.replace(MOUNTED, f"{secrets}/"))
+    read = [OperatorSettings(), IpfsSettings(), KeySettings()]
+    fields = {name: one for one in read for name in type(one).model_fields}
+    assert {name.removeprefix(PREFIX).removesuffix("_FILE").lower() for name in given} <= fields.keys()
+    assert {value.removeprefix(MOUNTED) for value in given.values() if value.startswith(MOUNTED)} == set(
+        operator["secrets"]
+    )
 
 
 def test_everything_has_limits(compose: dict[str, Any]) -> None:
@@ -339,11 +376,8 @@ def test_recovery_by_the_chain_has_a_way_to_a_crust_node_and_nothing_else_is_oth
     compose: dict[str, Any], tmp_path: Path
 ) -> None:
     services = _parsed(tmp_path / ".env", "deploy/chain.yml")["services"]
-    pinner = services["pinner"]
-    assert {name for name, service in services.items() if service != compose["services"][name]} == {"pinner"}
-    assert {*pinner["networks"]} == {*compose["services"]["pinner"]["networks"], "outward"}
-    more = pinner["environment"].items() - compose["services"]["pinner"]["environment"].items()
-    assert dict(more) == {
-        "ROADVAULT_CRUST_URL": _example()["ROADVAULT_CRUST_URL"],
-        "ROADVAULT_IPFS_GATEWAY_URL": "http://ipfs:8080",
-    }
+    operator = services["operator"]
+    assert {name for name, service in services.items() if service != compose["services"][name]} == {"operator"}
+    assert {*operator["networks"]} == {*compose["services"]["operator"]["networks"], "outward"}
+    more = operator["environment"].items() - compose["services"]["operator"]["environment"].items()
+    assert dict(more) == {"ROADVAULT_CRUST_URL": _example()["ROADVAULT_CRUST_URL"]}
