@@ -11,9 +11,12 @@ from servers_recovery import ARCHIVES, FILES, Archived
 from sites import site
 
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
+from roadvault_common.retention import periods
+from roadvault_common.retention.periods import UNKNOWN
 from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.stages import INSPECT
@@ -323,6 +326,17 @@ async def test_archives_that_have_an_end_come_back_with_the_keyring_alone(
     archived.files = await console.db.fetch_all(FILES)
     await archived.lose_machine()
     assert "has an end" in await archived.recover("--cids", archived.listed, code=1)
+    # The packer of the new system tends a keyring whose keys its database does not have: nothing else has them now.
+    held = ring.read_text()
+    packer = Packer(PackerSettings.model_validate(settings), console.db, console.bus, console.vault, keys)
+    await packer.periods.tend()
+    assert (UNKNOWN._value.get(), ring.read_text()) == (1, held)
+    archived.listed.write_text(archived.cids[0])  # none that they open: the period keys come back by themselves
+    await archived.recover("--cids", archived.listed, "--keyring", ring)
+    assert [one.id for one in await periods.living(console.db, keys)] == [*period_keys(held, keys)]
+    await packer.periods.tend()
+    assert (UNKNOWN._value.get(), ring.read_text()) == (0, held)
+    archived.listed.write_text("".join(f"{cid}\n" for cid in archived.cids))
     said = await archived.recover("--cids", archived.listed, "--keyring", ring)
     assert "1 archives recovered, with 2 files; 3 were there already" in said
     assert await console.db.fetch_all(FILES) == archived.files

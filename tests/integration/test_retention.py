@@ -15,13 +15,13 @@ from servers_ingest import Door
 from servers_operator import Console
 
 from roadvault_common.archive import master_keys as needed
-from roadvault_common.archive.crypto import SHREDDED, MasterKeys
-from roadvault_common.archive.keyring import period_keys
+from roadvault_common.archive.crypto import SHREDDED, MasterKeys, PeriodKey
+from roadvault_common.archive.keyring import lines, period_keys
 from roadvault_common.archive.label import Label
 from roadvault_common.errors import IntegrityError, LeaseLost, MasterKeyMissing, PermanentError
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.retention import periods
-from roadvault_common.retention.periods import PLACES_BEHIND
+from roadvault_common.retention.periods import PLACES_BEHIND, UNKNOWN
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
@@ -267,6 +267,43 @@ async def test_nothing_is_packed_under_a_new_key_before_every_place_has_it(keepe
     keeper.places[1].parent.mkdir()
     await keeper.console.packer.periods.tend()
     assert (PLACES_BEHIND._value.get(), keeper.keyring()) == (0, keeper.keyring(1))
+
+
+async def test_keys_that_the_database_does_not_know_stay_in_the_keyring_unless_they_were_destroyed(
+    keeper: Keeper,
+) -> None:
+    tend, db = keeper.console.packer.periods.tend, keeper.console.db
+    await keeper.console.packer.periods.end_in(400)
+    held = keeper.keyring()
+    await db.execute("DELETE FROM period_key_info")  # a dump from before the key was made
+    keeper.places[0].unlink()
+    await tend()
+    assert [keeper.keyring(place) for place in (0, 1)] == [held, held]
+    assert UNKNOWN._value.get() == 1
+    lost = MasterKeys(SecretStr(Fernet.generate_key().decode()))
+    (sealed,) = lines(lost, [PeriodKey.new("2031-05")])  # by a master key that the settings lack
+    damaged = held.splitlines()[1][:-4] + "AA=="
+    keeper.places[1].write_text(f"{held}{sealed}\n{damaged}\n")
+    await tend()
+    assert keeper.keyring() == keeper.keyring(1) == f"{held}{sealed}\n"
+    assert UNKNOWN._value.get() == 2
+    keeper.places[0].unlink()
+    keeper.places[0].mkdir()  # it can't be read now
+    await tend()
+    assert PLACES_BEHIND._value.get() == 1
+    assert keeper.keyring(1) == f"{held}{sealed}\n"
+    keeper.places[0].rmdir()
+    keeper.places[1].write_text(held)
+    await periods.bring_back(db, keeper.keys, period_keys(held, keeper.keys).values())
+    await keeper.months_pass()
+    await tend()  # destroyed on purpose, it leaves all places, and a disk that was away brings it back to none
+    assert period_keys(keeper.keyring(), keeper.keys) == {}
+    keeper.places[1].write_text(held)
+    await tend()
+    await periods.bring_back(db, keeper.keys, period_keys(held, keeper.keys).values())
+    await tend()
+    assert [period_keys(keeper.keyring(place), keeper.keys) for place in (0, 1)] == [{}, {}]
+    assert UNKNOWN._value.get() == 0
 
 
 async def test_the_sheet_and_a_new_master_key_keep_what_has_an_end_open(keeper: Keeper) -> None:

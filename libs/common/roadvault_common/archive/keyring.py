@@ -7,10 +7,10 @@ HKDF-SHA256, info `roadvault keyring`) in base64. The same keys give the same te
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey, Use
-from roadvault_common.errors import IntegrityError
+from roadvault_common.errors import IntegrityError, MasterKeyMissing
 
 HEAD = "roadvault keyring 1"
 """Its first line."""
@@ -26,9 +26,28 @@ def lines(keys: MasterKeys, periods: Iterable[PeriodKey]) -> list[str]:
     )
 
 
-def encode(keys: MasterKeys, periods: Iterable[PeriodKey]) -> bytes:
-    """Return the keyring of these keys."""
-    return "".join(f"{line}\n" for line in [HEAD, *lines(keys, periods)]).encode()
+def encode(keys: MasterKeys, periods: Iterable[PeriodKey], others: Iterable[str] = ()) -> bytes:
+    """Return the keyring of these keys, and of `others`, which are lines already."""
+    return "".join(f"{line}\n" for line in [HEAD, *sorted([*lines(keys, periods), *others])]).encode()
+
+
+def unknown(text: str, keys: MasterKeys, known: Container[str]) -> list[str]:
+    """Return the lines of a keyring whose keys' ids are not among those that are known, one of each key.
+
+    They are sealed by the first master key, or, if none of ours opens them, as they were. What is damaged is left out.
+    """
+    found: dict[str, str] = {}
+    for line in map(str.strip, text.splitlines()):
+        match = _LINE.fullmatch(line)
+        if match is None or match[2] in known:
+            continue
+        try:
+            (found[match[2]],) = lines(keys, period_keys(line, keys).values())
+        except MasterKeyMissing:
+            found.setdefault(match[2], line)
+        except IntegrityError:
+            continue  # another place may have it whole
+    return list(found.values())
 
 
 def period_keys(text: str, keys: MasterKeys) -> dict[str, PeriodKey]:

@@ -4,7 +4,7 @@ One row for each month in which archives end, so that lists of them stay short h
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,9 @@ log = structlog.get_logger()
 
 PLACES_BEHIND = Gauge(
     "roadvault_keyring_places_behind", "Places of the keyring that could not be written, and lack a change of it"
+)
+UNKNOWN = Gauge(
+    "roadvault_keyring_keys_unknown", "Period keys that the keyring has and the database does not: they are kept there"
 )
 _TOLD_DAYS = 90
 """So long it is told that a period key was destroyed, and that copies may have to be destroyed by hand."""
@@ -86,19 +89,33 @@ class Periods:
     async def keep(self) -> list[str]:
         """Write the keyring wherever it is not as it should be; return what is wrong with places that lack it.
 
-        The rows are locked meanwhile: what is written is what they say, whoever else writes.
+        The rows are locked meanwhile: what is written is what they say, whoever else writes. Keys that no row knows
+        stay: the database may be a dump from before them, or not recovered yet. Those that were destroyed have a row.
         """
 
-        async def write(tx: Transaction) -> list[str]:
-            living = await tx.fetch_all(f"{_LIVING} FOR UPDATE")
-            keys = [self._keys.unwrap_period(row["key"], row["period"]) for row in living]
-            wrong = await asyncio.to_thread(self._places.keep, keyring.encode(self._keys, keys))
+        async def write(tx: Transaction) -> tuple[list[str], list[str]]:
+            rows = await tx.fetch_all("SELECT period_key, period, `key` FROM period_key_info FOR UPDATE")
+            known = {row["period_key"] for row in rows}
+            living = [self._keys.unwrap_period(row["key"], row["period"]) for row in rows if row["key"] is not None]
+            unknown = list[str]()
+
+            def make(held: str) -> bytes:
+                unknown.extend(keyring.unknown(held, self._keys, known))
+                return keyring.encode(self._keys, living, unknown)
+
+            wrong = await asyncio.to_thread(self._places.keep, make)
             if not wrong:
                 await tx.execute("UPDATE period_key_info SET kept_at = UTC_TIMESTAMP(6) WHERE kept_at IS NULL")
-            return wrong
+            return wrong, unknown
 
-        wrong = await self._db.transact(write)
+        wrong, unknown = await self._db.transact(write)
         PLACES_BEHIND.set(len(wrong))
+        UNKNOWN.set(len(unknown))
+        if unknown:
+            log.warning(
+                "the keyring has keys that the database does not: `roadvault recover --keyring` adds them",
+                keys=[line.split()[1] for line in unknown], periods=sorted({line.split()[0] for line in unknown}),
+            )  # fmt: skip
         if wrong:
             log.error("the keyring is not in all places", places="; ".join(wrong))
         return wrong
@@ -120,6 +137,16 @@ async def add(tx: Transaction, keys: MasterKeys, one: PeriodKey, *, wraps: bool 
         " VALUES (%s, %s, %s, %s, %s)",
         (one.id, one.period, 1 if wraps else None, keys.wrap(one.text.get_secret_value().encode()), keys.ids[0]),
     )
+
+
+async def bring_back(db: Database, keys: MasterKeys, some: Iterable[PeriodKey]) -> None:
+    """Add the period keys of a keyring that the database does not know; one that was destroyed stays so."""
+
+    async def write(tx: Transaction) -> None:
+        for one in some:
+            await add(tx, keys, one)
+
+    await db.transact(write)
 
 
 async def hold(tx: Transaction, period_key: str) -> None:

@@ -1,7 +1,7 @@
 """The places of the keyring: files with the same content, on disks that are not lost together."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _MODE = 0o600
@@ -13,23 +13,32 @@ class Places:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
 
-    def keep(self, keyring: bytes) -> list[str]:
-        """Have every place hold this keyring and no other; return what is wrong with each that does not."""
-        wrong = []
+    def keep(self, make: Callable[[str], bytes]) -> list[str]:
+        """Have every place hold the keyring made of what all hold; return what is wrong with each that does not.
+
+        What can't be read is not written over.
+        """
+        held, wrong = dict[Path, bytes | None](), []
         for path in self.paths:
             try:
-                if not _holds(path, keyring):
+                held[path] = _read(path)
+            except OSError as error:
+                wrong.append(f"{path}: {error.strerror or error}")
+        keyring = make("\n".join(text.decode(errors="replace") for text in held.values() if text is not None))
+        for path, text in held.items():
+            try:
+                if text != keyring or path.stat().st_mode & 0o777 != _MODE:
                     _replace(path, keyring)
             except OSError as error:
                 wrong.append(f"{path}: {error.strerror or error}")
         return wrong
 
 
-def _holds(path: Path, keyring: bytes) -> bool:
+def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes() == keyring and path.stat().st_mode & 0o777 == _MODE
+        return path.read_bytes()
     except FileNotFoundError:
-        return False
+        return None
 
 
 def _replace(path: Path, keyring: bytes) -> None:

@@ -12,6 +12,7 @@ from roadvault_common.archive.keyring import period_keys
 from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.retention import periods
 from roadvault_common.settings.archives import IpfsSettings, KeySettings
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
@@ -54,14 +55,14 @@ class Recovery:
         self,
         wanted: Sources,
         keys: MasterKeys,
-        periods: Mapping[str, PeriodKey],
+        opened: Mapping[str, PeriodKey],
         reader: Reader,
         node: Ipfs,
         root: Path,
     ) -> None:
         self._sources = wanted
         self._keys = keys
-        self._periods = periods
+        self._periods = opened
         self._reader = reader
         self._node = node
         self._root = root
@@ -84,8 +85,8 @@ class Recovery:
         async with AsyncExitStack() as stack:
             node = await stack.enter_async_context(Ipfs.open(ipfs.ipfs_rpc_url, seconds, ipfs.ipfs_rpc_token))
             gateway = Reader.open(OperatorSettings().ipfs_gateway_url, seconds, node=node)
-            periods = period_keys(keyring, keys)
-            yield cls(wanted, keys, periods, await stack.enter_async_context(gateway), node, root)
+            opened = period_keys(keyring, keys)
+            yield cls(wanted, keys, opened, await stack.enter_async_context(gateway), node, root)
 
     async def given_out(self, advance: Advance, *, notes: bool = True) -> dict[str, int]:
         """Look for the catalogue, and in the chain's blocks, if these are sources; return the highest numbers known.
@@ -142,11 +143,12 @@ class Recovery:
         return None if self._catalogue is None else self._catalogue.head.made.astimezone(UTC).replace(tzinfo=None)
 
     async def run(self, db: Database, advance: Advance) -> Report:
-        """Bring back into a database what it lacks.
+        """Bring back into a database what it lacks, period keys first.
 
         Raises:
             DatabaseUnavailable: The database is away: run it again.
         """
+        await periods.bring_back(db, self._keys, self._periods.values())
         catalogue = self._catalogue
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
         pinned = await self._pinned()
