@@ -31,7 +31,7 @@ async def serve() -> None:
         samples = {
             "rows": gauges.rows(db, [CALLBACK]),
             "events": bus.lag(handlers),
-            "outages": notifier.breakers.sample(db, "notifier", settings.sweep_seconds, notifier.hosts.away),
+            "outages": notifier.breakers.sample(db, "notifier", settings.sweep_seconds),
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),

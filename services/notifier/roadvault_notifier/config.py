@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from roadvault_common.settings.archives import ExtractionSettings
 from roadvault_common.web.links import LinkSettings
 from roadvault_common.web.reach import CallbackSettings
 
 
-class NotifierSettings(CallbackSettings, LinkSettings):
+class NotifierSettings(CallbackSettings, LinkSettings, ExtractionSettings):
     """Makes signed links and calls clients back."""
 
     public_url: str = Field(title="Public URL", description="base of the links, as clients reach the door")

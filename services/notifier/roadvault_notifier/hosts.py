@@ -4,19 +4,19 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import Gauge
-
 from roadvault_common.errors import Domain
-from roadvault_common.work.breakers import OPEN, Breaker
+from roadvault_common.work.breakers import OPEN, OPEN_SECONDS, Breaker
 from roadvault_common.work.outage_store import Away
 from roadvault_notifier.webhook import CallbackNotTaken, ClientAway
 
-RESTING = Gauge("roadvault_callback_hosts_resting", "Hosts that gave no answer and are not called for now")
-_FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 2.0, 60.0
+_FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 2.0, 600.0
+"""Calls of a silent host count against no callback, so only rests bound them: each may take a slot for long."""
 _TURN_SECONDS = (0.5, 1.5)
 """Between these, a callback waits while its host has its share of the slots."""
 _MOST = 1000
 """Silent hosts that are remembered."""
+_REMEMBERED_SECONDS = 7200
+"""A silent host that nobody called for this long after its rest has nothing to wait for any more."""
 _SHOWN = 20
 """Of them on the back-office's page: strangers may name any number."""
 
@@ -35,21 +35,22 @@ class Hosts:
     def __init__(self, concurrency: int) -> None:
         self._share = min(concurrency, max(2, concurrency // 4))
         self._hosts: dict[str, _Host] = {}
-        RESTING.set_function(self.resting)
-        OPEN.labels(Domain.CALLBACK_HOST).set_function(self.resting)
-
-    def resting(self) -> int:
-        """Return how many hosts rest."""
-        return sum(host.breaker.rest_seconds > 0 for host in self._hosts.values())
+        OPEN.labels(Domain.CALLBACK_HOST).set_function(lambda: len(self._silent()))
+        OPEN_SECONDS.labels(Domain.CALLBACK_HOST).set_function(
+            lambda: max((one.seconds for one in self._silent()), default=0)
+        )
 
     def away(self) -> list[Away]:
         """Return hosts that give no answer, those that have given none for the longest time, `_SHOWN` at most."""
-        silent = [
+        return sorted(self._silent(), key=lambda one: one.seconds, reverse=True)[:_SHOWN]
+
+    def _silent(self) -> list[Away]:
+        self._forget()
+        return [
             Away(Domain.CALLBACK_HOST, host.breaker.reason, host.breaker.open_seconds, place)
             for place, host in self._hosts.items()
             if host.breaker.reason is not None
         ]
-        return sorted(silent, key=lambda one: one.seconds, reverse=True)[:_SHOWN]
 
     def silent(self, place: str) -> bool:
         """Tell whether the host gave no answer when it was last called."""
@@ -90,8 +91,12 @@ class Hosts:
             self._forget()
 
     def _forget(self) -> None:
-        """Forget hosts that answer, and of too many silent ones those that rested longest ago."""
-        silent = {place: host for place, host in self._hosts.items() if host.calls or host.breaker.reason}
+        """Forget hosts that answer or that nobody calls, and of too many silent ones those that rested longest ago."""
+        silent = {
+            place: host
+            for place, host in self._hosts.items()
+            if host.calls or (host.breaker.reason and host.breaker.idle_seconds < _REMEMBERED_SECONDS)
+        }
         if len(silent) > _MOST:
             for place in sorted(silent, key=lambda place: silent[place].breaker.look_at)[: len(silent) - _MOST]:
                 if not silent[place].calls:

@@ -17,9 +17,6 @@ from roadvault_common.work.outcome import Done
 
 GRACE_SECONDS = 600
 """An extraction outlives its link by this much: a download that began in time may end."""
-
-PATIENCE_SECONDS = 86_400
-"""For so long waiting for a host that rests counts against no callback; after that it does, or it would have no end."""
 _AT_ONCE = 1000
 """Callbacks that are put off by one statement."""
 
@@ -58,16 +55,16 @@ class NotifierStore:
             raise PermanentError(f"there is no request {download_id}")
         return Callback(**row)
 
-    async def put_off(self, place: str, seconds: float) -> None:
+    async def put_off(self, place: str, seconds: float, patience_seconds: float) -> None:
         """Have callbacks for `place` wait that are due and nobody's, spread over up to twice the time.
 
-        What waits for more than `PATIENCE_SECONDS` is left out.
+        What waits for more than `patience_seconds` is left out.
         """
         await self._db.execute(
             "UPDATE download_info SET callback_due = UTC_TIMESTAMP(6) + INTERVAL %s * (1 + RAND()) SECOND"
             " WHERE cb_place = %s AND callback_due <= UTC_TIMESTAMP(6) AND callback_token IS NULL"
             " AND extracted_at > UTC_TIMESTAMP(6) - INTERVAL %s SECOND LIMIT %s",
-            (seconds, place, PATIENCE_SECONDS, _AT_ONCE),
+            (seconds, place, patience_seconds, _AT_ONCE),
         )
 
     @transacted

@@ -41,7 +41,7 @@ class CallbackNotTaken(TransientError):
 
 
 class ClientAway(CallbackNotTaken):
-    """The client gave no answer at all, or none in time."""
+    """The client gave no answer at all, or none in time: its host is away, which is no fault of the callback."""
 
 
 class CallbackRefused(PermanentError):

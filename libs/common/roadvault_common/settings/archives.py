@@ -70,6 +70,18 @@ class IpfsSettings(EnvironmentSettings):
     )
 
 
+class ExtractionSettings(EnvironmentSettings):
+    """For who keeps extracted files, and who tells clients of them."""
+
+    extraction_seconds: float = Field(
+        7 * 86_400,
+        gt=0,
+        title="Extraction kept",
+        description="seconds that an extracted file is kept when its callback is never taken, and that the callback"
+        " waits, uncounted, for a host that gives no answer; a link that is out keeps it for as long as it lives",
+    )
+
+
 class AuditSettings(EnvironmentSettings):
     """For who audits archives: crust-orderer those on the network, the pinner those that are kept."""
 

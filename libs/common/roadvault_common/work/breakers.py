@@ -79,6 +79,11 @@ class Breaker:
         """How long there is no need to look again; 0 unless the breaker is open."""
         return 0.0 if self.reason is None else max(self.look_at - time.monotonic(), 0.0)
 
+    @property
+    def idle_seconds(self) -> float:
+        """How long ago its last rest ended, in which time nothing has looked."""
+        return max(time.monotonic() - self.look_at, 0.0)
+
     async def admits(self) -> bool:
         """Tell whether work that needs the domain may begin; once a rest is over, ask the probe first."""
         if self.reason is not None:
@@ -178,10 +183,11 @@ class Breaker:
 
 
 class Breakers:
-    """The breakers of one process."""
+    """The breakers of one process; `more` tells what else it finds away, of domains that have many names."""
 
-    def __init__(self, *breakers: Breaker) -> None:
+    def __init__(self, *breakers: Breaker, more: Callable[[], list[Away]] = list) -> None:
         self._all = breakers
+        self._more = more
         self._noted = True
         """Whether the database may have rows of this process, or of one before that had its name."""
         for one in breakers:
@@ -189,17 +195,20 @@ class Breakers:
             OPEN_SECONDS.labels(one.domain).set_function(partial(_open_seconds, one))
 
     def states(self) -> dict[str, dict[str, object]]:
-        """Return, by domain, what is wrong and for how many seconds, of those that are away: for /readyz."""
-        return {str(one.domain): {"reason": one.reason, "seconds": round(one.seconds, 1)} for one in self._away()}
+        """Return, by domain and name, what is wrong and for how many seconds, of those that are away: for /readyz."""
+        return {
+            f"{one.domain} {one.name}".rstrip(): {"reason": one.reason, "seconds": round(one.seconds, 1)}
+            for one in self._away()
+        }
 
-    def sample(self, db: Database, service: str, seconds: float, more: Callable[[], list[Away]] = list) -> Sample:
-        """Return what looks every `seconds` for what is away, and writes it down with what `more` tells."""
+    def sample(self, db: Database, service: str, seconds: float) -> Sample:
+        """Return what looks every `seconds` for what is away, and writes it down."""
         process = f"{socket.gethostname()[:80]}-{os.getpid()}"
 
         async def take() -> None:
             for one in self._all:
                 await one.look()
-            away = [*self._away(), *more()]
+            away = self._away()
             if away or self._noted:
                 await note(db, service, process, away, stale_seconds=_MISSED * seconds)
                 self._noted = bool(away)
@@ -207,7 +216,8 @@ class Breakers:
         return take
 
     def _away(self) -> list[Away]:
-        return [Away(one.domain, one.reason, one.open_seconds) for one in self._all if one.reason is not None]
+        own = [Away(one.domain, one.reason, one.open_seconds) for one in self._all if one.reason is not None]
+        return [*own, *self._more()]
 
 
 def _is_open(breaker: Breaker) -> float:
