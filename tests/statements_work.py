@@ -456,7 +456,7 @@ async def _periods(db: Database) -> None:
     life = periods.Periods(db, keys, Places([]))
     end = await life.end_in(400)
     await db.transact(lambda tx: periods.hold(tx, end.key.id))
-    await db.transact(lambda tx: periods.add(tx, keys, PeriodKey.new("2020-01")))
+    await db.transact(lambda tx: periods.add(tx, keys, PeriodKey.new("2020-01"), wraps=True))
     assert len(await periods.living(db, keys)) == 2
     await periods.rewrap(db, MasterKeys(SecretStr(f"{Fernet.generate_key().decode()},{secret}")))
     assert await db.transact(periods.destroy) == ["2020-01"]
@@ -495,7 +495,7 @@ async def _ask_again(db: Database, file_id: int, number: int) -> int:
 
 async def _call_back(filled: Filled, db: Database) -> None:
     store, lease = NotifierStore(db), await _claim(db, CALLBACK, filled.due(CALLBACK)[1])
-    await store.put_off("c:443", 60)
+    await store.put_off("c:443", 60, 86_400)
     await store.promise_link(lease, 3600)
     await store.close_taken(lease, await store.callback(lease.row_id), "c:443")
 

@@ -224,6 +224,11 @@ async def test_a_failed_pin_is_no_success_and_replicas_are_read_when_told(servic
         info = await market.file(CID, await market.head())
         assert info is not None
         assert info.replicas == 61
+        for odd in ("²", "9" * 5000, 10**12, -1, [61], True):  # no number that there is room for
+            service.set_status("pinned", replicas=odd)
+            info = await market.file(CID, await market.head())
+            assert info is not None
+            assert info.replicas == 1
         service.set_status("failed")
         included = await market.find(signed.extrinsic_hash, 0, 0)
         assert included is not None

@@ -163,14 +163,18 @@ async def hold(tx: Transaction, period_key: str) -> None:
 
 
 async def destroy(tx: Transaction) -> list[str]:
-    """Destroy the keys of periods that are over and wrap no archive's key any more; return those periods."""
+    """Destroy the keys of periods that are over and wrap no archive's key any more; return those periods.
+
+    One that was brought back, and that no archive here was ever of, stays: its archives may still be recovered.
+    """
     await tx.fetch_all(
         f"{_LIVING} FOR UPDATE"
     )  # an archive that is being sealed is seen below, or waits, and finds none
     over = await tx.fetch_all(
         "SELECT period_key, period FROM period_key_info WHERE `key` IS NOT NULL"
         " AND period < DATE_FORMAT(UTC_TIMESTAMP(), %s)"
-        " AND NOT EXISTS (SELECT 1 FROM zip_ipfs_info WHERE master_key = period_key)",
+        " AND NOT EXISTS (SELECT 1 FROM zip_ipfs_info WHERE master_key = period_key) AND (wraps IS NOT NULL"
+        " OR EXISTS (SELECT 1 FROM retention_info AS end WHERE end.period_key = period_key_info.period_key))",
         ("%Y-%m",),
     )
     for row in over:

@@ -11,6 +11,7 @@ so that they can be compared with a chain's.
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -50,6 +51,8 @@ _TROUBLE = frozenset({408, 425, 429})
 """Answers about the moment, not about the request: asked again later it may be taken."""
 _REFUSED = range(400, 500)
 
+_COUNT = re.compile("[0-9]{1,9}")
+"""A number of replicas that the database has room for; whatever else a service tells there is no number."""
 _ALL = "queued,pinning,pinned,failed"
 _ALIVE = frozenset({"queued", "pinning", "pinned"})
 _MARK = "purchase"
@@ -92,7 +95,7 @@ class PinStatus(BaseModel):
     def replicas(self) -> int:
         """How many replicas the service tells of; what it has pinned is one at least, though most tell no number."""
         value = self.info.get("replicas", 0)
-        told = int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
+        told = int(value) if isinstance(value, int | str) and _COUNT.fullmatch(str(value)) else 0
         return max(told, int(self.status == "pinned"))
 
     def is_of(self, mark: str) -> bool:
