@@ -27,7 +27,7 @@ MOST_READ = 1300
 ROOT = Path(__file__).parents[2]
 SOURCES = ("libs/common", "libs/operator", "services")
 BY_PYMYSQL = {"applying.py", "rehearsal.py"}
-"""What brings the tables up to date, or makes those of a rehearsal, is run by hand, by a driver that is not recorded."""
+"""What brings the tables up to date, or makes those of a rehearsal, is run by hand, by another driver."""
 
 UNINDEXED = {
     "_yoyo_migration": "one row for each migration",

@@ -1,6 +1,7 @@
-"""Reads the catalogue from the network: the newest that the master keys' IPNS names lead to, or one by its CID."""
+"""Reads the catalogue from the network: the newest, by the first master key's IPNS name, or one by its CID."""
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -102,21 +103,24 @@ def _numbered(block: bytes) -> list[tuple[int, Cid]]:
 
 
 async def newest(reader: Reader, node: Ipfs, keys: MasterKeys) -> Catalogue:
-    """Return the newest catalogue that was published under a name of one of the master keys.
+    """Return the catalogue that was published under the first master key's name.
+
+    Those of older keys are only told: such a key may have been retired because others have it, who can publish there.
 
     Raises:
-        RoadVaultError: None of the names leads to one that can be read.
+        RoadVaultError: The name leads to none that can be read.
     """
-    found, troubles = list[Catalogue](), list[str]()
-    for master_key in keys.ids:
-        name = ipns_name(keys, master_key)
-        try:
-            found.append(await read(reader, await resolve(node, name), keys))
-        except RoadVaultError as error:
-            troubles.append(f"{name}: {brief(error)}")
-    if not found:
-        raise IntegrityError(f"no catalogue is found by the master keys' names: {'; '.join(troubles)}")
-    return max(found, key=lambda one: one.head.made)
+    first, *older = keys.ids
+    name = ipns_name(keys, first)
+    try:
+        return await read(reader, await resolve(node, name), keys)
+    except RoadVaultError as error:
+        trouble = f"{name}: {brief(error)}"
+    for master_key in older:
+        with suppress(RoadVaultError):
+            cid = await resolve(node, ipns_name(keys, master_key))
+            trouble += f"; the older master key {master_key} leads to {cid}: use that if nobody else can have had it"
+    raise IntegrityError(f"no catalogue is found by the first master key's name: {trouble}")
 
 
 async def read(reader: Reader, cid: str, keys: MasterKeys) -> Catalogue:

@@ -38,7 +38,7 @@ _POOL = 4
 
 @blocking
 async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
-    catalogue: Annotated[bool, typer.Option("--catalogue", help="the newest that the master keys lead to")] = False,  # noqa: FBT002 - typer
+    catalogue: Annotated[bool, typer.Option("--catalogue", help="the newest, by the first master key")] = False,  # noqa: FBT002 - typer
     catalogue_cid: Annotated[str | None, typer.Option("--catalogue-cid", help="a catalogue, by its CID")] = None,
     cids: Annotated[Path | None, typer.Option("--cids", help="archives by their CIDs: a file, one a line")] = None,
     pins: Annotated[bool, typer.Option("--pins", help="archives that our own IPFS node pins")] = False,  # noqa: FBT002

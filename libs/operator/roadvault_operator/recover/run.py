@@ -34,7 +34,7 @@ class Sources:
     """Where to look for archives."""
 
     catalogue: bool = False
-    """By the names that are derived from the master keys."""
+    """By the name that is derived from the first master key."""
     catalogue_cid: str | None = None
     cids: tuple[str, ...] = ()
     pins: bool = False
