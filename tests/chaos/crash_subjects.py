@@ -183,6 +183,8 @@ class Subjects:
 
     async def _no_period(self) -> int:
         await self.db.execute("DELETE FROM period_key_info")
+        for place in self.keyring:  # which keeps what no row knows
+            place.unlink(missing_ok=True)
         return 0
 
     async def _period_over(self) -> int:
