@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import os
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -192,6 +194,27 @@ async def test_nothing_is_packed_under_a_new_key_before_every_place_has_it(keepe
     keeper.places[1].parent.mkdir()
     await keeper.console.packer.periods.tend()
     assert (PLACES_BEHIND._value.get(), keeper.keyring()) == (0, keeper.keyring(1))
+
+
+async def test_a_place_that_hangs_is_behind_and_holds_nobody_up(keeper: Keeper) -> None:
+    await keeper.console.packer.periods.end_in(400)
+    held = keeper.keyring()
+    hung = keeper.places[1]
+    hung.unlink()
+    os.mkfifo(hung)  # to open it for reading takes a writer: as a mount does whose server is gone
+    life = periods.Periods(keeper.console.db, keeper.keys, Places(keeper.places, patience=0.1))
+    for _ in range(2):
+        assert await life.keep() == [f"{hung}: it does not answer: is what is mounted there away?"]
+    threads = sum(thread.name.startswith("keyring") for thread in threading.enumerate())
+    await life.keep()
+    same = threads == sum(thread.name.startswith("keyring") for thread in threading.enumerate())
+    os.close(os.open(hung, os.O_WRONLY))  # it answers
+    assert (keeper.keyring(), same) == (held, True)
+    hung.unlink()
+    async with asyncio.timeout(10):
+        while await life.keep():
+            await asyncio.sleep(0.01)
+    assert [keeper.keyring(place) for place in (0, 1)] == [held, held]
 
 
 async def test_keys_that_the_database_does_not_know_stay_in_the_keyring_unless_they_were_destroyed(

@@ -3,7 +3,6 @@
 One row for each month in which archives end, so that lists of them stay short however many archives there are.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,7 +103,7 @@ class Periods:
                 unknown.extend(keyring.unknown(held, self._keys, known))
                 return keyring.encode(self._keys, living, unknown)
 
-            wrong = await asyncio.to_thread(self._places.keep, make)
+            wrong = await self._places.keep(make)
             if not wrong:
                 await tx.execute("UPDATE period_key_info SET kept_at = UTC_TIMESTAMP(6) WHERE kept_at IS NULL")
             return wrong, unknown
