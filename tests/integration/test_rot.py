@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -9,14 +10,16 @@ from download_rows import download_row
 from servers_operator import Console
 
 from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.ipfs.dag import Cid
-from roadvault_common.ipfs.own_blocks import broken_leaves
+from roadvault_common.ipfs.dag import Cid, directory
+from roadvault_common.ipfs.own_blocks import broken_blocks, held
+from roadvault_common.ipfs.path import ARCHIVE
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
-from roadvault_common.work import repair
+from roadvault_common.work import backlog, repair
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import INSPECT
 from roadvault_ingest.store import IngestStore, Most
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
@@ -36,6 +39,8 @@ class Rotten:
     file: Row
     """A file that lies in the leaf."""
     leaf: str
+    path: str
+    """The archive's file."""
 
     async def ask(self) -> int:
         url = read("https://c/rot")
@@ -52,6 +57,10 @@ class Rotten:
 
     def is_leaf(self, block: bytes) -> bool:
         return Cid.parse(self.leaf).fits(block)
+
+    @property
+    def archive_file(self) -> Path:
+        return self.console.vault.path(self.path)
 
     async def archive(self) -> Row:
         row = await self.console.db.fetch_one("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", (self.zip_id,))
@@ -78,12 +87,11 @@ async def rotten(console: Console, kubo: Kubo, network_kubo: Kubo) -> AsyncItera
     content[file["zip_offset"] + 2_000_000] ^= 1
     path.write_bytes(content)
     settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})
-    async with Reader.open(kubo.gateway_url, 20) as reader:
+    async with Ipfs.open(kubo.rpc_url, 30) as ours, Reader.open(kubo.gateway_url, 20, node=ours) as reader:
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
-        async with Ipfs.open(kubo.rpc_url, 30) as ours:
-            (leaf,) = await broken_leaves(ours, cid, lambda: None)
-        yield Rotten(console, retriever, kubo, row["zip_id"], cid, file, leaf)
+        (leaf,) = await broken_blocks(ours, cid, lambda: None)
+        yield Rotten(console, retriever, kubo, row["zip_id"], cid, file, leaf, row["path"])
     async with Ipfs.open(network_kubo.rpc_url, 60) as network:
         await network.unpin(cid)
 
@@ -112,7 +120,7 @@ async def test_a_request_gets_the_file_from_the_network(rotten: Rotten) -> None:
     assert (archive["restore_due"], archive["restored_at"], archive["path"] is not None) == (None, None, True)
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
-        assert await broken_leaves(ours, rotten.cid, lambda: None) == []
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == []
 
 
 async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rotten) -> None:
@@ -123,7 +131,7 @@ async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rott
     assert "1 MiB of the archive have rotted here" in outcome.reason
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
-        assert await broken_leaves(ours, rotten.cid, lambda: None) == [rotten.leaf]
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == [rotten.leaf]
 
 
 async def test_to_pin_it_again_mends_it_too(rotten: Rotten) -> None:
@@ -131,7 +139,7 @@ async def test_to_pin_it_again_mends_it_too(rotten: Rotten) -> None:
     assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
     assert await rotten.restore() == Done()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
-        assert await broken_leaves(ours, rotten.cid, lambda: None) == []
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == []
 
 
 async def test_a_pinner_that_was_killed_in_between_is_gone_on_with(rotten: Rotten) -> None:
@@ -143,10 +151,9 @@ async def test_a_pinner_that_was_killed_in_between_is_gone_on_with(rotten: Rotte
 
 
 async def test_an_archive_that_is_gone_from_the_disk_is_fetched(rotten: Rotten) -> None:
-    path = rotten.console.vault.path((await rotten.archive())["path"])
-    path.unlink()
+    rotten.archive_file.unlink()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
-        assert len(await broken_leaves(ours, rotten.cid, lambda: None)) == 6
+        assert len(await broken_blocks(ours, rotten.cid, lambda: None)) == 6
     download_id = await rotten.ask()
     assert isinstance(await rotten.retriever.fetching.work(download_id), Retry)
     assert await rotten.restore() == Done()
@@ -154,7 +161,7 @@ async def test_an_archive_that_is_gone_from_the_disk_is_fetched(rotten: Rotten) 
 
 
 async def test_what_has_rotted_in_the_nodes_own_store_steps_aside_too(rotten: Rotten) -> None:
-    rotten.console.vault.path((await rotten.archive())["path"]).unlink()
+    rotten.archive_file.unlink()
     await rotten.console.db.execute(
         "UPDATE zip_ipfs_info SET path = NULL, restored_at = UTC_TIMESTAMP(6), restore_due = UTC_TIMESTAMP(6)"
     )
@@ -185,3 +192,119 @@ async def test_without_room_for_what_is_to_be_fetched_nothing_is_let_go(rotten: 
     assert isinstance(outcome, Wait)
     assert outcome.reason.startswith(f"no room for restores: {(2 << 20) + (1 << 14)} bytes are needed")  # for one leaf
     assert await own._ipfs.has_pinned(rotten.cid)
+
+
+@dataclass
+class RottenNode:
+    """A node above the leaves that has rotted in our own node's store."""
+
+    file: Path
+    whole: bytes
+
+    def rot(self, how: str) -> None:
+        match how:
+            case "cut short":
+                self.file.write_bytes(self.whole[:-20])
+            case "other links":
+                self.file.write_bytes(self.whole[:30] + bytes([self.whole[30] ^ 1]) + self.whole[31:])
+            case "nothing of it":
+                self.file.write_bytes(b"")
+            case _:
+                self.file.unlink()
+                self.file.symlink_to("/proc/self/mem")  # the kernel says EIO of its first page, as of a bad sector
+
+
+HOW = ["cut short", "other links", "nothing of it", "unreadable"]
+
+
+@pytest.fixture(params=["archive", "directory"])
+async def node(request: pytest.FixtureRequest, rotten: Rotten) -> AsyncIterator[RottenNode]:
+    """A node that is whole; the archive's leaves are so, too."""
+    spoil(rotten)
+    async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == []
+        root = await held(ours, rotten.cid) or b""
+    cid = directory(root)[ARCHIVE] if request.param == "archive" else Cid.parse(rotten.cid)
+    (file,) = (path for path in (rotten.kubo.home / "blocks").rglob("*.data") if cid.fits(path.read_bytes()))
+    whole = file.read_bytes()
+    yield RottenNode(file, whole)
+    file.unlink(missing_ok=True)
+    file.write_bytes(whole)  # the node is other tests', too
+
+
+def spoil(rotten: Rotten) -> None:
+    """Have a leaf rot, or be whole again."""
+    with rotten.archive_file.open("r+b") as file:
+        file.seek(rotten.file["zip_offset"] + 2_000_000)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+
+
+async def is_whole(rotten: Rotten) -> bool:
+    async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
+        broken = await broken_blocks(ours, rotten.cid, lambda: None)
+        return broken == [] and await ours.has_pinned(rotten.cid)
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_an_inner_node_that_has_rotted_steps_aside_like_a_leaf(
+    rotten: Rotten, node: RottenNode, how: str
+) -> None:
+    download_id = await rotten.ask()
+    node.rot(how)
+    rotten.archive_file.rename(rotten.archive_file.with_name("away"))  # so that our node is asked
+    assert isinstance(await rotten.retriever.fetching.work(download_id), Retry)
+    rotten.archive_file.with_name("away").rename(rotten.archive_file)
+    before = await received(rotten.kubo)
+    assert await rotten.restore() == Done()
+    assert await received(rotten.kubo) - before < 1 << 20  # the node, and no leaf
+    assert await rotten.again(download_id) == Done()
+    assert await is_whole(rotten)
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_an_inner_node_of_the_only_copy_is_made_anew_from_the_file(
+    rotten: Rotten, node: RottenNode, how: str
+) -> None:
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    node.rot(how)
+    assert await rotten.restore() == Done()
+    assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
+    assert await is_whole(rotten)
+    row = await rotten.archive()
+    assert (row["restore_due"], row["restored_at"], row["path"] is not None) == (None, None, True)
+
+
+@pytest.mark.parametrize("node", ["archive"], indirect=True)
+async def test_of_an_only_copy_that_is_not_whole_nothing_steps_aside(rotten: Rotten, node: RottenNode) -> None:
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    node.rot("cut short")
+    spoil(rotten)
+    assert isinstance(await rotten.restore(), Failed)
+    assert await rotten.console.pinner._ipfs.has_pinned(rotten.cid)
+
+
+@pytest.mark.parametrize("node", ["archive"], indirect=True)
+async def test_rot_below_an_inner_node_that_has_rotted_is_found_next(rotten: Rotten, node: RottenNode) -> None:
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    node.rot("cut short")
+    spoil(rotten)
+    assert isinstance(await rotten.restore(), Retry)  # Kubo reads what it pins
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    assert await rotten.restore() == Done()
+    assert await is_whole(rotten)
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_to_pin_it_again_mends_inner_nodes_too(rotten: Rotten, node: RottenNode, how: str) -> None:
+    node.rot(how)
+    assert await repair.pin_again(rotten.console.db, rotten.zip_id)
+    assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
+    row = await rotten.archive()
+    if row["restore_due"] is not None:
+        assert await rotten.restore() == Done()
+    else:  # where Kubo saw nothing amiss
+        assert await backlog.due_rows(rotten.console.db, INSPECT, 10) == [rotten.zip_id]
+        node.file.write_bytes(node.whole)
+    assert await is_whole(rotten)
