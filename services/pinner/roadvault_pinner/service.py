@@ -26,6 +26,7 @@ from roadvault_common.work.worker import Worker
 from roadvault_pinner.adding import Adding
 from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.garbage import Garbage
 from roadvault_pinner.room import KuboRoom
 from roadvault_pinner.shared_run import SharedRun
 from roadvault_pinner.shredding import Shredder
@@ -62,7 +63,6 @@ class Pinner:
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
-        self._collect_garbage = SharedRun(ipfs.collect_garbage)
         self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
         network = Breaker(Domain.NETWORK, partial(peering.check_peers, ipfs))
         self.breakers = Breakers(*node, network, breakers.redis(bus))
@@ -79,6 +79,7 @@ class Pinner:
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
         self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
+        self._collect_garbage = SharedRun(Garbage(ipfs, self._store, self.restoring.nudge).collect)
         self.shredder = Shredder(db, vault, ipfs, self._collect_garbage)
         self.shredding = worker(
             SHRED,
