@@ -28,6 +28,7 @@ pytest_plugins = [
     "servers_retriever",
     "servers_proof",
     "servers_recovery",
+    "servers_rot",
     "custody_rows",
 ]
 

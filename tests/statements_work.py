@@ -373,7 +373,10 @@ async def _prove(filled: Filled, db: Database) -> None:
 
 
 async def _restore(filled: Filled, db: Database) -> None:
-    await PinnerStore(db).close_restored(await _claim(db, RESTORE, filled.due(RESTORE)[1]))
+    store = PinnerStore(db)
+    await store.close_restored(await _claim(db, RESTORE, filled.due(RESTORE)[1]))
+    await db.execute("UPDATE zip_ipfs_info SET cid = 'broken', path = 'x' WHERE zip_id = %s", (filled.due(RESTORE)[2],))
+    assert await store.restore_kept(["broken", "another"])
 
 
 async def _audit(filled: Filled, db: Database) -> None:

@@ -25,7 +25,7 @@ from roadvault_common.errors import IpfsAway
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.dag import Cid
-from roadvault_common.ipfs.own_blocks import broken_leaves
+from roadvault_common.ipfs.own_blocks import broken_blocks
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog
@@ -308,13 +308,13 @@ async def test_to_pin_it_again_gives_the_same_cid_and_a_lost_label_comes_back(be
             name: first[name] for name in ("cid", "format", "dag_size")
         }
         assert label.read_bytes() == content
-    assert await broken_leaves(bench.ipfs, first["cid"], lambda: None) == []
+    assert await broken_blocks(bench.ipfs, first["cid"], lambda: None) == []
     label.unlink()
-    broken = await broken_leaves(bench.ipfs, first["cid"], lambda: None)
+    broken = await broken_blocks(bench.ipfs, first["cid"], lambda: None)
     assert len(broken) == (1 if filestore else 0)  # a copy has no need of the disk
     await bench.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
     assert await bench.pinner.restoring.work(zip_id) == Done()  # nobody else has it
-    assert await broken_leaves(bench.ipfs, first["cid"], lambda: None) == []
+    assert await broken_blocks(bench.ipfs, first["cid"], lambda: None) == []
 
 
 async def test_a_label_of_another_archive_is_not_published(bench: Bench) -> None:
@@ -399,4 +399,4 @@ async def test_a_garbage_collection_that_waits_for_the_add_leaves_nothing_pinned
     left = await pins() - before - {(await bench.archive())["cid"]}
     assert left <= {"bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"}  # the directory with nothing in it
     cid = (await bench.archive())["cid"]
-    assert await broken_leaves(bench.ipfs, cid, lambda: None) == []
+    assert await broken_blocks(bench.ipfs, cid, lambda: None) == []

@@ -13,7 +13,7 @@ from servers_retriever import SIZES, Bench
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.dag import directory
-from roadvault_common.ipfs.own_blocks import block
+from roadvault_common.ipfs.own_blocks import held
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
@@ -59,7 +59,8 @@ async def test_no_more_than_the_files_own_blocks_cross_the_network(bench: Bench,
 async def test_a_directory_costs_its_own_block_and_no_more(bench: Bench, kubo: Kubo, network_kubo: Kubo) -> None:
     (row,) = await bench.db.fetch_all("SELECT cid, size FROM zip_ipfs_info")
     async with Ipfs.open(network_kubo.rpc_url, 20) as network:
-        node = await block(network, row["cid"])
+        node = await held(network, row["cid"])
+        assert node is not None
     moved = []
     for path in (str(directory(node)["archive.7z.enc"]), f"{row['cid']}/archive.7z.enc"):
         await _forget(kubo)

@@ -1,91 +1,17 @@
 """Rot in the archive that is kept here does not hide the network's good copies: what has rotted steps aside."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-
 import aiohttp
 import pytest
 from download_rows import download_row
-from servers_operator import Console
+from servers_rot import HOW_NODES_ROT, Rotten, RottenNode, is_whole, spoil
 
-from roadvault_common.archive.crypto import MasterKeys
-from roadvault_common.ipfs.dag import Cid
-from roadvault_common.ipfs.own_blocks import broken_leaves
-from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.own_blocks import broken_blocks
 from roadvault_common.ipfs.rpc import Ipfs
-from roadvault_common.sql.db import Row
-from roadvault_common.web.callback_url import read
-from roadvault_common.work import repair
+from roadvault_common.work import backlog, repair
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
-from roadvault_ingest.store import IngestStore, Most
+from roadvault_common.work.stages import INSPECT
 from roadvault_pinner.service import Pinner
-from roadvault_retriever.config import RetrieverSettings
-from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
-
-
-@dataclass
-class Rotten:
-    """An archive on our node and on the network's, of which a leaf has rotted here."""
-
-    console: Console
-    retriever: Retriever
-    kubo: Kubo
-    zip_id: int
-    cid: str
-    file: Row
-    """A file that lies in the leaf."""
-    leaf: str
-
-    async def ask(self) -> int:
-        url = read("https://c/rot")
-        asked = await IngestStore(self.console.db).request_download(self.file["file_id"], url, "192.0.2.1", Most(9, 9))
-        assert asked is not None
-        return asked
-
-    async def again(self, download_id: int) -> object:
-        await self.console.db.execute("UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6)")
-        return await self.retriever.fetching.work(download_id)
-
-    async def restore(self) -> object:
-        return await self.console.pinner.restoring.work(self.zip_id)
-
-    def is_leaf(self, block: bytes) -> bool:
-        return Cid.parse(self.leaf).fits(block)
-
-    async def archive(self) -> Row:
-        row = await self.console.db.fetch_one("SELECT * FROM zip_ipfs_info WHERE zip_id = %s", (self.zip_id,))
-        assert row is not None
-        return row
-
-
-@pytest.fixture
-async def rotten(console: Console, kubo: Kubo, network_kubo: Kubo) -> AsyncIterator[Rotten]:
-    await console.file(3_000_000)
-    folder_id = await console.file(3_000_001)
-    assert await console.packer.packing.work(folder_id) == Done()
-    row = await console.db.fetch_one("SELECT zip_id, path FROM zip_ipfs_info")
-    assert row is not None
-    assert await console.pinner.pinning.work(row["zip_id"]) == Done()
-    assert await console.pinner.dropping.work(row["zip_id"]) == Done()  # the uploads go, the archive stays
-    cid = (await console.db.fetch_all("SELECT cid FROM zip_ipfs_info"))[0]["cid"]
-    async with Ipfs.open(network_kubo.rpc_url, 60) as network:
-        await network.fetch_and_pin(cid, lambda: None)
-    await console.db.execute("UPDATE zip_ipfs_info SET replicas = 3")
-    (file, _) = await console.db.fetch_all("SELECT * FROM file_upload_info ORDER BY file_id")
-    path = console.vault.path(row["path"])
-    content = bytearray(path.read_bytes())
-    content[file["zip_offset"] + 2_000_000] ^= 1
-    path.write_bytes(content)
-    settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})
-    async with Reader.open(kubo.gateway_url, 20) as reader:
-        keys = MasterKeys(settings.master_keys)
-        retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
-        async with Ipfs.open(kubo.rpc_url, 30) as ours:
-            (leaf,) = await broken_leaves(ours, cid, lambda: None)
-        yield Rotten(console, retriever, kubo, row["zip_id"], cid, file, leaf)
-    async with Ipfs.open(network_kubo.rpc_url, 60) as network:
-        await network.unpin(cid)
 
 
 async def received(kubo: Kubo) -> int:
@@ -112,7 +38,7 @@ async def test_a_request_gets_the_file_from_the_network(rotten: Rotten) -> None:
     assert (archive["restore_due"], archive["restored_at"], archive["path"] is not None) == (None, None, True)
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
-        assert await broken_leaves(ours, rotten.cid, lambda: None) == []
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == []
 
 
 async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rotten) -> None:
@@ -123,7 +49,7 @@ async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rott
     assert "1 MiB of the archive have rotted here" in outcome.reason
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
-        assert await broken_leaves(ours, rotten.cid, lambda: None) == [rotten.leaf]
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == [rotten.leaf]
 
 
 async def test_to_pin_it_again_mends_it_too(rotten: Rotten) -> None:
@@ -131,7 +57,7 @@ async def test_to_pin_it_again_mends_it_too(rotten: Rotten) -> None:
     assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
     assert await rotten.restore() == Done()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
-        assert await broken_leaves(ours, rotten.cid, lambda: None) == []
+        assert await broken_blocks(ours, rotten.cid, lambda: None) == []
 
 
 async def test_a_pinner_that_was_killed_in_between_is_gone_on_with(rotten: Rotten) -> None:
@@ -143,10 +69,9 @@ async def test_a_pinner_that_was_killed_in_between_is_gone_on_with(rotten: Rotte
 
 
 async def test_an_archive_that_is_gone_from_the_disk_is_fetched(rotten: Rotten) -> None:
-    path = rotten.console.vault.path((await rotten.archive())["path"])
-    path.unlink()
+    rotten.archive_file.unlink()
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
-        assert len(await broken_leaves(ours, rotten.cid, lambda: None)) == 6
+        assert len(await broken_blocks(ours, rotten.cid, lambda: None)) == 6
     download_id = await rotten.ask()
     assert isinstance(await rotten.retriever.fetching.work(download_id), Retry)
     assert await rotten.restore() == Done()
@@ -154,7 +79,7 @@ async def test_an_archive_that_is_gone_from_the_disk_is_fetched(rotten: Rotten) 
 
 
 async def test_what_has_rotted_in_the_nodes_own_store_steps_aside_too(rotten: Rotten) -> None:
-    rotten.console.vault.path((await rotten.archive())["path"]).unlink()
+    rotten.archive_file.unlink()
     await rotten.console.db.execute(
         "UPDATE zip_ipfs_info SET path = NULL, restored_at = UTC_TIMESTAMP(6), restore_due = UTC_TIMESTAMP(6)"
     )
@@ -185,3 +110,66 @@ async def test_without_room_for_what_is_to_be_fetched_nothing_is_let_go(rotten: 
     assert isinstance(outcome, Wait)
     assert outcome.reason.startswith(f"no room for restores: {(2 << 20) + (1 << 14)} bytes are needed")  # for one leaf
     assert await own._ipfs.has_pinned(rotten.cid)
+
+
+@pytest.mark.parametrize("how", HOW_NODES_ROT)
+async def test_an_inner_node_that_has_rotted_steps_aside_like_a_leaf(
+    rotten: Rotten, node: RottenNode, how: str
+) -> None:
+    download_id = await rotten.ask()
+    node.rot(how)
+    rotten.archive_file.rename(rotten.archive_file.with_name("away"))  # so that our node is asked
+    assert isinstance(await rotten.retriever.fetching.work(download_id), Retry)
+    rotten.archive_file.with_name("away").rename(rotten.archive_file)
+    before = await received(rotten.kubo)
+    assert await rotten.restore() == Done()
+    assert await received(rotten.kubo) - before < 1 << 20  # the node, and no leaf
+    assert await rotten.again(download_id) == Done()
+    assert await is_whole(rotten)
+
+
+@pytest.mark.parametrize("how", HOW_NODES_ROT)
+async def test_an_inner_node_of_the_only_copy_is_made_anew_from_the_file(
+    rotten: Rotten, node: RottenNode, how: str
+) -> None:
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    node.rot(how)
+    assert await rotten.restore() == Done()
+    assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
+    assert await is_whole(rotten)
+    row = await rotten.archive()
+    assert (row["restore_due"], row["restored_at"], row["path"] is not None) == (None, None, True)
+
+
+@pytest.mark.parametrize("node", ["archive"], indirect=True)
+async def test_of_an_only_copy_that_is_not_whole_nothing_steps_aside(rotten: Rotten, node: RottenNode) -> None:
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    node.rot("cut short")
+    spoil(rotten)
+    assert isinstance(await rotten.restore(), Failed)
+    assert await rotten.console.pinner._ipfs.has_pinned(rotten.cid)
+
+
+@pytest.mark.parametrize("node", ["archive"], indirect=True)
+async def test_rot_below_an_inner_node_that_has_rotted_is_found_next(rotten: Rotten, node: RottenNode) -> None:
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    node.rot("cut short")
+    spoil(rotten)
+    assert isinstance(await rotten.restore(), Retry)  # Kubo reads what it pins
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    assert await rotten.restore() == Done()
+    assert await is_whole(rotten)
+
+
+@pytest.mark.parametrize("how", HOW_NODES_ROT)
+async def test_to_pin_it_again_mends_inner_nodes_too(rotten: Rotten, node: RottenNode, how: str) -> None:
+    node.rot(how)
+    assert await repair.pin_again(rotten.console.db, rotten.zip_id)
+    assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
+    row = await rotten.archive()
+    if row["restore_due"] is not None:
+        assert await rotten.restore() == Done()
+    else:  # where Kubo saw nothing amiss
+        assert await backlog.due_rows(rotten.console.db, INSPECT, 10) == [rotten.zip_id]
+        node.file.write_bytes(node.whole)
+    assert await is_whole(rotten)

@@ -23,7 +23,7 @@ from roadvault_common.archive.local import beside
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
-from roadvault_common.ipfs.own_blocks import broken_leaves
+from roadvault_common.ipfs.own_blocks import broken_blocks
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database, Row
@@ -172,7 +172,7 @@ async def test_a_rotten_archive_of_format_1_is_mended(old: Old, network_kubo: Ku
         await db.execute("UPDATE zip_ipfs_info SET replicas = 3, restore_due = UTC_TIMESTAMP(6)")
         path = console.vault.root / first["path"]
         path.write_bytes(b"rot" + path.read_bytes()[3:])
-        assert len(await broken_leaves(ours, first["cid"], lambda: None)) == 1
+        assert len(await broken_blocks(ours, first["cid"], lambda: None)) == 1
         assert await console.pinner.restoring.work(first["zip_id"]) == Done()
-        assert await broken_leaves(ours, first["cid"], lambda: None) == []
+        assert await broken_blocks(ours, first["cid"], lambda: None) == []
         await network.unpin(first["cid"])

@@ -12,7 +12,8 @@
     │   │   └── NetworkAway           network: our Kubo is well and has no peer; also an IpfsUnavailable
     │   ├── Waiting               this row has to wait for something outside it, others don't: nothing is counted
     │   │   ├── MasterKeyMissing      the settings lack the master key that wrapped an archive's key
-    │   │   └── NoProvider            nobody on the network gives what was asked for; also an IpfsUnavailable
+    │   │   ├── NoProvider            nobody on the network gives what was asked for; also an IpfsUnavailable
+    │   │   └── PinBroken             Kubo collects no garbage, as other archives have rotted; also an IpfsUnavailable
     │   └── IpfsUnavailable       Kubo answers 5xx, or what it gives is wrong: perhaps because of this one archive
     │       └── IpfsRotten            what the gateway's node holds of a block is not that block any more
     ├── PermanentError            another try changes nothing; a person has to look
@@ -109,6 +110,10 @@ class NetworkAway(IpfsUnavailable, Outage):
 
 class NoProvider(IpfsUnavailable, Waiting):
     """Nobody on the network gives what was asked for, or nothing of it comes: perhaps only of this archive."""
+
+
+class PinBroken(IpfsUnavailable, Waiting):
+    """Kubo collects no garbage while it can't read all that is pinned: perhaps another archive than this one."""
 
 
 class ChainUnavailable(Outage):

@@ -36,11 +36,8 @@ class Adding:
             IntegrityError: The archive is not, or not any more, what its rows say.
             IpfsUnavailable: Kubo is away, or what it made is not what it was given.
         """
-        path = self._vault.path(archive.path or "")
-        members = await self._store.members(archive.zip_id)
-        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
-        stream = VerifiedStream(path, archive.size, key, members, lease.progress)
-        referred = path if self.filestore else None
+        stream = await self._stream(archive, lease)
+        referred = self._vault.path(archive.path or "") if self.filestore else None
         try:
             if not archive.labelled or archive.label is None:
                 return await self._ipfs.add(stream, referred), None
@@ -50,6 +47,23 @@ class Adding:
                 raise stream.failure from None
             raise
 
+    async def is_whole(self, archive: Archive, lease: Lease) -> bool:
+        """Read the archive's file; tell whether it is there, and what its rows say."""
+        if archive.path is None:
+            return False
+        try:
+            async for _ in await self._stream(archive, lease):
+                pass
+        except (IntegrityError, OSError):
+            return False
+        return True
+
+    async def _stream(self, archive: Archive, lease: Lease) -> VerifiedStream:
+        path = self._vault.path(archive.path or "")
+        members = await self._store.members(archive.zip_id)
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
+        return VerifiedStream(path, archive.size, key, members, lease.progress)
+
     async def _add_labelled(self, archive: Archive, file: New, label: bytes) -> tuple[str, bytes]:
         read = Label.parse(label)
         if (read.size, read.iv, read.files) != (archive.size, archive.iv, archive.files):
@@ -57,7 +71,7 @@ class Adding:
         await self.keep_label(archive)
         beside_it = None if file.path is None else self._vault.path(beside(archive.path or ""))
         cid = await self._ipfs.add_directory([file, New(LABEL, label, beside_it)])
-        node = await own_blocks.block(self._ipfs, cid)
+        node = await own_blocks.held(self._ipfs, cid) or b""
         links = directory(node)
         if set(links) != {ARCHIVE, LABEL} or links[LABEL] != Cid(RAW, hashlib.sha256(label).digest()):
             raise IpfsUnavailable(f"Kubo made a directory of {sorted(links)}, or of another label: {cid}")

@@ -104,7 +104,7 @@ class Inspector:
             read += 1
             lease.progress()
 
-        broken = await own_blocks.broken_leaves(self._ipfs, cid, note)
+        broken = await own_blocks.broken_blocks(self._ipfs, cid, note)
         leaves = -(-size // CHUNK_BYTES)
         if broken or read < leaves:
             return f"of {leaves} blocks in our IPFS node {max(len(broken), leaves - read)} are not whole, or not there"

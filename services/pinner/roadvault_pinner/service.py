@@ -7,7 +7,7 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.local import beside
-from roadvault_common.errors import Domain, IntegrityError, brief
+from roadvault_common.errors import Domain, IntegrityError, IpfsUnavailable, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
@@ -26,6 +26,7 @@ from roadvault_common.work.worker import Worker
 from roadvault_pinner.adding import Adding
 from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.garbage import Garbage
 from roadvault_pinner.room import KuboRoom
 from roadvault_pinner.shared_run import SharedRun
 from roadvault_pinner.shredding import Shredder
@@ -62,7 +63,6 @@ class Pinner:
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
-        self._collect_garbage = SharedRun(ipfs.collect_garbage)
         self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
         network = Breaker(Domain.NETWORK, partial(peering.check_peers, ipfs))
         self.breakers = Breakers(*node, network, breakers.redis(bus))
@@ -79,6 +79,7 @@ class Pinner:
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
         self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
+        self._collect_garbage = SharedRun(Garbage(ipfs, self._store, self.restoring.nudge).collect)
         self.shredder = Shredder(db, vault, ipfs, self._collect_garbage, settings.shred_archives)
         self.shredding = worker(
             SHRED,
@@ -95,20 +96,28 @@ class Pinner:
         try:
             async with self.room.for_add(archive.size, archive.zip_id):
                 cid, node = await self._adding.add(archive, lease)
-        except IntegrityError as error:
-            if archive.cid is None:
+        except (IntegrityError, IpfsUnavailable) as error:
+            if archive.cid is None or not await self._has_rotted(archive.cid, error, lease):
                 raise
-            log.warning("the local archive has rotted; what our node lacks is to be fetched", error=brief(error))
+            log.warning("what is kept here has rotted; what is not whole is to be fetched", error=brief(error))
             await self._store.close_rotten(lease)
             self.restoring.nudge()
             return Done()
         dag_size = await self._ipfs.dag_size(cid)
-        await self._store.close_pinned(lease, cid, dag_size, node, inspect_in=next_in(self._settings))
+        # An add writes no block that our node believes to have: one that has rotted there would stay.
+        inspect_in = next_in(self._settings) if archive.cid is None else 0
+        await self._store.close_pinned(lease, cid, dag_size, node, inspect_in=inspect_in)
         STAGE_BYTES.labels(PIN.name).inc(archive.size)
         log.info("archive pinned", cid=cid, bytes=archive.size, dag_bytes=dag_size)
         await self._bus.emit(ZipPinned(zip_id=lease.row_id))
         self.dropping.nudge()
         return Done()
+
+    async def _has_rotted(self, cid: str, error: Exception, lease: Lease) -> bool:
+        """Tell whether an archive can't be pinned again since the file has rotted, or blocks in our node have."""
+        if isinstance(error, IntegrityError):
+            return True
+        return bool(await own_blocks.broken_blocks(self._ipfs, cid, lease.progress))
 
     async def _drop(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
@@ -184,18 +193,30 @@ class Pinner:
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
         await self._adding.keep_label(archive)
-        broken = await own_blocks.broken_leaves(self._ipfs, archive.cid, lease.progress) if archive.kept else []
+        broken = await own_blocks.broken_blocks(self._ipfs, archive.cid, lease.progress) if archive.kept else []
         if broken and not archive.replicas:
-            return Failed(_only_copy(archive, len(broken)))
+            return await self._restore_from_file(archive, archive.cid, broken, lease)
         async with self.room.for_restore(len(broken) * CHUNK_BYTES or archive.size, archive.zip_id):
             if broken:
-                # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
-                await self._ipfs.unpin(archive.cid)
-                await own_blocks.forget(self._ipfs, broken)
-                log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
+                await self._step_aside(archive.cid, broken)
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)
+        return Done()
+
+    async def _step_aside(self, cid: str, broken: list[str]) -> None:
+        # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
+        await self._ipfs.unpin(cid)
+        await own_blocks.forget(self._ipfs, broken)
+        log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
+
+    async def _restore_from_file(self, archive: Archive, cid: str, broken: list[str], lease: Lease) -> Outcome:
+        """Have inner nodes that have rotted made anew from the file, if that is whole: nobody else has the archive."""
+        if not await self._adding.is_whole(archive, lease):
+            return Failed(_only_copy(archive, len(broken)))
+        await self._step_aside(cid, broken)  # an add writes no block that our node believes to have
+        await self._store.close_kept(lease, Done())
+        self.pinning.nudge()
         return Done()
 
     def _remove_all(self, paths: list[str], lease: Lease) -> None:

@@ -3,6 +3,7 @@
 Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,7 @@ from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
-from roadvault_common.sql.db import Database, Transaction, transacted
+from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -149,6 +150,18 @@ class PinnerStore:
         await record(tx, Line(Act.RESTORED, {"to": "our IPFS node"}, zip_id=lease.row_id))
         await leases.make_due(tx, DROP, lease.row_id)  # it may be proven again already
         await leases.make_due(tx, INSPECT, lease.row_id)
+
+    @transacted
+    async def restore_kept(self, tx: Transaction, cids: Sequence[str]) -> bool:
+        """Have those of the CIDs restored that are archives which are kept here; False if none is."""
+        rows = await tx.fetch_all(
+            f"SELECT zip_id FROM zip_ipfs_info WHERE cid IN ({marks(cids)})"  # noqa: S608 - marks
+            " AND (path IS NOT NULL OR restored_at IS NOT NULL) FOR UPDATE",
+            tuple(cids),
+        )
+        for row in rows:
+            await leases.make_due(tx, RESTORE, row["zip_id"], hurry=False)
+        return bool(rows)
 
     async def upload_paths(self, zip_id: int) -> list[str]:
         """Return the paths of the archive's uploads that are still recorded."""

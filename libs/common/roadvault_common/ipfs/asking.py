@@ -94,6 +94,8 @@ class Scout:
         self._path = path
         self._at = at
         self._promised: Promised | None = None
+        self._awaited = path.root
+        """The node that is to come next."""
         self._step = asyncio.Event()
         self.came = False
         """Whether any node has come."""
@@ -135,12 +137,17 @@ class Scout:
             leaf, _ = self._promised
             self._blocks.give(leaf.cid, _fitting(leaf, await self._gateway.block(leaf.cid, _most(leaf))))
             return
-        async with self._gateway.car(self._path, self._at, self._at + 1) as car:
-            async for leaf in leaves(partial(self._look, car), self._path.root, self._at, self._at + 1):
-                self._blocks.give(leaf.cid, _fitting(leaf, await car.block(leaf.cid, _most(leaf))))
+        try:
+            async with self._gateway.car(self._path, self._at, self._at + 1) as car:
+                async for leaf in leaves(partial(self._look, car), self._path.root, self._at, self._at + 1):
+                    self._blocks.give(leaf.cid, _fitting(leaf, await car.block(leaf.cid, _most(leaf))))
+        except BrokeOff:
+            await self._gateway.see_sound(self._awaited)
+            raise
 
     async def _look(self, car: Car, part: Part) -> Node:
         """Take the next block, which is an inner node; promise the leaf below it if nobody else has asked for it."""
+        self._awaited = part.cid
         data = await car.block(part.cid, BLOCK_BYTES)
         self.came = True
         node = self._blocks.node(self._path.key(part.cid))

@@ -182,6 +182,15 @@ def directory(block: bytes) -> dict[str, Cid]:
     return named
 
 
+def linked(block: bytes) -> list[Cid]:
+    """Return what an inner node, or a directory, links to.
+
+    Raises:
+        IpfsUnavailable: The block is neither.
+    """
+    return [cid for _, cid in _links(block)[0]]
+
+
 def encode_directory(links: Sequence[tuple[str, Cid, int]]) -> bytes:
     """Return the block of a directory: names, each once, with their CIDs and how many bytes all their blocks have."""
     # dag-pb's canonical form: links come first, by their names, then the data: a UnixFS message of the kind alone.

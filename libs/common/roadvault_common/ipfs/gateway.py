@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from roadvault_common.errors import IpfsAway, IpfsRotten, IpfsUnavailable, NoProvider, brief
-from roadvault_common.ipfs import peering
+from roadvault_common.ipfs import own_blocks, peering
 from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, connector, read_body, see_plain
 from roadvault_common.ipfs.car import Car
 from roadvault_common.ipfs.dag import Cid
@@ -26,8 +26,9 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHECK_SECONDS = 10.0
 _BUFFER_BYTES = 256 << 10
 """What a connection may hold of an answer before it is read; twice as much, at worst."""
-_ROTTEN = "data in file did not match", "no such file or directory"
-"""What Kubo says of a file in its filestore that has changed, or is gone (boxo's filestore/fsrefstore.go)."""
+_ROTTEN = "data in file did not match", "no such file or directory", "input/output error"
+"""What Kubo says of a file in its filestore that has changed, or is gone (boxo's filestore/fsrefstore.go), and of any
+block that its disk does not give out."""
 _NOTHING = "bafkqaaa"
 """The CID of no bytes, which is all in its name: gateways give it without looking for anything."""
 
@@ -112,6 +113,21 @@ class Gateway:
         if self._node is not None:
             with suppress(IpfsUnavailable):
                 await peering.meet_providers(self._node, str(root))
+
+    async def see_sound(self, cid: Cid) -> None:
+        """See that the gateway's node, if we may ask it, has not kept a block that has rotted; it need not have it.
+
+        Raises:
+            IpfsRotten: It has.
+        """
+        if self._node is None:
+            return
+        try:
+            await own_blocks.held(self._node, str(cid))
+        except IpfsRotten:
+            raise
+        except IpfsUnavailable:
+            pass  # who asked for the block says so, too
 
     async def block(self, cid: Cid, most: int) -> bytes:
         """Return the block of a CID, which is at most so many bytes long.

@@ -4,42 +4,58 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.ipfs.dag import RAW, Cid
+from roadvault_common.errors import IpfsRotten, IpfsUnavailable
+from roadvault_common.ipfs.dag import RAW, Cid, linked
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, Ipfs
 
 _NOT_HERE = "not found"
 _ANSWERED = "Kubo's block/get:"
 
 
-async def block(node: Ipfs, cid: str) -> bytes:
-    """Return the block of a CID, from the node's own store.
+async def held(node: Ipfs, cid: str) -> bytes | None:
+    """Return the block of a CID from the node's own store; None if it is not there.
 
     Raises:
-        IpfsUnavailable: The node is away, or does not have it whole.
+        IpfsRotten: The node can't give it, or not whole.
+        IpfsUnavailable: The node does not answer.
     """
-    block = await node.call("block/get", {"arg": cid, "offline": "true"}, most=CHUNK_BYTES)
+    try:
+        block = await node.call("block/get", {"arg": cid, "offline": "true"}, most=CHUNK_BYTES)
+    except IpfsUnavailable as error:
+        if _ANSWERED not in str(error):
+            raise
+        if _NOT_HERE in str(error):
+            return None
+        raise IpfsRotten(str(error)) from error
     if not Cid.parse(cid).fits(block):
-        raise IpfsUnavailable(f"Kubo's block/get: what it gave is not {cid}")
+        raise IpfsRotten(f"{_ANSWERED} what it gave is not {cid}")
     return block
 
 
-async def broken_leaves(node: Ipfs, cid: str, progress: Callable[[], None]) -> list[str]:
-    """Read a file's leaves from the node's own store; return the CIDs of those that it can't give, or not whole.
+async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> list[str]:
+    """Read a file's blocks from the node's own store; return the CIDs of those that it can't give, or not whole.
 
-    What lies under an inner node that is not there is not known: it will be fetched anyway.
+    `progress` is called after each leaf. What lies below an inner node that is not whole is for another look once that
+    is; one that is not there is not among them: it will be fetched anyway. Blocks are read as they are, since Kubo
+    compares none in its own store with its hash: rot in an inner node may be an error, or other links.
     """
-    try:
-        leaves = await _leaves(node, cid)
-    except IpfsUnavailable as error:
-        if _NOT_HERE not in str(error):
-            raise
-        return []
-    broken = []
-    for leaf in leaves:
-        if not await _has_whole(node, leaf):
-            broken.append(leaf)
-        progress()
+    broken, ways, seen = [], [cid], {cid}
+    while ways:
+        each = ways.pop()
+        is_leaf, below = Cid.parse(each).codec == RAW, list[str]()
+        try:
+            data = await held(node, each)
+        except IpfsRotten:
+            broken.append(each)
+        else:
+            if is_leaf and data is None:
+                broken.append(each)
+            elif not is_leaf and data is not None:
+                below = [link for link in dict.fromkeys(map(str, linked(data))) if link not in seen]
+        ways += reversed(below)
+        seen.update(below)
+        if is_leaf:
+            progress()
     return broken
 
 
@@ -54,20 +70,3 @@ async def forget(node: Ipfs, cids: Sequence[str]) -> None:
         errors = [line["Error"] for line in map(orjson.loads, answer.splitlines()) if line.get("Error")]
         if errors:
             raise IpfsUnavailable(f"Kubo's block/rm: {errors[0]}")
-
-
-async def _leaves(node: Ipfs, cid: str) -> list[str]:
-    """Return the CIDs of the raw leaves below a node, each once."""
-    if Cid.parse(cid).codec == RAW:
-        return [cid]
-    told = orjson.loads(await node.call("dag/get", {"arg": cid, "offline": "true"}))
-    found: dict[str, None] = {}
-    for link in told["Links"]:
-        found |= dict.fromkeys(await _leaves(node, link["Hash"]["/"]))
-    return list(found)
-
-
-async def _has_whole(node: Ipfs, leaf: str) -> bool:
-    # Where the node does not answer, it may be whole.
-    block = await node.call_unless(_ANSWERED, "block/get", {"arg": leaf, "offline": "true"}, most=CHUNK_BYTES)
-    return block is not None and Cid.parse(leaf).fits(block)

@@ -120,8 +120,9 @@ class Ipfs:
         # The node is silent while it takes the body: the body's own progress is what the caller's lease watches.
         answer = await self.call("add", parameters, form, PATIENT)
         lines = [orjson.loads(line) for line in answer.splitlines() if line.strip()]
-        if not lines or "Hash" not in lines[-1]:
-            raise IpfsUnavailable(f"Kubo's add ended without a CID: {answer[:200]!r}")
+        # What goes wrong after its first line it tells in a trailer, which aiohttp drops; a directory has no name.
+        if not lines or "Hash" not in lines[-1] or (wrap and lines[-1].get("Name")):
+            raise IpfsUnavailable(f"Kubo's add ended without a CID: {answer[-200:]!r}")
         return str(lines[-1]["Hash"])
 
     async def dag_size(self, cid: str) -> int:

@@ -1,0 +1,60 @@
+"""Garbage collections of our IPFS node, and what keeps it from them.
+
+Kubo removes nothing while it can't follow what is pinned: one inner node that has rotted, or is gone, keeps all garbage
+where it is, and with it every archive that is to be dropped.
+"""
+
+import time
+from collections.abc import Callable
+
+import structlog
+from prometheus_client import Gauge
+
+from roadvault_common.errors import IpfsUnavailable, Outage, PinBroken
+from roadvault_common.ipfs import pins
+from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_pinner.store import PinnerStore
+
+log = structlog.get_logger()
+
+STAYS = Gauge("roadvault_garbage_stays_seconds", "How long our Kubo has failed to collect garbage, 0 if it did last")
+BROKEN = Gauge(
+    "roadvault_pins_broken", "Pins of our Kubo with nodes that it can't read, as it said when it collected no garbage"
+)
+_ABORTED = "garbage collection aborted"
+"""What Kubo says where it can't follow its pins (boxo's gc)."""
+
+
+class Garbage:
+    """Has garbage collected; `on_broken` is called when archives are due to be restored before it can be."""
+
+    def __init__(self, ipfs: Ipfs, store: PinnerStore, on_broken: Callable[[], None]) -> None:
+        self._ipfs = ipfs
+        self._store = store
+        self._on_broken = on_broken
+        self._failed_at: float | None = None
+        STAYS.set_function(lambda: 0.0 if self._failed_at is None else time.monotonic() - self._failed_at)
+
+    async def collect(self) -> None:
+        """Have garbage collected.
+
+        Raises:
+            PinBroken: Pins are broken; archives that are kept here and are among them are due to be restored.
+            IpfsUnavailable: The node is away, or refuses for another reason.
+        """
+        try:
+            await self._ipfs.collect_garbage()
+        except Outage:
+            raise
+        except IpfsUnavailable as error:
+            self._failed_at = self._failed_at or time.monotonic()
+            broken = await pins.broken(self._ipfs) if _ABORTED in str(error) else []
+            BROKEN.set(len(broken))
+            if not broken:
+                raise
+            log.warning("our IPFS node collects no garbage, since pins are broken", pins=broken[:10], count=len(broken))
+            if await self._store.restore_kept(broken):
+                self._on_broken()
+            raise PinBroken(f"{len(broken)} pins are broken, the first is {broken[0]}: {error}") from error
+        self._failed_at = None
+        BROKEN.set(0)
