@@ -3,6 +3,7 @@
 All of them are run once, in this order, after those of `statements.py`.
 """
 
+import hashlib
 import secrets
 import tempfile
 from contextlib import suppress
@@ -397,7 +398,7 @@ async def _publish(filled: Filled, db: Database) -> None:
     await store.head()
     number = filled.archives // 2 // SEGMENT_ARCHIVES
     _, fresh = await record_store.records(db, number)
-    part = log_store.Part(log_store.SLICE, 0, 4096, "0" * 16, "bafy", 1)
+    part = log_store.Part(log_store.SLICE, 0, 4096, "0" * 16, "bafy", 1, hashlib.sha256(b"4096").digest())
     others = [replace(part, number=1), replace(part, level=log_store.GROUP), replace(part, level=1, number=1)]
     await db.transact(lambda tx: log_store.write(tx, [part, *others]))
     await db.transact(lambda tx: log_store.write(tx, [part, replace(part, level=log_store.GROUP)]))
@@ -405,7 +406,7 @@ async def _publish(filled: Filled, db: Database) -> None:
     await store.note_pin("bafy")
     await store.hold(lease)
     segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)
-    new = New("bafy", 1, b"node", b"{}", len(fresh), "0" * 16, "k51", datetime.now(UTC))
+    new = New("bafy", 1, b"node", b"{}", True, len(fresh), "0" * 16, "k51", datetime.now(UTC))  # noqa: FBT003
     await store.write(lease, new, [segment], [number + 1])
     await store.note_named()
     await store.note_catalogued(fresh)

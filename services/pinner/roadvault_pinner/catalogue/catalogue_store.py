@@ -31,8 +31,12 @@ class Published:
 
     cid: str | None
     master_key: str | None
+    node: bytes | None
+    """Its directory's block."""
     custody: bytes | None
     """What it says of the custody log."""
+    accepted: int
+    """Whether a person accepted the log since, which need not go on from that any more."""
     may_order: int
     """Whether a newer one could be ordered now."""
     named: float | None
@@ -77,6 +81,8 @@ class New:
     node: bytes
     """Its directory's block."""
     custody: bytes | None
+    accepted: bool
+    """Whether it has the log that a person accepted."""
     archives: int
     master_key: str
     name: str
@@ -92,11 +98,12 @@ class CatalogueStore:
     async def published(self, every: float) -> Published:
         """Return the newest catalogue; there is an order at most once in `every` seconds."""
         row = await self._db.fetch_one(
-            "SELECT cid, master_key, custody, TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named,"  # noqa: S608
-            f" {_MAY_ORDER} AS may_order FROM catalogue_info WHERE one = 1",
+            "SELECT cid, master_key, node, custody, custody_accepted AS accepted,"  # noqa: S608
+            f" TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named, {_MAY_ORDER} AS may_order"
+            " FROM catalogue_info WHERE one = 1",
             (every,),
         )
-        return Published(**row) if row else Published(None, None, None, may_order=0, named=None)
+        return Published(**row) if row else Published(None, None, None, None, 0, 0, named=None)
 
     async def ages(self) -> Ages:
         """Return how old the newest catalogue is."""
@@ -212,10 +219,14 @@ class CatalogueStore:
         if new is not None:
             made = new.made.replace(tzinfo=None)
             await tx.execute(
-                "UPDATE catalogue_info SET cid = %s, dag_size = %s, node = %s, custody = %s, archives = %s,"
-                " master_key = %s, name = %s, made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
-                (new.cid, new.dag_size, new.node, new.custody, new.archives, new.master_key, new.name, made),
-            )
+                "UPDATE catalogue_info SET cid = %s, dag_size = %s, node = %s, custody = %s,"
+                " custody_accepted = custody_accepted AND NOT %s, archives = %s, master_key = %s, name = %s,"
+                " made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
+                (
+                    new.cid, new.dag_size, new.node, new.custody, new.accepted, new.archives, new.master_key, new.name,
+                    made,
+                ),
+            )  # fmt: skip
 
     async def note_named(self) -> None:
         """Note that the newest catalogue was published under its name once more."""
