@@ -16,7 +16,7 @@ from roadvault_common.custody import check, history, note, store, tie
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import ends
+from roadvault_common.retention import asking, ends
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -145,6 +145,7 @@ def status(filled: Filled) -> list[Statement]:
             audits=lambda db: PagesStore(db).audit_problems(),
             failures=lambda db: PagesStore(db).failures(),
             ends=lambda db: PagesStore(db).ends(),
+            ends_ask=lambda db: PagesStore(db).ends_ask(20),
         ),
         *group(
             "status: files and archives, a page of them",
@@ -216,6 +217,8 @@ def status(filled: Filled) -> list[Statement]:
             soon=ends.count_soon,
             holds=lambda db: retention_store.holds(db, 50),
             periods=retention_store.period_keys,
+            any_end=retention_store.any_end,
+            in_doubt=asking.in_doubt,
         ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]

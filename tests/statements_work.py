@@ -26,7 +26,7 @@ from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import periods
+from roadvault_common.retention import asking, periods
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits, folders, nodes
 from roadvault_common.sql.audits import Audit, Place
@@ -135,12 +135,14 @@ async def _identity(db: Database) -> None:
     await identity_store.make(db, "0" * 32)
     await db.transact(identity_store.move_on)
     assert await db.transact(identity_store.lock) == {"identity": "0" * 32, "mark": 1}
+    await identity_store.doubt(db)
     await db.transact(lambda tx: identity_store.replace(tx, "1" * 32, 5))
     assert await identity_store.read(db) == {"identity": "1" * 32, "mark": 5}
     highest = await identity_store.highest(db)
     assert await identity_store.local_paths(db, 100)
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
+    await asking.allow(db)
 
 
 async def _stopped_sweep(db: Database) -> None:
@@ -435,7 +437,7 @@ async def _end(filled: Filled, db: Database) -> None:
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
     number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
     assert kept == held
-    store = ShredStore(db)
+    store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
     await retention_store.release(db, number, "x")
     await retention_store.set_end(db, ever, datetime(2100, 1, 1))  # noqa: DTZ001 - as the database gives times
@@ -444,6 +446,9 @@ async def _end(filled: Filled, db: Database) -> None:
     for number, status in enumerate((0, 1)):
         asked = await _ask_again(db, file["file_id"], number)
         await db.execute("UPDATE download_info SET status = %s WHERE download_id = %s", (status, asked))
+    assert isinstance(await store.decide(lease), Wait)
+    await identity_store.make(db, "0" * 32)
+    await asking.allow(db)
     assert isinstance(await store.decide(lease), Ended)
     await store.close(lease)
     fetching = await _claim(db, FETCH, filled.due(FETCH)[4])

@@ -192,7 +192,7 @@ class Subjects:
         await self._no_period()
         for period in ("2020-01", "2999-01"):
             key = PeriodKey.new(period)
-            await self.db.transact(lambda tx, key=key: periods.add(tx, self.keys, key))  # type: ignore[misc]
+            await self.db.transact(lambda tx, key=key: periods.add(tx, self.keys, key, wraps=True))  # type: ignore[misc]
         await periods.Periods(self.db, self.keys, Places(self.keyring)).keep()
         return 0
 

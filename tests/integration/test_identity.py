@@ -17,7 +17,9 @@ from roadvault_common.files import identity_store as store
 from roadvault_common.files.identity import FILE, MARGIN, Identity, Stamp, adopt, read_stamp
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import Vault
+from roadvault_common.retention import asking
 from roadvault_common.sql.db import Database
+from roadvault_operator.recover.takeover import Takeover
 
 
 @pytest.fixture
@@ -212,6 +214,35 @@ async def test_an_installation_from_before_is_adopted_and_a_wrong_mount_is_not(d
     with pytest.raises(IdentityMismatch, match="the data directory has no identity"):
         await reader.settle()
     assert not (vault.root / FILE).exists()
+
+
+async def test_no_service_begins_with_a_database_that_is_being_recovered_into(db: Database, vault: Vault) -> None:
+    for moment in ("under way", "and the directory has another's identity"):
+        await Takeover(db, vault.root).begin([{"file_id": 7}])
+        for only_looks in (False, True):
+            with pytest.raises(IdentityMismatch, match="a recovery into this database is under way, or was cut off"):
+                await Identity(db, vault.root, only_looks=only_looks).settle()
+        await Takeover(db, vault.root).end()
+        await Identity(db, vault.root).settle()
+        stamp = read_stamp(vault.root)
+        assert stamp is not None, moment
+        await db.execute("DELETE FROM identity_info")  # lost again
+
+
+async def test_recovering_where_services_have_begun_raises_numbers_that_a_source_knows_to_be_higher(
+    db: Database, vault: Vault
+) -> None:
+    await Identity(db, vault.root).settle()
+    await _row(db, "received/00/a")
+    await Takeover(db, vault.root).begin([{"file_id": 1}])
+    await _row(db, "received/00/b")  # nothing that it did not know
+    await Takeover(db, vault.root).begin([{"file_id": 70, "folder_id": 7}])
+    await _row(db, "received/00/c")
+    await Takeover(db, vault.root).end()
+    await Identity(db, vault.root).settle()
+    files = await db.fetch_all("SELECT file_id FROM file_upload_info ORDER BY file_id")
+    assert [row["file_id"] for row in files] == [1, 2, 70 + MARGIN + 1]
+    assert await asking.in_doubt(db)
 
 
 async def test_a_sweep_looks_at_the_identity_before_it_moves_anything(console: Console) -> None:

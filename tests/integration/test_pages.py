@@ -14,6 +14,7 @@ from roadvault_common.errors import Domain
 from roadvault_common.events.bus import Bus
 from roadvault_common.files import sweep_store
 from roadvault_common.files.vault import Vault
+from roadvault_common.retention import asking
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import own_sites_only
@@ -151,6 +152,24 @@ async def test_a_sweep_that_has_stopped_is_on_the_first_page_until_somebody_deci
     page = await office.get("/", language)
     assert all(shown in page for shown in (text, "<td>archives</td>", ">11<", ">55.0 GB<", ">20<"))
     assert await sweep_store.allow(office.db, "archives") == 11
+    assert text not in await office.get("/", language)
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+async def test_archives_that_wait_for_a_person_to_end_are_on_the_first_page(office: Office, language: str) -> None:
+    text, doubt = LANGUAGES[language]["ends_ask"], LANGUAGES[language]["ends_ask_doubt"]
+    ended = "INSERT INTO retention_info (zip_id, ends_at) VALUES (%s, UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE)"
+    for zip_id in range(1, 21):
+        await office.db.execute(ended, (zip_id,))
+    assert text not in await office.get("/", language)
+    await office.db.execute(ended, (21,))
+    page = await office.get("/", language)
+    assert all(shown in page for shown in (text, ": 21 "))
+    assert doubt not in page
+    await office.db.execute("DELETE FROM retention_info WHERE zip_id > 1")
+    await office.db.execute("INSERT INTO identity_info (identity, doubted_at) VALUES ('x', UTC_TIMESTAMP(6))")
+    assert doubt in await office.get("/", language)
+    await asking.allow(office.db)
     assert text not in await office.get("/", language)
 
 

@@ -26,8 +26,8 @@ MOST_READ = 1300
 """Rows and index entries that a statement may read; there are 2000 archives and requests, 20 000 files and orders."""
 ROOT = Path(__file__).parents[2]
 SOURCES = ("libs/common", "libs/operator", "services")
-BY_PYMYSQL = {"applying.py", "rehearsal.py"}
-"""What brings the tables up to date, or makes those of a rehearsal, is run by hand, by another driver."""
+BY_PYMYSQL = {"alone.py", "applying.py", "rehearsal.py"}
+"""What makes tables, or keeps others out for longer than a transaction, is run by hand, by another driver."""
 
 UNINDEXED = {
     "_yoyo_migration": "one row for each migration",

@@ -15,7 +15,7 @@ from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
-from roadvault_common.retention import periods
+from roadvault_common.retention import asking, periods
 from roadvault_common.retention.periods import UNKNOWN
 from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Wait
@@ -208,6 +208,7 @@ async def test_what_is_on_hold_comes_back_on_hold(archived: Archived, network_ku
     ]  # fmt: skip
     assert [row["create_time"] for row in found[:2]] == [then, then]
     await db.execute("UPDATE retention_info SET ends_at = %s, shred_due = UTC_TIMESTAMP(6)", (then,))
+    await asking.allow(db)
     outcomes = [await archived.console.pinner.shredding.work(record.zip_id) for record in (one, two, three)]
     assert outcomes == [*[Wait("on hold", after=86_400)] * 2, Done()]
 
@@ -271,7 +272,7 @@ async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> N
         assert [row[0] for row in cursor.fetchall()] == [name]
         async with rehearsal.scratch(console.environment["ROADVAULT_DATABASE_URL"]) as scratch:
             told = await console.refuses("recover", *listed)
-            assert f"another rehearsal is under way in {name}_rehearsal: wait for its end" in told
+            assert f"another rehearsal is under way in {name}: wait for its end" in told
             assert await scratch.fetch_all("SELECT 1 FROM zip_ipfs_info") == []  # nobody dropped it
         cursor.execute(f"CREATE DATABASE {name}_rehearsal")
         cursor.execute(f"CREATE TABLE {name}_rehearsal.precious (one INT)")

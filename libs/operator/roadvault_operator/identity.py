@@ -11,6 +11,7 @@ from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store as store
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
+from roadvault_operator.retention_store import any_end
 from roadvault_operator.shell import blocking, say, show
 
 app = typer.Typer(invoke_without_command=True, help="Show whose data directory this is, or accept another database.")
@@ -41,7 +42,10 @@ async def adopt(
             )
             raise typer.Exit(1)
         stamp = await identities.adopt(db, root)
+        ends = await any_end(db)
     say(f"database and data directory are {stamp.identity} now, at mark {stamp.mark}; services go on by themselves")
+    if ends:
+        say("archives have an end here: none ends before `roadvault retention allow`; are all holds there?")
     show("Numbers go on behind", ("of", "number"), list(stamp.given_out.items()))
 
 

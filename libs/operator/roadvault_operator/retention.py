@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roadvault_common.errors import SettingsError
-from roadvault_common.retention import ends, periods
+from roadvault_common.retention import asking, ends, periods
 from roadvault_common.sql.db import Database
 from roadvault_operator import retention_store as store
 from roadvault_operator.config import OperatorSettings
@@ -106,6 +106,31 @@ async def list_all(limit: Annotated[int, typer.Option(min=1, help="rows of each 
     )
     if destroyed:
         say(BY_HAND)
+
+
+@app.command()
+@blocking
+async def allow(
+    yes: Annotated[bool, typer.Option("--yes", help="do it; without this, say what would end")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Let archives end that wait for a person: after a restored dump, a recovery, or as they are many at once."""
+    async with Database.open(OperatorSettings().database_url, size=1) as db:
+        doubted, found = await asking.in_doubt(db), await asking.asked(db, usual=0)
+        if found is None and not doubted:
+            say("no archive is over, and none waits for you")
+            return
+        if doubted:
+            say(
+                "the database was accepted or recovered: holds, and ends that were moved, that came after its dump, or"
+                " its catalogue, may be missing. `roadvault retention list` shows those that are there"
+            )
+        if found is not None and found.first is not None and found.last is not None:
+            say(f"{found.archives} archives are over, since {found.first:{_TIME}} to {found.last:{_TIME}}")
+        if not yes:
+            say("`roadvault retention allow --yes` lets them end: their keys are destroyed, for good")
+            raise typer.Exit(1)
+        await asking.allow(db)
+    say("what is over ends now, and what ends later does so by itself")
 
 
 def _at(time: datetime | None) -> str:

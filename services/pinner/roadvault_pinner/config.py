@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from roadvault_common.settings.archives import AuditSettings, IpfsSettings, KeySettings
+from roadvault_common.settings.archives import AuditSettings, EndSettings, IpfsSettings, KeySettings
 from roadvault_common.settings.config import MarginSettings
 
 
-class PinnerSettings(MarginSettings, KeySettings, IpfsSettings, AuditSettings):
+class PinnerSettings(MarginSettings, KeySettings, IpfsSettings, AuditSettings, EndSettings):
     """Reads `archives/`, unwraps archive keys, talks to Kubo, removes local copies."""
 
     ipfs_filestore: bool = Field(

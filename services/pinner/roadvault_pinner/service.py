@@ -79,7 +79,7 @@ class Pinner:
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
         self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
-        self.shredder = Shredder(db, vault, ipfs, self._collect_garbage)
+        self.shredder = Shredder(db, vault, ipfs, self._collect_garbage, settings.shred_archives)
         self.shredding = worker(
             SHRED,
             self.shredder.shred,

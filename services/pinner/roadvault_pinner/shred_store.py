@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from roadvault_common.archive.crypto import SHREDDED
+from roadvault_common.retention.asking import held_back
 from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
@@ -28,6 +29,8 @@ from roadvault_common.work.stages import (
 _HELD_SECONDS = 86_400
 """An archive on hold is looked at again after so long; who releases it makes it due at once."""
 _AT_WORK_SECONDS = 30
+_ASKED_SECONDS = 600
+"""Likewise one that waits for a person, who makes it due."""
 _PLACED = (PIN, DROP, RESTORE)
 """The stages that put copies of an archive on our disk or node, or take them away: they are not cut short."""
 _AT_WORK = ", ".join(
@@ -49,8 +52,10 @@ class Ended:
 class ShredStore:
     """Decides that an archive ends, and writes down that it is gone."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, usual: int) -> None:
         self._db = db
+        self._usual = usual
+        """Archives that end at once without a person being asked."""
 
     @transacted
     async def decide(self, tx: Transaction, lease: Lease) -> Outcome | Ended:
@@ -75,6 +80,8 @@ class ShredStore:
             kept = _kept(row, end)
             if kept is not None:
                 return kept
+            if (asks := await held_back(tx, end["ends_at"], self._usual)) is not None:
+                return Wait(asks, after=_ASKED_SECONDS)
             await _destroy(tx, lease.row_id)
             facts = {"ends": f"{end['ends_at']:%Y-%m-%dT%H:%M:%SZ}", "periodKey": end["period_key"]}
             await record(tx, Line(Act.SHREDDED, facts, zip_id=lease.row_id))

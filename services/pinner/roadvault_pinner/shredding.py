@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 from roadvault_common.archive.local import beside
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Ipfs
-from roadvault_common.retention import ends
+from roadvault_common.retention import asking, ends
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
@@ -24,17 +24,21 @@ log = structlog.get_logger()
 SOON = Gauge(
     "roadvault_shreds_soon", f"Archives that end within {ends.SOON_DAYS} days, those on hold too, up to 10 000"
 )
+ASKS = Gauge("roadvault_shred_asks", "Archives whose time is over, and that wait until a person allows them to end")
 
 
 class Shredder:
     """Ends archives whose time is over."""
 
-    def __init__(self, db: Database, vault: Vault, ipfs: Ipfs, collect_garbage: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, db: Database, vault: Vault, ipfs: Ipfs, collect_garbage: Callable[[], Awaitable[None]], usual: int
+    ) -> None:
         self._db = db
         self._vault = vault
         self._ipfs = ipfs
         self._collect_garbage = collect_garbage
-        self._store = ShredStore(db)
+        self._store = ShredStore(db, usual)
+        self._usual = usual
 
     async def shred(self, lease: Lease) -> Outcome:
         """End an archive, unless something keeps it."""
@@ -57,5 +61,7 @@ class Shredder:
             lease.progress()
 
     async def measure(self) -> None:
-        """Show how many archives end soon."""
+        """Show how many archives end soon, and how many would, and wait for a person."""
         SOON.set(await ends.count_soon(self._db))
+        asked = await asking.asked(self._db, self._usual)
+        ASKS.set(0 if asked is None else asked.archives)

@@ -164,22 +164,12 @@ async def known(source: Source, spans: Sequence[Span]) -> Known:
     return Known(await nodes(source, wanted), found)
 
 
-async def of_subject(source: Source, subject: Subject, before: int, limit: int) -> list[Row]:
-    """Return the lines of a file or of an archive that stand before a position, the newest first."""
+async def of_subject(source: Source, subject: Subject, before: int, limit: int, *, oldest: bool = False) -> list[Row]:
+    """Return lines of a file or of an archive that stand before a position: the newest first, or the oldest first."""
     file_id, zip_id = subject
     return await source.fetch_all(
         f"SELECT {_COLUMNS} FROM custody_info WHERE zip_id <=> %s AND file_id <=> %s AND position < %s"  # noqa: S608
-        " ORDER BY position DESC LIMIT %s",
-        (zip_id, file_id, before, limit),
-    )
-
-
-async def first_of_subject(source: Source, subject: Subject, before: int, limit: int) -> list[Row]:
-    """Return the lines of a file or of an archive that stand before a position, the oldest first."""
-    file_id, zip_id = subject
-    return await source.fetch_all(
-        f"SELECT {_COLUMNS} FROM custody_info WHERE zip_id <=> %s AND file_id <=> %s AND position < %s"  # noqa: S608
-        " ORDER BY position LIMIT %s",
+        f" ORDER BY position {'ASC' if oldest else 'DESC'} LIMIT %s",
         (zip_id, file_id, before, limit),
     )
 

@@ -122,7 +122,7 @@ async def tie(db: Database, file_id: int, zip_id: int | None, head: Root) -> Tie
 
 
 async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
-    rows = await store.first_of_subject(db, about, size, MOST_LINES)
+    rows = await store.of_subject(db, about, size, MOST_LINES, oldest=True)
     if not rows:
         return None
     before = {row["position"] - 1 for row in rows if row["position"]}

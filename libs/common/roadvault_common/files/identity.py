@@ -73,7 +73,7 @@ class Identity:
                 await self._check_local(self._db)
                 await store.make(self._db, secrets.token_hex(16))
             await self._db.transact(self._make_stamp)
-        elif stamp is None and (row is None or row["mark"] == 0):
+        elif stamp is None and (row is None or (row["identity"] and row["mark"] == 0)):
             raise DatabaseUnavailable("database and data directory have no identity yet: who writes makes it")
         await self.look()
 
@@ -134,7 +134,7 @@ class Identity:
 
     async def _make_stamp(self, tx: Transaction) -> None:
         row = await store.lock(tx)
-        if row is None or await asyncio.to_thread(read_stamp, self._root) is not None:
+        if row is None or not row["identity"] or await asyncio.to_thread(read_stamp, self._root) is not None:
             return  # `look` tells
         if row["mark"] > 0:
             raise _mismatch(
@@ -157,7 +157,8 @@ class Identity:
 async def adopt(db: Database, root: Path) -> Stamp:
     """Accept the database for the directory, whatever they were; return what stands in both then.
 
-    What it numbers goes on behind the highest number that either side knows, and MARGIN more.
+    What it numbers goes on behind the highest number that either side knows, and MARGIN more. It is in doubt: no
+    archive ends in it before a person allows that.
     """
     row, highest = await store.read(db), await store.highest(db)
     try:
@@ -183,6 +184,8 @@ async def adopt(db: Database, root: Path) -> Stamp:
 
 def trouble_between(stamp: Stamp | None, row: Row | None) -> str | None:
     """Return what keeps the two sides apart, or None if nothing does."""
+    if row is not None and not row["identity"]:
+        return "a recovery into this database is under way, or was cut off: run `roadvault recover` again until its end"
     if stamp is None or row is None:
         return f"{'the data directory' if stamp is None else 'the database'} has no identity, or has lost it"
     if stamp.identity != row["identity"]:

@@ -27,7 +27,7 @@ async def lock(tx: Transaction) -> Row | None:
 
 
 async def make(db: Database, identity: str) -> None:
-    """Give the database an identity, unless somebody just has."""
+    """Give the database an identity, or none yet (''), unless somebody just has."""
     try:
         await db.execute("INSERT INTO identity_info (identity) VALUES (%s)", (identity,))
     except Exception as error:
@@ -41,11 +41,20 @@ async def move_on(tx: Transaction) -> None:
 
 
 async def replace(tx: Transaction, identity: str, mark: int) -> None:
-    """Give the database an identity and a mark, whatever it had."""
+    """Give the database an identity and a mark, whatever it had; it is in doubt from then on."""
     await tx.execute(
-        "INSERT INTO identity_info (identity, mark) VALUES (%s, %s)"
-        " ON DUPLICATE KEY UPDATE identity = VALUES(identity), mark = VALUES(mark)",
+        "INSERT INTO identity_info (identity, mark, doubted_at) VALUES (%s, %s, UTC_TIMESTAMP(6))"
+        " ON DUPLICATE KEY UPDATE identity = VALUES(identity), mark = VALUES(mark), doubted_at = VALUES(doubted_at),"
+        " ends_allowed = NULL",
         (identity, mark),
+    )
+
+
+async def doubt(db: Database) -> None:
+    """Note that rows may be missing, or be others than they were, until a person has looked."""
+    await db.execute(
+        "UPDATE identity_info SET doubted_at = COALESCE(doubted_at, UTC_TIMESTAMP(6)), ends_allowed = NULL"
+        " WHERE one = 1"
     )
 
 

@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 from roadvault_common.archive import keyring
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.errors import TransientError, Waiting
+from roadvault_common.retention.asking import in_doubt
 from roadvault_common.retention.places import Places
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.server_errors import duplicate_key
@@ -165,8 +166,11 @@ async def hold(tx: Transaction, period_key: str) -> None:
 async def destroy(tx: Transaction) -> list[str]:
     """Destroy the keys of periods that are over and wrap no archive's key any more; return those periods.
 
-    One that was brought back, and that no archive here was ever of, stays: its archives may still be recovered.
+    One that was brought back, and that no archive here was ever of, stays: its archives may still be recovered. In a
+    database that is in doubt all do: it may have forgotten archives that they wrap.
     """
+    if await in_doubt(tx):
+        return []
     await tx.fetch_all(
         f"{_LIVING} FOR UPDATE"
     )  # an archive that is being sealed is seen below, or waits, and finds none

@@ -53,6 +53,18 @@ class RetentionSettings(KeySettings):
         return tuple(Path(path.strip()) for path in self.keyring_paths.split(",") if path.strip())
 
 
+class EndSettings(EnvironmentSettings):
+    """For what ends archives, and what tells of it."""
+
+    shred_archives: int = Field(
+        20,
+        ge=1,
+        title="Usual ends",
+        description="archives that end at once without being asked; if more are over, none ends before"
+        " `roadvault retention allow`",
+    )
+
+
 class IpfsSettings(EnvironmentSettings):
     """For services that talk to Kubo."""
 

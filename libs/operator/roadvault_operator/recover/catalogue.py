@@ -46,11 +46,12 @@ class Catalogue:
     def given_out(self, root: File, now: datetime) -> dict[str, int]:
         """Return the highest numbers that may have been given out, by the names of their columns. Blocks.
 
-        The data directory, `root`, knows what came after the catalogue; if it is lost, too, that is a guess: however
-        often the same catalogue is recovered from, each time goes on behind what the time before can have given out.
+        The data directory, `root`, knows what came after the catalogue; if it is lost, too, or is another's, that is a
+        guess: however often the same catalogue is recovered from, each time goes on behind what the time before can
+        have given out.
         """
-        known = self.head.given_out.model_dump()
-        if read_stamp(root) is not None:
+        known, stamp = self.head.given_out.model_dump(), read_stamp(root)
+        if stamp is not None and stamp.identity == self.head.identity:
             return known
         seconds = max((now - self.head.made).total_seconds(), 0)
         more = _RECOVERIES * MARGIN + int(seconds * _MOST_A_SECOND)

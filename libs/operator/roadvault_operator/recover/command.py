@@ -27,10 +27,12 @@ from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.recover import received as uploading
 from roadvault_operator.recover import rehearsal, restoring, sources
+from roadvault_operator.recover.alone import alone
 from roadvault_operator.recover.chain import Blocks
 from roadvault_operator.recover.received import Adoption
 from roadvault_operator.recover.run import Recovery, Sources
 from roadvault_operator.recover.takeover import Takeover
+from roadvault_operator.retention_store import any_end
 from roadvault_operator.shell import blocking, console, say
 
 _POOL = 4
@@ -78,6 +80,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(OperatorSettings().database_url, size=_POOL))
         await check_schema(db)
+        await stack.enter_async_context(alone(OperatorSettings().database_url.get_secret_value(), "recovery"))
         vault = Vault(data_dir())
         takeover, adoption = Takeover(db, vault.root), Adoption(db, vault)
         await _ask(takeover, yes=yes)
@@ -88,6 +91,8 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         whole = await _archives(recovery, db) if recovery else True
         whole = (await _received(adoption, uploads) if received else True) and whole
         await takeover.end()
+        if await any_end(db):
+            say("archives have an end here: none ends before `roadvault retention allow`; are all holds there?")
     if not whole:
         raise typer.Exit(1)
 

@@ -1,7 +1,6 @@
 """A rehearsal: recovery into a scratch database beside the real one, which is compared with that, and dropped."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.sql.db import Database, Row, parse_url
 from roadvault_common.sql.migrate import migrate
 from roadvault_operator.recover import archive_store as store
+from roadvault_operator.recover.alone import alone
 
 _SUFFIX = "_rehearsal"
 _MARK = "rehearsal_info"
@@ -52,28 +52,8 @@ async def scratch(url: str) -> AsyncIterator[Database]:
     """
     parts = urlsplit(url)
     name = parse_url(url)["database"] + _SUFFIX
-    async with _alone(url, name), _made(url, name, parts._replace(path=f"/{name}").geturl()) as db:
+    async with alone(url, "rehearsal"), _made(url, name, parts._replace(path=f"/{name}").geturl()) as db:
         yield db
-
-
-@asynccontextmanager
-async def _alone(url: str, name: str) -> AsyncIterator[None]:
-    """Have no other rehearsal have that scratch database meanwhile: the server lets go of the lock with its connection.
-
-    Raises:
-        SettingsError: One has it.
-        DatabaseUnavailable: The database is away.
-    """
-    try:
-        connection = await asyncio.to_thread(pymysql.connect, **parse_url(url), autocommit=True)
-    except pymysql.err.MySQLError as error:
-        raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SET SESSION wait_timeout = 31536000")
-        cursor.execute("SELECT GET_LOCK(%s, 0)", (hashlib.sha256(name.encode()).hexdigest(),))
-        if cursor.fetchone() != (1,):
-            raise SettingsError(f"another rehearsal is under way in {name}: wait for its end")
-        yield
 
 
 @asynccontextmanager

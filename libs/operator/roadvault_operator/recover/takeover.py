@@ -29,18 +29,24 @@ class Takeover:
     async def begin(self, given_out: Iterable[Mapping[str, int]]) -> None:
         """Have new numbers be higher than any that was given out, before there is a row that a service could serve.
 
-        `given_out` are the highest that each source knows, besides the directory, by the names of their columns.
+        `given_out` are the highest that each source knows, besides the directory, by the names of their columns. A new
+        database is no service's until the end; in one that services have begun with, numbers are raised as well if a
+        source knows higher ones. No archive ends in either before a person has looked.
 
         Raises:
             IdentityMismatch: As `owner` does.
         """
-        if not await self._is_new():
-            return
+        if await self._is_new() and await identity_store.read(self._db) is None:
+            await identity_store.make(self._db, "")
+        new = await self._is_new()  # a service may have been quicker
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)
-        known = [*given_out, stamp.given_out if stamp else {}]
+        known, there = [*given_out, stamp.given_out if stamp else {}], await identity_store.highest(self._db)
         for table, name in identity_store.COUNTED.items():
             number = max(one.get(name, 0) for one in known)
-            await identity_store.go_on_behind(self._db, table, number + identities.MARGIN)
+            if new or number > there[name]:
+                await identity_store.go_on_behind(self._db, table, number + identities.MARGIN)
+        if not new:
+            await identity_store.doubt(self._db)
 
     async def end(self) -> None:
         """Have database and directory belong together, if the database was new: services go on by themselves then."""
@@ -50,7 +56,7 @@ class Takeover:
     async def _is_new(self) -> bool:
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)
         row = await identity_store.read(self._db)
-        if row is None:
+        if row is None or not row["identity"]:
             return True
         if (trouble := identities.trouble_between(stamp, row)) is not None:
             raise IdentityMismatch(

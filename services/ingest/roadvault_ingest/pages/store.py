@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roadvault_common.files import set_aside_store, sweep_store
-from roadvault_common.retention import ends, periods
+from roadvault_common.retention import asking, ends, periods
+from roadvault_common.retention.asking import Asked
 from roadvault_common.sql import audits
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import FolderStatus
@@ -143,6 +144,10 @@ class PagesStore:
         rows = await ends.soon(self._db, _SHOWN_FAILURES)
         count = await ends.count_soon(self._db) if rows else 0
         return Ends(count, rows, await periods.destroyed(self._db))
+
+    async def ends_ask(self, usual: int) -> Asked | None:
+        """Return what does not end before a person allows it; None if there is nothing."""
+        return await asking.asked(self._db, usual)
 
     async def stopped_sweeps(self) -> list[Row]:
         """Return the sweeps that have stopped to ask, but for those that a person has let go on."""

@@ -80,6 +80,7 @@ class Pages:
             "audits": await self._store.audit_problems(),
             "set_aside": await self._store.set_aside(),
             "stopped": await self._store.stopped_sweeps(),
+            "ends_ask": await self._store.ends_ask(self._ingest.settings.shred_archives),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),
             "ends": await self._store.ends(),
             "due": await self._store.due(),
