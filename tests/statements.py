@@ -12,6 +12,7 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
+from roadvault_common.catalogue import left_out
 from roadvault_common.custody import check, history, note, store, tie
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
@@ -186,6 +187,14 @@ def status(filled: Filled) -> list[Statement]:
             published=lambda db: CatalogueStore(db).published(60),
             stale=lambda db: CatalogueStore(db).stale(50),
             now=lambda db: CatalogueStore(db).now(),
+        ),
+        *group(
+            "status: left out by a recovery",
+            on_the_page=lambda db: PagesStore(db).left_out(),
+            listed=lambda db: left_out.listed(db, 20),
+            count=left_out.count,
+            unread=left_out.unread,
+            new=lambda db: left_out.first_new(db, 0),
         ),
         *group(
             "status: master keys",

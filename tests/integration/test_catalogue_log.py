@@ -15,7 +15,7 @@ from servers_process import Running
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.log import open_slice, seal_slice
-from roadvault_common.catalogue.records import CustodyHead, Head, Sealed
+from roadvault_common.catalogue.records import ArchiveRecord, CustodyHead, Head, Sealed
 from roadvault_common.custody import chainer, check, note, slices, store, tie
 from roadvault_common.custody.check import Checker
 from roadvault_common.errors import IntegrityError, PermanentError
@@ -85,7 +85,7 @@ class Keeper:
         """Return what a catalogue says of the archive: how many files it has."""
         catalogue = await catalogues.read(self.reader, cid, self.keys)
         (record,) = [one async for one in catalogue.records(self.reader, self.keys)]
-        assert not isinstance(record, str)
+        assert isinstance(record, ArchiveRecord)
         return record.files
 
     async def lines(self, db: Database) -> list[Row]:

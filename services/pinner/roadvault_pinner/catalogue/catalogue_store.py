@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, GivenOut, SegmentLink
 from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
@@ -52,7 +53,7 @@ class Ages:
     complete: float
     """Since all changes were known to be published."""
     waiting: bool
-    """Whether there are some that are not."""
+    """Whether there are some that are not, or nothing can be."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class New:
     """Whether it has the log that a person accepted."""
     archives: int
     master_key: str
-    name: str
+    name: str | None
+    """Under which it was published, if it was."""
     made: datetime
 
 
@@ -112,7 +114,7 @@ class CatalogueStore:
             " TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named,"
             " TIMESTAMPDIFF(SECOND, complete_at, UTC_TIMESTAMP(6)) AS complete FROM catalogue_info WHERE one = 1"
         )
-        waiting = bool(await self.stale(1))
+        waiting = bool(await self.stale(1)) or await left_out.unread(self._db) is not None
         return Ages(**row, waiting=waiting) if row else Ages(None, None, 0, waiting)
 
     async def now(self) -> datetime:
@@ -128,9 +130,12 @@ class CatalogueStore:
             zip_id = await self._db.fetch_value(
                 "SELECT MIN(zip_id) FROM zip_ipfs_info WHERE catalogue_stale = 1 AND zip_id >= %s", (behind,)
             )
-            if zip_id is None:
+            first = min(
+                (one for one in (zip_id, await left_out.first_new(self._db, behind)) if one is not None), default=None
+            )
+            if first is None:
                 break
-            numbers.append(zip_id // SEGMENT_ARCHIVES)
+            numbers.append(first // SEGMENT_ARCHIVES)
         return numbers
 
     async def unchecked(self) -> int | None:
@@ -221,16 +226,18 @@ class CatalogueStore:
             await tx.execute(
                 "UPDATE catalogue_info SET cid = %s, dag_size = %s, node = %s, custody = %s,"
                 " custody_accepted = custody_accepted AND NOT %s, archives = %s, master_key = %s, name = %s,"
-                " made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
+                " made_at = %s, named_at = IF(name IS NULL, NULL, UTC_TIMESTAMP(6)) WHERE one = 1",
                 (
                     new.cid, new.dag_size, new.node, new.custody, new.accepted, new.archives, new.master_key, new.name,
                     made,
                 ),
             )  # fmt: skip
 
-    async def note_named(self) -> None:
-        """Note that the newest catalogue was published under its name once more."""
-        await self._db.execute("UPDATE catalogue_info SET named_at = UTC_TIMESTAMP(6) WHERE one = 1")
+    async def note_named(self, name: str) -> None:
+        """Note that the newest catalogue was published under its name, once more or at last."""
+        await self._db.execute(
+            "UPDATE catalogue_info SET name = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1", (name,)
+        )
 
     async def note_catalogued(self, fresh: Mapping[int, str]) -> None:
         """Note of archives what the catalogue says of them now; who changed since they were read is stale all the same.

@@ -13,6 +13,7 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_key
+from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.log import LOG
 from roadvault_common.catalogue.records import (
     CUSTODY,
@@ -36,7 +37,7 @@ from roadvault_common.ipfs.publishing import import_blocks, publish_name
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
-from roadvault_common.work.outcome import Done, Outcome
+from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_pinner.catalogue import record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
 from roadvault_pinner.catalogue.log_parts import Link, LogParts, Parts
@@ -62,6 +63,8 @@ class Draft:
     gone: list[int] = field(default_factory=list)
     fresh: dict[int, str] = field(default_factory=dict)
     """Marks of archives of which it says something new, by their numbers."""
+    carried: list[str] = field(default_factory=list)
+    """CIDs of archives that a recovery left out, and that it goes on naming."""
     blocks: list[tuple[Cid, bytes]] = field(default_factory=list)
     """What was not stored yet."""
     custody: bytes | None = None
@@ -69,6 +72,8 @@ class Draft:
     log: Parts | None = None
     """The log itself."""
     changed: bool = False
+    to_name: bool = True
+    """Whether the name is to say it."""
 
 
 class Publisher:
@@ -90,6 +95,13 @@ class Publisher:
         """Publish what has changed, if anything has, and have it bought when its time has come."""
         began = await self._store.now()
         last = await self._store.published(self._order_every)
+        await left_out.forget_recovered(self._db)
+        unread = await left_out.unread(self._db)
+        if unread is not None:  # the next catalogue takes the place of the one that names what is in there
+            await self._name_again(last)
+            waits = Wait(unread, self._look_every)
+            await self._store.close(lease, waits, None)
+            return waits
         numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
         complete = len(numbers) < _SEGMENTS_AT_ONCE
         draft = Draft(await self._store.segments(), whole=lease.attempt > 1 or await self._lost(last))
@@ -104,17 +116,26 @@ class Publisher:
         # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
         if draft.segments and trouble is None and (last.may_order or last.accepted):
             draft.changed |= await self._has_news(last)
+        # Under a name that this database never had published only all of its archives take the place of what is there.
+        draft.to_name = complete or last.named is not None
         new = await self._publish_new(draft, last, trouble, lease) if draft.changed else None
         await self._store.write(lease, new, draft.compared, draft.gone, draft.log.fresh if draft.log else ())
         await self._store.note_catalogued(draft.fresh)
-        if new is None and last.cid is not None and (last.named is None or last.named >= _NAME_SECONDS):
-            await self._name(last.cid)
-            await self._store.note_named()
-        await self._order(lease)
+        await left_out.note_catalogued(self._db, draft.carried)
+        if new is None and draft.to_name:
+            await self._name_again(last)
+        if draft.to_name:
+            await self._order(lease)
         await self._unpin_superseded()
         outcome = Done(again_after=self._look_every if complete else 0)
         await self._store.close(lease, outcome, began if complete else None)
         return outcome
+
+    async def _name_again(self, last: Published) -> None:
+        if last.cid is None or last.master_key != self._keys.ids[0]:
+            return
+        if last.named is None or last.named >= _NAME_SECONDS:
+            await self._store.note_named(await self._name(last.cid))
 
     async def _lost(self, last: Published) -> bool:
         """Tell whether our node lacks the last catalogue, or it is sealed under another key than the first by now."""
@@ -124,8 +145,9 @@ class Publisher:
 
     async def _compare(self, draft: Draft, number: int) -> None:
         """Read what a segment is to say; take it into the draft if it said something else so far."""
-        records, fresh = await record_store.records(self._db, number)
+        records, fresh, carried = await record_store.records(self._db, number)
         draft.fresh |= fresh
+        draft.carried += carried
         if not records:
             if draft.segments.pop(number, None) is not None:
                 draft.gone.append(number)
@@ -217,7 +239,7 @@ class Publisher:
         await import_blocks(self._ipfs, [*blocks, *draft.blocks], pin=True)
         lease.progress()
         await self._store.hold(lease)  # else somebody else may have published a newer one
-        name = await self._name(cid)
+        name = await self._name(cid) if draft.to_name else None
         archives = sum(one.archives for one in segments)
         lines = 0 if draft.log is None else draft.log.lines
         log.info("catalogue published", cid=cid, archives=archives, segments=len(segments), lines=lines, bytes=size)
