@@ -23,6 +23,7 @@ pytest_plugins = [
     "servers_services",
     "servers_faults",
     "servers_operator",
+    "servers_estate",
     "servers_keeper",
     "servers_receipts",
     "servers_retriever",

@@ -198,6 +198,11 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "INSERT INTO custody_fault_info (position, reason, accepted_at)"
         " SELECT seq, 'x', IF(MOD(seq, 100), NOW(), NULL) FROM seq_1_to_2000"
     )
+    await db.execute(
+        "INSERT INTO left_out_info (cid, zip_id, segment, archives, record, reason, catalogued)"
+        " SELECT CONCAT('bafyleft', seq), NULLIF(5000 + seq, 5001), IF(seq = 1, 7, NULL), 1, '{}', 'x', seq <> 2"
+        " FROM seq_1_to_300"
+    )
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
     await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
@@ -225,6 +230,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "custody_info",
         "custody_node_info",
         "custody_fault_info",
+        "left_out_info",
         "audit_info",
         "retention_info",
         "hold_info",

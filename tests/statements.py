@@ -12,6 +12,7 @@ from functools import partial
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
+from roadvault_common.catalogue import left_out
 from roadvault_common.custody import check, history, note, store, tie
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
@@ -188,6 +189,14 @@ def status(filled: Filled) -> list[Statement]:
             now=lambda db: CatalogueStore(db).now(),
         ),
         *group(
+            "status: left out by a recovery",
+            on_the_page=lambda db: PagesStore(db).left_out(),
+            listed=lambda db: left_out.listed(db, 20),
+            count=left_out.count,
+            unread=left_out.unread,
+            new=lambda db: left_out.first_new(db, 0),
+        ),
+        *group(
             "status: master keys",
             uses=master_keys.uses,
             page=lambda db: master_keys.page(db, None, archive),
@@ -204,6 +213,8 @@ def status(filled: Filled) -> list[Statement]:
             faults=lambda db: store.faults(db, 20),
             count_faults=store.count_faults,
             head=lambda db: check.check_head(db, None),
+            trouble=check.trouble,
+            accepted=lambda db: store.is_accepted(db, 1),
             noted=lambda db: note.trouble(db, Head(middle, bytes(32))),
             a_part=lambda db: check.check(db, middle, middle + 256),
             archive=lambda db: store.archive_of(db, middle),

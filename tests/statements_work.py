@@ -3,6 +3,7 @@
 All of them are run once, in this order, after those of `statements.py`.
 """
 
+import hashlib
 import secrets
 import tempfile
 from contextlib import suppress
@@ -18,12 +19,14 @@ from statements import Statement, each_stage, group
 
 from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase
+from roadvault_common.catalogue import left_out
+from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase, SegmentLink
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.tags import Tag
+from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, periods
 from roadvault_common.retention.places import Places
@@ -103,6 +106,7 @@ def work(filled: Filled) -> list[Statement]:
         _restore,
         _audit,
         _publish,
+        _leave_out,
         _end,
         _fetch,
         _call_back,
@@ -396,13 +400,27 @@ async def _audit(filled: Filled, db: Database) -> None:
     )
 
 
+async def _leave_out(_: Filled, db: Database) -> None:
+    link = SegmentLink(number=0, cid="bafysegment", size=1, archives=9)
+    await left_out.begin(db, [link], Cid(RAW, bytes(32)))
+    record = ArchiveRecord(
+        zip_id=6001, folder_id=1, zip_name="x", cid="bafyarchive", format=2, size=1, dag_size=1, files=1,
+        created=datetime.now(UTC),
+    )  # fmt: skip
+    await left_out.end(db, [str(Cid(RAW, bytes(32)))], {link.cid: "x"}, [(record, "x")])
+    await db.execute("DELETE FROM left_out_info WHERE record = '{}' AND zip_id BETWEEN 6000 AND 7000")
+    assert await left_out.records(db, 6000, 7000) == [record]
+    await left_out.note_catalogued(db, [record.cid])
+    await left_out.give_up(db, [record.cid, link.cid])
+
+
 async def _publish(filled: Filled, db: Database) -> None:
     store = CatalogueStore(db)
     lease = await _claim(db, PUBLISH, 1)
     await store.head()
     number = filled.archives // 2 // SEGMENT_ARCHIVES
-    _, fresh = await record_store.records(db, number)
-    part = log_store.Part(log_store.SLICE, 0, 4096, "0" * 16, "bafy", 1)
+    _, fresh, _ = await record_store.records(db, number)
+    part = log_store.Part(log_store.SLICE, 0, 4096, "0" * 16, "bafy", 1, hashlib.sha256(b"4096").digest())
     others = [replace(part, number=1), replace(part, level=log_store.GROUP), replace(part, level=1, number=1)]
     await db.transact(lambda tx: log_store.write(tx, [part, *others]))
     await db.transact(lambda tx: log_store.write(tx, [part, replace(part, level=log_store.GROUP)]))
@@ -410,9 +428,9 @@ async def _publish(filled: Filled, db: Database) -> None:
     await store.note_pin("bafy")
     await store.hold(lease)
     segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)
-    new = New("bafy", 1, b"node", b"{}", len(fresh), "0" * 16, "k51", datetime.now(UTC))
+    new = New("bafy", 1, b"node", b"{}", True, len(fresh), "0" * 16, "k51", datetime.now(UTC))  # noqa: FBT003
     await store.write(lease, new, [segment], [number + 1])
-    await store.note_named()
+    await store.note_named("k51")
     await store.note_catalogued(fresh)
     assert await store.unchecked() == number
     assert await store.segments() == {number: segment}

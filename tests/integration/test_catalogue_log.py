@@ -2,22 +2,23 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from custody_rows import fill_log
+from custody_rows import at_position, fill_log
 from pydantic import SecretStr
 from servers_names import named_pair
 from servers_process import Running
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.log import open_slice, seal_slice
-from roadvault_common.catalogue.records import Sealed
-from roadvault_common.custody import chainer, slices, store, tie
-from roadvault_common.errors import IntegrityError
+from roadvault_common.catalogue.records import ArchiveRecord, CustodyHead, Head, Sealed
+from roadvault_common.custody import chainer, check, note, slices, store, tie
+from roadvault_common.custody.check import Checker
+from roadvault_common.errors import IntegrityError, PermanentError
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
@@ -27,6 +28,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done
+from roadvault_operator import custody_copy
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_operator.recover import custody_log
 from roadvault_pinner.catalogue import log_parts
@@ -52,6 +54,10 @@ class Keeper:
     keys: MasterKeys
     pinner: Pinner
     reader: Reader
+    ipfs: Ipfs
+    bus: Bus
+    root: Path
+    """The data directory."""
 
     async def publish(self) -> str:
         """Publish a catalogue that has the log as it is now; return its CID."""
@@ -71,6 +77,16 @@ class Keeper:
         catalogue = await catalogues.read(self.reader, cid, self.keys)
         assert catalogue.head.custody is not None
         return await custody_log.bring_back(db, catalogue, self.reader, self.keys)
+
+    async def head(self, cid: str) -> Head:
+        return (await catalogues.read(self.reader, cid, self.keys)).head
+
+    async def files(self, cid: str) -> int:
+        """Return what a catalogue says of the archive: how many files it has."""
+        catalogue = await catalogues.read(self.reader, cid, self.keys)
+        (record,) = [one async for one in catalogue.records(self.reader, self.keys)]
+        assert isinstance(record, ArchiveRecord)
+        return record.files
 
     async def lines(self, db: Database) -> list[Row]:
         return await db.fetch_all(f"SELECT {COLUMNS} FROM custody_info ORDER BY position")  # noqa: S608
@@ -101,7 +117,7 @@ async def keeper(
             ("00" * 16,),
         )
         settings = PinnerSettings.model_validate(common)
-        yield Keeper(db, keys, Pinner(settings, db, bus, Vault(data_dir), keys, ipfs), reader)
+        yield Keeper(db, keys, Pinner(settings, db, bus, Vault(data_dir), keys, ipfs), reader, ipfs, bus, data_dir)
 
 
 async def test_its_own_purchase_alone_is_no_reason_for_another_one(keeper: Keeper) -> None:
@@ -191,16 +207,130 @@ async def test_lines_that_are_too_long_and_too_many_for_a_publication_come_in_mo
         assert await keeper.lines(fresh) == await keeper.lines(keeper.db)
 
 
-async def test_a_log_with_a_hole_stops_nothing_but_itself(keeper: Keeper, another_database_url: str) -> None:
-    await fill_log(keeper.db, 120)
-    await keeper.publish()
-    await keeper.db.execute("DELETE FROM custody_info WHERE position = 110")
+async def cut(db: Database, size: int) -> None:
+    """Cut off the log's tail, with care: its head says so, too."""
+    last = (await at_position(db, size - 1))["hash"]
+    await db.execute("DELETE FROM custody_info WHERE position >= %s", (size,))
+    await db.execute("DELETE FROM custody_node_info WHERE (number + 1) << level > %s", (size,))
+    await db.execute("UPDATE custody_head_info SET size = %s, hash = %s", (size, last))
+
+
+async def rewrite(db: Database, first: int) -> None:
+    """Hash everything anew from a line on, which is changed: each line by itself, and the head, fit together."""
+    rows = await db.fetch_all("SELECT * FROM custody_info WHERE position >= %s ORDER BY position", (first,))
+    await cut(db, first)
+    acts = [Line(Act(row["act"]), {"by": "nobody"}, row["file_id"], row["zip_id"]) for row in rows]
+    await db.transact(lambda tx: record(tx, *acts))
+    await chainer.chain(db)
+
+
+async def drop(db: Database, position: int) -> None:
+    await db.execute("DELETE FROM custody_info WHERE position = %s", (position,))
+
+
+async def change(db: Database, position: int) -> None:
+    await db.execute("UPDATE custody_info SET facts = '{}' WHERE position = %s", (position,))
+
+
+@pytest.mark.parametrize("position", [70, 310])
+@pytest.mark.parametrize("spoil", [cut, rewrite, drop, change])
+async def test_what_was_published_of_the_log_is_not_taken_back_until_a_person_accepts_it(
+    keeper: Keeper, another_database_url: str, spoil: Callable[[Database, int], Awaitable[None]], position: int
+) -> None:
+    db = keeper.db
+    await fill_log(db, 320)
+    first = await keeper.publish()
+    was = (await keeper.head(first)).custody
+    before = await keeper.lines(db)
+    await note.move_on(db, keeper.root)
+    await spoil(db, position)
     await keeper.act(1)
-    await keeper.db.execute("UPDATE zip_ipfs_info SET files = 7")
+    for times in range(3):
+        await db.execute("UPDATE zip_ipfs_info SET files = %s", (7 + times,))
+        second = await keeper.publish()
+        assert second != first
+        head = (await keeper.head(second)).custody
+        if times == 0:  # before anybody has checked; then the checker has found it, and another look at all
+            if position == 70 and spoil in {drop, change}:  # of a slice that is published the lines are not read again
+                assert (head.size, head.root) == (321, (await tie.root(db)).root)  # type: ignore[union-attr]
+                was = head
+            await Checker(db, keeper.bus, keeper.root).sweep()
+        assert (head, await keeper.files(second)) == (was, 7 + times)
+        if times == 1:
+            assert await check.check_all(db, None, lambda _: None)
+    assert await store.count_faults(db) > 0
+    async with Database.open(another_database_url) as fresh:
+        assert await keeper.bring_back(fresh, second) == []
+        assert (await keeper.lines(fresh))[:320] == before
+    assert await keeper.publish() == second  # nothing is new that may be published
+
+    await check.accept(db, keeper.root, "a dump was restored")
+    await chainer.chain(db)
+    third = await keeper.publish()
+    if position == 310 and spoil is drop:  # without it there is no root over the newest lines
+        assert (await keeper.head(third)).custody == was
+        return
+    assert (await keeper.head(third)).custody == CustodyHead(**(await tie.root(db)).model_dump())  # type: ignore[union-attr]
+    assert await check.published(db) is None
+    await keeper.act(1)
+    await db.execute("UPDATE zip_ipfs_info SET files = 11")
+    await keeper.publish()
+    assert await store.count_faults(db) == 0
+    await cut(db, (await store.head(db)).size - 1)  # type: ignore[union-attr]
+    assert await check.published(db) is not None  # what was accepted is not a licence for more
+
+
+@pytest.mark.parametrize("spoil", [drop, change])
+async def test_a_line_that_nobody_has_checked_yet_is_found_before_it_is_published(
+    keeper: Keeper, spoil: Callable[[Database, int], Awaitable[None]]
+) -> None:
+    db = keeper.db
+    await fill_log(db, 120)
+    first = await keeper.publish()
+    await keeper.act(200)
+    await spoil(db, 130)
+    second = await keeper.publish()
+    assert (await keeper.head(second)).custody == (await keeper.head(first)).custody
+    assert [row["position"] for row in await store.faults(db, 9)] == [130]
+    with pytest.raises(PermanentError, match="not what was chained, at position 130"):
+        await custody_copy.save(db, keeper.root, lambda _: None)
+
+
+async def test_of_a_damaged_log_a_node_that_has_lost_its_store_gets_what_is_known_to_have_been_published(
+    keeper: Keeper, another_database_url: str
+) -> None:
+    db = keeper.db
+    await fill_log(db, 320)
+    await keeper.publish()
+    before = await keeper.lines(db)
+    await rewrite(db, 170)
+    await keeper.ipfs.unpin(str(await db.fetch_value("SELECT cid FROM catalogue_info")))
+    await keeper.ipfs.collect_garbage()
+    await db.execute("UPDATE zip_ipfs_info SET files = 7")
     cid = await keeper.publish()
     async with Database.open(another_database_url) as fresh:
-        (told,) = await keeper.bring_back(fresh, cid)
-        assert told == "the custody log: 100 lines are here; there were 120 when the catalogue was made"
+        assert await keeper.bring_back(fresh, cid) == [
+            "the custody log: 150 lines are here; there were 320 when the catalogue was made"
+        ]
+        assert await keeper.lines(fresh) == before[:150]
+
+
+async def test_of_a_log_that_was_accepted_with_other_lines_all_of_these_are_published(
+    keeper: Keeper, another_database_url: str
+) -> None:
+    db = keeper.db
+    await fill_log(db, 320)
+    await keeper.publish()
+    await rewrite(db, 170)
+    await check.accept(db, keeper.root, "a dump was restored")
+    await chainer.chain(db)
+    cid = await keeper.publish()
+    assert [(row["level"], row["last"]) for row in await keeper.parts()] == [
+        *[(0, SLICE * (number + 1)) for number in range(6)], (1, 200)
+    ]  # fmt: skip
+    async with Database.open(another_database_url) as fresh:
+        assert await keeper.bring_back(fresh, cid) == []
+        assert await keeper.lines(fresh) == await keeper.lines(db)
 
 
 async def test_a_slice_that_is_missing_or_another_is_found(keeper: Keeper) -> None:

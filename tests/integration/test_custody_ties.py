@@ -1,5 +1,6 @@
 """What ties a file's lines of the custody log to a published head, and slices that bring the log back."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -116,15 +117,20 @@ async def test_slices_bring_the_log_back_into_an_empty_database(
 
 
 async def test_a_slice_of_a_log_that_was_changed_is_not_brought_back(log: Database, another_database_url: str) -> None:
-    await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 300")
     part = await slices.export(log, 0, LINES)
+    lines = gzip.decompress(part).replace(b'"request":300}', b'"request":301}')
+    part = gzip.compress(lines)
+    await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 300")
+    with pytest.raises(PermanentError, match="not what was chained, at position 300"):
+        await slices.export(log, 0, LINES)
     async with Database.open(another_database_url) as fresh:
         with pytest.raises(IntegrityError, match="not what was chained"):
             await slices.bring_back(fresh, part)
         assert await store.head(fresh) == Head(0, bytes(32))
-    await log.execute("DELETE FROM custody_info WHERE position = 310")
-    with pytest.raises(PermanentError, match="not all are there"):
-        await slices.export(log, 0, LINES)
+    await log.execute("DELETE FROM custody_info WHERE position = 290")
+    for first in (0, 291):
+        with pytest.raises(PermanentError, match="at position 290: the line is missing"):
+            await slices.export(log, first, LINES)
 
 
 async def _chain_unsalted(db: Database) -> None:

@@ -173,6 +173,19 @@ async def test_archives_that_wait_for_a_person_to_end_are_on_the_first_page(offi
     assert text not in await office.get("/", language)
 
 
+@pytest.mark.parametrize("language", list(LANGUAGES))
+async def test_what_a_recovery_left_out_is_on_the_first_page(office: Office, language: str) -> None:
+    text = LANGUAGES[language]["left_out"]
+    assert text not in await office.get("/", language)
+    await office.db.execute(
+        "INSERT INTO left_out_info (cid, zip_id, segment, archives, reason) VALUES ('bafya', 1017, NULL, 1, 'x & y'),"
+        " ('bafyb', NULL, 3, 40, 'z'), ('bafyc', NULL, NULL, 0, 'z')"
+    )
+    page = await office.get("/", language)
+    assert all(shown in page for shown in (f"{text}: 42<", ">1017<", "bafya", "x &amp; y", ">3000 ", " 3999<", "bafyb"))
+    assert LANGUAGES[language]["left_out_log"] in page
+
+
 def test_both_languages_have_the_same_messages() -> None:
     assert LANGUAGES["en"].keys() == LANGUAGES["zh"].keys()
 

@@ -14,6 +14,8 @@ from roadvault_common.custody.chain import Head
 from roadvault_common.errors import PermanentError, SettingsError
 from roadvault_common.plain import plain
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.work import lease as leases
+from roadvault_common.work.stages import PUBLISH
 from roadvault_operator import custody_copy
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
@@ -41,6 +43,7 @@ async def custody(
             await _show(db, file_id)
         elif accept is not None:
             old = await check.accept(db, data_dir(), accept)
+            await db.transact(lambda tx: leases.make_due(tx, PUBLISH, 1))
             say(f"accepted; the log goes on. {old.size} lines had been noted: {old.hash.hex()}. That is a line itself.")
         elif save is not None:
             await _save(db, save)

@@ -11,6 +11,7 @@ from roadvault_common.archive import by_hand
 from roadvault_common.archive import master_keys as needed
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.label import FORMAT, Label
+from roadvault_common.catalogue import left_out
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.retention import periods
@@ -87,11 +88,14 @@ async def rewrap() -> None:
             facts = {"by": keys.ids[0], "archives": sum(use.last - use.first + 1 for use in old), "failed": len(failed)}
             await db.transact(lambda tx: record(tx, Line(Act.REWRAPPED, facts)))
         await periods.rewrap(db, keys)
+        left = await left_out.count(db)
         still = {use.master_key for use in await needed.uses(db)}
         await db.transact(lambda tx: leases.make_due(tx, PUBLISH, 1))
     for name in keys.ids[1:]:
         used = "still wraps keys: run this again once no service has it first" if name in still else "wraps nothing"
         say(f"master key {name} {used}")
+    if left:
+        say(f"{left} archives that a recovery left out may open with the others alone: keep these until they are back")
     if failed:
         shown = ", ".join(map(str, failed[:20])) + (" …" if len(failed) > 20 else "")  # noqa: PLR2004 - enough to begin
         raise PermanentError(f"{len(failed)} archives have a key that none of the master keys unwraps: {shown}")

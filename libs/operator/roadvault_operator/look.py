@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.filesize import decimal
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
@@ -54,6 +55,7 @@ async def status() -> None:
         away = await outage_store.away(db)
         aside, faults = await set_aside_store.count(db), await custody_store.count_faults(db)
         wrong = await audits.problems(db, _SHOWN_PROBLEMS)
+        left, left_count = await left_out.listed(db, _SHOWN_PROBLEMS), await left_out.count(db)
         oldest = [(place.value, _days(await audits.oldest_seconds(db, place))) for place in Place]
         catalogue = await store.catalogue(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
@@ -77,6 +79,11 @@ async def status() -> None:
         "Archives whose last audit found something wrong",
         ("archive", "where", "audited", "reason"),
         [(row["zip_id"], row["place"], f"{row['audited_at']:{_TIME}}", row["reason"]) for row in wrong],
+    )
+    show(
+        f"Left out by a recovery, {left_count} archives: run it again, or `roadvault recover --without CID`",
+        ("archive", "segment", "CID", "reason"),
+        [(row["zip_id"], row["segment"], row["cid"], row["reason"]) for row in left],
     )
     say(f"audited the longest ago: {', '.join(f'{age} ({place})' for place, age in oldest)}")
     say(f"local copies: {kept['archives']} archives, {kept['uploads']} uploads ({_COUNTED})")

@@ -12,10 +12,10 @@ from pathlib import Path
 import structlog
 from prometheus_client import Gauge
 
-from roadvault_common.custody import note, store
+from roadvault_common.custody import note, store, tie
 from roadvault_common.custody.chain import NONE, Head, link, text
 from roadvault_common.custody.tree import BLOCK, LOWEST, children, completed, join, root_of, span
-from roadvault_common.errors import IntegrityError, brief
+from roadvault_common.errors import IntegrityError, PermanentError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -30,6 +30,7 @@ CHECK_SECONDS = 60.0
 _PART = 16 * BLOCK
 """Lines that are checked at a time: 6 million a day."""
 _TAIL = BLOCK
+_MISSING = "the line is missing"
 _MOST_FAULTS = 100
 """What is noted of one part: in a log that was rewritten every line is wrong."""
 
@@ -40,6 +41,14 @@ class Fault:
 
     position: int
     reason: str
+
+
+class Faulty(PermanentError):
+    """Lines are asked for of which one is not what was chained, or is missing."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"the custody log is not what was chained, at position {fault.position}: {fault.reason}")
+        self.fault = fault
 
 
 async def check(db: Database, first: int, last: int) -> list[Fault]:
@@ -53,12 +62,33 @@ async def check(db: Database, first: int, last: int) -> list[Fault]:
         row = rows.get(position)
         fault = None
         if row is None:
-            fault = Fault(position, "the line is missing")
+            fault = Fault(position, _MISSING)
         elif not doubtful and _hash(row, rows.get(position - 1), followed) not in (None, row["hash"]):
             fault = await _fault(db, row, first)
         doubtful = fault is not None  # the line behind a wrong one can't be told: the hash between them may be wrong
         found += [] if fault is None else [fault]
     return found or await _nodes(db, first, last, [rows[at]["hash"] for at in range(first, last)])
+
+
+async def sound(db: Database, first: int, last: int) -> list[Row]:
+    """Return the lines from one position up to another, after the one before them, if there is one.
+
+    Raises:
+        Faulty: One does not give its hash, whatever may be to blame for it, or is missing; or the tree over them is not
+            what they give.
+    """
+    begin = max(first - 1, 0)
+    rows = await store.lines(db, begin, last)
+    followed = await store.hashes_at(db, (row["follows"] for row in rows if row["follows"] is not None))
+    for position in range(begin, last):
+        at = position - begin
+        if len(rows) <= at or rows[at]["position"] != position:
+            raise Faulty(Fault(position, _MISSING))
+        if position >= first and _hash(rows[at], rows[at - 1] if position else None, followed) != rows[at]["hash"]:
+            raise Faulty(_changed(rows[at]))
+    for fault in await _nodes(db, first, last, [row["hash"] for row in rows[first - begin :]]):
+        raise Faulty(fault)
+    return rows
 
 
 def _hash(row: Row, before: Row | None, followed: dict[int, bytes]) -> bytes | None:
@@ -79,9 +109,13 @@ async def _fault(db: Database, row: Row, first: int) -> Fault | None:
     builds_on += [position - 1] if position == first and position else []  # within a part the caller knows
     if not all([await _sound(db, one) for one in builds_on]):
         return None
+    return _changed(row)
+
+
+def _changed(row: Row) -> Fault:
     about = f"file {row['file_id']}" if row["zip_id"] is None else f"archive {row['zip_id']}"
     reason = "is not what was chained here: it was changed, moved or put in"
-    return Fault(position, f"the line `{row['act']}` of {about} {reason}")
+    return Fault(row["position"], f"the line `{row['act']}` of {about} {reason}")
 
 
 async def _sound(db: Database, position: int) -> bool:
@@ -123,7 +157,39 @@ async def check_head(db: Database, root: Path | None) -> list[Fault]:
     # Whoever chains may have gone on meanwhile.
     if later is not None and head == await store.head(db):
         found.append(Fault(later, f"a line stands behind the head ({head.size} lines): one of both was changed"))
-    return found + ([] if root is None else await _noted(db, root))
+    found += [] if root is None else await _noted(db, root)
+    gone = await published(db)
+    # What is noted is by positions: of two reasons at one of them each would take the other's place.
+    return found if gone is None or gone.position in {fault.position for fault in found} else [*found, gone]
+
+
+async def published(db: Database) -> Fault | None:
+    """Return what is wrong if the log does not go on from the newest published head, and nobody accepted that."""
+    content = await store.published(db)
+    if content is None:
+        return None
+    try:
+        was = tie.Root.read(content)
+    except IntegrityError as error:
+        return Fault(0, brief(error))
+    reason = f"the first {was.size} lines are not those whose head was published: some were changed, or are gone"
+    return None if await goes_on(db, was) else Fault(was.size - 1, reason)
+
+
+async def goes_on(db: Database, was: tie.Root) -> bool:
+    """Tell whether the log has those lines whose head was published."""
+    try:
+        return await tie.root(db, was.size) == was
+    except IntegrityError:  # what it takes is not all there
+        return False
+
+
+async def trouble(db: Database) -> str | None:
+    """Return why nothing is to be made of the log as it is: it is not what it was, and nobody accepted that."""
+    gone = await published(db)
+    if gone is not None:
+        return gone.reason
+    return "lines are known not to be what was chained" if await store.count_faults(db) else None
 
 
 async def _noted(db: Database, root: Path) -> list[Fault]:
@@ -155,15 +221,19 @@ class Checker:
         tail = max(size - _TAIL, last)
         found = await check(self._db, first, last) + await check(self._db, tail, size)
         for fault in [*found[:_MOST_FAULTS], *await check_head(self._db, self._root)]:
-            if await store.add_fault(self._db, fault.position, fault.reason):
-                reason = f"the custody log is not what it was, at position {fault.position}: {fault.reason}"
-                await self._bus.dead_letter("custody", reason, position=fault.position)
+            await note_fault(self._db, self._bus, fault)
         await store.note_checked(self._db, 0 if last == size else last, ended=last == size)
         await note.move_on(self._db, self._root)
 
     async def measure(self) -> None:
         """Show how many lines are known to be wrong."""
         FAULTS.set(await store.count_faults(self._db))
+
+
+async def note_fault(db: Database, bus: Bus, fault: Fault) -> None:
+    """Note what is wrong, and tell a person of it, unless it is known."""
+    if await store.add_fault(db, fault.position, fault.reason):
+        await bus.dead_letter("custody", str(Faulty(fault)), position=fault.position)
 
 
 async def check_all(db: Database, root: Path | None, advance: Callable[[int], None]) -> list[Fault]:
@@ -196,6 +266,7 @@ async def accept(db: Database, root: Path, reason: str) -> Head:
         facts = {"notedLines": old.size, "notedHash": old.hash.hex(), "lines": head.size, "reason": reason}
         await record(tx, Line(Act.ACCEPTED, {**facts, "hash": head.hash.hex()}))
         await store.accept_faults(tx)
+        await store.accept_published(tx)
         await asyncio.to_thread(note.write, root, head)
         return old
 

@@ -230,6 +230,23 @@ async def accept_faults(tx: Transaction) -> None:
     await tx.execute("UPDATE custody_fault_info SET accepted_at = UTC_TIMESTAMP(6) WHERE accepted_at IS NULL")
 
 
+async def is_accepted(db: Database, position: int) -> bool:
+    """Tell whether a person accepted what is wrong at a position."""
+    row = await db.fetch_one("SELECT accepted_at FROM custody_fault_info WHERE position = %s", (position,))
+    return row is not None and row["accepted_at"] is not None
+
+
+async def published(db: Database) -> bytes | None:
+    """Return `custody.json` of the newest catalogue; None if there is none, or a person accepted the log since."""
+    row = await db.fetch_one("SELECT custody FROM catalogue_info WHERE one = 1 AND custody_accepted = 0")
+    return None if row is None else row["custody"]
+
+
+async def accept_published(tx: Transaction) -> None:
+    """Note that the next catalogue need not go on from what the newest one has of the log."""
+    await tx.execute("UPDATE catalogue_info SET custody_accepted = 1 WHERE one = 1")
+
+
 async def faults(db: Database, limit: int) -> list[Row]:
     """Return `position`, `reason`, `found_at` and `accepted_at` of what is wrong, along the chain."""
     return await db.fetch_all(

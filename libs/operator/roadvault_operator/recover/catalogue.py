@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path as File
+from typing import NamedTuple
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
@@ -32,6 +33,17 @@ _RECOVERIES = 10
 """Databases that may have been recovered, or adopted, since a catalogue was made: each left numbers out."""
 _MOST_A_SECOND = 1000
 """Numbers that may have been given out in each second since."""
+
+
+class Unread(NamedTuple):
+    """A segment that can't be read, and why."""
+
+    segment: SegmentLink
+    reason: str
+
+    def __str__(self) -> str:
+        """Return it as it stands in a report."""
+        return f"segment {self.segment.number} of the catalogue, {self.segment.archives} archives: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -62,13 +74,13 @@ class Catalogue:
         """How many there are in it."""
         return sum(segment.archives for segment in self.head.segments)
 
-    async def records(self, reader: Reader, keys: MasterKeys) -> AsyncGenerator[ArchiveRecord | str, None]:
-        """Yield the record of each archive; a text for each segment that can't be read."""
+    async def records(self, reader: Reader, keys: MasterKeys) -> AsyncGenerator[ArchiveRecord | Unread, None]:
+        """Yield the record of each archive; and each segment that can't be read."""
         for segment in self.head.segments:
             try:
                 records = await self._segment(reader, keys, segment)
             except RoadVaultError as error:
-                yield f"segment {segment.number} of the catalogue, {segment.archives} archives: {brief(error)}"
+                yield Unread(segment, brief(error))
                 continue
             for record in records:
                 yield record

@@ -29,6 +29,7 @@ from roadvault_operator.recover import received as uploading
 from roadvault_operator.recover import rehearsal, restoring, sources
 from roadvault_operator.recover.alone import alone
 from roadvault_operator.recover.chain import Blocks
+from roadvault_operator.recover.giving_up import give_up
 from roadvault_operator.recover.received import Adoption
 from roadvault_operator.recover.run import Recovery, Sources
 from roadvault_operator.recover.takeover import Takeover
@@ -58,6 +59,9 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         Path | None, typer.Option("--keyring", help="period keys: a keyring, or lines off a sheet")
     ] = None,
     received: Annotated[bool, typer.Option("--received", help="uploads that wait to be packed")] = False,  # noqa: FBT002
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="give up what was left out, by its CID", metavar="CID")
+    ] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="into a scratch database, to compare")] = False,  # noqa: FBT002
     yes: Annotated[bool, typer.Option("--yes", help="take the data directory from the database it belongs to")] = False,  # noqa: FBT002
 ) -> None:
@@ -65,13 +69,19 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Without a source: --catalogue --pins --archives --received. May be killed and run again at any time. With
     --rehearse nothing is changed: archives are recovered into a scratch database, from the catalogue if no source is
-    named, and compared with this one. Archives that have an end open with --keyring alone.
+    named, and compared with this one. Archives that have an end open with --keyring alone. What does not come back
+    stays noted, and in the catalogue, until a later run brings it back, or --without gives it up.
     """
     listed = tuple(sources.listed(cids)) if cids else ()
     blocks = Blocks(account, chain_from, chain_to)
     if blocks != Blocks() and not chain:
         raise SettingsError("--account, --chain-from and --chain-to go with --chain")
     wanted = Sources(catalogue, catalogue_cid, listed, pins, archives, pinning_service, blocks if chain else None)
+    if without:
+        if wanted.any or received or rehearse:
+            raise SettingsError("--without stands alone: it recovers nothing")
+        await give_up(without)
+        return
     if rehearse:
         await _rehearse(wanted if wanted.any else Sources(catalogue=True), keyring)
         return

@@ -1,6 +1,7 @@
 """Brings the custody log back from the catalogue, and the holds that it tells of."""
 
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import CustodyHead
 from roadvault_common.custody import slices, store, tie
 from roadvault_common.errors import DatabaseUnavailable, RoadVaultError, brief
@@ -21,17 +22,21 @@ async def bring_back(db: Database, catalogue: Catalogue, reader: Reader, keys: M
     wanted = catalogue.head.custody
     if wanted is None:
         return []
+    log = [] if catalogue.log is None else [str(catalogue.log)]
     try:
-        if await _is_there(db, wanted):
-            return []
-        async for content in catalogue.slices(reader, keys):
-            await slices.bring_back(db, content)
-        if await _is_there(db, wanted):
-            return []
+        there = await _is_there(db, wanted)
+        if not there:
+            async for content in catalogue.slices(reader, keys):
+                await slices.bring_back(db, content)
+            there = await _is_there(db, wanted)
     except DatabaseUnavailable:
         raise
     except RoadVaultError as error:
+        await left_out.end(db, [], dict.fromkeys(log, brief(error)), [])
         return [f"the custody log: {brief(error)}; run it again before any service does, which would add lines"]
+    await left_out.end(db, log, {}, [])
+    if there:
+        return []
     head = await store.head(db)
     size = head.size if head else 0
     return [f"the custody log: {size} lines are here; there were {wanted.size} when the catalogue was made"]

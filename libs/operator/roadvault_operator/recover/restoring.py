@@ -76,6 +76,11 @@ class Restoring:
         """By the path of a local copy, archives of the catalogue that did not come from the network, and why."""
         self.report = Report()
 
+    @property
+    def left_out(self) -> list[tuple[ArchiveRecord, str]]:
+        """The archives of the catalogue that did not come back, and why."""
+        return [*self._unread.values()]
+
     async def run(self, candidates: AsyncIterator[Candidate], progress: Callable[[], None]) -> None:
         """Bring back what is not there; `progress` is called for each.
 
@@ -116,8 +121,10 @@ class Restoring:
         try:
             await self._recover(candidate)
         except NotAnArchive as error:
-            told = self.report.failed if candidate.sure else self.report.strange
-            told.append(f"{candidate}: {brief(error)}")
+            if candidate.sure:
+                self._note_failed(candidate, f"{candidate}: {brief(error)}")
+            else:
+                self.report.strange.append(f"{candidate}: {brief(error)}")
         except DatabaseUnavailable:
             raise
         except (RoadVaultError, OSError) as error:

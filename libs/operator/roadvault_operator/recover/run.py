@@ -9,6 +9,7 @@ from pathlib import Path
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.archive.keyring import period_keys
+from roadvault_common.catalogue import left_out
 from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
@@ -18,7 +19,7 @@ from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_operator.recover import chain, custody_log, pinning, sources
-from roadvault_operator.recover.catalogue import Catalogue
+from roadvault_operator.recover.catalogue import Catalogue, Unread
 from roadvault_operator.recover.chain import Blocks, Ordered
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
@@ -70,6 +71,8 @@ class Recovery:
         self._ordered: Ordered | None = None
         self._failed: list[str] = []
         """Sources, and parts of them, that could not be read."""
+        self._unread = dict[str, str]()
+        """Segments of the catalogue by their CIDs, and why."""
 
     @classmethod
     @asynccontextmanager
@@ -150,6 +153,9 @@ class Recovery:
         """
         await periods.bring_back(db, self._keys, self._periods.values())
         catalogue = self._catalogue
+        if catalogue is not None:
+            head = catalogue.head
+            await left_out.begin(db, head.segments, catalogue.log if head.custody is not None else None)
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
         pinned = await self._pinned()
         local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
@@ -164,6 +170,8 @@ class Recovery:
         await restoring.run(_each(restoring.left if not self._failed else (), advance), progress)
         if catalogue is not None:
             await custody_log.bring_back_holds(db)
+            read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
+            await left_out.end(db, read, self._unread, restoring.left_out)
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
@@ -174,8 +182,9 @@ class Recovery:
         if self._catalogue is not None:
             advance(self._catalogue.archives, 0)
             async for record in self._catalogue.records(self._reader, self._keys):
-                if isinstance(record, str):
-                    self._failed.append(record)
+                if isinstance(record, Unread):
+                    self._failed.append(str(record))
+                    self._unread[record.segment.cid] = record.reason
                 else:
                     yield Candidate(Place(record.cid), record)
             if self._failed:

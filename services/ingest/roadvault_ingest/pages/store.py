@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.files import set_aside_store, sweep_store
 from roadvault_common.retention import asking, ends, periods
 from roadvault_common.retention.asking import Asked
@@ -138,6 +139,11 @@ class PagesStore:
     async def audit_problems(self) -> list[Row]:
         """Return archives of which the last audit found something wrong, some of each place."""
         return await audits.problems(self._db, _SHOWN_FAILURES)
+
+    async def left_out(self) -> tuple[int, list[Row]]:
+        """Return how many archives a recovery left out, and some of them, parts of a catalogue first."""
+        rows = await left_out.listed(self._db, _SHOWN_FAILURES)
+        return await left_out.count(self._db) if rows else 0, rows
 
     async def ends(self) -> Ends:
         """Return what ends soon, and which period keys were destroyed lately."""

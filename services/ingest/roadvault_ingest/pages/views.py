@@ -79,6 +79,7 @@ class Pages:
             "failures": await self._store.failures(),
             "audits": await self._store.audit_problems(),
             "set_aside": await self._store.set_aside(),
+            "left_out": await self._store.left_out(),
             "stopped": await self._store.stopped_sweeps(),
             "ends_ask": await self._store.ends_ask(self._ingest.settings.shred_archives),
             "waiting": await self._store.waiting(self._ingest.settings.waiting_days),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, GivenOut, SegmentLink
 from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
@@ -31,8 +32,12 @@ class Published:
 
     cid: str | None
     master_key: str | None
+    node: bytes | None
+    """Its directory's block."""
     custody: bytes | None
     """What it says of the custody log."""
+    accepted: int
+    """Whether a person accepted the log since, which need not go on from that any more."""
     may_order: int
     """Whether a newer one could be ordered now."""
     named: float | None
@@ -48,7 +53,7 @@ class Ages:
     complete: float
     """Since all changes were known to be published."""
     waiting: bool
-    """Whether there are some that are not."""
+    """Whether there are some that are not, or nothing can be."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,12 @@ class New:
     node: bytes
     """Its directory's block."""
     custody: bytes | None
+    accepted: bool
+    """Whether it has the log that a person accepted."""
     archives: int
     master_key: str
-    name: str
+    name: str | None
+    """Under which it was published, if it was."""
     made: datetime
 
 
@@ -92,11 +100,12 @@ class CatalogueStore:
     async def published(self, every: float) -> Published:
         """Return the newest catalogue; there is an order at most once in `every` seconds."""
         row = await self._db.fetch_one(
-            "SELECT cid, master_key, custody, TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named,"  # noqa: S608
-            f" {_MAY_ORDER} AS may_order FROM catalogue_info WHERE one = 1",
+            "SELECT cid, master_key, node, custody, custody_accepted AS accepted,"  # noqa: S608
+            f" TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named, {_MAY_ORDER} AS may_order"
+            " FROM catalogue_info WHERE one = 1",
             (every,),
         )
-        return Published(**row) if row else Published(None, None, None, may_order=0, named=None)
+        return Published(**row) if row else Published(None, None, None, None, 0, 0, named=None)
 
     async def ages(self) -> Ages:
         """Return how old the newest catalogue is."""
@@ -105,7 +114,7 @@ class CatalogueStore:
             " TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named,"
             " TIMESTAMPDIFF(SECOND, complete_at, UTC_TIMESTAMP(6)) AS complete FROM catalogue_info WHERE one = 1"
         )
-        waiting = bool(await self.stale(1))
+        waiting = bool(await self.stale(1)) or await left_out.unread(self._db) is not None
         return Ages(**row, waiting=waiting) if row else Ages(None, None, 0, waiting)
 
     async def now(self) -> datetime:
@@ -121,9 +130,12 @@ class CatalogueStore:
             zip_id = await self._db.fetch_value(
                 "SELECT MIN(zip_id) FROM zip_ipfs_info WHERE catalogue_stale = 1 AND zip_id >= %s", (behind,)
             )
-            if zip_id is None:
+            first = min(
+                (one for one in (zip_id, await left_out.first_new(self._db, behind)) if one is not None), default=None
+            )
+            if first is None:
                 break
-            numbers.append(zip_id // SEGMENT_ARCHIVES)
+            numbers.append(first // SEGMENT_ARCHIVES)
         return numbers
 
     async def unchecked(self) -> int | None:
@@ -212,14 +224,20 @@ class CatalogueStore:
         if new is not None:
             made = new.made.replace(tzinfo=None)
             await tx.execute(
-                "UPDATE catalogue_info SET cid = %s, dag_size = %s, node = %s, custody = %s, archives = %s,"
-                " master_key = %s, name = %s, made_at = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1",
-                (new.cid, new.dag_size, new.node, new.custody, new.archives, new.master_key, new.name, made),
-            )
+                "UPDATE catalogue_info SET cid = %s, dag_size = %s, node = %s, custody = %s,"
+                " custody_accepted = custody_accepted AND NOT %s, archives = %s, master_key = %s, name = %s,"
+                " made_at = %s, named_at = IF(name IS NULL, NULL, UTC_TIMESTAMP(6)) WHERE one = 1",
+                (
+                    new.cid, new.dag_size, new.node, new.custody, new.accepted, new.archives, new.master_key, new.name,
+                    made,
+                ),
+            )  # fmt: skip
 
-    async def note_named(self) -> None:
-        """Note that the newest catalogue was published under its name once more."""
-        await self._db.execute("UPDATE catalogue_info SET named_at = UTC_TIMESTAMP(6) WHERE one = 1")
+    async def note_named(self, name: str) -> None:
+        """Note that the newest catalogue was published under its name, once more or at last."""
+        await self._db.execute(
+            "UPDATE catalogue_info SET name = %s, named_at = UTC_TIMESTAMP(6) WHERE one = 1", (name,)
+        )
 
     async def note_catalogued(self, fresh: Mapping[int, str]) -> None:
         """Note of archives what the catalogue says of them now; who changed since they were read is stale all the same.

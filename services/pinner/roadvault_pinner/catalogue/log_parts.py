@@ -8,9 +8,9 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.log import GROUP_SLICES, LOG, SLICE_LINES, seal_slice
-from roadvault_common.catalogue.records import Sealed
 from roadvault_common.custody import slices
-from roadvault_common.errors import PermanentError, brief
+from roadvault_common.custody.check import Faulty
+from roadvault_common.errors import brief
 from roadvault_common.ipfs.dag import DAG_PB, Cid, encode_directory
 from roadvault_common.sql.db import Database
 from roadvault_pinner.catalogue import log_store
@@ -53,28 +53,43 @@ class LogParts:
         self._db = db
         self._keys = keys
 
-    async def add(self, size: int, keep: Keep, *, whole: bool) -> Parts:
-        """Return the parts of a log of `size` lines; what is new of them is given to `keep`, or all, if `whole`."""
+    async def add(self, size: int | None, keep: Keep, *, whole: bool, up_to_fault: bool = False) -> Parts:
+        """Return the parts of a log of `size` lines; what is new of them is given to `keep`, or all, if `whole`.
+
+        Without a size no more is taken than what was published before, as far as it is still there; with `up_to_fault`
+        no more than what comes before the first line that is not what was chained.
+
+        Raises:
+            Faulty: A line is not what was chained, or is missing.
+        """
         parts = Parts(*await log_store.parts(self._db, GROUP_SLICES))
-        most = min(parts.lines + _LINES_AT_ONCE, size)
-        if whole or parts.lines > size:
+        most = parts.lines if size is None else min(parts.lines + _LINES_AT_ONCE, size)
+        if whole:
             parts = Parts([], [])
-        try:
-            while parts.lines < most:
+        while parts.lines < most:
+            try:
                 await self._slice(parts, most, keep)
-        except PermanentError as error:
-            log.error("the catalogue has no more of the custody log", lines=parts.lines, reason=brief(error))  # noqa: TRY400
+            except Faulty as error:
+                if not up_to_fault:
+                    raise
+                most = max(error.fault.position, parts.lines)
+                log.error("the catalogue has no more of the custody log", lines=most, reason=brief(error))  # noqa: TRY400
         await self._link(parts, keep)
         return parts
 
     async def _slice(self, parts: Parts, most: int, keep: Keep) -> None:
         """Add the next slice, as long as it may be."""
         first, number = parts.lines, len(parts.groups) * GROUP_SLICES + len(parts.slices)
-        lines, sealed = min(SLICE_LINES, most - first), None
+        lines = min(SLICE_LINES, most - first)
         full = lines == SLICE_LINES
-        while (sealed := await self._sealed(number, first, first + lines)) is None:
+        while True:
+            content = await slices.export(self._db, first, first + lines)
+            sealed = await asyncio.to_thread(seal_slice, number, content, self._keys)
+            if sealed is not None:
+                break
             lines, full = lines // 2, True
-        part = Part(SLICE, number, first + lines, self._keys.ids[0], str(sealed.cid), len(sealed.data))
+        last_hash = slices.last_hash(content)
+        part = Part(SLICE, number, first + lines, self._keys.ids[0], str(sealed.cid), len(sealed.data), last_hash)
         await keep(sealed.cid, sealed.data)
         parts.slices.append(part)
         if not full:
@@ -82,14 +97,10 @@ class LogParts:
         parts.fresh.append(part)
         if len(parts.slices) == GROUP_SLICES:
             cid, total = await _directory(_links(parts.slices), keep)
-            group = Part(GROUP, len(parts.groups), part.last, part.master_key, str(cid), total)
+            group = Part(GROUP, len(parts.groups), part.last, part.master_key, str(cid), total, last_hash)
             parts.groups.append(group)
             parts.fresh.append(group)
             parts.slices.clear()
-
-    async def _sealed(self, number: int, first: int, last: int) -> Sealed | None:
-        content = await slices.export(self._db, first, last)
-        return await asyncio.to_thread(seal_slice, number, content, self._keys)
 
     async def _link(self, parts: Parts, keep: Keep) -> None:
         links = _links(parts.groups)

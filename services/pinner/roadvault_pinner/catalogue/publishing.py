@@ -13,6 +13,8 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_key
+from roadvault_common.catalogue import left_out
+from roadvault_common.catalogue.log import LOG
 from roadvault_common.catalogue.records import (
     CUSTODY,
     HEAD,
@@ -25,16 +27,17 @@ from roadvault_common.catalogue.records import (
     seal_head,
     seal_segment,
 )
-from roadvault_common.custody import tie
+from roadvault_common.custody import check, tie
+from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
-from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, encode_directory
+from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, directory, encode_directory
 from roadvault_common.ipfs.publishing import import_blocks, publish_name
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
-from roadvault_common.work.outcome import Done, Outcome
+from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_pinner.catalogue import record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
 from roadvault_pinner.catalogue.log_parts import Link, LogParts, Parts
@@ -60,6 +63,8 @@ class Draft:
     gone: list[int] = field(default_factory=list)
     fresh: dict[int, str] = field(default_factory=dict)
     """Marks of archives of which it says something new, by their numbers."""
+    carried: list[str] = field(default_factory=list)
+    """CIDs of archives that a recovery left out, and that it goes on naming."""
     blocks: list[tuple[Cid, bytes]] = field(default_factory=list)
     """What was not stored yet."""
     custody: bytes | None = None
@@ -67,6 +72,8 @@ class Draft:
     log: Parts | None = None
     """The log itself."""
     changed: bool = False
+    to_name: bool = True
+    """Whether the name is to say it."""
 
 
 class Publisher:
@@ -88,6 +95,13 @@ class Publisher:
         """Publish what has changed, if anything has, and have it bought when its time has come."""
         began = await self._store.now()
         last = await self._store.published(self._order_every)
+        await left_out.forget_recovered(self._db)
+        unread = await left_out.unread(self._db)
+        if unread is not None:  # the next catalogue takes the place of the one that names what is in there
+            await self._name_again(last)
+            waits = Wait(unread, self._look_every)
+            await self._store.close(lease, waits, None)
+            return waits
         numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
         complete = len(numbers) < _SEGMENTS_AT_ONCE
         draft = Draft(await self._store.segments(), whole=lease.attempt > 1 or await self._lost(last))
@@ -98,21 +112,30 @@ class Publisher:
             await self._compare(draft, number)
             await self._import(draft)
             lease.progress()
-        root = await self._head_of_log(last)
+        trouble = await check.trouble(self._db)
         # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
-        draft.custody = None if root is None else root.encode()
-        draft.changed |= bool(last.may_order and draft.segments and await self._has_news(root, last))
-        new = await self._publish_new(draft, root, lease) if draft.changed else None
+        if draft.segments and trouble is None and (last.may_order or last.accepted):
+            draft.changed |= await self._has_news(last)
+        # Under a name that this database never had published only all of its archives take the place of what is there.
+        draft.to_name = complete or last.named is not None
+        new = await self._publish_new(draft, last, trouble, lease) if draft.changed else None
         await self._store.write(lease, new, draft.compared, draft.gone, draft.log.fresh if draft.log else ())
         await self._store.note_catalogued(draft.fresh)
-        if new is None and last.cid is not None and (last.named is None or last.named >= _NAME_SECONDS):
-            await self._name(last.cid)
-            await self._store.note_named()
-        await self._order(lease)
+        await left_out.note_catalogued(self._db, draft.carried)
+        if new is None and draft.to_name:
+            await self._name_again(last)
+        if draft.to_name:
+            await self._order(lease)
         await self._unpin_superseded()
         outcome = Done(again_after=self._look_every if complete else 0)
         await self._store.close(lease, outcome, began if complete else None)
         return outcome
+
+    async def _name_again(self, last: Published) -> None:
+        if last.cid is None or last.master_key != self._keys.ids[0]:
+            return
+        if last.named is None or last.named >= _NAME_SECONDS:
+            await self._store.note_named(await self._name(last.cid))
 
     async def _lost(self, last: Published) -> bool:
         """Tell whether our node lacks the last catalogue, or it is sealed under another key than the first by now."""
@@ -122,8 +145,9 @@ class Publisher:
 
     async def _compare(self, draft: Draft, number: int) -> None:
         """Read what a segment is to say; take it into the draft if it said something else so far."""
-        records, fresh = await record_store.records(self._db, number)
+        records, fresh, carried = await record_store.records(self._db, number)
         draft.fresh |= fresh
+        draft.carried += carried
         if not records:
             if draft.segments.pop(number, None) is not None:
                 draft.gone.append(number)
@@ -153,31 +177,52 @@ class Publisher:
             await import_blocks(self._ipfs, draft.blocks, pin=False)
             draft.blocks.clear()
 
-    async def _head_of_log(self, last: Published) -> tie.Root | None:
-        """Return how far the custody log has come; if lines are missing, how far it had, so that nothing waits."""
-        try:
-            return await tie.root(self._db)
-        except IntegrityError as error:
-            log.error("the catalogue has the custody log's head of before", reason=brief(error))  # noqa: TRY400
-            return None if last.custody is None else tie.Root.read(last.custody)
-
-    async def _has_news(self, root: tie.Root | None, last: Published) -> bool:
+    async def _has_news(self, last: Published) -> bool:
         """Tell whether the custody log has more than was published, besides the purchase of that very catalogue."""
-        if root is None or last.custody is None:
-            return root is not None
-        size = tie.Root.read(last.custody).size
-        return root.size < size or await self._store.has_acts(size)
+        size = 0 if last.custody is None else tie.Root.read(last.custody).size
+        return bool(last.accepted) or await self._store.has_acts(size)
 
-    async def _add_log(self, draft: Draft, root: tie.Root, lease: Lease) -> Parts:
+    async def _take_log(self, draft: Draft, last: Published, trouble: str | None, lease: Lease) -> bool:
+        """Have the custody log in the catalogue; False: what was published before, since there is trouble with it."""
+
         async def keep(cid: Cid, block: bytes) -> None:
             draft.blocks.append((cid, block))
             await self._import(draft)
             lease.progress()
 
-        return await self._log.add(root.size, keep, whole=draft.whole)
+        root, whole = None, draft.whole
+        try:
+            if trouble is None and (root := await tie.root(self._db)) is not None:
+                draft.log = await self._log.add(root.size, keep, whole=whole)
+        except check.Faulty as error:
+            await check.note_fault(self._db, self._bus, error.fault)
+            if await custody_store.is_accepted(self._db, error.fault.position):
+                goes_on = last.custody is not None and await check.goes_on(self._db, tie.Root.read(last.custody))
+                before = await self._log_of_before(last) if goes_on else None
+                size = None if root is None else root.size
+                draft.log = before or await self._log.add(size, keep, whole=whole, up_to_fault=True)
+            else:
+                trouble = brief(error)
+        except IntegrityError as error:
+            trouble = brief(error)
+        if trouble is None:
+            draft.custody = None if root is None else root.encode()
+            return True
+        # What was proven once is not taken back, and archives don't wait until a person has looked.
+        log.error("the catalogue has the custody log of before", reason=trouble)
+        draft.custody = last.custody
+        draft.log = await self._log_of_before(last) or await self._log.add(None, keep, whole=whole, up_to_fault=True)
+        return False
 
-    async def _publish_new(self, draft: Draft, root: tie.Root | None, lease: Lease) -> New:
-        draft.log = None if root is None else await self._add_log(draft, root, lease)
+    async def _log_of_before(self, last: Published) -> Parts | None:
+        """Return the log as the last catalogue has it; None if our node has it no more."""
+        if last.cid is None or last.node is None or not await self._ipfs.has_pinned(last.cid):
+            return None
+        cid = directory(last.node).get(LOG)
+        return Parts([], [], link=None if cid is None else (LOG, cid, await self._ipfs.dag_size(str(cid))))
+
+    async def _publish_new(self, draft: Draft, last: Published, trouble: str | None, lease: Lease) -> New:
+        taken = await self._take_log(draft, last, trouble, lease)
         segments = [draft.segments[number] for number in sorted(draft.segments)]
         made = await self._store.now()
         given_out, identity, account, market = await self._store.head()
@@ -194,11 +239,12 @@ class Publisher:
         await import_blocks(self._ipfs, [*blocks, *draft.blocks], pin=True)
         lease.progress()
         await self._store.hold(lease)  # else somebody else may have published a newer one
-        name = await self._name(cid)
+        name = await self._name(cid) if draft.to_name else None
         archives = sum(one.archives for one in segments)
         lines = 0 if draft.log is None else draft.log.lines
         log.info("catalogue published", cid=cid, archives=archives, segments=len(segments), lines=lines, bytes=size)
-        return New(cid, size, node, draft.custody, archives, self._keys.ids[0], name, made)
+        accepted = taken and bool(last.accepted)
+        return New(cid, size, node, draft.custody, accepted, archives, self._keys.ids[0], name, made)
 
     async def _name(self, cid: str) -> str:
         return await publish_name(self._ipfs, f"roadvault-{self._keys.ids[0]}", ipns_key(self._keys), cid)

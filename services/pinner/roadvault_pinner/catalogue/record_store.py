@@ -4,7 +4,9 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import MOST_HOLDS, SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase
+from roadvault_common.errors import Waiting
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import OrderStatus
 
@@ -29,10 +31,14 @@ _RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size
 _PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "expires")
 
 
-async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[int, str]]:
+async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[int, str], list[str]]:
     """Return what a segment is to say, and the marks of the archives of which it did not say that so far.
 
-    These are noted as being read: who changes something of one meanwhile has it read again.
+    These are noted as being read: who changes something of one meanwhile has it read again. Last come the CIDs of the
+    archives in it that a recovery left out, of which it says what it said.
+
+    Raises:
+        Waiting: One that was left out can't be named: another archive has its number.
     """
     found: list[ArchiveRecord] = []
     fresh: dict[int, str] = {}
@@ -48,7 +54,15 @@ async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[
             if row["mark"] is not None:
                 fresh[row["zip_id"]] = row["mark"]
     held = await _holds(db, first)
-    return [one.model_copy(update=held.get(one.zip_id, {})) for one in found], fresh
+    said = {one.zip_id: one.model_copy(update=held.get(one.zip_id, {})) for one in found}
+    carried = await left_out.records(db, first, first + SEGMENT_ARCHIVES)
+    for one in carried:
+        if said.setdefault(one.zip_id, one).cid != one.cid:
+            raise Waiting(
+                f"a recovery left out archive {one.zip_id} ({one.cid}), whose number {said[one.zip_id].cid} has here:"
+                " the catalogue has room for one of them; `roadvault recover --without` gives it up"
+            )
+    return [said[zip_id] for zip_id in sorted(said)], fresh, [one.cid for one in carried]
 
 
 async def _holds(db: Database, first: int) -> dict[int, dict[str, object]]:

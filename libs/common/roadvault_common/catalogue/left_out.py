@@ -1,0 +1,129 @@
+"""What a recovery knows of and did not bring back: the catalogue goes on naming it (`architecture/recovery.md`)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from roadvault_common.catalogue.records import ArchiveRecord, SegmentLink
+from roadvault_common.errors import PermanentError
+from roadvault_common.ipfs.dag import Cid
+from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_common.sql.db import Database, Row, Transaction, marks
+
+MOST = 10_000
+"""Rows that are counted no further."""
+_AT_ONCE = 200
+"""Rows in one statement."""
+_REASON_LENGTH = 500
+_CUT_SHORT = "it was not read: the recovery was cut short"
+
+
+async def begin(db: Database, segments: Sequence[SegmentLink], log: Cid | None) -> None:
+    """Note all parts of a catalogue as not read yet, so that a recovery that is killed has nothing forgotten."""
+    parts: list[tuple[object, ...]] = [(one.cid, one.number, one.archives, _CUT_SHORT) for one in segments]
+    parts += [] if log is None else [(str(log), None, 0, _CUT_SHORT)]
+    for begin in range(0, len(parts), _AT_ONCE):
+        some = parts[begin : begin + _AT_ONCE]
+        await db.execute(
+            "INSERT IGNORE INTO left_out_info (cid, segment, archives, reason) VALUES "  # noqa: S608 - placeholders
+            + ", ".join(["(%s, %s, %s, %s)"] * len(some)),
+            [value for part in some for value in part],
+        )
+
+
+async def end(
+    db: Database, read: Sequence[str], unread: Mapping[str, str], left: Sequence[tuple[ArchiveRecord, str]]
+) -> None:
+    """Forget parts that were read, and archives that are back; note why others were not, and which archives are not."""
+
+    async def work(tx: Transaction) -> None:
+        await _forget(tx, read)
+        for cid, reason in unread.items():
+            await tx.execute("UPDATE left_out_info SET reason = %s WHERE cid = %s", (reason[:_REASON_LENGTH], cid))
+        for one, reason in left:
+            await tx.execute(
+                "REPLACE INTO left_out_info (cid, zip_id, archives, record, reason) VALUES (%s, %s, 1, %s, %s)",
+                (one.cid, one.zip_id, one.model_dump_json(exclude_none=True), reason[:_REASON_LENGTH]),
+            )
+
+    await db.transact(work)
+    await forget_recovered(db)
+
+
+async def forget_recovered(db: Database) -> None:
+    """Forget the archives that have their rows by now."""
+    await db.execute("DELETE left_out_info FROM left_out_info JOIN zip_ipfs_info USING (cid)")
+
+
+async def give_up(db: Database, cids: Sequence[str]) -> None:
+    """Forget what a person gives up; that is a line of the custody log.
+
+    Raises:
+        PermanentError: One is not noted; nothing was changed.
+    """
+
+    async def work(tx: Transaction) -> None:
+        for cid in cids:
+            row = await tx.fetch_one(
+                "SELECT zip_id, segment, archives FROM left_out_info WHERE cid = %s FOR UPDATE", (cid,)
+            )
+            if row is None:
+                raise PermanentError(f"{cid} is not among what was left out: nothing was changed (`roadvault status`)")
+            facts = {"cid": cid, "segment": row["segment"], "archives": row["archives"], "reason": "it was left out"}
+            await record(tx, Line(Act.GIVEN_UP, facts, zip_id=row["zip_id"]))
+        await _forget(tx, cids)
+
+    await db.transact(work)
+
+
+async def _forget(tx: Transaction, cids: Iterable[str]) -> None:
+    for cid in cids:
+        await tx.execute("DELETE FROM left_out_info WHERE cid = %s", (cid,))
+
+
+async def unread(db: Database) -> str | None:
+    """Return which part of a catalogue could not be read, and why, if there is one."""
+    row = await db.fetch_one("SELECT cid, segment, archives, reason FROM left_out_info WHERE zip_id IS NULL LIMIT 1")
+    if row is None:
+        return None
+    what = "the custody log" if row["segment"] is None else f"segment {row['segment']}, {row['archives']} archives"
+    return f"a recovery could not read {what} ({row['cid']}): {row['reason']}"
+
+
+async def records(db: Database, first: int, last: int) -> list[ArchiveRecord]:
+    """Return what the catalogue said of archives that are not back, from one number up to another."""
+    rows = await db.fetch_all(
+        "SELECT record FROM left_out_info WHERE zip_id >= %s AND zip_id < %s ORDER BY zip_id", (first, last)
+    )
+    return [ArchiveRecord.model_validate_json(row["record"]) for row in rows]
+
+
+async def first_new(db: Database, behind: int) -> int | None:
+    """Return the lowest number from `behind` on of an archive that our own catalogue does not name yet."""
+    number: int | None = await db.fetch_value(
+        "SELECT MIN(zip_id) FROM left_out_info WHERE catalogued = 0 AND zip_id >= %s", (behind,)
+    )
+    return number
+
+
+async def note_catalogued(db: Database, cids: Sequence[str]) -> None:
+    """Note that our own catalogue names archives."""
+    for begin in range(0, len(cids), _AT_ONCE):
+        some = cids[begin : begin + _AT_ONCE]
+        await db.execute(f"UPDATE left_out_info SET catalogued = 1 WHERE cid IN ({marks(some)})", some)  # noqa: S608
+
+
+async def listed(db: Database, limit: int) -> list[Row]:
+    """Return `cid`, `zip_id`, `segment`, `archives`, `reason` and `create_time` of some, unread parts first."""
+    return await db.fetch_all(
+        "SELECT cid, zip_id, segment, archives, reason, create_time FROM left_out_info ORDER BY zip_id LIMIT %s",
+        (limit,),
+    )
+
+
+async def count(db: Database) -> int:
+    """Return how many archives are left out, and parts that may have some, of up to `MOST` rows."""
+    return int(
+        await db.fetch_value(
+            "SELECT COALESCE(SUM(GREATEST(archives, 1)), 0) FROM (SELECT archives FROM left_out_info LIMIT %s) AS some",
+            (MOST,),
+        )
+    )
