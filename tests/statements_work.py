@@ -290,6 +290,12 @@ async def _recover_archive(db: Database, number: int) -> None:
         except IntegrityError:
             continue
         raise AssertionError("it is there already")
+    there = archive_store.There(number, None, None, ended=False)
+    for again in (1, 2):  # the first time its purchase is there
+        await db.execute("UPDATE zip_ipfs_info SET cid = NULL, path = NULL WHERE zip_id = %s", (number,))
+        some = record.model_copy(update={"purchase": purchase.model_copy(update={"term": again})})
+        await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
+        await archive_store.complete(db, there, archive, some, held=True)
     await db.transact(lambda tx: record_lines(tx, Line(Act.HOLD, {"hold": number, "reason": "y"}, number)))
     await chainer.chain(db)
     (logged,) = [one for one in await hold_store.logged(db) if one.hold_id == number]

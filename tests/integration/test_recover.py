@@ -33,6 +33,8 @@ STATE = (
     " SUM(status = 0) AS not_ordered FROM zip_ipfs_info"
 )
 
+RECORD = ("zip_id", "zip_name", "folder_id", "cid", "size", "dag_size", "files")
+
 
 async def state(archived: Archived) -> dict[str, int]:
     (row,) = await archived.console.db.fetch_all(STATE)
@@ -245,6 +247,80 @@ async def test_the_disk_alone_is_enough(archived: Archived) -> None:
         assert await console.pinner.pinning.work(row["zip_id"]) == Done()
     assert await console.db.fetch_all(ARCHIVES) == archived.archives  # the same bytes give the same CIDs
     await archived.answers()
+
+
+async def test_what_was_taken_up_from_the_disk_gets_its_cid_and_purchase_later(
+    archived: Archived, network_kubo: Kubo
+) -> None:
+    """In its row, whichever source it is that knows them: it is not put on IPFS, nor bought, as if it were new."""
+    console, db = archived.console, archived.console.db
+    rows = await db.fetch_all(f"SELECT {', '.join(RECORD)}, create_time, path FROM zip_ipfs_info")  # noqa: S608
+    ends = datetime(2099, 1, 1, tzinfo=UTC)
+    records = [ArchiveRecord(**{name: row[name] for name in RECORD}, format=2, created=ends, ends=ends) for row in rows]
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    purchase = Purchase(order_id=70, account="5F", term=2, block=3, extrinsic_hash="0xa", price="1", made=made)
+    hold = Hold(hold_id=4, reason="case 7", made=made)
+    records[0] = records[0].model_copy(update={"purchase": purchase, "holds": [hold]})
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network, Ipfs.open(archived.kubo.rpc_url, 30) as ours:
+        cid = await archived.catalogue(*records, network=network)
+        archived.lose_database()
+        await archived.recover("--archives", "--yes")
+        said = await archived.recover("--pins")
+        assert "3 were there already, 0 things could not be recovered" in said
+        assert "3 that were there lacked what was found now" in said
+        assert await db.fetch_all(ARCHIVES) == archived.archives
+        taken_up = await state(archived)
+        assert taken_up == {**taken_up, "kept": 3, "dropped": 0, "pin": 3, "watch": 3, "order": 0, "not_ordered": 3}
+
+        archived.lose_database()
+        await archived.recover("--archives", "--yes")
+        numbers = [row["zip_id"] for row in await db.fetch_all("SELECT zip_id FROM zip_ipfs_info ORDER BY folder_id")]
+        for completed in (3, 0):
+            said = await archived.recover("--catalogue-cid", cid)
+            assert "0 archives recovered, with 0 files; 3 were there already, 0 things could not be recovered" in said
+            assert ("3 that were there lacked" in said) == bool(completed)
+        await network.unpin(cid)
+        assert await db.fetch_all(ARCHIVES) == archived.archives
+        assert (await state(archived))["not_ordered"] == 2
+        orders = await db.fetch_all("SELECT order_id, zip_id, term, cid, status FROM order_info")
+        assert orders == [{"order_id": 70, "zip_id": numbers[0], "term": 2, "cid": archived.cids[0], "status": 1}]
+        held = await db.fetch_all("SELECT hold_id, zip_id, file_id, reason FROM hold_info")
+        assert held == [{"hold_id": 4, "zip_id": numbers[0], "file_id": None, "reason": "case 7"}]
+        found = await db.fetch_all("SELECT zip_id, ends_at, shred_due FROM retention_info ORDER BY zip_id")
+        end = ends.replace(tzinfo=None)
+        assert found == [{"zip_id": number, "ends_at": end, "shred_due": end} for number in sorted(numbers)]
+        for number in numbers:
+            assert await console.pinner.pinning.work(number) == Done()
+        assert await db.fetch_all(ARCHIVES) == archived.archives
+
+        # Of the first the row has neither CID nor, any more, a file: a dump from before it was bought and dropped.
+        await db.execute("UPDATE zip_ipfs_info SET cid = NULL, status = 0, pin_due = UTC_TIMESTAMP(6)")
+        await ours.unpin(archived.cids[0])
+        await ours.collect_garbage()
+        (console.vault.root / rows[0]["path"]).unlink()
+        await archived.recover("--cids", archived.listed)
+        after = await state(archived)
+        assert after == {**after, "kept": 2, "dropped": 1, "restored": 0, "pin": 2, "watch": 3}
+
+
+async def test_a_local_copy_is_taken_up_by_a_row_that_came_without_it(archived: Archived) -> None:
+    """Else nothing would name it, and our node, whose filestore reads it, would have lost the archive with it."""
+    console, db = archived.console, archived.console.db
+    paths = await db.fetch_all("SELECT path FROM zip_ipfs_info ORDER BY folder_id")
+    archived.lose_database()
+    await archived.recover("--cids", archived.listed, "--yes")
+    await db.execute("UPDATE zip_ipfs_info SET status = 5 WHERE folder_id = 3")  # its time was over
+    said = await archived.recover("--archives")
+    assert "0 archives recovered, with 0 files; 3 were there already, 0 things could not be recovered" in said
+    found = await db.fetch_all("SELECT path FROM zip_ipfs_info ORDER BY folder_id")
+    assert found == [*paths[:2], {"path": None}]
+    taken_up = await state(archived)
+    assert taken_up == {**taken_up, "kept": 2, "dropped": 1, "restored": 1, "pin": 2}
+    await db.execute("UPDATE zip_ipfs_info SET status = 0")
+    assert "1 that were there lacked what was found now" in await archived.recover("--archives")
+    for row in await db.fetch_all("SELECT zip_id FROM zip_ipfs_info"):
+        assert await console.pinner.pinning.work(row["zip_id"]) == Done()
+    assert await db.fetch_all(ARCHIVES) == archived.archives
 
 
 async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> None:

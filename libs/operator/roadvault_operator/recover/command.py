@@ -176,6 +176,8 @@ def _tell_archives(report: restoring.Report) -> bool:
         f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives,"
         f" {report.ended} had ended"
     )
+    if report.completed:
+        say(f"{len(report.completed)} that were there lacked what was found now: a CID, a purchase, or a local copy")
     return not report.failed
 
 

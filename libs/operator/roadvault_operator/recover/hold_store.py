@@ -24,14 +24,17 @@ class Hold(NamedTuple):
     made: datetime
 
 
-async def bring_back(tx: Transaction, record: ArchiveRecord) -> None:
-    """Write the holds that an archive's record in the catalogue has, under their numbers where these are free."""
+async def bring_back(tx: Transaction, zip_id: int, record: ArchiveRecord) -> None:
+    """Write the holds that an archive's record in the catalogue has and nobody knows, under their numbers if free.
+
+    `zip_id` is the archive's number here.
+    """
     for one in record.holds or ():
         made = one.made.astimezone(UTC).replace(tzinfo=None)
-        await _insert(tx, Hold(one.hold_id, record.zip_id, one.file_id, one.reason, made))
+        await _add(tx, Hold(one.hold_id, zip_id, one.file_id, one.reason, made))
     if record.more_holds is not None:
         reason = f"{record.more_holds} holds of which the catalogue had no more: the custody log has each"
-        await tx.execute("INSERT INTO hold_info (zip_id, reason) VALUES (%s, %s)", (record.zip_id, reason))
+        await _add(tx, Hold(0, zip_id, None, reason, datetime.now(UTC).replace(tzinfo=None)))
 
 
 async def logged(db: Database) -> list[Hold]:
@@ -58,21 +61,21 @@ async def logged(db: Database) -> list[Hold]:
 
 async def bring_back_logged(tx: Transaction, hold: Hold) -> None:
     """Write a hold that the log has, unless it is there."""
-    known = await tx.fetch_one("SELECT zip_id, file_id FROM hold_info WHERE hold_id = %s", (hold.hold_id,))
-    if known is not None and known["file_id"] == hold.file_id and hold.zip_id in {None, known["zip_id"]}:
-        return
     if hold.file_id is not None:
         packed = await tx.fetch_one("SELECT zip_id FROM file_upload_info WHERE file_id = %s", (hold.file_id,))
         hold = hold._replace(zip_id=packed["zip_id"] if packed else None)
-    same = await tx.fetch_one(
-        "SELECT 1 FROM hold_info WHERE zip_id <=> %s AND file_id <=> %s AND reason = %s LIMIT 1",
-        (hold.zip_id, hold.file_id, hold.reason),
+    await _add(tx, hold)
+
+
+async def _add(tx: Transaction, hold: Hold) -> None:
+    """Write a hold, under its number if that is free, unless it is there, in force or released since."""
+    there = await tx.fetch_one(
+        "SELECT 1 FROM hold_info WHERE zip_id <=> %s AND file_id <=> %s AND LEFT(reason, 300) = LEFT(%s, 300)"
+        " AND (hold_id = %s OR active = 1 OR ABS(TIMESTAMPDIFF(SECOND, create_time, %s)) < 60) LIMIT 1",
+        (hold.zip_id, hold.file_id, hold.reason, hold.hold_id, hold.made),
     )
-    if same is None:
-        await _insert(tx, hold)
-
-
-async def _insert(tx: Transaction, hold: Hold) -> None:
+    if there is not None:
+        return
     taken = await tx.fetch_one("SELECT 1 FROM hold_info WHERE hold_id = %s", (hold.hold_id,))
     await tx.execute(
         "INSERT INTO hold_info (hold_id, zip_id, file_id, reason, create_time) VALUES (%s, %s, %s, %s, %s)",

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.archive.keyring import period_keys
-from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
+from roadvault_common.errors import (
+    ChainUnavailable,
+    IpfsUnavailable,
+    MasterKeyMissing,
+    PermanentError,
+    RoadVaultError,
+    brief,
+)
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.retention import periods
@@ -153,9 +160,8 @@ class Recovery:
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
         pinned = await self._pinned()
         local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
-        restoring = Restoring(
-            db, self._reader, Opener(self._keys, self._periods, self._reader, self._root), local, pinned
-        )
+        opened = {**await self._kept(db), **self._periods}
+        restoring = Restoring(db, self._reader, Opener(self._keys, opened, self._reader, self._root), local, pinned)
 
         def progress() -> None:
             advance(0, 1)
@@ -168,6 +174,13 @@ class Recovery:
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
         return restoring.report
+
+    async def _kept(self, db: Database) -> dict[str, PeriodKey]:
+        """Return the period keys that the database has by now, of a run before this one."""
+        try:
+            return {one.id: one for one in await periods.living(db, self._keys)}
+        except MasterKeyMissing:
+            return {}
 
     async def _candidates(self, pinned: set[str], advance: Advance) -> AsyncGenerator[Candidate, None]:
         """Yield what may be an archive on the network, first what is known best."""
