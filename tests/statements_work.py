@@ -264,6 +264,7 @@ async def _recover(filled: Filled, db: Database) -> None:
     ]
     await recovery.adopt(db, [recovery.Upload(f"received/{tag.file_id}", tag, "x") for tag in tags])
     await _recover_archive(db, 2 * first)
+    await recovery.keep(db, recovery.Upload("received/kept", tags[0].model_copy(update={"file_id": 2 * first}), None))
 
 
 async def _recover_archive(db: Database, number: int) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from evidence_rows import prove
 from pydantic import SecretStr
 from servers_pinning import TOKEN, PinningService
 from servers_recovery import ARCHIVES, FILES, Archived
@@ -13,6 +14,7 @@ from sites import site
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
+from roadvault_common.files import tags
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.retention import periods
@@ -303,17 +305,23 @@ async def test_what_was_taken_up_from_the_disk_gets_its_cid_and_purchase_later(
         assert after == {**after, "kept": 2, "dropped": 1, "restored": 0, "pin": 2, "watch": 3}
 
 
-async def test_a_local_copy_is_taken_up_by_a_row_that_came_without_it(archived: Archived) -> None:
-    """Else nothing would name it, and our node, whose filestore reads it, would have lost the archive with it."""
+async def test_local_copies_are_taken_up_whichever_source_their_archives_come_from(archived: Archived) -> None:
+    """Else nothing would name them, and our node, whose filestore reads them, would lose the archives with them."""
     console, db = archived.console, archived.console.db
-    paths = await db.fetch_all("SELECT path FROM zip_ipfs_info ORDER BY folder_id")
+    of = "SELECT path FROM zip_ipfs_info ORDER BY folder_id"
+    paths = await db.fetch_all(of)
     archived.lose_database()
     await archived.recover("--cids", archived.listed, "--yes")
-    await db.execute("UPDATE zip_ipfs_info SET status = 5 WHERE folder_id = 3")  # its time was over
-    said = await archived.recover("--archives")
-    assert "0 archives recovered, with 0 files; 3 were there already, 0 things could not be recovered" in said
-    found = await db.fetch_all("SELECT path FROM zip_ipfs_info ORDER BY folder_id")
-    assert found == [*paths[:2], {"path": None}]
+    assert await db.fetch_all(of) == paths
+    await db.execute(
+        "UPDATE zip_ipfs_info SET path = NULL, dropped_at = UTC_TIMESTAMP(6), restored_at = UTC_TIMESTAMP(6),"
+        " pin_due = NULL, status = IF(folder_id = 3, 5, 0)"  # the third has ended
+    )
+    for completed in (2, 0):
+        said = await archived.recover("--cids", archived.listed)
+        assert "0 archives recovered, with 0 files; 3 were there already, 0 things could not be recovered" in said
+        assert ("2 that were there lacked what was found now" in said) == bool(completed)
+    assert await db.fetch_all(of) == [*paths[:2], {"path": None}]
     taken_up = await state(archived)
     assert taken_up == {**taken_up, "kept": 2, "dropped": 1, "restored": 1, "pin": 2}
     await db.execute("UPDATE zip_ipfs_info SET status = 0")
@@ -321,6 +329,32 @@ async def test_a_local_copy_is_taken_up_by_a_row_that_came_without_it(archived: 
     for row in await db.fetch_all("SELECT zip_id FROM zip_ipfs_info"):
         assert await console.pinner.pinning.work(row["zip_id"]) == Done()
     assert await db.fetch_all(ARCHIVES) == archived.archives
+
+
+async def test_uploads_are_kept_beside_archives_that_are_not_proven(archived: Archived) -> None:
+    console, db, root = archived.console, archived.console.db, archived.console.vault.root
+    uploads = await db.fetch_all(
+        "SELECT path, file_id, file_name, size, sha256, folder_id, create_time FROM file_upload_info ORDER BY file_id"
+    )
+    assert tags.write(root, uploads) == []
+    (root / uploads[-1]["path"]).write_bytes(b"rotten")
+    archived.lose_database()
+    await archived.recover("--cids", archived.listed, "--yes")
+    of = {row["folder_id"]: row["zip_id"] for row in await db.fetch_all("SELECT folder_id, zip_id FROM zip_ipfs_info")}
+    await prove(db, of[1])
+    for kept in (3, 0):
+        said = await archived.recover("--received")
+        assert "0 uploads adopted under their old numbers" in said
+        assert "6 were there already, 0 are not what they were, 0 were left" in said
+        assert ("3 of those that were there are kept beside archives" in said) == bool(kept)
+    paths = await db.fetch_all("SELECT path FROM file_upload_info ORDER BY file_id")
+    assert [row["path"] for row in paths] == [None, None, *(row["path"] for row in uploads[2:5]), None]
+    dropped = "SELECT zip_id FROM zip_ipfs_info WHERE uploads_dropped_at IS NOT NULL"
+    assert await db.fetch_all(dropped) == [{"zip_id": of[1]}]
+    for zip_id in (of[2], of[3]):  # and go as others do: here as soon as our node pins the archive
+        assert await console.pinner.pinning.work(zip_id) == Done()
+        assert await console.pinner.dropping.work(zip_id) == Done()
+    assert [path for path in uploads[2:5] if (root / path["path"]).exists()] == []
 
 
 async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> None:

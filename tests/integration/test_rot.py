@@ -119,6 +119,9 @@ async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rott
     await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0")
     assert isinstance(await rotten.retriever.fetching.work(await rotten.ask()), Retry)
     outcome = await rotten.restore()
+    assert isinstance(outcome, Wait)  # it was recovered, and nobody has asked the market yet
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET checked_at = UTC_TIMESTAMP(6), restore_due = checked_at")
+    outcome = await rotten.restore()
     assert isinstance(outcome, Failed)
     assert "1 MiB of the archive have rotted here" in outcome.reason
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:

@@ -186,7 +186,8 @@ class Pinner:
         await self._adding.keep_label(archive)
         broken = await own_blocks.broken_leaves(self._ipfs, archive.cid, lease.progress) if archive.kept else []
         if broken and not archive.replicas:
-            return Failed(_only_copy(archive, len(broken)))
+            told = _only_copy(archive, len(broken))
+            return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
         async with self.room.for_restore(len(broken) * CHUNK_BYTES or archive.size, archive.zip_id):
             if broken:
                 # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.

@@ -16,6 +16,8 @@ from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
+from roadvault_common.work import lease as leases
+from roadvault_common.work.stages import PIN
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive, Place
@@ -159,7 +161,9 @@ async def _name(tx: Transaction, zip_id: int, archive: Archive, *, held: bool | 
     )
     if not named:
         return
-    if held is not None:
+    if held is None and not await leases.revive(tx, PIN, zip_id):
+        await leases.make_due(tx, PIN, zip_id)
+    elif held is not None:
         await tx.execute(
             "UPDATE zip_ipfs_info SET path = NULL, pin_due = NULL, dropped_at = UTC_TIMESTAMP(6),"
             " restored_at = IF(%s, UTC_TIMESTAMP(6), NULL), inspect_due = restored_at WHERE zip_id = %s",

@@ -112,7 +112,7 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         recovery = await stack.enter_async_context(_open(wanted, data_dir(), keyring))
         await _given_out(recovery, notes=False)
         scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
-        whole = await _archives(recovery, scratch)
+        whole = await _archives(recovery, scratch, disk=False)
         found = await rehearsal.compare(db, scratch, recovery.made)
     for line in found.told:
         say(f"differs: {line}")
@@ -150,7 +150,7 @@ async def _given_out(recovery: Recovery, *, notes: bool) -> dict[str, int]:
     return known
 
 
-async def _archives(recovery: Recovery, db: Database) -> bool:
+async def _archives(recovery: Recovery, db: Database, *, disk: bool = True) -> bool:
     """Bring archives back; tell whether all came."""
     with _bars(MofNCompleteColumn()) as bars:
         bar, total = bars.add_task("archives", total=0), 0
@@ -160,7 +160,7 @@ async def _archives(recovery: Recovery, db: Database) -> bool:
             total += more
             bars.update(bar, total=total, advance=done)
 
-        report = await recovery.run(db, advance)
+        report = await recovery.run(db, advance, disk=disk)
     return _tell_archives(report)
 
 
@@ -199,6 +199,8 @@ def _tell_uploads(report: uploading.Report) -> bool:
         f" packed; {report.known} were there already, {len(report.set_aside)} are not what they were,"
         f" {len(report.left)} were left"
     )
+    if report.kept:
+        say(f"{report.kept} of those that were there are kept beside archives that the network is not proven to hold")
     if report.set_aside or report.left:
         say(
             "`roadvault set-aside list` has those that are not what they were. What was left goes to quarantine after"

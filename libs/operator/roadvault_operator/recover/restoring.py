@@ -115,6 +115,11 @@ class Restoring:
         records = self._first | unread
         return [Candidate(place, records.get(place.path or "")) for place in places]
 
+    async def known_left(self) -> list[Candidate]:
+        """Return those of them whose archives have their rows, or are in the catalogue."""
+        known = await store.known(self._db)
+        return [one for one in self.left if one.record is not None or known.at(one.place) is not None]
+
     async def _attempt(self, candidate: Candidate) -> None:
         cid = candidate.place.cid
         if cid in self._seen:

@@ -149,8 +149,11 @@ class Recovery:
         """When the catalogue was made that is a source, UTC as the database has times; None if none is."""
         return None if self._catalogue is None else self._catalogue.head.made.astimezone(UTC).replace(tzinfo=None)
 
-    async def run(self, db: Database, advance: Advance) -> Report:
+    async def run(self, db: Database, advance: Advance, *, disk: bool = True) -> Report:
         """Bring back into a database what it lacks, period keys first.
+
+        Archives that come from elsewhere take up their local copies, too, which nothing would name else; without
+        `disk` only where that is a source.
 
         Raises:
             DatabaseUnavailable: The database is away: run it again.
@@ -159,7 +162,8 @@ class Recovery:
         catalogue = self._catalogue
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
         pinned = await self._pinned()
-        local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
+        disk = disk or self._sources.archives
+        local = await asyncio.to_thread(sources.on_disk, self._root) if disk else []
         opened = {**await self._kept(db), **self._periods}
         restoring = Restoring(db, self._reader, Opener(self._keys, opened, self._reader, self._root), local, pinned)
 
@@ -167,7 +171,8 @@ class Recovery:
             advance(0, 1)
 
         await restoring.run(self._candidates(pinned, advance), progress)
-        await restoring.run(_each(restoring.left if not self._failed else (), advance), progress)
+        left = restoring.left if self._sources.archives else await restoring.known_left()
+        await restoring.run(_each(left if not self._failed else (), advance), progress)
         if catalogue is not None:
             await custody_log.bring_back_holds(db)
         restoring.report.failed += [*lost, *self._failed]
