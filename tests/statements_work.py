@@ -138,6 +138,7 @@ async def _identity(db: Database) -> None:
     assert await identity_store.read(db) == {"identity": "1" * 32, "mark": 5}
     highest = await identity_store.highest(db)
     assert await identity_store.local_paths(db, 100)
+    await identity_store.put_off_ends(db)
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
 
@@ -297,11 +298,18 @@ async def _recover_archive(db: Database, number: int) -> None:
         some = record.model_copy(update={"purchase": purchase.model_copy(update={"term": again})})
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await archive_store.complete(db, there, archive, some, held=True)
-    await db.transact(lambda tx: record_lines(tx, Line(Act.HOLD, {"hold": number, "reason": "y"}, number)))
+    await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
+    ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
+    packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
+    hold = Line(Act.HOLD, {"hold": number, "reason": "y"}, number)
+    await db.transact(lambda tx: record_lines(tx, hold, packed, ends))
     await chainer.chain(db)
-    (logged,) = [one for one in await hold_store.logged(db) if one.hold_id == number]
-    for held in (logged, logged, logged._replace(hold_id=5, file_id=1)):
-        await db.transact(lambda tx, held=held: hold_store.bring_back_logged(tx, held))  # type: ignore[misc]
+    found = await hold_store.logged(db)
+    (logged,) = [one for one in found.holds if one.hold_id == number]
+    apart = logged._replace(hold_id=5, file_id=1), logged._replace(file_id=None, zip_id=3 * number)
+    for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
+        await db.transact(partial(hold_store.bring_back_logged, hold=held))
+    await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
     await archive_store.known(db)
     assert await archive_store.archived_after(db, number - 1)
 

@@ -42,6 +42,10 @@ async def adopt(
             raise typer.Exit(1)
         stamp = await identities.adopt(db, root)
     say(f"database and data directory are {stamp.identity} now, at mark {stamp.mark}; services go on by themselves")
+    say(
+        "holds, and ends that were moved, are as they were in this database: nothing ends for a day, in which"
+        " `roadvault recover --catalogue` brings back what it lacks"
+    )
     show("Numbers go on behind", ("of", "number"), list(stamp.given_out.items()))
 
 

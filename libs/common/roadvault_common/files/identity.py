@@ -157,7 +157,8 @@ class Identity:
 async def adopt(db: Database, root: Path) -> Stamp:
     """Accept the database for the directory, whatever they were; return what stands in both then.
 
-    What it numbers goes on behind the highest number that either side knows, and MARGIN more.
+    What it numbers goes on behind the highest number that either side knows, and MARGIN more. Nothing ends for a day:
+    holds and later ends that the database lacks may be brought back.
     """
     row, highest = await store.read(db), await store.highest(db)
     try:
@@ -168,6 +169,7 @@ async def adopt(db: Database, root: Path) -> Stamp:
     given_out = {name: max(number, before.get(name, 0)) + MARGIN for name, number in highest.items()}
     for table, name in store.COUNTED.items():
         await store.go_on_behind(db, table, given_out[name])
+    await store.put_off_ends(db)
     # A new identity: a database that was here before, and comes back, is refused as well.
     mark = 1 + max(known.mark if known else 0, row["mark"] if row else 0)
     stamp = Stamp(identity=secrets.token_hex(16), mark=mark, given_out=given_out)

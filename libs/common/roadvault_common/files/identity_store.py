@@ -49,6 +49,14 @@ async def replace(tx: Transaction, identity: str, mark: int) -> None:
     )
 
 
+async def put_off_ends(db: Database) -> None:
+    """Have no archive end within a day: what keeps one may have been set after what is here was written."""
+    await db.execute(
+        "UPDATE retention_info SET shred_due = UTC_TIMESTAMP(6) + INTERVAL 1 DAY"
+        " WHERE shredded_at IS NULL AND shred_due < UTC_TIMESTAMP(6) + INTERVAL 1 DAY"
+    )
+
+
 async def highest(db: Database | Transaction) -> dict[str, int]:
     """Return the highest id of each table in COUNTED, 0 where there is none; by the ids' names."""
     row = await db.fetch_one(

@@ -276,6 +276,11 @@ async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None
     )
     for begin in range(0, len(files), _AT_ONCE):
         await _insert_files(tx, folder_id, zip_id, files[begin : begin + _AT_ONCE], made)
+    await tx.execute(
+        "UPDATE hold_info JOIN file_upload_info AS file USING (file_id) SET hold_info.zip_id = %s"
+        " WHERE file.zip_id = %s AND active = 1",
+        (zip_id, zip_id),
+    )
 
 
 async def _insert_purchase(tx: Transaction, zip_id: int, record: ArchiveRecord, purchase: Purchase) -> None:

@@ -25,8 +25,8 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
+from roadvault_operator.recover import custody_log, rehearsal, restoring, sources
 from roadvault_operator.recover import received as uploading
-from roadvault_operator.recover import rehearsal, restoring, sources
 from roadvault_operator.recover.chain import Blocks
 from roadvault_operator.recover.received import Adoption
 from roadvault_operator.recover.run import Recovery, Sources
@@ -87,6 +87,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         await takeover.begin([known, uploading.highest(uploads)])
         whole = await _archives(recovery, db) if recovery else True
         whole = (await _received(adoption, uploads) if received else True) and whole
+        _tell_held(await recovery.hold(db) if recovery else await custody_log.bring_back_holds(db))
         await takeover.end()
     if not whole:
         raise typer.Exit(1)
@@ -113,6 +114,7 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         await _given_out(recovery, notes=False)
         scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
         whole = await _archives(recovery, scratch, disk=False)
+        await recovery.hold(scratch)
         found = await rehearsal.compare(db, scratch, recovery.made)
     for line in found.told:
         say(f"differs: {line}")
@@ -161,6 +163,8 @@ async def _archives(recovery: Recovery, db: Database, *, disk: bool = True) -> b
             bars.update(bar, total=total, advance=done)
 
         report = await recovery.run(db, advance, disk=disk)
+    if report.archives and recovery.made is None:
+        say("without the catalogue nobody knows what was on hold, and when archives end: --catalogue adds it later")
     return _tell_archives(report)
 
 
@@ -171,6 +175,8 @@ def _tell_archives(report: restoring.Report) -> bool:
         say(f"a local copy is spoilt, and goes to quarantine after hours: {line}")
     for line in report.failed:
         say(f"not recovered: {line}")
+    for line in report.held:
+        say(f"on hold again: {line}")
     say(
         f"{report.archives} archives recovered, with {report.files} files; {len(report.known)} were there already,"
         f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives,"
@@ -179,6 +185,11 @@ def _tell_archives(report: restoring.Report) -> bool:
     if report.completed:
         say(f"{len(report.completed)} that were there lacked what was found now: a CID, a purchase, or a local copy")
     return not report.failed
+
+
+def _tell_held(told: Sequence[str]) -> None:
+    for line in told:
+        say(f"by the custody log: {line}")
 
 
 async def _received(adoption: Adoption, uploads: Sequence[tuple[str, Tag]]) -> bool:

@@ -15,10 +15,11 @@ from roadvault_common.files.vault import ARCHIVES
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database
 from roadvault_operator.recover import archive_store as store
-from roadvault_operator.recover import reading
+from roadvault_operator.recover import hold_store, reading
 from roadvault_operator.recover.archive_store import There
 from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
 
+_LATE = ": too late, that has ended"
 AT_ONCE = 32
 """Archives that are read at once."""
 
@@ -56,6 +57,8 @@ class Report:
     """Not recovered: which, and why."""
     spoilt: list[str] = field(default_factory=list)
     """Local copies that are not what they were; their archives come from the network."""
+    held: list[str] = field(default_factory=list)
+    """Holds of the catalogue that were brought back on archives that had their rows."""
     ended: int = 0
     """Archives whose key was destroyed at their end, by the catalogue: nothing brings them back."""
     strange: list[str] = field(default_factory=list)
@@ -146,7 +149,7 @@ class Restoring:
     async def _recover(self, candidate: Candidate) -> None:
         there = self._there(candidate)
         if there is not None and not _lacks(there, candidate):
-            self._note_known(there, candidate)
+            await self._note_known(there, candidate)
             return
         if there is None and candidate.record is not None and candidate.record.ended is not None:
             self.report.ended += 1
@@ -161,7 +164,7 @@ class Restoring:
         else:
             await store.complete(self._db, there, archive, candidate.record, held=self._held(there, archive))
             self.report.completed.add(there.zip_id)
-            self._note_known(there, candidate)
+            await self._note_known(there, candidate)
         self._note_done(archive.place)
 
     def _there(self, candidate: Candidate) -> There | None:
@@ -176,9 +179,12 @@ class Restoring:
             return None
         return archive.place.cid in self._pinned
 
-    def _note_known(self, there: There, candidate: Candidate) -> None:
+    async def _note_known(self, there: There, candidate: Candidate) -> None:
         self.report.known.add(there.zip_id)
         record = candidate.record
+        if record is not None and (record.holds or record.more_holds):
+            held = await hold_store.bring_back_late(self._db, there.zip_id, record)
+            self.report.held += [f"{one}, of archive {there.zip_id}{_LATE * there.ended}" for one in held]
         if record is not None and record.format == 1:
             self._first[f"{ARCHIVES}/{record.zip_name}"] = record
         self._note_done(candidate.place)

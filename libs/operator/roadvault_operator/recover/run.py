@@ -21,7 +21,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.retention import periods
 from roadvault_common.settings.archives import IpfsSettings, KeySettings
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, Row
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_operator.recover import chain, custody_log, pinning, sources
@@ -77,6 +77,8 @@ class Recovery:
         self._ordered: Ordered | None = None
         self._failed: list[str] = []
         """Sources, and parts of them, that could not be read."""
+        self._lines: list[Row] = []
+        """Of the catalogue's custody log, where that could not be brought back."""
 
     @classmethod
     @asynccontextmanager
@@ -161,6 +163,8 @@ class Recovery:
         await periods.bring_back(db, self._keys, self._periods.values())
         catalogue = self._catalogue
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
+        if catalogue is not None and lost:
+            self._lines = await custody_log.lost(catalogue, self._reader, self._keys)
         pinned = await self._pinned()
         disk = disk or self._sources.archives
         local = await asyncio.to_thread(sources.on_disk, self._root) if disk else []
@@ -173,12 +177,18 @@ class Recovery:
         await restoring.run(self._candidates(pinned, advance), progress)
         left = restoring.left if self._sources.archives else await restoring.known_left()
         await restoring.run(_each(left if not self._failed else (), advance), progress)
-        if catalogue is not None:
-            await custody_log.bring_back_holds(db)
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
         return restoring.report
+
+    async def hold(self, db: Database) -> list[str]:
+        """Bring back holds that the custody log tells of, and nothing else does; return what is to be told.
+
+        Raises:
+            DatabaseUnavailable: The database is away: run it again.
+        """
+        return await custody_log.bring_back_holds(db, self._lines)
 
     async def _kept(self, db: Database) -> dict[str, PeriodKey]:
         """Return the period keys that the database has by now, of a run before this one."""
