@@ -298,6 +298,7 @@ async def _recover_archive(db: Database, number: int) -> None:
         some = record.model_copy(update={"purchase": purchase.model_copy(update={"term": again})})
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await archive_store.complete(db, there, archive, some, held=True)
+    await archive_store.follow(db, there, some)
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)

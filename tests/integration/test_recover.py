@@ -251,18 +251,45 @@ async def test_the_disk_alone_is_enough(archived: Archived) -> None:
     await archived.answers()
 
 
+ENDS = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+async def bought_and_held(archived: Archived) -> list[ArchiveRecord]:
+    """Return records of the archives, which have an end; the first was bought, and is on hold."""
+    rows = await archived.console.db.fetch_all(f"SELECT {', '.join(RECORD)} FROM zip_ipfs_info ORDER BY folder_id")  # noqa: S608
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    purchase = Purchase(order_id=70, account="5F", term=2, block=3, extrinsic_hash="0xa", price="1", made=made)
+    first, *others = (ArchiveRecord(**row, format=2, created=made, ends=ENDS) for row in rows)
+    holds = [Hold(hold_id=4, reason="case 7", made=made)]
+    return [first.model_copy(update={"purchase": purchase, "holds": holds}), *others]
+
+
+async def test_the_catalogue_adds_purchase_end_and_hold_to_what_came_without_it(
+    archived: Archived, network_kubo: Kubo
+) -> None:
+    db, records = archived.console.db, await bought_and_held(archived)
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        cid = await archived.catalogue(*records, network=network)
+        archived.lose_database()
+        said = await archived.recover("--cids", archived.listed, "--yes")
+        assert "without the catalogue nobody knows what was on hold" in said
+        for completed in (3, 0):
+            said = await archived.recover("--catalogue-cid", cid)
+            assert ("3 that were there lacked what was found now" in said) == bool(completed)
+            assert ("on hold again: hold 4 on archive" in said) == bool(completed)
+        await network.unpin(cid)
+    orders = await db.fetch_all("SELECT order_id, folder_id FROM order_info JOIN zip_ipfs_info USING (zip_id)")
+    assert orders == [{"order_id": 70, "folder_id": 1}]
+    assert await db.fetch_value("SELECT COUNT(*) FROM retention_info WHERE shred_due = ends_at") == 3
+    assert await db.fetch_value("SELECT COUNT(*) FROM hold_info JOIN zip_ipfs_info USING (zip_id)") == 1
+
+
 async def test_what_was_taken_up_from_the_disk_gets_its_cid_and_purchase_later(
     archived: Archived, network_kubo: Kubo
 ) -> None:
     """In its row, whichever source it is that knows them: it is not put on IPFS, nor bought, as if it were new."""
     console, db = archived.console, archived.console.db
-    rows = await db.fetch_all(f"SELECT {', '.join(RECORD)}, create_time, path FROM zip_ipfs_info")  # noqa: S608
-    ends = datetime(2099, 1, 1, tzinfo=UTC)
-    records = [ArchiveRecord(**{name: row[name] for name in RECORD}, format=2, created=ends, ends=ends) for row in rows]
-    made = datetime(2026, 1, 1, tzinfo=UTC)
-    purchase = Purchase(order_id=70, account="5F", term=2, block=3, extrinsic_hash="0xa", price="1", made=made)
-    hold = Hold(hold_id=4, reason="case 7", made=made)
-    records[0] = records[0].model_copy(update={"purchase": purchase, "holds": [hold]})
+    records, path = await bought_and_held(archived), await db.fetch_value("SELECT path FROM zip_ipfs_info LIMIT 1")
     async with Ipfs.open(network_kubo.rpc_url, 30) as network, Ipfs.open(archived.kubo.rpc_url, 30) as ours:
         cid = await archived.catalogue(*records, network=network)
         archived.lose_database()
@@ -289,7 +316,7 @@ async def test_what_was_taken_up_from_the_disk_gets_its_cid_and_purchase_later(
         held = await db.fetch_all("SELECT hold_id, zip_id, file_id, reason FROM hold_info")
         assert held == [{"hold_id": 4, "zip_id": numbers[0], "file_id": None, "reason": "case 7"}]
         found = await db.fetch_all("SELECT zip_id, ends_at, shred_due FROM retention_info ORDER BY zip_id")
-        end = ends.replace(tzinfo=None)
+        end = ENDS.replace(tzinfo=None)
         assert found == [{"zip_id": number, "ends_at": end, "shred_due": end} for number in sorted(numbers)]
         for number in numbers:
             assert await console.pinner.pinning.work(number) == Done()
@@ -299,7 +326,7 @@ async def test_what_was_taken_up_from_the_disk_gets_its_cid_and_purchase_later(
         await db.execute("UPDATE zip_ipfs_info SET cid = NULL, status = 0, pin_due = UTC_TIMESTAMP(6)")
         await ours.unpin(archived.cids[0])
         await ours.collect_garbage()
-        (console.vault.root / rows[0]["path"]).unlink()
+        (console.vault.root / path).unlink()
         await archived.recover("--cids", archived.listed)
         after = await state(archived)
         assert after == {**after, "kept": 2, "dropped": 1, "restored": 0, "pin": 2, "watch": 3}

@@ -1,7 +1,7 @@
 """SQL of recovering archives: each comes back with its folder, its files and its purchase together, or not at all."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ from roadvault_operator.recover.reading import Archive, Place
 
 _AT_ONCE = 500
 """Rows that are read, or written, in one statement."""
+_KNOWN_AT_ONCE = 200
+"""Likewise, of archives with what belongs to them."""
 
 
 class There(NamedTuple):
@@ -33,6 +35,10 @@ class There(NamedTuple):
     cid: str | None
     path: str | None
     ended: bool
+    term: int = 0
+    """The latest that was bought, or is to be."""
+    ends: bool = False
+    """Whether it says when it ends."""
 
 
 class Known:
@@ -43,7 +49,8 @@ class Known:
 
     def note(self, row: Row) -> None:
         """Note an archive by its `cid`, `path` and `label`; one without a CID by its `iv`, too."""
-        there = There(row["zip_id"], row["cid"], row["path"], row["status"] == ArchiveStatus.ENDED)
+        ended = row["status"] == ArchiveStatus.ENDED
+        there = There(row["zip_id"], row["cid"], row["path"], ended, row["term"], bool(row["ends"]))
         for one in (row["cid"] or row["iv"], row["path"], _hashed(row["label"])):
             if one:
                 self._found[one] = there
@@ -66,9 +73,11 @@ async def known(db: Database) -> Known:
     """Return the archives that have rows, page by page."""
     found, last = Known(), 0
     while rows := await db.fetch_all(
-        "SELECT zip_id, cid, path, status, iv, label FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id)"
+        "SELECT zip_id, cid, path, status, iv, label, ends_at IS NOT NULL AS ends,"
+        " COALESCE((SELECT term FROM order_info WHERE order_info.zip_id = zip_ipfs_info.zip_id ORDER BY term DESC LIMIT 1), 0) AS term FROM zip_ipfs_info"
+        " LEFT JOIN label_info USING (zip_id) LEFT JOIN retention_info USING (zip_id)"
         " WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
-        (last, _AT_ONCE),
+        (last, _KNOWN_AT_ONCE),
     ):
         for row in rows:
             found.note(row)
@@ -131,6 +140,23 @@ async def complete(
         if record is not None:
             await _follow(tx, there.zip_id, record)
 
+    await _without_double(db, there, write)
+
+
+async def follow(db: Database, there: There, record: ArchiveRecord) -> bool:
+    """Write the end, and the purchase, that the catalogue knows and the rows of an archive lack; False if none is.
+
+    Raises:
+        IntegrityError: Its purchase is there already, of something else; nothing was written.
+    """
+    bought = record.purchase is not None and record.purchase.term > there.term
+    if there.ended or not (bought or (record.ends is not None and not there.ends)):
+        return False
+    await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
+    return True
+
+
+async def _without_double(db: Database, there: There, write: Callable[[Transaction], Awaitable[None]]) -> None:
     try:
         await db.transact(write)
     except Exception as error:

@@ -183,7 +183,7 @@ def _tell_archives(report: restoring.Report) -> bool:
         f" {report.ended} had ended"
     )
     if report.completed:
-        say(f"{len(report.completed)} that were there lacked what was found now: a CID, a purchase, or a local copy")
+        say(f"{len(report.completed)} that were there lacked what was found now: CID, purchase, end, or local copy")
     return not report.failed
 
 

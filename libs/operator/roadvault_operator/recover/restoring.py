@@ -185,6 +185,8 @@ class Restoring:
         if record is not None and (record.holds or record.more_holds):
             held = await hold_store.bring_back_late(self._db, there.zip_id, record)
             self.report.held += [f"{one}, of archive {there.zip_id}{_LATE * there.ended}" for one in held]
+        if record is not None and there.cid is not None and await store.follow(self._db, there, record):
+            self.report.completed.add(there.zip_id)
         if record is not None and record.format == 1:
             self._first[f"{ARCHIVES}/{record.zip_name}"] = record
         self._note_done(candidate.place)
