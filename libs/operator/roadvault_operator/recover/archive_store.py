@@ -74,7 +74,8 @@ async def known(db: Database) -> Known:
     found, last = Known(), 0
     while rows := await db.fetch_all(
         "SELECT zip_id, cid, path, status, iv, label, ends_at IS NOT NULL AS ends,"
-        " COALESCE((SELECT term FROM order_info WHERE order_info.zip_id = zip_ipfs_info.zip_id ORDER BY term DESC LIMIT 1), 0) AS term FROM zip_ipfs_info"
+        " COALESCE((SELECT term FROM order_info WHERE order_info.zip_id = zip_ipfs_info.zip_id"
+        " ORDER BY term DESC LIMIT 1), 0) AS term FROM zip_ipfs_info"
         " LEFT JOIN label_info USING (zip_id) LEFT JOIN retention_info USING (zip_id)"
         " WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
         (last, _KNOWN_AT_ONCE),
