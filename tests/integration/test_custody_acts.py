@@ -29,9 +29,8 @@ async def lines(db: Database) -> list[Row]:
 
 async def test_every_act_has_its_line(database_url: str) -> None:
     async with Database.open(database_url, size=1) as db:
-        filled = await fill(
-            db, 2100, 10, 10
-        )  # its last 52 lines complete no node of the tree, nor do those that follow
+        filled = await fill(db, 2000, 10, 10)
+        await db.execute("DELETE FROM custody_node_info WHERE (number + 1) << level > 2000")  # not complete yet
         before = len(await lines(db))
         for statement in statements_work.work(filled):
             await statement.run(db)
