@@ -79,7 +79,8 @@ class Pinner:
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
         self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
-        self._collect_garbage = SharedRun(Garbage(ipfs, self._store, self.restoring.nudge).collect)
+        self._garbage = Garbage(ipfs, self._store, self.restoring.nudge)
+        self._collect_garbage = SharedRun(self._garbage.collect)
         self.shredder = Shredder(db, vault, ipfs, self._collect_garbage)
         self.shredding = worker(
             SHRED,
@@ -207,7 +208,11 @@ class Pinner:
     async def _step_aside(self, cid: str, broken: list[str]) -> None:
         # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
         await self._ipfs.unpin(cid)
-        await own_blocks.forget(self._ipfs, broken)
+        try:
+            await own_blocks.forget(self._ipfs, broken)
+        except IpfsUnavailable as error:
+            await self._garbage.see_pins(error)  # Kubo has to follow all pins before it removes a block
+            raise
         log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
 
     async def _restore_from_file(self, archive: Archive, cid: str, broken: list[str], lease: Lease) -> Outcome:
