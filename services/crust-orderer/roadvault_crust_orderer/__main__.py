@@ -51,8 +51,8 @@ async def serve() -> None:
         needs = readiness.breakers(db, market)
         prover = Prover(settings, db, bus, keys, way, market, needs)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
-        auditor = Auditor(settings, db, bus, keys, way, prover.needs, orderer.buying.nudge)
-        away = Breakers(*prover.needs, breakers.redis(bus))
+        auditor = Auditor(settings, db, bus, keys, way, prover.needs, orderer.buying.nudge, prover.uses)
+        away = Breakers(*prover.needs, *prover.uses, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
         overview = Overview(db, market, settings.replica_floor)
         samples: dict[str, metrics.Sample] = {
