@@ -26,7 +26,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
+from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Found, Head, Market
 from roadvault_crust_orderer.needs import Needs, behind
 from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import Archive, OrdererStore
@@ -183,18 +183,16 @@ class Watcher:
             self._head = await self._market.head_to_look_at(), now
         return self._head[0]
 
-    def _look(
-        self, lease: Lease, archive: Archive | None, files: dict[str, FileInfo | None], head: Head, market: str
-    ) -> Look:
+    def _look(self, lease: Lease, archive: Archive | None, files: dict[str, Found], head: Head, market: str) -> Look:
         if archive is None:
             return Look(lease, Done())  # it is not on IPFS any more
         if archive.over:
             return Look(lease, Done(), over=True)
-        if archive.cid not in files:
-            reason = "the market's entry of its CID can't be read"
-            given_up = lease.attempt >= WATCH.max_attempts
-            return Look(lease, Failed(f"given up: {reason}") if given_up else Retry(reason))
         info = files[archive.cid]
+        if isinstance(info, EntryUnreadable):
+            log.error("the market's answer makes no sense", cid=archive.cid, error=brief(info))
+            given_up = lease.attempt >= WATCH.max_attempts
+            return Look(lease, Failed(f"given up: {brief(info)}") if given_up else Retry(brief(info)))
         doubt = self._needs.doubt(archive, info, head)
         left = None
         if info is not None and info.expires is not None:
