@@ -1,5 +1,6 @@
 """The orderer at a pinning service: refusals for good ask a person, a refused token waits, a need is paid for once."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -15,7 +16,9 @@ from sweeps import look_once
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
+from roadvault_common.work import batches
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import _NOBODYS_CID, PinningMarket
 from roadvault_crust_orderer.service import Orderer
@@ -224,3 +227,41 @@ async def test_what_a_service_says_is_one_plain_line_on_a_row(
         assert "400 BAD" in (await counter.purchases())[0]["reason"]
         for reason in ((await counter.purchases())[0]["reason"], (await counter.row(zip_id))["order_reason"]):
             assert reason.isprintable()
+
+
+async def test_a_slow_service_loses_no_lease_as_long_as_it_answers(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    async with open_counter() as counter:
+        for number in range(35):
+            await counter.archive(number)
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+        service.seconds = 0.8  # ten at a time: four times as long for all of them
+        batch = await batches.claim(counter.db, WATCH, 100, 1.5)
+        looking = asyncio.create_task(counter.orderer.watching._work(batch))
+        while not looking.done():
+            assert await batches.claim(counter.db, WATCH, 100, 1.5) == []
+            await asyncio.sleep(0.1)
+        await looking
+        rows = await counter.db.fetch_all(
+            "SELECT watch_attempts, watch_token, order_due IS NOT NULL AS ordered, COUNT(*) AS n FROM zip_ipfs_info"
+            " GROUP BY 1, 2, 3"
+        )
+        assert rows == [{"watch_attempts": 0, "watch_token": None, "ordered": 1, "n": 35}]
+
+
+async def test_a_service_that_hangs_loses_its_archives_to_the_next_look(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    async with open_counter() as counter:
+        await counter.archive()
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+        service.seconds = 30
+        batch = await batches.claim(counter.db, WATCH, 100, 1)
+        looking = asyncio.create_task(counter.orderer.watching._work(batch))
+        async with asyncio.timeout(10):
+            while not await batches.claim(counter.db, WATCH, 100, 1):
+                await asyncio.sleep(0.1)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
