@@ -36,6 +36,10 @@ class PinningService:
         self.refuse: int | None = None
         """Answers requests for a pin, and nothing else, with this status."""
         self.hang = False
+        self.odd: dict[str, str] = {}
+        """What is answered instead, of one CID alone."""
+        self.seconds = 0.0
+        """How long an answer takes."""
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/pins", self._list), web.post("/pins", self._add), web.get("/pins/{id}", self._get)]
@@ -89,6 +93,9 @@ class PinningService:
         if refusal is not None:
             return refusal
         query = request.query
+        await asyncio.sleep(self.seconds)
+        if query.get("cid") in self.odd:
+            return await _in_two_pieces(request, self.odd[query["cid"]].encode())
         states = set(query.get("status", "pinned").split(","))
         if not states <= _STATES or not 1 <= int(query.get("limit", "10")) <= 1000:
             return _error(400, "BAD_REQUEST")

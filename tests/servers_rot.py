@@ -122,11 +122,17 @@ async def node(request: pytest.FixtureRequest, rotten: Rotten) -> AsyncIterator[
         assert await broken_blocks(ours, rotten.cid, lambda: None) == []
         root = await held(ours, rotten.cid) or b""
     cid = directory(root)[ARCHIVE] if request.param == "archive" else Cid.parse(rotten.cid)
-    (file,) = (path for path in (rotten.kubo.home / "blocks").rglob("*.data") if cid.fits(path.read_bytes()))
+    file = find_block(rotten.kubo, cid)
     whole = file.read_bytes()
     yield RottenNode(file, whole)
     file.unlink(missing_ok=True)
     file.write_bytes(whole)  # the node is other tests', too
+
+
+def find_block(kubo: Kubo, cid: Cid) -> Path:
+    """Return the file of a block in a node's own store."""
+    (file,) = (path for path in (kubo.home / "blocks").rglob("*.data") if cid.fits(path.read_bytes()))
+    return file
 
 
 def spoil(rotten: Rotten) -> None:

@@ -365,6 +365,7 @@ async def _watch(filled: Filled, db: Database) -> None:
     info, head = FileInfo(1, 1, 100_000, 60), Head(HEIGHT + 1, "")
     batch = await batches.claim(db, WATCH, 100, 60)
     assert {lease.row_id for lease in batch} >= set(filled.due(WATCH))
+    await batches.extend(db, batch)
     await OrdererStore(db).archives([lease.row_id for lease in batch], _MARKET)
     seen = Seen(info, head, counted(info, head, _MARKET, 50), 300)
     given_up, over = filled.due(WATCH)[3], filled.due(WATCH)[4]

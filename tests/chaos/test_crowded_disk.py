@@ -55,15 +55,6 @@ async def test_a_small_disk_on_which_all_are_busy_never_runs_full(
     assert report["free"] > DISK_BYTES * 0.9
 
 
-async def test_a_kubo_whose_disk_is_full_blames_no_archive_and_still_makes_room(tmp_path: Path) -> None:
-    report = await on_small_disk("chaos.full_kubo", tmp_path, {})
-    assert (report["add"], report["found"]) == ("DiskFull", "DiskFull")
-    # So what drops goes on, and nobody has to make room by hand.
-    assert (report["rests"], report["admits"]) == (None, True)
-    assert (report["unpin"], report["collect"], report["check"]) == ("done", "done", "done")
-    assert report["free"] > 20_000_000
-
-
 def full_in_logs(directory: Path) -> list[str]:
     """Return the lines of services' logs that tell of a disk without room for a write."""
     lines = [line for path in directory.glob("*.log") for line in path.read_text().splitlines()]

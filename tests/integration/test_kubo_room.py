@@ -6,7 +6,7 @@ from tempfile import mkdtemp
 import pytest
 from servers_operator import Console
 
-from roadvault_common.errors import DiskFull
+from roadvault_common.errors import IpfsDiskFull
 from roadvault_common.files.vault import Vault
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_pinner.config import PinnerSettings
@@ -47,12 +47,14 @@ async def test_a_kubo_with_a_disk_of_its_own_has_to_have_room_there(console: Con
         pass
     async with room.for_restore(1_000_000, 1):
         pass
-    with pytest.raises(DiskFull, match=r"no room on Kubo's disk for pinning: \d+ bytes are needed, \d+ are free there"):
+    with pytest.raises(
+        IpfsDiskFull, match=r"no room on Kubo's disk for pinning: \d+ bytes are needed, \d+ are free there"
+    ):
         async with room.for_add(1 << 60, 1):
             pass
     most = (await pinner._ipfs.disk()).available * 2 // 3
     async with room.for_add(most, 1):  # what another is about to write is not given out twice
-        with pytest.raises(DiskFull, match=r"no room on Kubo's disk for restores: .*; of these \d+ are reserved"):
+        with pytest.raises(IpfsDiskFull, match=r"no room on Kubo's disk for restores: .*; of these \d+ are reserved"):
             async with room.for_restore(most, 2):
                 pass
     async with room.for_restore(most, 2):

@@ -44,7 +44,13 @@ OWN: dict[str, set[str]] = {
         *(f"roadvault_connections_cut_total why={why}" for why in ("header", "crowd", "full", "stalled")),
     },
     "packer": set(),
-    "pinner": _audited("local"),
+    "pinner": {
+        *_audited("local"),
+        "roadvault_garbage_stays_seconds",
+        "roadvault_pins_broken",
+        "roadvault_ipfs_disk_free_bytes",
+        "roadvault_sample_age_seconds sample=ipfs disk",
+    },
     "crust-orderer": {
         *_audited("network"),
         "roadvault_crust_balance_cru",
@@ -67,9 +73,9 @@ DOMAINS = {
     "ingest": ("redis",),
     "door": (),
     "packer": ("database", "disk", "redis"),
-    "pinner": ("database", "ipfs", "network", "redis"),
+    "pinner": ("database", "ipfs", "ipfs disk", "network", "redis"),
     "crust-orderer": ("database", "market", "redis"),
-    "retriever": ("database", "disk", "ipfs", "network", "redis"),
+    "retriever": ("database", "disk", "ipfs", "ipfs disk", "network", "redis"),
     "notifier": ("database", "redis"),
 }
 ON_DISK = ("ingest", "packer", "pinner", "retriever")

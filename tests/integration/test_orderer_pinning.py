@@ -1,21 +1,26 @@
 """The orderer at a pinning service: refusals for good ask a person, a refused token waits, a need is paid for once."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
-from servers_orderer import Shop
+from servers_orderer import CID, Shop
 from servers_pinning import TOKEN, PinningService
 from servers_services import Services
 from sites import site
+from sweeps import look_once
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
-from roadvault_common.work.outcome import Done, Failed, Wait
+from roadvault_common.work import batches
+from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.markets.pinning import PinningMarket
+from roadvault_crust_orderer.markets.pinning import _NOBODYS_CID, PinningMarket
 from roadvault_crust_orderer.service import Orderer
 
 OpenCounter = Callable[[], AbstractAsyncContextManager[Shop]]
@@ -128,3 +133,135 @@ async def test_readiness_says_that_the_token_is_refused(services: Services) -> N
         assert f"roadvault_crust_{name} NaN" in metrics
     assert "refuses the token" in orderer.log.read_text()
     assert TOKEN not in orderer.log.read_text()
+
+
+def odd(**changes: object) -> str:
+    """Return an answer about a CID with one pin, of which something is odd."""
+    asked = {"cid": CID.format(1), "name": "a"}
+    pin = {"requestid": "1", "status": "pinned", "created": "2026-01-01T00:00:00Z", "pin": asked, "delegates": []}
+    return json.dumps({"count": 1, "results": [{**pin, **changes}]})
+
+
+ODD = {
+    "no JSON": "<html>",
+    "no results": '{"count": 0}',
+    "too deep": '{"results": ' + "[" * 100_000,
+    "too long": odd(info={"x": "y" * (2 << 20)}),
+    "an unknown status": odd(status="lost\u001b[2J"),
+    "no status": odd(status=7),
+    "a bad date": odd(created="yesterday"),
+    "before any date": odd(created="0001-01-01T00:00:00"),
+    "a date too far": odd(created="9999-01-01T00:00:00Z"),
+    "no pin": odd(pin="x"),
+    "another CID": odd(pin={"cid": CID.format(2)}),
+}
+
+
+@pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
+async def test_an_odd_answer_about_one_cid_is_that_cids_trouble_alone(
+    open_counter: OpenCounter, service: PinningService, answer: str
+) -> None:
+    async with open_counter() as counter:
+        first, second = await counter.archive(0), await counter.archive(1)
+        await counter.attend(first)
+        service.set_status("pinned")
+        assert isinstance(await counter.attend(first), Done)
+        service.odd[CID.format(1)] = answer
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+        assert await look_once(counter.orderer.watching) == 2
+        row = await counter.row(first)
+        assert (row["status"], row["replicas"], row["watch_reason"], row["watch_attempts"]) == (1, 1, None, 0)
+        row = await counter.row(second)
+        assert (row["status"], row["watch_attempts"], row["watch_token"]) == (0, 1, None)
+        assert "the pinning service's answer" in row["watch_reason"]
+        assert row["watch_reason"].isprintable()
+        assert isinstance(await counter.attend(second), Retry)
+        assert len(await counter.purchases()) == service.requests == 1
+        service.odd.clear()
+        await counter.attend(second)
+        assert isinstance(await counter.attend(second), Done)
+
+
+async def test_where_all_answers_are_odd_the_service_is_away(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    async with open_counter() as counter:
+        zip_ids = [await counter.archive(number) for number in range(3)]
+        service.odd = dict.fromkeys([*map(CID.format, range(3)), _NOBODYS_CID], "<html>")
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6), watch_attempts = 29")
+        assert await look_once(counter.orderer.watching) == 3
+        for zip_id in zip_ids:
+            row = await counter.row(zip_id)
+            assert (row["watch_attempts"], row["watch_failed_at"]) == (29, None)
+        assert isinstance(await counter.attend(zip_ids[0]), Wait)
+
+
+async def test_a_purchase_of_which_nobody_can_tell_what_became_holds_up_no_other(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    async with open_counter() as counter:
+        first, second = await counter.archive(0), await counter.archive(1)
+        await counter.attend(first)
+        service.odd[CID.format(0)] = "<html>"
+        assert isinstance(await counter.attend(first), Retry)
+        outcome = await counter.attend(second)
+        assert isinstance(outcome, Wait)
+        assert "another order" in outcome.reason
+        await counter.db.execute("UPDATE order_info SET era_birth = 0, era_death = 1")
+        assert isinstance(await counter.attend(second), Wait)
+        await counter.attend(second)
+        assert isinstance(await counter.attend(second), Done)
+        service.odd.clear()
+        assert isinstance(await counter.attend(first), Done)
+        assert [purchase["status"] for purchase in await counter.purchases()] == [1, 1]
+
+
+async def test_what_a_service_says_is_one_plain_line_on_a_row(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    service.refuse, service.reason = 400, "BAD\x1b[2J\nREQUEST\u202e"
+    async with open_counter() as counter:
+        zip_id = await counter.archive()
+        await counter.attend(zip_id)
+        await counter.attend(zip_id)
+        assert "400 BAD" in (await counter.purchases())[0]["reason"]
+        for reason in ((await counter.purchases())[0]["reason"], (await counter.row(zip_id))["order_reason"]):
+            assert reason.isprintable()
+
+
+async def test_a_slow_service_loses_no_lease_as_long_as_it_answers(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    async with open_counter() as counter:
+        for number in range(35):
+            await counter.archive(number)
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+        service.seconds = 0.8  # ten at a time: four times as long for all of them
+        batch = await batches.claim(counter.db, WATCH, 100, 1.5)
+        looking = asyncio.create_task(counter.orderer.watching._work(batch))
+        while not looking.done():
+            assert await batches.claim(counter.db, WATCH, 100, 1.5) == []
+            await asyncio.sleep(0.1)
+        await looking
+        rows = await counter.db.fetch_all(
+            "SELECT watch_attempts, watch_token, order_due IS NOT NULL AS ordered, COUNT(*) AS n FROM zip_ipfs_info"
+            " GROUP BY 1, 2, 3"
+        )
+        assert rows == [{"watch_attempts": 0, "watch_token": None, "ordered": 1, "n": 35}]
+
+
+async def test_a_service_that_hangs_loses_its_archives_to_the_next_look(
+    open_counter: OpenCounter, service: PinningService
+) -> None:
+    async with open_counter() as counter:
+        await counter.archive()
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+        service.seconds = 30
+        batch = await batches.claim(counter.db, WATCH, 100, 1)
+        looking = asyncio.create_task(counter.orderer.watching._work(batch))
+        async with asyncio.timeout(10):
+            while not await batches.claim(counter.db, WATCH, 100, 1):
+                await asyncio.sleep(0.1)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking

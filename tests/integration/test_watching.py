@@ -13,7 +13,7 @@ from sweeps import look_once
 from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work import backlog, batches, repair
 from roadvault_common.work.stages import PROVE, WATCH
-from roadvault_crust_orderer.markets.market import FileInfo
+from roadvault_crust_orderer.markets.market import MOST_HEIGHT, FileInfo
 from roadvault_crust_orderer.watching import TOGETHER
 
 DAY = 86_400
@@ -138,6 +138,21 @@ def _one_spoilt(ask: Any) -> Any:  # noqa: ANN401 - as it is
         return {"result": "0x00"} if method == "state_getStorage" else ask(self, method, *args, **kwargs)
 
     return spoilt
+
+
+async def test_the_largest_numbers_that_there_can_be_are_written_down(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (zip_id,) = await stock(desk, 1)
+    most = FileInfo((1 << 63) - 1, MOST_HEIGHT, MOST_HEIGHT, (1 << 31) - 1)
+
+    async def files(*_: object) -> dict[str, FileInfo]:
+        return {CID.format(0): most}
+
+    monkeypatch.setattr(desk.chain, "files", files)
+    assert await desk.look_at_due() == 1
+    row = await desk.row(zip_id)
+    assert (row["status"], row["replicas"], row["expired_on"]) == (3, most.replicas, most.expires)
 
 
 async def test_a_market_that_is_away_counts_against_no_archive(desk: Desk, devnet_server: Running[Devnet]) -> None:

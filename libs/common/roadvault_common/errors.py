@@ -8,6 +8,7 @@
     │   │   ├── RedisUnavailable      redis
     │   │   ├── ChainUnavailable      market: the node is away, not synced, or dropped the connection
     │   │   ├── DiskFull              disk
+    │   │   ├── IpfsDiskFull          ipfs disk: a Kubo can store nothing more; also an IpfsUnavailable
     │   │   ├── IpfsAway              ipfs: Kubo can't be reached, or works for nobody; also an IpfsUnavailable
     │   │   └── NetworkAway           network: our Kubo is well and has no peer; also an IpfsUnavailable
     │   ├── Waiting               this row has to wait for something outside it, others don't: nothing is counted
@@ -43,6 +44,7 @@ class Domain(StrEnum):
     DATABASE = "database"
     REDIS = "redis"
     IPFS = "ipfs"
+    IPFS_DISK = "ipfs disk"
     NETWORK = "network"
     MARKET = "market"
     DISK = "disk"
@@ -100,6 +102,12 @@ class IpfsAway(IpfsUnavailable, Outage):
     """Kubo can't be reached at all, or a check has shown that it works for nobody."""
 
     domain = Domain.IPFS
+
+
+class IpfsDiskFull(IpfsUnavailable, Outage):
+    """A Kubo's disk has no room for what is to be stored; it still gives what it has, unpins, and collects garbage."""
+
+    domain = Domain.IPFS_DISK
 
 
 class NetworkAway(IpfsUnavailable, Outage):

@@ -51,8 +51,8 @@ async def serve() -> None:
         needs = readiness.breakers(db, market)
         prover = Prover(settings, db, bus, keys, way, market, needs)
         orderer = Orderer(settings, db, bus, market, prover.proving.nudge, needs)
-        auditor = Auditor(settings, db, bus, keys, way, prover.needs, orderer.buying.nudge)
-        away = Breakers(*prover.needs, breakers.redis(bus))
+        auditor = Auditor(settings, db, bus, keys, way, prover.needs, orderer.buying.nudge, prover.uses)
+        away = Breakers(*prover.needs, *prover.uses, breakers.redis(bus))
         handlers = app.bind(HANDLERS, orderer)
         overview = Overview(db, market, settings.replica_floor)
         samples: dict[str, metrics.Sample] = {
@@ -81,13 +81,13 @@ async def serve() -> None:
 
 
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:
-    seconds = settings.crust_timeout_seconds
+    seconds, call_seconds = settings.crust_timeout_seconds, settings.lease_seconds * _PART_OF_LEASE
     if settings.market == "chain":
-        tip, call_seconds = int(settings.crust_tip_cru * PLANCK), settings.lease_seconds * _PART_OF_LEASE
+        tip = int(settings.crust_tip_cru * PLANCK)
         return Chain.open(settings.crust_url, settings.seed(), seconds, tip, call_seconds)
     origins = [origin.strip() for origin in settings.pinning_origins.split(",") if origin.strip()]
     bearer = settings.pinning_token or w3auth.token(settings.seed())
-    return PinningMarket.open(settings.pinning_url or "", bearer, origins, seconds)
+    return PinningMarket.open(settings.pinning_url or "", bearer, origins, min(seconds, call_seconds))
 
 
 def main() -> None:

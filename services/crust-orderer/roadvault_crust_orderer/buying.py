@@ -19,12 +19,12 @@ from roadvault_common.work.stages import ORDER
 from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer import planner
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.markets.market import FileInfo, Head, Market, Offer
+from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.money import Money
 from roadvault_crust_orderer.needs import SOON_DAYS, Needs, behind
 from roadvault_crust_orderer.planner import Buy, Need, Stop, decide
 from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
-from roadvault_crust_orderer.purchase_store import PurchaseStore
+from roadvault_crust_orderer.purchase_store import Purchase, PurchaseStore
 from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
 from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
 
@@ -198,7 +198,7 @@ class Buyer:
             log.error("the order has run out; buying again", cid=archive.cid)
             await self._store.note_expired(archive.zip_id)
         other = await self._purchases.in_flight(self._market.account)
-        if other is not None and await self._settler.settle(other) is not None:
+        if other is not None and not await self._is_settled(other):
             return self._settler.wait(_ANOTHER)
         offer = await self._market.offer(archive.cid, archive.dag_size)
         objection = await self._objection(archive, info, head, offer, need)
@@ -214,6 +214,14 @@ class Buyer:
         refusal = await self._settler.send(purchase)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
         return self._settler.not_final(refusal)
+
+    async def _is_settled(self, other: Purchase) -> bool:
+        """Settle another archive's purchase, and tell whether it is."""
+        try:
+            return await self._settler.settle(other) is None
+        except EntryUnreadable as error:
+            log.warning("what became of an order can't be told", order_id=other.order_id, error=brief(error))
+            return False
 
     async def _objection(
         self, archive: Archive, info: FileInfo | None, head: Head, offer: Offer, need: Need

@@ -10,7 +10,7 @@ import structlog
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import OrderPlaced
 from roadvault_common.work.outcome import Failed, Outcome, Retry, Wait
-from roadvault_crust_orderer.markets.market import Head, Included, Market
+from roadvault_crust_orderer.markets.market import EntryUnreadable, Head, Included, Market
 from roadvault_crust_orderer.purchase_store import Purchase, PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED
 
@@ -63,7 +63,12 @@ class Settler:
         if purchase.market not in (None, await self._market.identity()):
             return await self._made_elsewhere(purchase)
         head = await self._market.head()
-        included = await self._look(purchase, head)
+        try:
+            included = await self._look(purchase, head)
+        except EntryUnreadable:
+            if head.height >= purchase.era_death:  # its own archive waits on, and a person is asked in the end
+                await self._store.set_aside(purchase)
+            raise
         if (included is None or not included.known) and head.height < purchase.era_death:
             return self.not_final(await self.send(purchase))
         self._searched.pop(purchase.order_id, None)

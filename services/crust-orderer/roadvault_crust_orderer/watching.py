@@ -26,7 +26,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
+from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Found, Head, Market
 from roadvault_crust_orderer.needs import Needs, behind
 from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import Archive, OrdererStore
@@ -42,6 +42,8 @@ TOGETHER = 100
 is 15 MB."""
 _AT_ONCE = 3
 """Looks under way at once: while one is written down, the market is asked for the next."""
+_PULSES = 4
+"""Times in the length of a lease that it is extended, if an answer has come since."""
 _AFTER_TROUBLE = 1.0
 _OUTAGE_SECONDS = (5.0, 15.0)
 """Between these, archives wait for a market that is away."""
@@ -123,9 +125,20 @@ class Watcher:
             for breaker in trials:
                 breaker.end()
 
+    async def _keep(self, batch: Sequence[Lease]) -> None:
+        """Extend the leases as long as answers come: for all of them a market may take longer."""
+        lease, seen = batch[0], 0
+        while True:
+            await asyncio.sleep(lease.seconds / _PULSES)
+            if lease.done != seen:
+                seen = lease.done
+                with suppress(TransientError):  # the leases last a while yet
+                    await batches.extend(self._db, batch)
+
     async def _look_at(self, batch: Sequence[Lease]) -> None:
+        keeping = asyncio.create_task(self._keep(batch))
         try:
-            with metrics.STAGE_SECONDS.labels(WATCH.name).time():
+            with metrics.STAGE_SECONDS.labels(WATCH.name).time(), leases.under(batch[0]):
                 looks = await self._looks(batch)
                 found = await self._store.close(looks)
         except asyncio.CancelledError:
@@ -136,6 +149,8 @@ class Watcher:
         except TransientError as error:  # the leases run out, and what is due is due again
             log.warning("what was looked at could not be written", error=brief(error))
             return
+        finally:
+            keeping.cancel()
         await self._tell(looks, found)
 
     async def _tell(self, looks: Sequence[Look], found: set[int]) -> None:
@@ -183,18 +198,16 @@ class Watcher:
             self._head = await self._market.head_to_look_at(), now
         return self._head[0]
 
-    def _look(
-        self, lease: Lease, archive: Archive | None, files: dict[str, FileInfo | None], head: Head, market: str
-    ) -> Look:
+    def _look(self, lease: Lease, archive: Archive | None, files: dict[str, Found], head: Head, market: str) -> Look:
         if archive is None:
             return Look(lease, Done())  # it is not on IPFS any more
         if archive.over:
             return Look(lease, Done(), over=True)
-        if archive.cid not in files:
-            reason = "the market's entry of its CID can't be read"
-            given_up = lease.attempt >= WATCH.max_attempts
-            return Look(lease, Failed(f"given up: {reason}") if given_up else Retry(reason))
         info = files[archive.cid]
+        if isinstance(info, EntryUnreadable):
+            log.error("the market's answer makes no sense", cid=archive.cid, error=brief(info))
+            given_up = lease.attempt >= WATCH.max_attempts
+            return Look(lease, Failed(f"given up: {brief(info)}") if given_up else Retry(brief(info)))
         doubt = self._needs.doubt(archive, info, head)
         left = None
         if info is not None and info.expires is not None:

@@ -44,6 +44,7 @@ async def serve() -> None:
         samples: dict[str, metrics.Sample] = {
             "rows": gauges.rows(db, [PIN, DROP, RESTORE, INSPECT, SHRED]),
             "disk": metrics.disk(vault.root),
+            "ipfs disk": pinner.room.measure,
             "audits": audit_gauges.gauges(db, Place.LOCAL, settings),
             "events": bus.lag(handlers),
             "outages": pinner.breakers.sample(db, "pinner", settings.sweep_seconds),

@@ -21,8 +21,8 @@ STAYS = Gauge("roadvault_garbage_stays_seconds", "How long our Kubo has failed t
 BROKEN = Gauge(
     "roadvault_pins_broken", "Pins of our Kubo with nodes that it can't read, as it said when it collected no garbage"
 )
-_ABORTED = "garbage collection aborted"
-"""What Kubo says where it can't follow its pins (boxo's gc)."""
+_CANT_FOLLOW = "garbage collection aborted", "pin check failed"
+"""What Kubo's repo/gc and block/rm say where they can't follow a pin."""
 
 
 class Garbage:
@@ -48,13 +48,24 @@ class Garbage:
             raise
         except IpfsUnavailable as error:
             self._failed_at = self._failed_at or time.monotonic()
-            broken = await pins.broken(self._ipfs) if _ABORTED in str(error) else []
-            BROKEN.set(len(broken))
-            if not broken:
-                raise
-            log.warning("our IPFS node collects no garbage, since pins are broken", pins=broken[:10], count=len(broken))
-            if await self._store.restore_kept(broken):
-                self._on_broken()
-            raise PinBroken(f"{len(broken)} pins are broken, the first is {broken[0]}: {error}") from error
+            await self.see_pins(error)
+            raise
         self._failed_at = None
         BROKEN.set(0)
+
+    async def see_pins(self, error: IpfsUnavailable) -> None:
+        """See whether an error is due to broken pins.
+
+        Raises:
+            PinBroken: It is. Archives that are kept here and are among them are due to be restored.
+        """
+        if not any(words in str(error) for words in _CANT_FOLLOW):
+            return
+        broken = await pins.broken(self._ipfs)
+        BROKEN.set(len(broken))
+        if not broken:
+            return
+        log.warning("pins of our IPFS node are broken", pins=broken[:10], count=len(broken))
+        if await self._store.restore_kept(broken):
+            self._on_broken()
+        raise PinBroken(f"{len(broken)} pins are broken, the first is {broken[0]}: {error}") from error

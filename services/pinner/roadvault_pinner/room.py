@@ -5,12 +5,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
-from roadvault_common.errors import DiskFull
+from prometheus_client import Gauge
+
+from roadvault_common.errors import IpfsDiskFull
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.room import Purpose
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Disk, Ipfs
 
+FREE = Gauge("roadvault_ipfs_disk_free_bytes", "Room that our Kubo has on the file system of its repository")
 _APART_BYTES, _APART_SHARE = 256 << 20, 16
 """Two looks at the free room that differ by more than so much and such a part of it are no looks at one disk. Disks
 apart that happen to be as full as each other only make the ledger count more than it has to."""
@@ -31,7 +34,7 @@ class KuboRoom:
         """Keep room for an archive of `size` bytes that is added; the filestore copies nothing.
 
         Raises:
-            DiskFull: Kubo's disk has none.
+            IpfsDiskFull: Kubo's disk has none.
             IpfsUnavailable: Kubo does not tell.
         """
         return nullcontext() if self._filestore else self._kept(Purpose.PINNING, size, zip_id)
@@ -39,6 +42,10 @@ class KuboRoom:
     def for_restore(self, size: int, zip_id: int) -> AbstractAsyncContextManager[None]:
         """Keep room for an archive that is fetched back, as `for_add`; its blocks are copies, filestore or not."""
         return self._kept(Purpose.RESTORES, size, zip_id)
+
+    async def measure(self) -> None:
+        """Show how much room Kubo has."""
+        FREE.set((await self._ipfs.disk()).available)
 
     async def note_copies(self) -> None:
         """Tell all who reserve room whether archives are copied on their disk: then the way out needs as much more.
@@ -58,7 +65,7 @@ class KuboRoom:
                 yield
             return
         if disk.available - self._apart < needed:
-            raise DiskFull(
+            raise IpfsDiskFull(
                 f"no room on Kubo's disk for {purpose}: {needed} bytes are needed, {disk.available} are free there"
                 f"; of these {self._apart} are reserved"
             )

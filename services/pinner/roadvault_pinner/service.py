@@ -1,13 +1,23 @@
 """The pinner: puts archives on IPFS, and drops local copies once they may go."""
 
 import asyncio
+import time
+from contextlib import suppress
 from functools import partial
 
 import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.local import beside
-from roadvault_common.errors import Domain, IntegrityError, IpfsUnavailable, brief
+from roadvault_common.errors import (
+    Domain,
+    IntegrityError,
+    IpfsDiskFull,
+    IpfsUnavailable,
+    Outage,
+    RoadVaultError,
+    brief,
+)
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
@@ -39,6 +49,8 @@ _DROPS_AT_ONCE = 50
 _DROP_LEASE_SECONDS = 2 * GC_SECONDS + 600
 """A garbage collection reports no progress while it walks all pins, and one under way is waited for before it. A drop
 whose worker dies waits this long, which hurts nobody."""
+_EMPTY_SECONDS = 900
+"""While the disk of our node is full, garbage is collected so often though nothing is dropped."""
 _LOOK_SECONDS = 120
 """A drop waits so long for what has to be seen anew; whoever sees it makes the drop due sooner."""
 _LAST_LOOKS, _LAST_LOOK_SECONDS = 60, 2.0
@@ -65,21 +77,26 @@ class Pinner:
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
         self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
         network = Breaker(Domain.NETWORK, partial(peering.check_peers, ipfs))
-        self.breakers = Breakers(*node, network, breakers.redis(bus))
+        # Of what stores nothing, such as drops, none rests: that is what makes room.
+        storing = [*node, Breaker(Domain.IPFS_DISK, self._check_disk)]
+        self.breakers = Breakers(*storing, network, breakers.redis(bus))
         worker = partial(Worker, db=db, bus=bus)
         seconds, at_once = settings.lease_seconds, settings.concurrency
-        self.pinning = worker(PIN, self._pin, lease_seconds=seconds, concurrency=at_once, needs=node)
+        self.pinning = worker(PIN, self._pin, lease_seconds=seconds, concurrency=at_once, needs=storing)
         self.dropping = worker(
             DROP, self._drop, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE, needs=node
         )
         self.restoring = worker(
-            RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once, needs=[*node, network]
+            RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once, needs=[*storing, network]
         )
         publisher = Publisher(
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
-        self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=node)
-        self._collect_garbage = SharedRun(Garbage(ipfs, self._store, self.restoring.nudge).collect)
+        self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=storing)
+        self._garbage = Garbage(ipfs, self._store, self.restoring.nudge)
+        self._collect_garbage = SharedRun(self._garbage.collect)
+        self._emptying: asyncio.Task[None] | None = None
+        self._emptied_at = float("-inf")
         self.shredder = Shredder(db, vault, ipfs, self._collect_garbage, settings.shred_archives)
         self.shredding = worker(
             SHRED,
@@ -89,6 +106,25 @@ class Pinner:
             needs=node,
         )
 
+    async def _check_disk(self) -> None:
+        """See that our node has room for a block; if not, have it begin to throw away what reads and cut adds left.
+
+        Raises:
+            IpfsDiskFull: It has none.
+            IpfsAway: It can't be told.
+        """
+        try:
+            await self._ipfs.check()
+        except IpfsDiskFull:
+            if time.monotonic() - self._emptied_at >= _EMPTY_SECONDS:
+                self._emptied_at = time.monotonic()
+                self._emptying = asyncio.create_task(self._empty())
+            raise
+
+    async def _empty(self) -> None:
+        with suppress(RoadVaultError):  # who drops archives sees it, too
+            await self._collect_garbage()
+
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
         if archive.path is None:
@@ -97,7 +133,7 @@ class Pinner:
             async with self.room.for_add(archive.size, archive.zip_id):
                 cid, node = await self._adding.add(archive, lease)
         except (IntegrityError, IpfsUnavailable) as error:
-            if archive.cid is None or not await self._has_rotted(archive.cid, error, lease):
+            if isinstance(error, Outage) or archive.cid is None or not await self._rot(archive.cid, error, lease):
                 raise
             log.warning("what is kept here has rotted; what is not whole is to be fetched", error=brief(error))
             await self._store.close_rotten(lease)
@@ -113,7 +149,7 @@ class Pinner:
         self.dropping.nudge()
         return Done()
 
-    async def _has_rotted(self, cid: str, error: Exception, lease: Lease) -> bool:
+    async def _rot(self, cid: str, error: Exception, lease: Lease) -> bool:
         """Tell whether an archive can't be pinned again since the file has rotted, or blocks in our node have."""
         if isinstance(error, IntegrityError):
             return True
@@ -207,7 +243,11 @@ class Pinner:
     async def _step_aside(self, cid: str, broken: list[str]) -> None:
         # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
         await self._ipfs.unpin(cid)
-        await own_blocks.forget(self._ipfs, broken)
+        try:
+            await own_blocks.forget(self._ipfs, broken)
+        except IpfsUnavailable as error:
+            await self._garbage.see_pins(error)  # Kubo has to follow all pins before it removes a block
+            raise
         log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
 
     async def _restore_from_file(self, archive: Archive, cid: str, broken: list[str], lease: Lease) -> Outcome:

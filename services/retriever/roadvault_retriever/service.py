@@ -83,9 +83,11 @@ class Retriever:
         database, disk = breakers.database(db), breakers.disk(vault)
         self._network = [Breaker(Domain.IPFS, reader.check), Breaker(Domain.NETWORK, reader.check_peers)]
         """What is asked for only where no copy is at hand."""
-        self.breakers = Breakers(database, disk, breakers.redis(bus), *self._network)
+        # Our Kubo gives what it has with a full disk, too, so that nothing rests.
+        uses = [*self._network, Breaker(Domain.IPFS_DISK, reader.check)]
+        self.breakers = Breakers(database, disk, breakers.redis(bus), *uses)
         worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
-        self.fetching = worker(FETCH, self._fetch, needs=[database, disk], uses=self._network)
+        self.fetching = worker(FETCH, self._fetch, needs=[database, disk], uses=uses)
         self.expiring = worker(EXPIRE, self._expire, needs=[database])
 
     async def _fetch(self, lease: Lease) -> Outcome:

@@ -3,7 +3,7 @@
 import aiohttp
 import orjson
 
-from roadvault_common.errors import DiskFull, IpfsAway, IpfsUnavailable, TransientError
+from roadvault_common.errors import IpfsAway, IpfsDiskFull, IpfsUnavailable
 
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """What aiohttp raises when no connection comes about."""
@@ -59,9 +59,9 @@ def see_token(response: aiohttp.ClientResponse) -> None:
         )
 
 
-def refused(command: str, message: str) -> TransientError:
-    """Return what it means that the node does not do something; on a full disk it still unpins and collects garbage."""
-    kind = DiskFull if _NO_SPACE in message else IpfsUnavailable
+def refused(command: str, message: str) -> IpfsUnavailable:
+    """Return what it means that the node does not do something."""
+    kind = IpfsDiskFull if _NO_SPACE in message else IpfsUnavailable
     return kind(f"Kubo's {command}: {message}")
 
 

@@ -28,7 +28,7 @@ async def import_blocks(node: Ipfs, blocks: Sequence[tuple[Cid, bytes]], *, pin:
 
     Raises:
         IpfsUnavailable: The node is away or refused, or lacks some of what is below the root.
-        DiskFull: Its disk is.
+        IpfsDiskFull: Its disk is full.
     """
     # What is missing would be looked for on the network, for ever.
     parameters = {"pin-roots": "true" if pin else "false", "timeout": f"{_IMPORT_SECONDS}s"}

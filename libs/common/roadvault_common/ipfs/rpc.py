@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from roadvault_common.errors import (
     IpfsAway,
+    IpfsDiskFull,
     IpfsUnavailable,
     NoProvider,
     brief,
@@ -90,7 +91,7 @@ class Ipfs:
 
         Raises:
             IpfsUnavailable: The node is away or refused; `add` may be repeated, the same bytes give the same CID.
-            DiskFull: Its disk is.
+            IpfsDiskFull: Its disk is full.
         """
         return await self._add([New("archive", content, path)], wrap=False)
 
@@ -98,7 +99,7 @@ class Ipfs:
         """Add and pin a directory of files, each as by `add`; return its CID. All of them have a path, or none has.
 
         Raises:
-            IpfsUnavailable, DiskFull: As for `add`.
+            IpfsUnavailable, IpfsDiskFull: As for `add`.
         """
         return await self._add(files, wrap=True)
 
@@ -237,13 +238,15 @@ class Ipfs:
 
         Raises:
             IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
-            DiskFull: It can't because its disk is full; what makes room there needs no new block.
+            IpfsDiskFull: It can't because its disk is full; what makes room there needs no new block.
         """
         with aiohttp.MultipartWriter("form-data") as form:
             form.append(secrets.token_bytes(_CHECK_BYTES)).set_content_disposition("form-data", name="data")
         try:
             await self.call("version", {}, limits=self.soon)  # a refused token is told from a body that nobody takes
             await self.call("block/put", {"pin": "false"}, form, self.soon)
+        except IpfsDiskFull:
+            raise
         except IpfsUnavailable as error:
             raise IpfsAway(f"Kubo can't store a block: {brief(error)}") from error
 
@@ -282,7 +285,7 @@ class Ipfs:
 
         Raises:
             IpfsUnavailable: The node is away, silent for longer than `limits`, or refuses.
-            DiskFull: Its disk is.
+            IpfsDiskFull: Its disk is full.
         """
         try:
             async with self._session.post(

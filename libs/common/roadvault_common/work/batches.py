@@ -37,6 +37,18 @@ async def claim(db: Database, stage: Stage, most: int, seconds: float) -> list[L
     return await db.transact(take)
 
 
+async def extend(db: Database, leases: Sequence[Lease]) -> None:
+    """Move the ends of those leases of a claim that are still ours to their full length from now."""
+    stage, ids = leases[0].stage, [lease.row_id for lease in leases]
+    await db.execute(
+        stage.sql(
+            "UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND WHERE {key} IN ({ids}) AND {token} = %s",
+            ids=marks(ids),
+        ),
+        (leases[0].seconds, *ids, leases[0].token),
+    )
+
+
 async def hold(tx: Transaction, leases: Sequence[Lease]) -> set[int]:
     """Return the rows of a claim that are still ours, and stay so until the caller's transaction ends."""
     stage, ids = leases[0].stage, [lease.row_id for lease in leases]

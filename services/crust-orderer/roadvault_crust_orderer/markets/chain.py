@@ -10,10 +10,18 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
-from roadvault_common.errors import ChainUnavailable
 from roadvault_crust_orderer.markets.endpoints import Endpoints
 from roadvault_crust_orderer.markets.line import Line
-from roadvault_crust_orderer.markets.market import FileInfo, Head, Included, Offer, Signed, mebibytes
+from roadvault_crust_orderer.markets.market import (
+    EntryUnreadable,
+    FileInfo,
+    Found,
+    Head,
+    Included,
+    Offer,
+    Signed,
+    mebibytes,
+)
 from roadvault_crust_orderer.markets.node import Node
 
 _PING_SECONDS = 4.0
@@ -75,13 +83,13 @@ class Chain:
 
     async def file(self, cid: str, at: Head) -> FileInfo | None:
         """Return what the market knows of a CID at a finalized block, or None."""
-        files = await self._account.call(lambda node: node.files([cid], at.block_hash))
-        if cid not in files:
-            raise ChainUnavailable(f"the market's entry of {cid} can't be read")
-        return files[cid]
+        found = (await self._account.call(lambda node: node.files([cid], at.block_hash)))[cid]
+        if isinstance(found, EntryUnreadable):
+            raise found
+        return found
 
-    async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
-        """Return what the market knows of many CIDs at a finalized block; what can't be read is not in it."""
+    async def files(self, cids: Sequence[str], at: Head) -> dict[str, Found]:
+        """Return what the market knows of many CIDs at a finalized block."""
         return await self._looker.call(lambda node: node.files(cids, at.block_hash))
 
     @property

@@ -10,7 +10,7 @@ from substrateinterface.exceptions import StorageFunctionNotFound, SubstrateRequ
 from substrateinterface.storage import StorageKey
 
 from roadvault_crust_orderer.markets.endpoints import Endpoints
-from roadvault_crust_orderer.markets.market import FileInfo
+from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Found
 
 log = structlog.get_logger()
 
@@ -18,18 +18,18 @@ _FIELDS = ("file_size", "calculated_at", "expired_at", "reported_replica_count")
 """They stand before the replicas, of which there are up to 200: these would take a hundred times as long to read."""
 
 
-def at(endpoints: Endpoints, cids: Sequence[str], block_hash: str) -> dict[str, FileInfo | None]:
-    """Return the entries at a block: None for a CID that the market does not know; what can't be read is left out."""
+def at(endpoints: Endpoints, cids: Sequence[str], block_hash: str) -> dict[str, Found]:
+    """Return the entries at a block: None for a CID that the market does not know."""
     node = endpoints.substrate
     node.init_runtime(block_hash=block_hash)
     keys = {key.to_hex(): (cid, key) for cid, key in zip(cids, _keys(node, cids), strict=True)}
-    found: dict[str, FileInfo | None] = {}
+    found: dict[str, Found] = {}
     for name, value in _values(endpoints, list(keys), block_hash).items():
         cid, key = keys[name]
         try:
             found[cid] = None if value is None else _info(node, key.value_scale_type, value)
         except Exception as error:  # noqa: BLE001 - the client has no error of its own for what it can't read
-            log.error("the market's entry can't be read", cid=cid, error=endpoints.told(error))  # noqa: TRY400
+            found[cid] = EntryUnreadable(f"the market's entry of its CID can't be read: {endpoints.told(error)}")
     return found
 
 

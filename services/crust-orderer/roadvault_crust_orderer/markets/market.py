@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from roadvault_common.errors import TransientError
+
 MIB = 1 << 20
 FILE_DURATION = 2_592_000
 """Blocks that an order lasts, 180 days of 6 s, where a market does not tell."""
@@ -21,17 +23,42 @@ class Head:
     term: int = FILE_DURATION
 
 
+class EntryUnreadable(TransientError):
+    """What the market says of one CID makes no sense: that CID's trouble, and nobody else's."""
+
+
+MOST_HEIGHT = (1 << 32) - 1
+"""A chain's heights have 32 bits; of blocks of 6 s these are 816 years."""
+_MOST_BYTES, _MOST_REPLICAS = (1 << 63) - 1, (1 << 31) - 1
+
+
 @dataclass(frozen=True)
 class FileInfo:
     """What the market knows of a CID. `expires` is None until the first replica.
 
-    `calculated` is the block of the latest order or reward calculation: it moves, and nothing is decided by it.
+    `calculated` is the block of the latest order or reward calculation: it moves, and nothing is decided by it. What
+    the database has no room for is refused (ValueError).
     """
 
     size: int
     calculated: int
     expires: int | None
     replicas: int
+
+    def __post_init__(self) -> None:
+        most = {
+            "size": (self.size, _MOST_BYTES),
+            "calculated": (self.calculated, MOST_HEIGHT),
+            "expires": (self.expires or 0, MOST_HEIGHT),
+            "replicas": (self.replicas, _MOST_REPLICAS),
+        }
+        for name, (value, limit) in most.items():
+            if not 0 <= value <= limit:
+                raise ValueError(f"{name} is not from 0 to {limit}")
+
+
+Found = FileInfo | EntryUnreadable | None
+"""What comes of looking at a CID: None if the market does not know it."""
 
 
 def mebibytes(size: int) -> int:
@@ -125,10 +152,14 @@ class Market(Protocol):
         """Return the finalized head for `files`: who looks at many waits for nobody who pays."""
 
     async def file(self, cid: str, at: Head) -> FileInfo | None:
-        """Return what the market knows of a CID at a finalized block, or None."""
+        """Return what the market knows of a CID at a finalized block, or None.
 
-    async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
-        """Return what the market knows of many CIDs at a finalized block; what can't be read is not in it."""
+        Raises:
+            EntryUnreadable: What it says makes no sense.
+        """
+
+    async def files(self, cids: Sequence[str], at: Head) -> dict[str, Found]:
+        """Return what the market knows of many CIDs at a finalized block."""
 
     async def offer(self, cid: str, size: int) -> Offer:
         """Return what an order would cost now."""

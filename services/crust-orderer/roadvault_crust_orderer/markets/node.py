@@ -15,7 +15,7 @@ from roadvault_common.errors import ChainUnavailable
 from roadvault_common.web.w3auth import keypair
 from roadvault_crust_orderer.markets import files
 from roadvault_crust_orderer.markets.endpoints import UNREACHABLE, CannotTell, Endpoints
-from roadvault_crust_orderer.markets.market import FILE_DURATION, FileInfo, Included
+from roadvault_crust_orderer.markets.market import FILE_DURATION, Found, Included
 from roadvault_crust_orderer.markets.results import NoResultEvent, error_of
 
 log = structlog.get_logger()
@@ -102,7 +102,7 @@ class Node:
         return default if constant is None else int(constant.value)
 
     @_reaching_node
-    def files(self, cids: Sequence[str], block_hash: str) -> dict[str, FileInfo | None]:
+    def files(self, cids: Sequence[str], block_hash: str) -> dict[str, Found]:
         """Return the market's entries of CIDs: of FilesV2 where the runtime has it, else of Files."""
         return files.at(self.endpoints, cids, block_hash)
 

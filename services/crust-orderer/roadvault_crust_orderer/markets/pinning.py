@@ -16,18 +16,29 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
 import aiohttp
+import orjson
 import structlog
-from pydantic import BaseModel, BeforeValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, ValidationError
 from yarl import URL
 
 from roadvault_common.errors import ChainUnavailable, brief
+from roadvault_common.plain import first_fault, plain
 from roadvault_common.urls import without_secrets
 from roadvault_common.work import lease as leases
-from roadvault_crust_orderer.markets.market import FileInfo, Head, Included, Offer, Signed
+from roadvault_crust_orderer.markets.market import (
+    MOST_HEIGHT,
+    EntryUnreadable,
+    FileInfo,
+    Found,
+    Head,
+    Included,
+    Offer,
+    Signed,
+)
 
 log = structlog.get_logger()
 
@@ -63,10 +74,18 @@ def _as_map(value: object) -> object:
     """Read what a service gives as a JSON text, or as null, where the API has a map."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = orjson.loads(value)
         except ValueError:
             return {}
     return value if isinstance(value, dict) else {}
+
+
+def _with_height(created: datetime) -> datetime:
+    """Refuse a time that is no height, and take one without a zone for UTC."""
+    known = created if created.tzinfo else created.replace(tzinfo=UTC)
+    if not 0 <= known.timestamp() <= MOST_HEIGHT * _BLOCK_SECONDS:
+        raise ValueError("the time is out of range")
+    return known
 
 
 _Map = Annotated[dict[str, object], BeforeValidator(_as_map)]
@@ -81,8 +100,8 @@ class _Pin(BaseModel):
 class PinStatus(BaseModel):
     """One pin, as the service tells it: no more of it than what is needed here, since services differ in the rest."""
 
-    status: str
-    created: datetime
+    status: Literal["queued", "pinning", "pinned", "failed"]
+    created: Annotated[datetime, AfterValidator(_with_height)]
     pin: _Pin
     info: _Map = {}
 
@@ -143,7 +162,10 @@ class PinningMarket:
 
     async def ping(self) -> tuple[str, int]:
         """Return the service's host and the present as a height; ChainUnavailable unless it answers to our token."""
-        await self._pins(_NOBODYS_CID)
+        try:
+            await self._pins(_NOBODYS_CID)
+        except EntryUnreadable as error:
+            raise ChainUnavailable(str(error)) from error
         return self._name, (await self.head()).height
 
     async def head(self) -> Head:
@@ -159,15 +181,30 @@ class PinningMarket:
         alive = [pin for pin in await self._pins(cid) if pin.status in _ALIVE]
         return FileInfo(0, alive[0].block, None, max(pin.replicas for pin in alive)) if alive else None
 
-    async def files(self, cids: Sequence[str], at: Head) -> dict[str, FileInfo | None]:
-        """Return what the service knows of many CIDs, each asked for by itself: it tells pins by pages, not by CIDs."""
-        slots = asyncio.Semaphore(_AT_ONCE)
+    async def files(self, cids: Sequence[str], at: Head) -> dict[str, Found]:
+        """Return what the service knows of many CIDs, each asked for by itself: it tells pins by pages, not by CIDs.
 
-        async def one(cid: str) -> FileInfo | None:
+        What fails of one, while the service is well otherwise, is that CID's trouble alone.
+        """
+        slots, well = asyncio.Semaphore(_AT_ONCE), False
+
+        async def one(cid: str) -> Found:
+            nonlocal well
             async with slots:
-                return await self.file(cid, at)
+                try:
+                    return await self.file(cid, at)
+                except (EntryUnreadable, ChainUnavailable) as error:
+                    if not well:
+                        await self.ping()
+                        well = True
+                    return EntryUnreadable(brief(error))
 
-        return dict(zip(cids, await asyncio.gather(*(one(cid) for cid in cids)), strict=True))
+        looks = [asyncio.ensure_future(one(cid)) for cid in cids]
+        try:
+            return dict(zip(cids, await asyncio.gather(*looks), strict=True))
+        finally:
+            for look in looks:
+                look.cancel()
 
     async def offer(self, cid: str, size: int) -> Offer:  # noqa: ARG002 - a service has no price list
         """Return an offer without a price: the service's bill is its own affair."""
@@ -206,16 +243,21 @@ class PinningMarket:
         return next((pin for pin in await self._pins(cid) if pin.is_of(mark)), None)
 
     async def _pins(self, cid: str) -> list[PinStatus]:
-        """List a CID's pins in any state, newest first."""
+        """List a CID's pins in any state, newest first.
+
+        Raises:
+            EntryUnreadable: The answer makes no sense, which may be this CID's trouble alone.
+        """
         status, answer = await self._call("GET", {"cid": cid, "status": _ALL, "limit": "10"}, None)
         if status not in _OK:
-            raise ChainUnavailable(f"the pinning service: {self._reason(status, answer)}")
+            raise EntryUnreadable(f"the pinning service: {self._reason(status, answer)}")
         try:
-            return _Results.model_validate_json(answer).results
+            pins = _Results.model_validate_json(answer).results
         except ValidationError as error:
-            raise ChainUnavailable(
-                f"the pinning service's answer makes no sense: {error.error_count()} errors"
-            ) from None
+            raise EntryUnreadable(f"the pinning service's answer makes no sense: {first_fault(error)}") from None
+        if any(pin.pin.cid != cid for pin in pins):
+            raise EntryUnreadable("the pinning service's answer is about another CID")
+        return pins
 
     async def _call(self, method: str, query: dict[str, str], body: str | None) -> tuple[int, bytes]:
         """Return the status, of success or of a refusal for good, and the answer."""
@@ -239,16 +281,17 @@ class PinningMarket:
 
     def _reason(self, status: int, answer: bytes) -> str:
         try:
-            error = json.loads(answer)["error"]
-            return without_secrets(f"{status} {error['reason']}: {error.get('details', '')}", self._url)[:300]
+            error = orjson.loads(answer)["error"]
+            return plain(without_secrets(f"{status} {error['reason']}: {error.get('details', '')}", self._url)[:300])
         except (ValueError, KeyError, TypeError, AttributeError):
             return f"HTTP {status}"
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return an answer, of one that is too long the beginning, which makes no sense."""
     answer = bytearray()
     async for piece in response.content.iter_any():
         answer += piece
         if len(answer) > _ANSWER_BYTES:
-            raise ChainUnavailable(f"the pinning service's answer is longer than {_ANSWER_BYTES} bytes")
-    return bytes(answer)
+            break
+    return bytes(answer[:_ANSWER_BYTES])

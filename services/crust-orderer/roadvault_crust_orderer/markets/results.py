@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from roadvault_common.plain import plain
+
 
 class NoResultEvent(Exception):
     """The events do not tell what became of the extrinsic."""
@@ -20,7 +22,7 @@ def error_of(events: Iterable[Any], index: int, metadata: Any) -> str | None:  #
             if record["event_id"] == "ExtrinsicSuccess":
                 return None
             if record["event_id"] == "ExtrinsicFailed":
-                return _name(_dispatch_error(record["attributes"]), metadata)
+                return plain(_name(_dispatch_error(record["attributes"]), metadata))
     raise NoResultEvent
 
 

@@ -62,6 +62,7 @@ class Auditor:
         way: Way | None,
         needs: Sequence[Breaker],
         on_need: Callable[[], None],
+        uses: Sequence[Breaker] = (),
     ) -> None:
         self._settings = settings
         self._db = db
@@ -79,6 +80,7 @@ class Auditor:
             lease_seconds=settings.lease_seconds,
             concurrency=settings.concurrency,
             needs=[breaker for breaker in needs if breaker.domain is not Domain.MARKET],
+            uses=uses,
         )
         self.auditing.rests = self._rests
 

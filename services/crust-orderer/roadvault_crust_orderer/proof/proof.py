@@ -53,6 +53,8 @@ class Prover:
         self.needs = [*(readiness.breakers(db, market) if needs is None else needs)]
         if way is not None:
             self.needs += [Breaker(Domain.IPFS, way.check), Breaker(Domain.NETWORK, way.check_peers)]
+        self.uses = [] if way is None else [Breaker(Domain.IPFS_DISK, way.check)]
+        """What keeps nothing from being begun: each proof first makes room on the witness's disk."""
         self._settings = settings
         self._db = db
         self._bus = bus
@@ -68,6 +70,7 @@ class Prover:
             lease_seconds=settings.lease_seconds,
             concurrency=settings.concurrency,
             needs=self.needs,
+            uses=self.uses,
         )
 
     async def _prove(self, lease: Lease) -> Outcome:

@@ -39,6 +39,7 @@ CHINESE = {
     "domain_database": "数据库",
     "domain_redis": "Redis（事件；其间由定时扫描处理，速度较慢）",
     "domain_ipfs": "IPFS 节点",
+    "domain_ipfs disk": "IPFS 节点的磁盘空间",
     "domain_network": "IPFS 网络：本节点没有任何对等节点",
     "domain_market": "存储市场",
     "domain_disk": "磁盘空间",

@@ -40,6 +40,7 @@ ENGLISH = {
     "domain_database": "The database",
     "domain_redis": "Redis (events; sweeps do the work meanwhile, slower)",
     "domain_ipfs": "The IPFS node",
+    "domain_ipfs disk": "Room on the disk of an IPFS node",
     "domain_network": "The IPFS network: our node has no peer",
     "domain_market": "The storage market",
     "domain_disk": "Room on the disk",
