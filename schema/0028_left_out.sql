@@ -12,5 +12,3 @@ CREATE TABLE left_out_info (
     KEY left_out_archive (zip_id),
     KEY left_out_catalogued (catalogued, zip_id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
--- What came back, by whatever way and under whichever number, is known by its CID.
-ALTER TABLE zip_ipfs_info ADD KEY zip_cid (cid);
