@@ -210,9 +210,9 @@ class Publisher:
             await check.note_fault(self._db, self._bus, error.fault)
             if await custody_store.is_accepted(self._db, error.fault.position):
                 goes_on = last.custody is not None and await check.goes_on(self._db, tie.Root.read(last.custody))
-                before = await self._log_of_before(last) if goes_on else None
+                kept = await self._log_of_before(last) if goes_on else None
                 size = None if root is None else root.size
-                draft.log = before or await self._log.add(size, keep, whole=whole, up_to_fault=True)
+                draft.log = kept or await self._log.add(size, keep, whole=whole, up_to_fault=True)
             else:
                 trouble = brief(error)
         except IntegrityError as error:
