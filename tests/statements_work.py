@@ -270,6 +270,7 @@ async def _recover(filled: Filled, db: Database) -> None:
     ]
     await recovery.adopt(db, [recovery.Upload(f"received/{tag.file_id}", tag, "x") for tag in tags])
     await _recover_archive(db, 2 * first)
+    await recovery.keep(db, recovery.Upload("received/kept", tags[0].model_copy(update={"file_id": 2 * first}), None))
 
 
 async def _recover_archive(db: Database, number: int) -> None:
@@ -296,11 +297,25 @@ async def _recover_archive(db: Database, number: int) -> None:
         except IntegrityError:
             continue
         raise AssertionError("it is there already")
-    await db.transact(lambda tx: record_lines(tx, Line(Act.HOLD, {"hold": number, "reason": "y"}, number)))
+    there = archive_store.There(number, None, None, ended=False)
+    for again in (1, 2):  # the first time its purchase is there
+        await db.execute("UPDATE zip_ipfs_info SET cid = NULL, path = NULL WHERE zip_id = %s", (number,))
+        some = record.model_copy(update={"purchase": purchase.model_copy(update={"term": again})})
+        await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
+        await archive_store.complete(db, there, archive, some, held=True)
+    await archive_store.follow(db, there, some)
+    await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
+    ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
+    packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
+    hold = Line(Act.HOLD, {"hold": number, "reason": "y"}, number)
+    await db.transact(lambda tx: record_lines(tx, hold, packed, ends))
     await chainer.chain(db)
-    (logged,) = [one for one in await hold_store.logged(db) if one.hold_id == number]
-    for held in (logged, logged, logged._replace(hold_id=5, file_id=1)):
-        await db.transact(lambda tx, held=held: hold_store.bring_back_logged(tx, held))  # type: ignore[misc]
+    found = await hold_store.logged(db)
+    (logged,) = [one for one in found.holds if one.hold_id == number]
+    apart = logged._replace(hold_id=5, file_id=1), logged._replace(file_id=None, zip_id=3 * number)
+    for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
+        await db.transact(partial(hold_store.bring_back_logged, hold=held))
+    await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
     await archive_store.known(db)
     assert await archive_store.archived_after(db, number - 1)
 
@@ -425,7 +440,8 @@ async def _publish(filled: Filled, db: Database) -> None:
     others = [replace(part, number=1), replace(part, level=log_store.GROUP), replace(part, level=1, number=1)]
     await db.transact(lambda tx: log_store.write(tx, [part, *others]))
     await db.transact(lambda tx: log_store.write(tx, [part, replace(part, level=log_store.GROUP)]))
-    assert [len(found) for found in await log_store.parts(db, 0)] == [1, 1]
+    there = await db.fetch_one("SELECT 1 FROM custody_info WHERE position = 4095 AND hash = %s", (part.hash,))
+    assert [len(found) for found in await log_store.parts(db, 0)] == ([0, 0] if there is None else [1, 1])
     await store.note_pin("bafy")
     await store.hold(lease)
     segment = Segment(number, len(fresh), "0" * 64, "0" * 16, "bafy", 1)

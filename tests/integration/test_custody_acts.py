@@ -30,6 +30,7 @@ async def lines(db: Database) -> list[Row]:
 async def test_every_act_has_its_line(database_url: str) -> None:
     async with Database.open(database_url, size=1) as db:
         filled = await fill(db, 2000, 10, 10)
+        await db.execute("DELETE FROM custody_node_info WHERE (number + 1) << level > 2000")  # not complete yet
         before = len(await lines(db))
         for statement in statements_work.work(filled):
             await statement.run(db)
@@ -38,7 +39,8 @@ async def test_every_act_has_its_line(database_url: str) -> None:
         for row in rows:
             facts = json.loads(row["facts"])
             about = (row["file_id"], row["zip_id"]).count(None)
-            assert about == (2 if row["act"] == Act.ACCEPTED else 1)
+            whole = row["act"] == Act.ACCEPTED or facts.get("segment") is not None  # of the log, or of a catalogue
+            assert about == (2 if whole else 1)
             assert not any("https://" in str(value) for value in facts.values()), facts
         archive_acts = {row["act"] for row in rows if row["zip_id"] is not None}
         assert archive_acts == {

@@ -15,7 +15,7 @@ from roadvault_pinner.shredding import ASKS
 async def test_nothing_ends_in_a_database_that_was_accepted_until_a_person_allows_it(keeper: Keeper) -> None:
     zip_id, later = await keeper.archive(), await keeper.archive()
     console = keeper.console
-    assert "archives have an end here" in await console.says("identity", "adopt", "--yes")
+    assert "no archive ends before `roadvault retention allow`" in await console.says("identity", "adopt", "--yes")
     assert isinstance(waits := await keeper.end(zip_id), Wait)
     assert "may lack holds and moved ends: `roadvault retention allow`" in waits.reason
     assert (await keeper.row(zip_id))["key"] != ""

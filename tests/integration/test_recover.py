@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from evidence_rows import prove
 from pydantic import SecretStr
 from servers_pinning import TOKEN, PinningService
 from servers_recovery import ARCHIVES, FILES, Archived
@@ -13,6 +14,7 @@ from sites import site
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
+from roadvault_common.files import tags
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.retention import asking, periods
@@ -32,6 +34,8 @@ STATE = (
     " SUM(pin_due IS NOT NULL) AS pin, SUM(watch_due IS NOT NULL) AS watch, SUM(order_due IS NOT NULL) AS `order`,"
     " SUM(status = 0) AS not_ordered FROM zip_ipfs_info"
 )
+
+RECORD = ("zip_id", "zip_name", "folder_id", "cid", "size", "dag_size", "files")
 
 
 async def state(archived: Archived) -> dict[str, int]:
@@ -246,6 +250,139 @@ async def test_the_disk_alone_is_enough(archived: Archived) -> None:
         assert await console.pinner.pinning.work(row["zip_id"]) == Done()
     assert await console.db.fetch_all(ARCHIVES) == archived.archives  # the same bytes give the same CIDs
     await archived.answers()
+
+
+ENDS = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+async def bought_and_held(archived: Archived) -> list[ArchiveRecord]:
+    """Return records of the archives, which have an end; the first was bought, and is on hold."""
+    rows = await archived.console.db.fetch_all(f"SELECT {', '.join(RECORD)} FROM zip_ipfs_info ORDER BY folder_id")  # noqa: S608
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    purchase = Purchase(order_id=70, account="5F", term=2, block=3, extrinsic_hash="0xa", price="1", made=made)
+    first, *others = (ArchiveRecord(**row, format=2, created=made, ends=ENDS) for row in rows)
+    holds = [Hold(hold_id=4, reason="case 7", made=made)]
+    return [first.model_copy(update={"purchase": purchase, "holds": holds}), *others]
+
+
+async def test_the_catalogue_adds_purchase_end_and_hold_to_what_came_without_it(
+    archived: Archived, network_kubo: Kubo
+) -> None:
+    db, records = archived.console.db, await bought_and_held(archived)
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network:
+        cid = await archived.catalogue(*records, network=network)
+        archived.lose_database()
+        said = await archived.recover("--cids", archived.listed, "--yes")
+        assert "without the catalogue nobody knows what was on hold" in said
+        for completed in (3, 0):
+            said = await archived.recover("--catalogue-cid", cid)
+            assert ("3 that were there lacked what was found now" in said) == bool(completed)
+            assert ("on hold again: hold 4 on archive" in said) == bool(completed)
+        await network.unpin(cid)
+    orders = await db.fetch_all("SELECT order_id, folder_id FROM order_info JOIN zip_ipfs_info USING (zip_id)")
+    assert orders == [{"order_id": 70, "folder_id": 1}]
+    assert await db.fetch_value("SELECT COUNT(*) FROM retention_info WHERE shred_due = ends_at") == 3
+    assert await db.fetch_value("SELECT COUNT(*) FROM hold_info JOIN zip_ipfs_info USING (zip_id)") == 1
+
+
+async def test_what_was_taken_up_from_the_disk_gets_its_cid_and_purchase_later(
+    archived: Archived, network_kubo: Kubo
+) -> None:
+    """In its row, whichever source it is that knows them: it is not put on IPFS, nor bought, as if it were new."""
+    console, db = archived.console, archived.console.db
+    records, path = await bought_and_held(archived), await db.fetch_value("SELECT path FROM zip_ipfs_info LIMIT 1")
+    async with Ipfs.open(network_kubo.rpc_url, 30) as network, Ipfs.open(archived.kubo.rpc_url, 30) as ours:
+        cid = await archived.catalogue(*records, network=network)
+        archived.lose_database()
+        await archived.recover("--archives", "--yes")
+        said = await archived.recover("--pins")
+        assert "3 were there already, 0 things could not be recovered" in said
+        assert "3 that were there lacked what was found now" in said
+        assert await db.fetch_all(ARCHIVES) == archived.archives
+        taken_up = await state(archived)
+        assert taken_up == {**taken_up, "kept": 3, "dropped": 0, "pin": 3, "watch": 3, "order": 0, "not_ordered": 3}
+
+        archived.lose_database()
+        await archived.recover("--archives", "--yes")
+        numbers = [row["zip_id"] for row in await db.fetch_all("SELECT zip_id FROM zip_ipfs_info ORDER BY folder_id")]
+        for completed in (3, 0):
+            said = await archived.recover("--catalogue-cid", cid)
+            assert "0 archives recovered, with 0 files; 3 were there already, 0 things could not be recovered" in said
+            assert ("3 that were there lacked" in said) == bool(completed)
+        await network.unpin(cid)
+        assert await db.fetch_all(ARCHIVES) == archived.archives
+        assert (await state(archived))["not_ordered"] == 2
+        orders = await db.fetch_all("SELECT order_id, zip_id, term, cid, status FROM order_info")
+        assert orders == [{"order_id": 70, "zip_id": numbers[0], "term": 2, "cid": archived.cids[0], "status": 1}]
+        held = await db.fetch_all("SELECT hold_id, zip_id, file_id, reason FROM hold_info")
+        assert held == [{"hold_id": 4, "zip_id": numbers[0], "file_id": None, "reason": "case 7"}]
+        found = await db.fetch_all("SELECT zip_id, ends_at, shred_due FROM retention_info ORDER BY zip_id")
+        end = ENDS.replace(tzinfo=None)
+        assert found == [{"zip_id": number, "ends_at": end, "shred_due": end} for number in sorted(numbers)]
+        for number in numbers:
+            assert await console.pinner.pinning.work(number) == Done()
+        assert await db.fetch_all(ARCHIVES) == archived.archives
+
+        # Of the first the row has neither CID nor, any more, a file: a dump from before it was bought and dropped.
+        await db.execute("UPDATE zip_ipfs_info SET cid = NULL, status = 0, pin_due = UTC_TIMESTAMP(6)")
+        await ours.unpin(archived.cids[0])
+        await ours.collect_garbage()
+        (console.vault.root / path).unlink()
+        await archived.recover("--cids", archived.listed)
+        after = await state(archived)
+        assert after == {**after, "kept": 2, "dropped": 1, "restored": 0, "pin": 2, "watch": 3}
+
+
+async def test_local_copies_are_taken_up_whichever_source_their_archives_come_from(archived: Archived) -> None:
+    """Else nothing would name them, and our node, whose filestore reads them, would lose the archives with them."""
+    console, db = archived.console, archived.console.db
+    of = "SELECT path FROM zip_ipfs_info ORDER BY folder_id"
+    paths = await db.fetch_all(of)
+    archived.lose_database()
+    await archived.recover("--cids", archived.listed, "--yes")
+    assert await db.fetch_all(of) == paths
+    await db.execute(
+        "UPDATE zip_ipfs_info SET path = NULL, dropped_at = UTC_TIMESTAMP(6), restored_at = UTC_TIMESTAMP(6),"
+        " pin_due = NULL, status = IF(folder_id = 3, 5, 0)"  # the third has ended
+    )
+    for completed in (2, 0):
+        said = await archived.recover("--cids", archived.listed)
+        assert "0 archives recovered, with 0 files; 3 were there already, 0 things could not be recovered" in said
+        assert ("2 that were there lacked what was found now" in said) == bool(completed)
+    assert await db.fetch_all(of) == [*paths[:2], {"path": None}]
+    taken_up = await state(archived)
+    assert taken_up == {**taken_up, "kept": 2, "dropped": 1, "restored": 1, "pin": 2}
+    await db.execute("UPDATE zip_ipfs_info SET status = 0")
+    assert "1 that were there lacked what was found now" in await archived.recover("--archives")
+    for row in await db.fetch_all("SELECT zip_id FROM zip_ipfs_info"):
+        assert await console.pinner.pinning.work(row["zip_id"]) == Done()
+    assert await db.fetch_all(ARCHIVES) == archived.archives
+
+
+async def test_uploads_are_kept_beside_archives_that_are_not_proven(archived: Archived) -> None:
+    console, db, root = archived.console, archived.console.db, archived.console.vault.root
+    uploads = await db.fetch_all(
+        "SELECT path, file_id, file_name, size, sha256, folder_id, create_time FROM file_upload_info ORDER BY file_id"
+    )
+    assert tags.write(root, uploads) == []
+    (root / uploads[-1]["path"]).write_bytes(b"rotten")
+    archived.lose_database()
+    await archived.recover("--cids", archived.listed, "--yes")
+    of = {row["folder_id"]: row["zip_id"] for row in await db.fetch_all("SELECT folder_id, zip_id FROM zip_ipfs_info")}
+    await prove(db, of[1])
+    for kept in (3, 0):
+        said = await archived.recover("--received")
+        assert "0 uploads adopted under their old numbers" in said
+        assert "6 were there already, 0 are not what they were, 0 were left" in said
+        assert ("3 of those that were there are kept beside archives" in said) == bool(kept)
+    paths = await db.fetch_all("SELECT path FROM file_upload_info ORDER BY file_id")
+    assert [row["path"] for row in paths] == [None, None, *(row["path"] for row in uploads[2:5]), None]
+    dropped = "SELECT zip_id FROM zip_ipfs_info WHERE uploads_dropped_at IS NOT NULL"
+    assert await db.fetch_all(dropped) == [{"zip_id": of[1]}]
+    for zip_id in (of[2], of[3]):  # and go as others do: here as soon as our node pins the archive
+        assert await console.pinner.pinning.work(zip_id) == Done()
+        assert await console.pinner.dropping.work(zip_id) == Done()
+    assert [path for path in uploads[2:5] if (root / path["path"]).exists()] == []
 
 
 async def test_a_rehearsal_compares_and_changes_nothing(archived: Archived) -> None:

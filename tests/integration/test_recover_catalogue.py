@@ -1,10 +1,14 @@
 """With a master key and nothing else: its name leads to the catalogue, and that to every archive."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dumps
 from cryptography.fernet import Fernet
 from servers_estate import FILES, Estate, published
 
 from roadvault_common.custody import chainer, tie
-from roadvault_common.files.identity import MARGIN
+from roadvault_common.files.identity import MARGIN, adopt
 from roadvault_common.work.outcome import Done
 from roadvault_operator import retention_store
 
@@ -95,3 +99,84 @@ async def test_archives_of_format_1_on_the_disk_are_opened_by_the_catalogue(esta
     for row in paths:
         assert await console.pinner.pinning.work(row["zip_id"]) == Done()
     assert await db.fetch_all(FILES) == before
+
+
+async def test_holds_and_ends_that_are_newer_than_a_restored_dump_come_back(estate: Estate) -> None:
+    """From the catalogue, and from the log in it, also where services have gone on with the older log meanwhile."""
+    console, db = estate.console, estate.console.db
+    url = console.environment["ROADVAULT_DATABASE_URL"]
+    files = await published(estate)
+    await console.file()
+    waiting = int(await db.fetch_value("SELECT MAX(file_id) FROM file_upload_info"))
+    one, two, three = sorted({row["zip_id"] for row in files})
+    soon = datetime.now(UTC).replace(tzinfo=None, microsecond=0) + timedelta(hours=1)
+    for zip_id in (one, two, three):
+        await retention_store.set_end(db, zip_id, soon)
+    await retention_store.hold(db, "from before", file_id=waiting)
+    await chainer.chain(db)
+    older = await dumps.dump(url)
+    await retention_store.hold(db, "case 7", zip_id=one)
+    await retention_store.hold(db, "case 8", file_id=waiting)
+    await retention_store.hold(db, "case 9", file_id=next(row["file_id"] for row in files if row["zip_id"] == one))
+    await retention_store.release(db, 1, "over")
+    await retention_store.hold(db, "from before", file_id=waiting)
+    await retention_store.set_end(db, two, None)
+    await retention_store.set_end(db, three, soon - timedelta(minutes=9))
+    await chainer.chain(db)
+    await db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
+    await console.pinner.publishing.work(1)
+    await estate.network.fetch_and_pin(str(await db.fetch_value("SELECT cid FROM catalogue_info")), lambda: None)
+    held = "SELECT hold_id, zip_id, file_id, active, reason FROM hold_info ORDER BY reason, active"
+    newest = await db.fetch_all(held)
+
+    await dumps.restore(url, older)
+    assert "no archive ends before" in await console.says("identity", "adopt", "--yes")
+    said = await console.says("recover", "--catalogue")
+    assert f"on hold again: hold 2 on archive {one}, 'case 7', of archive {one}" in said
+    assert f"by the custody log: hold 3 on file {waiting}, 'case 8' is in force again" in said
+    assert f"by the custody log: archive {two} ends never, as a person had said" in said
+    assert (
+        f"by the custody log: archive {three} ends on {soon - timedelta(minutes=9)} UTC, as a person had said" in said
+    )
+    # The hold that was released is in force, as in the dump: that is the safe side; the one that followed it is there.
+    after = await db.fetch_all(held)
+    assert [row for row in after if row["active"]] == [{**row, "active": 1} for row in newest if row["hold_id"] != 5]
+    assert await db.fetch_value("SELECT ends_at FROM retention_info WHERE zip_id = %s", (two,)) is None
+    assert await db.fetch_value("SELECT ends_at FROM retention_info WHERE zip_id = %s", (three,)) == soon
+    said = await console.says("recover", "--catalogue")
+    assert not any(one in said for one in ("on hold again", "is in force again"))
+    assert await db.fetch_all(held) == after
+
+    # Services go on with the older log: the catalogue's can't be brought back, and what it says is in force anyway.
+    await dumps.restore(url, older)
+    await adopt(db, console.vault.root)
+    await retention_store.hold(db, "set since", file_id=waiting)
+    await chainer.chain(db)
+    code, out, _ = await console.run("recover", "--catalogue")
+    assert (code, "not recovered: the custody log: " in out) == (1, True)
+    reasons = {row["reason"] for row in await db.fetch_all(held) if row["active"]}
+    assert reasons == {"from before", "case 7", "case 8", "case 9", "set since"}
+    assert await db.fetch_value("SELECT ends_at FROM retention_info WHERE zip_id = %s", (two,)) is None
+
+
+async def test_holds_find_archives_that_came_without_the_catalogue(estate: Estate, tmp_path: Path) -> None:
+    """By a copy of the log: they have other numbers now."""
+    console, db = estate.console, estate.console.db
+    files = await published(estate)
+    last = files[-1]
+    zip_id, cid = last["zip_id"], last["cid"]
+    await retention_store.hold(db, "case 7", zip_id=zip_id)
+    await retention_store.hold(db, "case 8", file_id=last["file_id"])
+    await chainer.chain(db)
+    await console.says("custody", "--save", tmp_path)
+    await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
+    said = await console.says("custody", "--bring-back", tmp_path)
+    assert f"hold 1 on archive {zip_id}, 'case 7' is kept; what it is on is not here" in said
+    (tmp_path / "cids").write_text(f"{cid}\n")
+    said = await console.says("recover", "--cids", tmp_path / "cids")
+    assert "what it is on is not here" not in said
+    now = await db.fetch_value("SELECT zip_id FROM zip_ipfs_info WHERE cid = %s", (cid,))
+    assert now != zip_id
+    held = await db.fetch_all("SELECT hold_id, zip_id, file_id FROM hold_info WHERE active = 1 ORDER BY hold_id")
+    holds = [(row["hold_id"], row["zip_id"], row["file_id"]) for row in held]
+    assert holds == [(1, now, None), (2, now, last["file_id"])]

@@ -45,6 +45,9 @@ async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rott
     await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0")
     assert isinstance(await rotten.retriever.fetching.work(await rotten.ask()), Retry)
     outcome = await rotten.restore()
+    assert isinstance(outcome, Wait)  # it was recovered, and nobody has asked the market yet
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET checked_at = UTC_TIMESTAMP(6), restore_due = checked_at")
+    outcome = await rotten.restore()
     assert isinstance(outcome, Failed)
     assert "1 MiB of the archive have rotted here" in outcome.reason
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
@@ -143,7 +146,9 @@ async def test_an_inner_node_of_the_only_copy_is_made_anew_from_the_file(
 
 @pytest.mark.parametrize("node", ["archive"], indirect=True)
 async def test_of_an_only_copy_that_is_not_whole_nothing_steps_aside(rotten: Rotten, node: RottenNode) -> None:
-    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    await rotten.console.db.execute(
+        "UPDATE zip_ipfs_info SET replicas = 0, checked_at = UTC_TIMESTAMP(6), restore_due = UTC_TIMESTAMP(6)"
+    )
     node.rot("cut short")
     spoil(rotten)
     assert isinstance(await rotten.restore(), Failed)

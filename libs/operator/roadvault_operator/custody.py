@@ -19,6 +19,7 @@ from roadvault_common.work.stages import PUBLISH
 from roadvault_operator import custody_copy
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
+from roadvault_operator.recover.custody_log import bring_back_holds
 from roadvault_operator.shell import blocking, console, local_time, say, show
 
 _SHOWN = 20
@@ -50,6 +51,8 @@ async def custody(
         elif bring_back is not None:
             head = await custody_copy.bring_back(db, bring_back)
             say(f"the custody log has {head.size} lines; its head: {head.hash.hex()}")
+            for line in await bring_back_holds(db):
+                say(line)
         else:
             await _check(db)
 

@@ -45,7 +45,10 @@ async def adopt(
         ends = await any_end(db)
     say(f"database and data directory are {stamp.identity} now, at mark {stamp.mark}; services go on by themselves")
     if ends:
-        say("archives have an end here: none ends before `roadvault retention allow`; are all holds there?")
+        say(
+            "holds, and ends that were moved, are as they were in this database: `roadvault recover --catalogue` brings"
+            " back what it lacks, and no archive ends before `roadvault retention allow`"
+        )
     show("Numbers go on behind", ("of", "number"), list(stamp.given_out.items()))
 
 

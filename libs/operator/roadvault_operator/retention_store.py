@@ -24,7 +24,7 @@ async def set_end(db: Database, zip_id: int, ends_at: datetime | None) -> Row:
             (zip_id, ends_at, ends_at),
         )
         await leases.put_off(tx, SHRED, zip_id, ends_at)
-        await _look_again(tx, zip_id)
+        await look_again(tx, zip_id)
         row = await tx.fetch_one(
             "SELECT period_key, period, ends_at <= UTC_TIMESTAMP(6) AS past FROM retention_info"
             " LEFT JOIN period_key_info USING (period_key) WHERE zip_id = %s",
@@ -57,7 +57,7 @@ async def hold(
             "INSERT INTO hold_info (zip_id, file_id, reason) VALUES (%s, %s, %s)", (kept, file_id, reason)
         )
         if kept is not None:
-            await _look_again(tx, kept)
+            await look_again(tx, kept)
         await record(tx, _line(Act.HOLD, number, reason, file_id, kept))
         return number, kept
 
@@ -85,7 +85,7 @@ async def release(db: Database, hold_id: int, reason: str) -> int | None:
         await record(tx, _line(Act.RELEASED, hold_id, reason, row["file_id"], kept))
         if kept is not None:
             await leases.make_due(tx, SHRED, kept)
-            await _look_again(tx, kept)
+            await look_again(tx, kept)
         return kept
 
     return await db.transact(write)
@@ -138,7 +138,7 @@ async def _archive_of(tx: Transaction, file_id: int) -> int | None:
     return zip_id
 
 
-async def _look_again(tx: Transaction, zip_id: int) -> None:
+async def look_again(tx: Transaction, zip_id: int) -> None:
     """Have the orderer look at an archive whose end was moved or stopped: it may have to be renewed after all.
 
     And the catalogue says when it ends, and what is on hold.

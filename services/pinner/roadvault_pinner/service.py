@@ -213,7 +213,8 @@ class Pinner:
     async def _restore_from_file(self, archive: Archive, cid: str, broken: list[str], lease: Lease) -> Outcome:
         """Have inner nodes that have rotted made anew from the file, if that is whole: nobody else has the archive."""
         if not await self._adding.is_whole(archive, lease):
-            return Failed(_only_copy(archive, len(broken)))
+            told = _only_copy(archive, len(broken))
+            return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
         await self._step_aside(cid, broken)  # an add writes no block that our node believes to have
         await self._store.close_kept(lease, Done())
         self.pinning.nudge()

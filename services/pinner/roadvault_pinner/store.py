@@ -46,6 +46,8 @@ class Archive:
     restored_at: datetime | None
     replicas: int
     """On the network, as the market last counted them."""
+    asked: int
+    """Whether the market was asked at all: not yet of one that was recovered."""
     label: bytes | None
     """The archive's label; None if it was written without one."""
 
@@ -92,7 +94,8 @@ class PinnerStore:
         row = await self._db.fetch_one(
             f"SELECT zip_id, path, `key`, master_key, {PERIOD_KEY.format(zip='zip_ipfs_info')} AS period_key, iv,"  # noqa: S608
             " size, files, cid, format, uploads_dropped_at, restored_at,"
-            " replicas, label FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id = %s",
+            " replicas, checked_at IS NOT NULL AS asked, label"
+            " FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id = %s",
             (zip_id,),
         )
         if row is None:

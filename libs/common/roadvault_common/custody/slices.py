@@ -77,6 +77,15 @@ async def bring_back(db: Database, content: bytes) -> Head:
     return await db.transact(work)
 
 
+def rows(content: bytes) -> list[Row]:
+    """Return the lines of a slice, without a look at what they were chained to.
+
+    Raises:
+        IntegrityError: It is no slice.
+    """
+    return _read(content)[3]
+
+
 def _written(before: bytes, rows: Sequence[Row]) -> bytes:
     head = {"first": rows[0]["position"], "before": before.hex(), "hash": rows[-1]["hash"].hex()}
     return gzip.compress(b"\n".join([orjson.dumps(head), *(text(row, row["position"]) for row in rows)]), 6, mtime=0)

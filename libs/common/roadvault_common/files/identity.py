@@ -158,7 +158,7 @@ async def adopt(db: Database, root: Path) -> Stamp:
     """Accept the database for the directory, whatever they were; return what stands in both then.
 
     What it numbers goes on behind the highest number that either side knows, and MARGIN more. It is in doubt: no
-    archive ends in it before a person allows that.
+    archive ends in it before a person allows that, so that holds and later ends can be brought back.
     """
     row, highest = await store.read(db), await store.highest(db)
     try:

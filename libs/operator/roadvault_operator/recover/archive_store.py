@@ -1,8 +1,9 @@
 """SQL of recovering archives: each comes back with its folder, its files and its purchase together, or not at all."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import MasterKeys
@@ -15,30 +16,53 @@ from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
+from roadvault_common.work import lease as leases
+from roadvault_common.work.stages import PIN
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive, Place
 
 _AT_ONCE = 500
 """Rows that are read, or written, in one statement."""
+_KNOWN_AT_ONCE = 200
+"""Likewise, of archives with what belongs to them."""
+
+
+class There(NamedTuple):
+    """An archive that has its rows already."""
+
+    zip_id: int
+    cid: str | None
+    path: str | None
+    ended: bool
+    term: int = 0
+    """The latest that was bought, or is to be."""
+    ends: bool = False
+    """Whether it says when it ends."""
 
 
 class Known:
     """The archives that have their rows already."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str | bytes, int] = {}
+        self._found: dict[str | bytes, There] = {}
 
     def note(self, row: Row) -> None:
-        """Note an archive by its `zip_id`, `cid`, `path` and `label`."""
-        for one in (row["cid"], row["path"], _hashed(row["label"])):
-            if one is not None:
-                self._numbers[one] = row["zip_id"]
+        """Note an archive by its `cid`, `path` and `label`; one without a CID by its `iv`, too."""
+        ended = row["status"] == ArchiveStatus.ENDED
+        there = There(row["zip_id"], row["cid"], row["path"], ended, row["term"], bool(row["ends"]))
+        for one in (row["cid"] or row["iv"], row["path"], _hashed(row["label"])):
+            if one:
+                self._found[one] = there
 
-    def number(self, place: Place) -> int | None:
-        """Return an archive's number, if it is among them: by its CID, its local copy, or the label of that."""
+    def at(self, place: Place) -> There | None:
+        """Return an archive that is among them: by its CID, its local copy, or the label of that."""
         ones = (place.cid,) if place.cid is not None else (place.path, _hashed(place.label))
-        return next((self._numbers[one] for one in ones if one in self._numbers), None)
+        return next((self._found[one] for one in ones if one in self._found), None)
+
+    def same(self, archive: Archive) -> There | None:
+        """Return one without a CID that was opened by now, by where its key stream begins: no other begins there."""
+        return self._found.get(archive.key.iv.hex())
 
 
 def _hashed(label: bytes | None) -> bytes | None:
@@ -49,9 +73,12 @@ async def known(db: Database) -> Known:
     """Return the archives that have rows, page by page."""
     found, last = Known(), 0
     while rows := await db.fetch_all(
-        "SELECT zip_id, cid, path, label FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id > %s"
-        " ORDER BY zip_id LIMIT %s",
-        (last, _AT_ONCE),
+        "SELECT zip_id, cid, path, status, iv, label, ends_at IS NOT NULL AS ends,"
+        " COALESCE((SELECT term FROM order_info WHERE order_info.zip_id = zip_ipfs_info.zip_id"
+        " ORDER BY term DESC LIMIT 1), 0) AS term FROM zip_ipfs_info"
+        " LEFT JOIN label_info USING (zip_id) LEFT JOIN retention_info USING (zip_id)"
+        " WHERE zip_id > %s ORDER BY zip_id LIMIT %s",
+        (last, _KNOWN_AT_ONCE),
     ):
         for row in rows:
             found.note(row)
@@ -83,7 +110,7 @@ async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveR
         zip_id = await _insert_archive(tx, archive, keys, record, pinned=pinned)
         await _insert_folder(tx, archive, zip_id)
         if record is not None and record.purchase is not None:
-            await _insert_purchase(tx, record, record.purchase)
+            await _insert_purchase(tx, zip_id, record, record.purchase)
 
     try:
         await db.transact(write)
@@ -91,6 +118,113 @@ async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveR
         if not duplicate_key(error):
             raise
         raise IntegrityError(await _taken(db, archive, record)) from None
+
+
+async def complete(
+    db: Database, there: There, archive: Archive, record: ArchiveRecord | None, *, held: bool | None
+) -> None:
+    """Write what the rows of an archive lack: its CID, with all that follows from that, and its local copy.
+
+    It keeps its number. Where the local copy that its row names is gone, `held` says whether our IPFS node holds it.
+
+    Raises:
+        IntegrityError: Its purchase is there already, of something else; nothing was written.
+    """
+
+    async def write(tx: Transaction) -> None:
+        if there.path is None and archive.place.path is not None:
+            await _take_up(tx, there.zip_id, archive.place.path)
+        if there.cid is not None:
+            return
+        if archive.place.cid is not None:
+            await _name(tx, there.zip_id, archive, held=held)
+        if record is not None:
+            await _follow(tx, there.zip_id, record)
+
+    await _without_double(db, there, write)
+
+
+async def follow(db: Database, there: There, record: ArchiveRecord) -> bool:
+    """Write the end, and the purchase, that the catalogue knows and the rows of an archive lack; False if none is.
+
+    Raises:
+        IntegrityError: Its purchase is there already, of something else; nothing was written.
+    """
+    bought = record.purchase is not None and record.purchase.term > there.term
+    if there.ended or not (bought or (record.ends is not None and not there.ends)):
+        return False
+    await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
+    return True
+
+
+async def _without_double(db: Database, there: There, write: Callable[[Transaction], Awaitable[None]]) -> None:
+    try:
+        await db.transact(write)
+    except Exception as error:
+        if not duplicate_key(error):
+            raise
+        raise IntegrityError(f"the purchase of archive {there.zip_id} is there already, of something else") from None
+
+
+async def _take_up(tx: Transaction, zip_id: int, path: str) -> None:
+    """Name a local copy of an archive that had none; to pin it reads all of it, and has our node hold it."""
+    await tx.execute(
+        "UPDATE zip_ipfs_info SET path = %s, dropped_at = NULL, restored_at = NULL, pin_due = UTC_TIMESTAMP(6),"
+        " pin_failed_at = NULL WHERE zip_id = %s AND path IS NULL",
+        (path, zip_id),
+    )
+
+
+async def _name(tx: Transaction, zip_id: int, archive: Archive, *, held: bool | None) -> None:
+    """Write the CID of an archive that was taken up without one, unless the pinner has done so meanwhile.
+
+    `held` says whether our own IPFS node holds it, where the local copy that the row names is gone.
+    """
+    place = archive.place
+    named = await tx.execute(
+        "UPDATE zip_ipfs_info SET cid = %s, format = %s, dag_size = %s, pinned_at = UTC_TIMESTAMP(6),"
+        " watch_due = UTC_TIMESTAMP(6) WHERE zip_id = %s AND cid IS NULL",
+        (place.cid, archive.format, archive.dag_size, zip_id),
+    )
+    if not named:
+        return
+    if held is None and not await leases.revive(tx, PIN, zip_id):
+        await leases.make_due(tx, PIN, zip_id)
+    elif held is not None:
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET path = NULL, pin_due = NULL, dropped_at = UTC_TIMESTAMP(6),"
+            " restored_at = IF(%s, UTC_TIMESTAMP(6), NULL), inspect_due = restored_at WHERE zip_id = %s",
+            (held, zip_id),
+        )
+    if place.node is not None:
+        await tx.execute("UPDATE label_info SET node = %s WHERE zip_id = %s", (place.node, zip_id))
+    facts = {"cid": place.cid, "files": len(archive.manifest.files), "size": archive.size, "found": "on IPFS"}
+    await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
+
+
+async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> None:
+    """Write what the catalogue says of an archive that was taken up without it: end, holds and purchase."""
+    said = await tx.fetch_one(
+        "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s LIMIT 1", (zip_id, Act.END_MOVED)
+    )
+    if record.ends is not None and said is None:  # what a person has said since goes before
+        await tx.execute(
+            "INSERT INTO retention_info (zip_id, ends_at, shred_due) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE"
+            " ends_at = COALESCE(ends_at, VALUES(ends_at)), shred_due = COALESCE(shred_due, VALUES(shred_due))",
+            (zip_id, _time(record.ends), _time(record.ends)),
+        )
+    await hold_store.bring_back(tx, zip_id, record)
+    if record.purchase is None:
+        return
+    bought = await tx.fetch_one(
+        "SELECT 1 FROM order_info WHERE zip_id = %s AND term = %s", (zip_id, record.purchase.term)
+    )
+    if bought is None:
+        await _insert_purchase(tx, zip_id, record, record.purchase)
+        await tx.execute(
+            "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
+            (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),
+        )
 
 
 async def _insert_archive(
@@ -138,7 +272,7 @@ async def _insert_archive(
         )
     await _insert_end(tx, archive, keys, record, zip_id)
     if record is not None:
-        await hold_store.bring_back(tx, record)
+        await hold_store.bring_back(tx, zip_id, record)
     files = len(archive.manifest.files)
     facts = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}
     await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
@@ -169,9 +303,14 @@ async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None
     )
     for begin in range(0, len(files), _AT_ONCE):
         await _insert_files(tx, folder_id, zip_id, files[begin : begin + _AT_ONCE], made)
+    await tx.execute(
+        "UPDATE hold_info JOIN file_upload_info AS file USING (file_id) SET hold_info.zip_id = %s"
+        " WHERE file.zip_id = %s AND active = 1",
+        (zip_id, zip_id),
+    )
 
 
-async def _insert_purchase(tx: Transaction, record: ArchiveRecord, purchase: Purchase) -> None:
+async def _insert_purchase(tx: Transaction, zip_id: int, record: ArchiveRecord, purchase: Purchase) -> None:
     """Write the row of an archive's latest purchase, of which the market knows what became.
 
     What only matters while it is under way, its nonce and its era, is not known any more.
@@ -182,7 +321,7 @@ async def _insert_purchase(tx: Transaction, record: ArchiveRecord, purchase: Pur
         " era_birth, era_death, extrinsic_hash, extrinsic, price, block, settled_at, create_time)"
         f" VALUES (%s, %s, %s, %s, %s, NULL, {OrderStatus.BOUGHT}, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s, %s)",
         (
-            purchase.order_id, record.zip_id, purchase.term, purchase.account, purchase.market, record.cid,
+            purchase.order_id, zip_id, purchase.term, purchase.account, purchase.market, record.cid,
             record.dag_size, purchase.extrinsic_hash, purchase.extrinsic or "", purchase.price, purchase.block, made,
             made,
         ),

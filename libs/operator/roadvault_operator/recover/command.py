@@ -25,8 +25,8 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
+from roadvault_operator.recover import custody_log, rehearsal, restoring, sources
 from roadvault_operator.recover import received as uploading
-from roadvault_operator.recover import rehearsal, restoring, sources
 from roadvault_operator.recover.alone import alone
 from roadvault_operator.recover.chain import Blocks
 from roadvault_operator.recover.giving_up import give_up
@@ -100,6 +100,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         await takeover.begin([known, uploading.highest(uploads)])
         whole = await _archives(recovery, db) if recovery else True
         whole = (await _received(adoption, uploads) if received else True) and whole
+        _tell_held(await recovery.hold(db) if recovery else await custody_log.bring_back_holds(db))
         await takeover.end()
         if await any_end(db):
             say("archives have an end here: none ends before `roadvault retention allow`; are all holds there?")
@@ -127,7 +128,8 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         recovery = await stack.enter_async_context(_open(wanted, data_dir(), keyring))
         await _given_out(recovery, notes=False)
         scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
-        whole = await _archives(recovery, scratch)
+        whole = await _archives(recovery, scratch, disk=False)
+        await recovery.hold(scratch)
         found = await rehearsal.compare(db, scratch, recovery.made)
     for line in found.told:
         say(f"differs: {line}")
@@ -165,7 +167,7 @@ async def _given_out(recovery: Recovery, *, notes: bool) -> dict[str, int]:
     return known
 
 
-async def _archives(recovery: Recovery, db: Database) -> bool:
+async def _archives(recovery: Recovery, db: Database, *, disk: bool = True) -> bool:
     """Bring archives back; tell whether all came."""
     with _bars(MofNCompleteColumn()) as bars:
         bar, total = bars.add_task("archives", total=0), 0
@@ -175,7 +177,9 @@ async def _archives(recovery: Recovery, db: Database) -> bool:
             total += more
             bars.update(bar, total=total, advance=done)
 
-        report = await recovery.run(db, advance)
+        report = await recovery.run(db, advance, disk=disk)
+    if report.archives and recovery.made is None:
+        say("without the catalogue nobody knows what was on hold, and when archives end: --catalogue adds it later")
     return _tell_archives(report)
 
 
@@ -186,12 +190,21 @@ def _tell_archives(report: restoring.Report) -> bool:
         say(f"a local copy is spoilt, and goes to quarantine after hours: {line}")
     for line in report.failed:
         say(f"not recovered: {line}")
+    for line in report.held:
+        say(f"on hold again: {line}")
     say(
         f"{report.archives} archives recovered, with {report.files} files; {len(report.known)} were there already,"
         f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives,"
         f" {report.ended} had ended"
     )
+    if report.completed:
+        say(f"{len(report.completed)} that were there lacked what was found now: CID, purchase, end, or local copy")
     return not report.failed
+
+
+def _tell_held(told: Sequence[str]) -> None:
+    for line in told:
+        say(f"by the custody log: {line}")
 
 
 async def _received(adoption: Adoption, uploads: Sequence[tuple[str, Tag]]) -> bool:
@@ -212,6 +225,8 @@ def _tell_uploads(report: uploading.Report) -> bool:
         f" packed; {report.known} were there already, {len(report.set_aside)} are not what they were,"
         f" {len(report.left)} were left"
     )
+    if report.kept:
+        say(f"{report.kept} of those that were there are kept beside archives that the network is not proven to hold")
     if report.set_aside or report.left:
         say(
             "`roadvault set-aside list` has those that are not what they were. What was left goes to quarantine after"

@@ -1,4 +1,9 @@
-"""Brings the custody log back from the catalogue, and the holds that it tells of."""
+"""Brings the custody log back from the catalogue, and the holds and ends that it tells of."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue import left_out
@@ -6,7 +11,7 @@ from roadvault_common.catalogue.records import CustodyHead
 from roadvault_common.custody import slices, store, tie
 from roadvault_common.errors import DatabaseUnavailable, RoadVaultError, brief
 from roadvault_common.ipfs.reading import Reader
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, Row
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.catalogue import Catalogue
 
@@ -47,7 +52,24 @@ async def _is_there(db: Database, wanted: CustodyHead) -> bool:
     return root is not None and (root.hash, root.root) == (wanted.hash, wanted.root)
 
 
-async def bring_back_holds(db: Database) -> None:
-    """Put on hold what the log says is, of archives and files that nothing else has told of."""
-    for hold in await hold_store.logged(db):
-        await db.transact(lambda tx, hold=hold: hold_store.bring_back_logged(tx, hold))  # type: ignore[misc]
+async def lost(catalogue: Catalogue, reader: Reader, keys: MasterKeys) -> list[Row]:
+    """Return the lines of holds and ends in the catalogue's log, of which the database's own is no part."""
+    found = list[Row]()
+    with suppress(RoadVaultError):  # up to what can be read: that there is more is told
+        async for content in catalogue.slices(reader, keys):
+            found += [row for row in await asyncio.to_thread(slices.rows, content) if row["act"] in hold_store.ACTS]
+    return found
+
+
+async def bring_back_holds(db: Database, others: Iterable[Row] = ()) -> list[str]:
+    """Put on hold what the log says is, and lines of `others`, and end nothing before it says so; return what changed.
+
+    Holds on what is not here are told each time, until they are released.
+    """
+    holds, ends = await hold_store.logged(db, others)
+    told = [await db.transact(partial(hold_store.bring_back_logged, hold=hold)) for hold in holds]
+    told += [
+        await db.transact(partial(hold_store.move_end, zip_id=zip_id, ends_at=ends_at))
+        for zip_id, ends_at in ends.items()
+    ]
+    return [line for line in told if line is not None]

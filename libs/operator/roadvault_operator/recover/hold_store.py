@@ -1,5 +1,6 @@
-"""SQL of recovering holds: nothing may end because one was forgotten."""
+"""SQL of recovering holds, and ends that were moved: nothing may end because one was forgotten."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -8,10 +9,14 @@ import orjson
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.files import identity_store
 from roadvault_common.sql.custody_lines import Act
-from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.work import lease as leases
+from roadvault_common.work.stages import SHRED
+from roadvault_operator import retention_store
 
 _AT_ONCE = 1000
 """Lines of the log that are read in one statement."""
+ACTS = (Act.HOLD, Act.RELEASED, Act.END_MOVED)
 
 
 class Hold(NamedTuple):
@@ -23,58 +28,158 @@ class Hold(NamedTuple):
     reason: str
     made: datetime
 
+    def __str__(self) -> str:
+        """Return what it is called in a report."""
+        on = f"archive {self.zip_id}" if self.file_id is None else f"file {self.file_id}"
+        return f"hold {self.hold_id} on {on}, {self.reason!r}"
 
-async def bring_back(tx: Transaction, record: ArchiveRecord) -> None:
-    """Write the holds that an archive's record in the catalogue has, under their numbers where these are free."""
-    for one in record.holds or ():
-        made = one.made.astimezone(UTC).replace(tzinfo=None)
-        await _insert(tx, Hold(one.hold_id, record.zip_id, one.file_id, one.reason, made))
+
+class Logged(NamedTuple):
+    """What the custody log says is in force."""
+
+    holds: list[Hold]
+    ends: dict[int, datetime | None]
+    """When those archives end of which a person has said so, by their numbers; None: never."""
+
+
+async def bring_back(tx: Transaction, zip_id: int, record: ArchiveRecord) -> list[str]:
+    """Write the holds that an archive's record in the catalogue has and nobody knows; return what they are called.
+
+    `zip_id` is the archive's number here. They have their own numbers where these are free.
+    """
+    holds = [
+        Hold(one.hold_id, zip_id, one.file_id, one.reason, one.made.astimezone(UTC).replace(tzinfo=None))
+        for one in record.holds or ()
+    ]
     if record.more_holds is not None:
+        count = await tx.fetch_one("SELECT COUNT(*) AS n FROM hold_info WHERE zip_id = %s", (zip_id,))
         reason = f"{record.more_holds} holds of which the catalogue had no more: the custody log has each"
-        await tx.execute("INSERT INTO hold_info (zip_id, reason) VALUES (%s, %s)", (record.zip_id, reason))
+        if count is not None and count["n"] < len(holds) + record.more_holds:
+            holds.append(Hold(0, zip_id, None, reason, datetime.now(UTC).replace(tzinfo=None)))
+    return [str(hold) for hold in holds if await _add(tx, hold)]
 
 
-async def logged(db: Database) -> list[Hold]:
-    """Return the holds that are in force by the custody log; have new ones get numbers that it does not have."""
-    found, first, highest = dict[int, Hold](), 0, 0
+async def bring_back_late(db: Database, zip_id: int, record: ArchiveRecord) -> list[str]:
+    """As `bring_back`, of an archive that has its rows already, which may be older than the catalogue."""
+
+    async def write(tx: Transaction) -> list[str]:
+        told = await bring_back(tx, zip_id, record)
+        if told:
+            await retention_store.look_again(tx, zip_id)
+        return told
+
+    return await db.transact(write)
+
+
+async def logged(db: Database, others: Iterable[Row] = ()) -> Logged:
+    """Return what is in force by the custody log, and by lines of another; have new holds get numbers behind theirs."""
+    rows, first = [*others], 0
     while (last := await db.fetch_value("SELECT size FROM custody_head_info WHERE one = 1")) and first < last:
-        for row in await db.fetch_all(
+        rows += await db.fetch_all(
             "SELECT act, zip_id, file_id, facts, done_at FROM custody_info WHERE position >= %s AND position < %s"
-            " AND act IN (%s, %s) ORDER BY position",
-            (first, first + _AT_ONCE, Act.HOLD.value, Act.RELEASED.value),
-        ):
-            facts = orjson.loads(row["facts"])
-            number = int(facts["hold"])
-            highest = max(highest, number)
-            found.pop(number, None)
-            if row["act"] == Act.HOLD:
-                reason = str(facts.get("reason", ""))
-                found[number] = Hold(number, row["zip_id"], row["file_id"], reason, row["done_at"])
+            " AND act IN (%s, %s, %s) ORDER BY position",
+            (first, first + _AT_ONCE, *(act.value for act in ACTS)),
+        )
         first += _AT_ONCE
+    found, ends, highest = dict[tuple[object, ...], Hold](), dict[int, datetime | None](), 0
+    for row in sorted(rows, key=lambda row: row["done_at"]):
+        facts = orjson.loads(row["facts"])
+        if row["act"] == Act.END_MOVED:
+            ends[row["zip_id"]] = _end(facts["ends"])
+            continue
+        hold = Hold(int(facts["hold"]), row["zip_id"], row["file_id"], str(facts.get("reason", "")), row["done_at"])
+        highest = max(highest, hold.hold_id)
+        found.pop(hold[:3], None)
+        if row["act"] == Act.HOLD:
+            found[hold[:3]] = hold
     if highest:
         await identity_store.go_on_behind(db, "hold_info", highest)
-    return list(found.values())
+    return Logged([*found.values()], ends)
 
 
-async def bring_back_logged(tx: Transaction, hold: Hold) -> None:
-    """Write a hold that the log has, unless it is there."""
-    known = await tx.fetch_one("SELECT zip_id, file_id FROM hold_info WHERE hold_id = %s", (hold.hold_id,))
-    if known is not None and known["file_id"] == hold.file_id and hold.zip_id in {None, known["zip_id"]}:
-        return
-    if hold.file_id is not None:
-        packed = await tx.fetch_one("SELECT zip_id FROM file_upload_info WHERE file_id = %s", (hold.file_id,))
-        hold = hold._replace(zip_id=packed["zip_id"] if packed else None)
-    same = await tx.fetch_one(
-        "SELECT 1 FROM hold_info WHERE zip_id <=> %s AND file_id <=> %s AND reason = %s LIMIT 1",
-        (hold.zip_id, hold.file_id, hold.reason),
+def _end(said: str) -> datetime | None:
+    return None if said == "never" else datetime.fromisoformat(said).astimezone(UTC).replace(tzinfo=None)
+
+
+async def bring_back_logged(tx: Transaction, hold: Hold) -> str | None:
+    """Write a hold that the log has, unless it is there; return what is to be told of it, or None."""
+    here, zip_id = await _subject(tx, hold)
+    placed = hold._replace(zip_id=zip_id)
+    added = await _add(tx, placed)
+    if here:
+        if added and zip_id is not None:
+            await retention_store.look_again(tx, zip_id)
+        return f"{hold} is in force again" if added else None
+    active = await tx.fetch_one(
+        "SELECT 1 FROM hold_info WHERE zip_id <=> %s AND file_id <=> %s AND active = 1 LIMIT 1", placed[1:3]
     )
-    if same is None:
-        await _insert(tx, hold)
+    return f"{hold} is kept; what it is on is not here" if active is not None else None
 
 
-async def _insert(tx: Transaction, hold: Hold) -> None:
+async def _subject(tx: Transaction, hold: Hold) -> tuple[bool, int | None]:
+    """Return whether what a hold is on is here, and the number of the archive that it keeps."""
+    if hold.file_id is not None:
+        file = await tx.fetch_one("SELECT zip_id FROM file_upload_info WHERE file_id = %s", (hold.file_id,))
+        return file is not None, file["zip_id"] if file else None
+    there = None if hold.zip_id is None else await number_here(tx, hold.zip_id)
+    if there not in {None, hold.zip_id}:  # it had not come yet when a run before this one wrote its holds
+        await tx.execute("UPDATE hold_info SET zip_id = %s WHERE zip_id = %s AND file_id IS NULL", (there, hold.zip_id))
+    return there is not None, hold.zip_id if there is None else there
+
+
+async def number_here(tx: Transaction, zip_id: int) -> int | None:
+    """Return the number that an archive has here, which may have come without its own; None if it has not come."""
+    there = await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s AND kind = 'archive'", (zip_id,))
+    if there is not None:
+        return zip_id
+    line = await tx.fetch_one(
+        "SELECT facts FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s LIMIT 1",
+        (zip_id, Act.PACKED.value),
+    )
+    folder_id = None if line is None else orjson.loads(line["facts"]).get("folder")
+    row = await tx.fetch_one("SELECT zip_id FROM zip_ipfs_info WHERE folder_id = %s", (folder_id,))
+    return None if row is None else int(row["zip_id"])
+
+
+async def move_end(tx: Transaction, zip_id: int, ends_at: datetime | None) -> str | None:
+    """Move an archive's end to where a person had moved it, if that is later; return what is to be told, or None."""
+    number = await number_here(tx, zip_id)
+    if number is None:
+        return None
+    await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s FOR UPDATE", (number,))
+    row = await tx.fetch_one("SELECT ends_at, shredded_at FROM retention_info WHERE zip_id = %s FOR UPDATE", (number,))
+    newer = await tx.fetch_one(
+        "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s AND position IS NULL LIMIT 1",
+        (number, Act.END_MOVED.value),
+    )
+    if row is None or row["ends_at"] is None or newer is not None:
+        return None
+    known = row["ends_at"].replace(microsecond=0)
+    if known == ends_at:
+        return None
+    told = f"archive {number} ends {'never' if ends_at is None else f'on {ends_at} UTC'}, as a person had said"
+    if row["shredded_at"] is not None:
+        return f"{told}; here it has ended by now"
+    if ends_at is not None and ends_at < known:
+        return f"{told}; here it ends on {known} UTC, and that was not changed: `roadvault retention set`"
+    await tx.execute("UPDATE retention_info SET ends_at = %s WHERE zip_id = %s", (ends_at, number))
+    await leases.put_off(tx, SHRED, number, ends_at)
+    await retention_store.look_again(tx, number)
+    return told
+
+
+async def _add(tx: Transaction, hold: Hold) -> bool:
+    """Write a hold, under its number if that is free; False if it is there, in force or released since."""
+    there = await tx.fetch_one(
+        "SELECT 1 FROM hold_info WHERE zip_id <=> %s AND file_id <=> %s AND LEFT(reason, 300) = LEFT(%s, 300)"
+        " AND (hold_id = %s OR active = 1 OR ABS(TIMESTAMPDIFF(SECOND, create_time, %s)) < 60) LIMIT 1",
+        (hold.zip_id, hold.file_id, hold.reason, hold.hold_id, hold.made),
+    )
+    if there is not None:
+        return False
     taken = await tx.fetch_one("SELECT 1 FROM hold_info WHERE hold_id = %s", (hold.hold_id,))
     await tx.execute(
         "INSERT INTO hold_info (hold_id, zip_id, file_id, reason, create_time) VALUES (%s, %s, %s, %s, %s)",
         hold._replace(hold_id=0 if taken else hold.hold_id),
     )
+    return True

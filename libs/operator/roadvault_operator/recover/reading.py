@@ -148,6 +148,10 @@ class Opener:
         node = self._reader.blocks.node(archive)
         return None if node is None else node.size
 
+    def has(self, path: str) -> bool:
+        """Tell whether a local copy is there."""
+        return (self._root / path).exists()
+
     def _see_size(self, place: Place, size: int) -> None:
         if place.path is not None and (found := (self._root / place.path).lstat().st_size) != size:
             raise IntegrityError(f"{place.path} has {found} bytes, not {size}")

@@ -27,6 +27,8 @@ class Report:
     adopted: int = 0
     known: int = 0
     """That had their rows already."""
+    kept: int = 0
+    """Of those, beside archives that the network is not proven to hold."""
     folders: list[int] = field(default_factory=list)
     """New ones, that wait to be packed."""
     set_aside: list[str] = field(default_factory=list)
@@ -92,12 +94,20 @@ class Adoption:
                 if row is None:
                     missing.append((path, tag))
                     continue
-                progress(tag.size)
-                if row["sha256"] == tag.sha256:
-                    self.report.known += 1
-                else:
+                if row["sha256"] != tag.sha256:
                     self.report.left.append(f"{path}: the database has another file as number {tag.file_id}")
+                    progress(tag.size)
+                    continue
+                self.report.known += 1
+                await self._keep(path, tag, progress) if row["kept"] else progress(tag.size)
         return missing
+
+    async def _keep(self, path: str, tag: Tag, progress: Progress) -> None:
+        """Keep an upload beside its archive, if its bytes are what they were."""
+        upload = await asyncio.to_thread(self._checked, path, tag, progress)
+        if upload is not None and upload.fault is None:
+            await store.keep(self._db, upload)
+            self.report.kept += 1
 
     def _checked(self, path: str, tag: Tag, progress: Progress) -> Upload | None:
         """Read an upload and compare it with its tag; None if the disk does not give it out, which is told."""

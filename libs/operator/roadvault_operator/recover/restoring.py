@@ -15,9 +15,11 @@ from roadvault_common.files.vault import ARCHIVES
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database
 from roadvault_operator.recover import archive_store as store
-from roadvault_operator.recover import reading
+from roadvault_operator.recover import hold_store, reading
+from roadvault_operator.recover.archive_store import There
 from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
 
+_LATE = ": too late, that has ended"
 AT_ONCE = 32
 """Archives that are read at once."""
 
@@ -49,10 +51,14 @@ class Report:
     files: int = 0
     known: set[int] = field(default_factory=set)
     """Numbers of archives that had their rows already."""
+    completed: set[int] = field(default_factory=set)
+    """Those of them that lacked what was found now: CID, purchase, or local copy."""
     failed: list[str] = field(default_factory=list)
     """Not recovered: which, and why."""
     spoilt: list[str] = field(default_factory=list)
     """Local copies that are not what they were; their archives come from the network."""
+    held: list[str] = field(default_factory=list)
+    """Holds of the catalogue that were brought back on archives that had their rows."""
     ended: int = 0
     """Archives whose key was destroyed at their end, by the catalogue: nothing brings them back."""
     strange: list[str] = field(default_factory=list)
@@ -67,13 +73,16 @@ class Restoring:
         self._db = db
         self._reader = reader
         self._opener = opener
+        local = [*local]
         self._labelled = {place.label: place for place in local if place.label is not None}
-        self._named = {place.path: place for place in local if place.label is None}
+        self._named = {place.path: place for place in local}
         self._pinned = pinned
         self._known = store.Known()
         self._seen = set[str]()
         self._unread = dict[str, tuple[ArchiveRecord, str]]()
         """By the path of a local copy, archives of the catalogue that did not come from the network, and why."""
+        self._first = dict[str, ArchiveRecord]()
+        """Likewise those of format 1 that have their rows."""
         self.report = Report()
 
     @property
@@ -109,9 +118,15 @@ class Restoring:
     @property
     def left(self) -> list[Candidate]:
         """The local copies whose archives were not come by otherwise."""
-        places = (*self._labelled.values(), *self._named.values())
+        places = (*self._labelled.values(), *(one for one in self._named.values() if one.label is None))
         unread = {path: record for path, (record, _) in self._unread.items() if record.format == FORMAT}
-        return [Candidate(place, unread.get(place.path or "")) for place in places]
+        records = self._first | unread
+        return [Candidate(place, records.get(place.path or "")) for place in places]
+
+    async def known_left(self) -> list[Candidate]:
+        """Return those of them whose archives have their rows, or are in the catalogue."""
+        known = await store.known(self._db)
+        return [one for one in self.left if one.record is not None or known.at(one.place) is not None]
 
     async def _attempt(self, candidate: Candidate) -> None:
         cid = candidate.place.cid
@@ -139,23 +154,56 @@ class Restoring:
             self._unread[f"{ARCHIVES}/{candidate.record.zip_name}"] = candidate.record, why
 
     async def _recover(self, candidate: Candidate) -> None:
-        number = self._known.number(candidate.place)
-        if number is not None:
-            self.report.known.add(number)
+        there = self._there(candidate)
+        if there is not None and not _lacks(there, candidate):
+            await self._note_known(there, candidate)
             return
-        if candidate.record is not None and candidate.record.ended is not None:
+        if there is None and candidate.record is not None and candidate.record.ended is not None:
             self.report.ended += 1
             return
         archive = await self._opened(candidate)
-        place = archive.place
-        await store.add(self._db, archive, self._opener.keys, candidate.record, pinned=place.cid in self._pinned)
+        there = there or self._known.same(archive)
+        if there is None:
+            pinned = archive.place.cid in self._pinned
+            await store.add(self._db, archive, self._opener.keys, candidate.record, pinned=pinned)
+            self.report.archives += 1
+            self.report.files += len(archive.manifest.files)
+        else:
+            await store.complete(self._db, there, archive, candidate.record, held=self._held(there, archive))
+            self.report.completed.add(there.zip_id)
+            await self._note_known(there, candidate)
+        self._note_done(archive.place)
+
+    def _there(self, candidate: Candidate) -> There | None:
+        """Return the archive that has its rows already."""
+        place, record = candidate.place, candidate.record
+        found = self._known.at(place)
+        return self._known.at(Place(record.cid)) if found is None and record is not None else found
+
+    def _held(self, there: There, archive: Archive) -> bool | None:
+        """Return whether our node holds an archive whose row names a local copy that is gone; None: it is there."""
+        if there.path is None or self._opener.has(there.path):
+            return None
+        return archive.place.cid in self._pinned
+
+    async def _note_known(self, there: There, candidate: Candidate) -> None:
+        self.report.known.add(there.zip_id)
+        record = candidate.record
+        if record is not None and (record.holds or record.more_holds):
+            held = await hold_store.bring_back_late(self._db, there.zip_id, record)
+            self.report.held += [f"{one}, of archive {there.zip_id}{_LATE * there.ended}" for one in held]
+        if record is not None and there.cid is not None and await store.follow(self._db, there, record):
+            self.report.completed.add(there.zip_id)
+        if record is not None and record.format == 1:
+            self._first[f"{ARCHIVES}/{record.zip_name}"] = record
+        self._note_done(candidate.place)
+
+    def _note_done(self, place: Place) -> None:
         self._labelled.pop(place.label or b"", None)
         self._named.pop(place.path, None)
         _, told = self._unread.pop(place.path or "", (None, ""))
         if told:  # the disk has what the network has not
             self.report.failed.remove(told)
-        self.report.archives += 1
-        self.report.files += len(archive.manifest.files)
 
     async def _opened(self, candidate: Candidate) -> Archive:
         """Open an archive, by its local copy if there is one that is good."""
@@ -179,3 +227,11 @@ class Restoring:
             except (IntegrityError, OSError) as error:
                 self.report.spoilt.append(f"{local.path}: {brief(error)}")
         return await open_at(place)
+
+
+def _lacks(there: There, candidate: Candidate) -> bool:
+    """Tell whether an archive's rows lack a CID, or a local copy, that was found."""
+    if there.ended:
+        return False
+    named = candidate.place.cid is not None or candidate.record is not None
+    return (there.cid is None and named) or (there.path is None and candidate.place.path is not None)

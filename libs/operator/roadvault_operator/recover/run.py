@@ -10,12 +10,19 @@ from pathlib import Path
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue import left_out
-from roadvault_common.errors import ChainUnavailable, IpfsUnavailable, PermanentError, RoadVaultError, brief
+from roadvault_common.errors import (
+    ChainUnavailable,
+    IpfsUnavailable,
+    MasterKeyMissing,
+    PermanentError,
+    RoadVaultError,
+    brief,
+)
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.retention import periods
 from roadvault_common.settings.archives import IpfsSettings, KeySettings
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, Row
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_operator.recover import chain, custody_log, pinning, sources
@@ -73,6 +80,8 @@ class Recovery:
         """Sources, and parts of them, that could not be read."""
         self._unread = dict[str, str]()
         """Segments of the catalogue by their CIDs, and why."""
+        self._lines: list[Row] = []
+        """Of the catalogue's custody log, where that could not be brought back."""
 
     @classmethod
     @asynccontextmanager
@@ -145,8 +154,11 @@ class Recovery:
         """When the catalogue was made that is a source, UTC as the database has times; None if none is."""
         return None if self._catalogue is None else self._catalogue.head.made.astimezone(UTC).replace(tzinfo=None)
 
-    async def run(self, db: Database, advance: Advance) -> Report:
+    async def run(self, db: Database, advance: Advance, *, disk: bool = True) -> Report:
         """Bring back into a database what it lacks, period keys first.
+
+        Archives that come from elsewhere take up their local copies, too, which nothing would name else; without
+        `disk` only where that is a source.
 
         Raises:
             DatabaseUnavailable: The database is away: run it again.
@@ -157,19 +169,21 @@ class Recovery:
             head = catalogue.head
             await left_out.begin(db, head.segments, catalogue.log if head.custody is not None else None)
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
+        if catalogue is not None and lost:
+            self._lines = await custody_log.lost(catalogue, self._reader, self._keys)
         pinned = await self._pinned()
-        local = await asyncio.to_thread(sources.on_disk, self._root) if self._sources.archives else []
-        restoring = Restoring(
-            db, self._reader, Opener(self._keys, self._periods, self._reader, self._root), local, pinned
-        )
+        disk = disk or self._sources.archives
+        local = await asyncio.to_thread(sources.on_disk, self._root) if disk else []
+        opened = {**await self._kept(db), **self._periods}
+        restoring = Restoring(db, self._reader, Opener(self._keys, opened, self._reader, self._root), local, pinned)
 
         def progress() -> None:
             advance(0, 1)
 
         await restoring.run(self._candidates(pinned, advance), progress)
-        await restoring.run(_each(restoring.left if not self._failed else (), advance), progress)
+        left = restoring.left if self._sources.archives else await restoring.known_left()
+        await restoring.run(_each(left if not self._failed else (), advance), progress)
         if catalogue is not None:
-            await custody_log.bring_back_holds(db)
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, read, self._unread, restoring.left_out)
             await left_out.follow(db, catalogue.cid)
@@ -177,6 +191,21 @@ class Recovery:
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
         return restoring.report
+
+    async def hold(self, db: Database) -> list[str]:
+        """Bring back holds that the custody log tells of, and nothing else does; return what is to be told.
+
+        Raises:
+            DatabaseUnavailable: The database is away: run it again.
+        """
+        return await custody_log.bring_back_holds(db, self._lines)
+
+    async def _kept(self, db: Database) -> dict[str, PeriodKey]:
+        """Return the period keys that the database has by now, of a run before this one."""
+        try:
+            return {one.id: one for one in await periods.living(db, self._keys)}
+        except MasterKeyMissing:
+            return {}
 
     async def _candidates(self, pinned: set[str], advance: Advance) -> AsyncGenerator[Candidate, None]:
         """Yield what may be an archive on the network, first what is known best."""

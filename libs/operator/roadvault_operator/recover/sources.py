@@ -29,8 +29,10 @@ def listed(file: Path) -> list[str]:
 
 def on_disk(root: Path) -> list[Place]:
     """Return the archives in the data directory, with their labels where they have one. Blocks."""
-    with os.scandir(root / ARCHIVES) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.endswith(_ARCHIVE))
+    try:
+        names = sorted(path.name for path in (root / ARCHIVES).iterdir() if path.name.endswith(_ARCHIVE))
+    except FileNotFoundError:  # no service has run here yet
+        names = []
     paths = [f"{ARCHIVES}/{name}" for name in names]
     return [Place(path=path, label=_label(root / beside(path))) for path in paths if _is_file(root / path)]
 

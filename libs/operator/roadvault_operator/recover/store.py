@@ -8,7 +8,7 @@ from roadvault_common.files import set_aside_store
 from roadvault_common.files.tags import Tag, file_type
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, marks
-from roadvault_common.sql.states import FolderStatus
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 
 AT_ONCE = 100
 """Rows that are asked for, or written, in one statement."""
@@ -25,12 +25,33 @@ class Upload(NamedTuple):
 
 
 async def known(db: Database, file_ids: list[int]) -> dict[int, Row]:
-    """Return `file_id` and `sha256` of those files that have a row; at most AT_ONCE are asked for."""
+    """Return `file_id` and `sha256` of those files that have a row; at most AT_ONCE are asked for.
+
+    One is `kept` beside its archive, which the network is not proven to hold, if its row names no upload.
+    """
     rows = await db.fetch_all(
-        f"SELECT file_id, sha256 FROM file_upload_info WHERE file_id IN ({marks(file_ids)})",  # noqa: S608 - placeholders
+        "SELECT file_id, sha256, file.path IS NULL AND zip.status IS NOT NULL"  # noqa: S608 - placeholders
+        f" AND zip.status <> {ArchiveStatus.ENDED} AND NOT EXISTS (SELECT 1 FROM evidence_info"
+        " WHERE evidence_info.zip_id = file.zip_id AND valid = 1 AND proven_at IS NOT NULL) AS kept"
+        " FROM file_upload_info AS file LEFT JOIN zip_ipfs_info AS zip USING (zip_id)"
+        f" WHERE file_id IN ({marks(file_ids)})",
         file_ids,
     )
     return {row["file_id"]: row for row in rows}
+
+
+async def keep(db: Database, upload: Upload) -> None:
+    """Name an upload again, beside the archive that it is in: it goes when the uploads of that are dropped."""
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(
+            "UPDATE file_upload_info JOIN zip_ipfs_info AS zip USING (zip_id)"
+            " SET file_upload_info.path = %s, zip.uploads_dropped_at = NULL"
+            " WHERE file_id = %s AND file_upload_info.path IS NULL",
+            (upload.path, upload.tag.file_id),
+        )
+
+    await db.transact(write)
 
 
 async def adopt(db: Database, uploads: Sequence[Upload]) -> int:
