@@ -15,3 +15,5 @@ CREATE TABLE left_out_info (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 ALTER TABLE catalogue_info
     ADD COLUMN follows VARCHAR(100) NULL COMMENT 'the catalogue that this database was recovered from last, or that a person gave up: ours may take its name';
+-- What came back, by whatever way and under whichever number, is known by its CID.
+ALTER TABLE zip_ipfs_info ADD KEY zip_cid (cid);
