@@ -199,8 +199,9 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         " SELECT seq, 'x', IF(MOD(seq, 100), NOW(), NULL) FROM seq_1_to_2000"
     )
     await db.execute(
-        "INSERT INTO left_out_info (cid, zip_id, segment, archives, record, reason, catalogued)"
-        " SELECT CONCAT('bafyleft', seq), NULLIF(5000 + seq, 5001), IF(seq = 1, 7, NULL), 1, '{}', 'x', seq <> 2"
+        "INSERT INTO left_out_info (cid, kind, zip_id, segment, archives, record, reason, catalogued)"
+        " SELECT CONCAT('bafyleft', seq), IF(seq = 1, 'segment', 'archive'), NULLIF(5000 + seq, 5001),"
+        " IF(seq = 1, 7, NULL), 1, '{}', 'x', seq <> 2"
         " FROM seq_1_to_300"
     )
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)

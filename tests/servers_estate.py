@@ -6,6 +6,7 @@ It began with the code of before there were labels (`tests/format1`), so its old
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,13 @@ from servers_operator import Console
 from servers_process import Running
 
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.archive.ipns import ipns_name
+from roadvault_common.catalogue import left_out
+from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
+from roadvault_common.ipfs.publishing import resolve
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.migrate import migrate
@@ -104,6 +109,8 @@ async def estate(
         Ipfs.open(network.rpc_url, 30) as network_ipfs,
     ):
         await Identity(db, vault.root).settle()
+        with suppress(IpfsUnavailable):  # the name of the same key leads to another test's catalogue
+            await left_out.follow(db, await resolve(our_ipfs, ipns_name(MasterKeys(key))))
         packer = Packer(PackerSettings.model_validate(common), db, bus, vault, MasterKeys(key))
         pinner = Pinner(PinnerSettings.model_validate(common), db, bus, vault, MasterKeys(key), our_ipfs)
         console = Console(db, bus, vault, packer, pinner, environment, dict(common))

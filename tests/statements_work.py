@@ -427,7 +427,8 @@ async def _leave_out(_: Filled, db: Database) -> None:
     await db.execute("DELETE FROM left_out_info WHERE record = '{}' AND zip_id BETWEEN 6000 AND 7000")
     assert await left_out.records(db, 6000, 7000) == [record]
     await left_out.note_catalogued(db, [record.cid])
-    await left_out.give_up(db, [record.cid, link.cid])
+    await left_out.note_catalogue(db, "bafycatalogue", 7)
+    await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue"])
 
 
 async def _publish(filled: Filled, db: Database) -> None:
@@ -464,6 +465,7 @@ async def _publish(filled: Filled, db: Database) -> None:
     assert zip_id is not None
     assert await store.order(lease, "0" * 16, 0) == zip_id
     await store.has_acts(0)
+    await store.pinned()
     await store.superseded()
     await store.forget_pin("bafy")
     await store.close(lease, Done(), datetime.now(UTC))

@@ -120,18 +120,17 @@ class Books:
         return wrong + purchases.others(cids, others, chain, losses) + purchases.ends(self._arena)
 
     def catalogue(self) -> list[str]:
-        """The newest catalogue has every archive by its number, and what recoveries left out; no stage has failed."""
+        """The newest catalogue has every archive by its number, also what a recovery left out; it has not failed."""
         row = self._arena.sql("SELECT cid, publish_failed_at, publish_reason FROM catalogue_info")[0]
         failed = [] if row["publish_failed_at"] is None else [f"the catalogue has failed: {row['publish_reason']}"]
         listed = row["cid"] and catalogues.read(row["cid"], self._contents.on_our_node, self._contents.master_keys[0])
         if not listed:
             return [*failed, f"the catalogue {row['cid']} can't be read"]
         numbers = {archive["cid"]: zip_id for zip_id, archive in self.archives.items()}
+        numbers |= {row["cid"]: row["zip_id"] for row in self._arena.sql("SELECT cid, zip_id FROM left_out_info")}
         known, missing = listed.numbers.items(), numbers.items() - listed.numbers.items()
         failed += [f"archive {zip_id} is not in the catalogue" for _, zip_id in missing]
-        left = {(one["cid"], one["zip_id"]) for one in self._arena.sql("SELECT cid, zip_id FROM left_out_info")}
-        alone = known - numbers.items() - left
-        return failed + [f"archive {zip_id} is in the catalogue alone" for _, zip_id in alone]
+        return failed + [f"archive {zip_id} is in the catalogue alone" for _, zip_id in known - numbers.items()]
 
     def losses(self) -> list[str]:
         """What was lost came back under its old numbers, and no more than that."""

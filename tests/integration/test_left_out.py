@@ -11,13 +11,14 @@ from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord, Head
 from roadvault_common.custody import chainer, store
+from roadvault_common.files.identity import Identity
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.publishing import import_blocks, resolve
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Row
 from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_operator.recover import catalogue as catalogues
-from roadvault_pinner.catalogue import publishing
+from roadvault_pinner.catalogue import before, publishing
 from roadvault_pinner.catalogue.ages import measure
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 
@@ -103,6 +104,16 @@ async def lost(estate: Estate) -> Lost:
     return found
 
 
+async def pinned(lost: Lost) -> int:
+    """Have services that run archive something; return the archive's number."""
+    console = lost.estate.console
+    await console.file()
+    assert await console.packer.packing.work(await console.file()) == Done()
+    zip_id = int(await console.db.fetch_value("SELECT MAX(zip_id) FROM zip_ipfs_info"))
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    return zip_id
+
+
 async def test_an_archive_that_does_not_come_stays_in_the_catalogue_until_it_does(lost: Lost) -> None:
     estate, db = lost.estate, lost.estate.console.db
     missing = {number: lost.cids[number] for number in (1, max(lost.cids))}  # all of one segment, some of another
@@ -114,20 +125,17 @@ async def test_an_archive_that_does_not_come_stays_in_the_catalogue_until_it_doe
     assert (await lost.measured())[0] == 2
     assert missing[1] in await estate.console.says("status")
     # Services run by now, and archive something more, before somebody tries again.
-    await estate.console.file()
-    assert await estate.console.packer.packing.work(await estate.console.file()) == Done()
-    (new,) = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE cid IS NULL")
-    assert await estate.console.pinner.pinning.work(new["zip_id"]) == Done()
+    new = await pinned(lost)
     await lost.publish()
     named = await lost.newest()
     assert {number: named[number] for number in missing} == {number: lost.records[number] for number in missing}
-    assert set(named) == {*lost.records, new["zip_id"]}
+    assert set(named) == {*lost.records, new}
     await lost.publish()  # nothing has changed
     assert await db.fetch_value("SELECT COUNT(*) FROM catalogue_pin_info") <= 2
 
     # From that catalogue everything comes back as well, in a system that is lost once more.
     cid = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
-    for one in (cid, named[new["zip_id"]].cid):
+    for one in (cid, named[new].cid):
         await estate.network.fetch_and_pin(one, lambda: None)
     await estate.lose(estate.console.environment["ROADVAULT_DATABASE_URL"])
     await lost.recover("--catalogue-cid", cid, code=1)
@@ -148,7 +156,7 @@ async def test_what_nobody_could_read_keeps_the_catalogue_as_it_is_until_it_is_r
     for _ in range(2):
         waits = await lost.publish()
         assert isinstance(waits, Wait)
-        assert "could not read segment 1, 1 archives" in waits.reason
+        assert f"the catalogue's segment {segment.cid}, 1 archives, was not read: " in waits.reason
     await db.execute("UPDATE catalogue_info SET complete_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY")
     left, waited = await lost.measured()
     assert left == 1
@@ -196,7 +204,7 @@ async def test_a_custody_log_that_does_not_come_is_not_published_anew_from_its_f
     assert "not recovered: the custody log: " in await lost.recover(code=1)
     waits = await lost.publish()
     assert isinstance(waits, Wait)
-    assert f"could not read the custody log ({log})" in waits.reason
+    assert f"the catalogue's custody log {log} was not read: " in waits.reason
     await lost.give(log, block)
     await lost.recover()
     head = await store.head(db)
@@ -243,3 +251,42 @@ async def test_a_first_catalogue_takes_the_name_once_it_has_all_archives(
         pass
     assert set(await lost.newest()) == set(lost.records)
     assert (await CatalogueStore(db).ages()).named is not None
+
+
+async def test_services_that_run_before_any_recovery_don_t_take_the_name_of_the_old_catalogue(lost: Lost) -> None:
+    console = lost.estate.console
+    await Identity(console.db, console.vault.root).settle()
+    await pinned(lost)
+    for _ in range(2):
+        waits = await lost.publish()
+        assert isinstance(waits, Wait)
+        assert f"the catalogue {lost.cid}, 3 archives, was not read: our name leads to it" in waits.reason
+    assert (await lost.measured())[0] == 3
+    assert await resolve(lost.estate.network, ipns_name(lost.keys)) == lost.cid
+    await console.says("recover", "--without", lost.cid)
+    assert await lost.publish() == Done(again_after=1800)
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_recovery_from_an_older_catalogue_forgets_no_newer_one_that_somebody_has(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    monkeypatch.setattr(before, "_SECONDS", 2)
+    estate, db = lost.estate, lost.estate.console.db
+    await lost.recover()
+    new = await pinned(lost)
+    assert await lost.publish() == Done(again_after=1800)
+    newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    if there:
+        await estate.network.fetch_and_pin(newest, lambda: None)
+    await estate.lose(estate.console.environment["ROADVAULT_DATABASE_URL"])
+    await lost.recover("--catalogue-cid", lost.cid)
+    waits = await lost.publish()
+    if there:
+        assert isinstance(waits, Wait)
+        assert f"the catalogue {newest}, 4 archives, was not read" in waits.reason
+        await estate.network.fetch_and_pin(newest, lambda: None)
+        await lost.recover("--catalogue-cid", newest, code=1)  # that archive was nowhere but here
+        waits = await lost.publish()
+    assert waits == Done(again_after=1800)
+    assert set(await lost.newest()) == {*lost.cids, *([new] if there else [])}

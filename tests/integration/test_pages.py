@@ -178,12 +178,13 @@ async def test_what_a_recovery_left_out_is_on_the_first_page(office: Office, lan
     text = LANGUAGES[language]["left_out"]
     assert text not in await office.get("/", language)
     await office.db.execute(
-        "INSERT INTO left_out_info (cid, zip_id, segment, archives, reason) VALUES ('bafya', 1017, NULL, 1, 'x & y'),"
-        " ('bafyb', NULL, 3, 40, 'z'), ('bafyc', NULL, NULL, 0, 'z')"
+        "INSERT INTO left_out_info (cid, kind, zip_id, segment, archives, reason) VALUES"
+        " ('bafya', 'archive', 1017, NULL, 1, 'x & y'), ('bafyb', 'segment', NULL, 3, 40, 'z'),"
+        " ('bafyc', 'log', NULL, NULL, 0, 'z'), ('bafyd', 'catalogue', NULL, NULL, 7, 'z')"
     )
     page = await office.get("/", language)
-    assert all(shown in page for shown in (f"{text}: 42<", ">1017<", "bafya", "x &amp; y", ">3000 ", " 3999<", "bafyb"))
-    assert LANGUAGES[language]["left_out_log"] in page
+    assert all(shown in page for shown in (f"{text}: 49<", ">1017<", "bafya", "x &amp; y", " (40)<", "bafyb"))
+    assert all(f">{LANGUAGES[language][f'left_out_{kind}']}" in page for kind in ("segment", "log", "catalogue"))
 
 
 def test_both_languages_have_the_same_messages() -> None:

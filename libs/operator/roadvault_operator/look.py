@@ -82,8 +82,8 @@ async def status() -> None:
     )
     show(
         f"Left out by a recovery, {left_count} archives: run it again, or `roadvault recover --without CID`",
-        ("archive", "segment", "CID", "reason"),
-        [(row["zip_id"], row["segment"], row["cid"], row["reason"]) for row in left],
+        ("what", "archive", "CID", "reason"),
+        [(row["kind"], row["zip_id"], row["cid"], row["reason"]) for row in left],
     )
     say(f"audited the longest ago: {', '.join(f'{age} ({place})' for place, age in oldest)}")
     say(f"local copies: {kept['archives']} archives, {kept['uploads']} uploads ({_COUNTED})")

@@ -13,20 +13,36 @@ MOST = 10_000
 _AT_ONCE = 200
 """Rows in one statement."""
 _REASON_LENGTH = 500
+_KINDS = {"segment": "the catalogue's segment", "log": "the catalogue's custody log", "catalogue": "the catalogue"}
 _CUT_SHORT = "it was not read: the recovery was cut short"
 
 
 async def begin(db: Database, segments: Sequence[SegmentLink], log: Cid | None) -> None:
     """Note all parts of a catalogue as not read yet, so that a recovery that is killed has nothing forgotten."""
-    parts: list[tuple[object, ...]] = [(one.cid, one.number, one.archives, _CUT_SHORT) for one in segments]
-    parts += [] if log is None else [(str(log), None, 0, _CUT_SHORT)]
+    parts: list[tuple[object, ...]] = [(one.cid, "segment", one.number, one.archives, _CUT_SHORT) for one in segments]
+    parts += [] if log is None else [(str(log), "log", None, 0, _CUT_SHORT)]
     for begin in range(0, len(parts), _AT_ONCE):
         some = parts[begin : begin + _AT_ONCE]
         await db.execute(
-            "INSERT IGNORE INTO left_out_info (cid, segment, archives, reason) VALUES "  # noqa: S608 - placeholders
-            + ", ".join(["(%s, %s, %s, %s)"] * len(some)),
+            "INSERT IGNORE INTO left_out_info (cid, kind, segment, archives, reason) VALUES "  # noqa: S608 - placeholders
+            + ", ".join(["(%s, %s, %s, %s, %s)"] * len(some)),
             [value for part in some for value in part],
         )
+
+
+async def note_catalogue(db: Database, cid: str, archives: int) -> None:
+    """Note a catalogue that nobody has recovered from: the newest under our name, in place of any before."""
+    await db.execute("DELETE FROM left_out_info WHERE kind = 'catalogue' AND cid <> %s", (cid,))
+    await db.execute(
+        "INSERT IGNORE INTO left_out_info (cid, kind, archives, reason) VALUES (%s, 'catalogue', %s, %s)",
+        (cid, archives, "our name leads to it, and this database knows nothing of it: `roadvault recover`"),
+    )
+
+
+async def follow(source: Database | Transaction, cid: str) -> None:
+    """Note that our catalogue may take the name of this one, which was read, or given up."""
+    await source.execute("DELETE FROM left_out_info WHERE cid = %s", (cid,))
+    await source.execute("UPDATE catalogue_info SET follows = %s WHERE one = 1", (cid,))
 
 
 async def end(
@@ -40,7 +56,8 @@ async def end(
             await tx.execute("UPDATE left_out_info SET reason = %s WHERE cid = %s", (reason[:_REASON_LENGTH], cid))
         for one, reason in left:
             await tx.execute(
-                "REPLACE INTO left_out_info (cid, zip_id, archives, record, reason) VALUES (%s, %s, 1, %s, %s)",
+                "REPLACE INTO left_out_info (cid, kind, zip_id, archives, record, reason)"
+                " VALUES (%s, 'archive', %s, 1, %s, %s)",
                 (one.cid, one.zip_id, one.model_dump_json(exclude_none=True), reason[:_REASON_LENGTH]),
             )
 
@@ -63,12 +80,14 @@ async def give_up(db: Database, cids: Sequence[str]) -> None:
     async def work(tx: Transaction) -> None:
         for cid in cids:
             row = await tx.fetch_one(
-                "SELECT zip_id, segment, archives FROM left_out_info WHERE cid = %s FOR UPDATE", (cid,)
+                "SELECT kind, zip_id, segment, archives FROM left_out_info WHERE cid = %s FOR UPDATE", (cid,)
             )
             if row is None:
                 raise PermanentError(f"{cid} is not among what was left out: nothing was changed (`roadvault status`)")
-            facts = {"cid": cid, "segment": row["segment"], "archives": row["archives"], "reason": "it was left out"}
-            await record(tx, Line(Act.GIVEN_UP, facts, zip_id=row["zip_id"]))
+            if row["kind"] == "catalogue":
+                await follow(tx, cid)
+            zip_id = row.pop("zip_id")
+            await record(tx, Line(Act.GIVEN_UP, {"cid": cid, **row, "reason": "it was left out"}, zip_id=zip_id))
         await _forget(tx, cids)
 
     await db.transact(work)
@@ -80,12 +99,12 @@ async def _forget(tx: Transaction, cids: Iterable[str]) -> None:
 
 
 async def unread(db: Database) -> str | None:
-    """Return which part of a catalogue could not be read, and why, if there is one."""
-    row = await db.fetch_one("SELECT cid, segment, archives, reason FROM left_out_info WHERE zip_id IS NULL LIMIT 1")
+    """Return which catalogue, or part of one, was not read, and why, if there is one."""
+    row = await db.fetch_one("SELECT kind, cid, archives, reason FROM left_out_info WHERE zip_id IS NULL LIMIT 1")
     if row is None:
         return None
-    what = "the custody log" if row["segment"] is None else f"segment {row['segment']}, {row['archives']} archives"
-    return f"a recovery could not read {what} ({row['cid']}): {row['reason']}"
+    archives = f", {row['archives']} archives," if row["archives"] else ""
+    return f"{_KINDS[row['kind']]} {row['cid']}{archives} was not read: {row['reason']}"
 
 
 async def records(db: Database, first: int, last: int) -> list[ArchiveRecord]:
@@ -112,9 +131,9 @@ async def note_catalogued(db: Database, cids: Sequence[str]) -> None:
 
 
 async def listed(db: Database, limit: int) -> list[Row]:
-    """Return `cid`, `zip_id`, `segment`, `archives`, `reason` and `create_time` of some, unread parts first."""
+    """Return `cid`, `kind`, `zip_id`, `archives`, `reason` and `create_time` of some, what is unread first."""
     return await db.fetch_all(
-        "SELECT cid, zip_id, segment, archives, reason, create_time FROM left_out_info ORDER BY zip_id LIMIT %s",
+        "SELECT cid, kind, zip_id, archives, reason, create_time FROM left_out_info ORDER BY zip_id LIMIT %s",
         (limit,),
     )
 

@@ -186,6 +186,7 @@ class Recovery:
         if catalogue is not None:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, read, self._unread, restoring.left_out)
+            await left_out.follow(db, catalogue.cid)
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)

@@ -27,7 +27,9 @@ ENGLISH = {
     "left_out": "Archives that a recovery left out",
     "left_out_hint": "Nobody renews their orders; as long as a part of the old catalogue is unread no new one is"
     " published. Try again, or give them up:",
+    "left_out_catalogue": "catalogue",
     "left_out_log": "custody log",
+    "left_out_segment": "segment",
     "stopped": "Clean-up has stopped and asks",
     "stopped_hint": "Many files are named by no row: perhaps the rows are wrong. Nothing was moved. To decide:",
     "stopped_directory": "Directory",

@@ -38,6 +38,8 @@ class Published:
     """What it says of the custody log."""
     accepted: int
     """Whether a person accepted the log since, which need not go on from that any more."""
+    follows: str | None
+    """The catalogue of before this database, whose name it may take."""
     may_order: int
     """Whether a newer one could be ordered now."""
     named: float | None
@@ -100,12 +102,12 @@ class CatalogueStore:
     async def published(self, every: float) -> Published:
         """Return the newest catalogue; there is an order at most once in `every` seconds."""
         row = await self._db.fetch_one(
-            "SELECT cid, master_key, node, custody, custody_accepted AS accepted,"  # noqa: S608
+            "SELECT cid, master_key, node, custody, custody_accepted AS accepted, follows,"  # noqa: S608
             f" TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named, {_MAY_ORDER} AS may_order"
             " FROM catalogue_info WHERE one = 1",
             (every,),
         )
-        return Published(**row) if row else Published(None, None, None, None, 0, 0, named=None)
+        return Published(**row) if row else Published(None, None, None, None, 0, None, 0, named=None)
 
     async def ages(self) -> Ages:
         """Return how old the newest catalogue is."""
@@ -176,6 +178,10 @@ class CatalogueStore:
     async def note_pin(self, cid: str) -> None:
         """Note that our node is about to pin a catalogue."""
         await self._db.execute("INSERT IGNORE INTO catalogue_pin_info (cid) VALUES (%s)", (cid,))
+
+    async def pinned(self) -> list[str]:
+        """Return the catalogues that our node pins, or was about to."""
+        return [row["cid"] for row in await self._db.fetch_all("SELECT cid FROM catalogue_pin_info")]
 
     async def superseded(self) -> list[str]:
         """Return the catalogues that our node pins, or may pin, though they are neither the newest nor ordered."""

@@ -38,7 +38,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
-from roadvault_pinner.catalogue import record_store
+from roadvault_pinner.catalogue import before, record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
 from roadvault_pinner.catalogue.log_parts import Link, LogParts, Parts
 
@@ -96,13 +96,16 @@ class Publisher:
         began = await self._store.now()
         last = await self._store.published(self._order_every)
         await left_out.forget_recovered(self._db)
+        numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
+        if last.named is None and numbers:
+            await self._look_before(last, lease)
         unread = await left_out.unread(self._db)
         if unread is not None:  # the next catalogue takes the place of the one that names what is in there
-            await self._name_again(last)
+            if last.named is not None:
+                await self._name_again(last)
             waits = Wait(unread, self._look_every)
             await self._store.close(lease, waits, None)
             return waits
-        numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
         complete = len(numbers) < _SEGMENTS_AT_ONCE
         draft = Draft(await self._store.segments(), whole=lease.attempt > 1 or await self._lost(last))
         # One that does not seem to have changed is looked at all the same: in time each is.
@@ -130,6 +133,15 @@ class Publisher:
         outcome = Done(again_after=self._look_every if complete else 0)
         await self._store.close(lease, outcome, began if complete else None)
         return outcome
+
+    async def _look_before(self, last: Published, lease: Lease) -> None:
+        """Note the catalogue that our name leads to, if it is not from here, nor what was recovered from."""
+        known = {last.cid, last.follows, *await self._store.pinned()}
+        found = await before.unknown(self._ipfs, self._keys, known, lease.progress)
+        lease.progress()
+        if found is not None:
+            cid, head = found
+            await left_out.note_catalogue(self._db, cid, sum(one.archives for one in head.segments))
 
     async def _name_again(self, last: Published) -> None:
         if last.cid is None or last.master_key != self._keys.ids[0]:
@@ -198,9 +210,9 @@ class Publisher:
             await check.note_fault(self._db, self._bus, error.fault)
             if await custody_store.is_accepted(self._db, error.fault.position):
                 goes_on = last.custody is not None and await check.goes_on(self._db, tie.Root.read(last.custody))
-                before = await self._log_of_before(last) if goes_on else None
+                kept = await self._log_of_before(last) if goes_on else None
                 size = None if root is None else root.size
-                draft.log = before or await self._log.add(size, keep, whole=whole, up_to_fault=True)
+                draft.log = kept or await self._log.add(size, keep, whole=whole, up_to_fault=True)
             else:
                 trouble = brief(error)
         except IntegrityError as error:
