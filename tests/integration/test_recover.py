@@ -218,9 +218,12 @@ async def test_what_is_on_hold_comes_back_on_hold(archived: Archived, network_ku
 
 async def test_archives_that_have_ended_are_counted_and_no_failure(archived: Archived, network_kubo: Kubo) -> None:
     db = archived.console.db
-    rows = await db.fetch_all("SELECT zip_id, zip_name, folder_id, cid, size, dag_size, files FROM zip_ipfs_info")
+    rows = await db.fetch_all(f"SELECT {', '.join(RECORD)}, create_time FROM zip_ipfs_info")  # noqa: S608
     then = datetime(2026, 1, 1, tzinfo=UTC)
-    one, *others = (ArchiveRecord(**row, format=2, created=then) for row in rows)
+    one, *others = (
+        ArchiveRecord(**{name: row[name] for name in RECORD}, format=2, created=row["create_time"].replace(tzinfo=UTC))
+        for row in rows
+    )
     await db.execute(
         "INSERT INTO retention_info (zip_id, ends_at, shredded_at) VALUES (%s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
         (one.zip_id,),

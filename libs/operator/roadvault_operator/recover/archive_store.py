@@ -90,10 +90,35 @@ async def archived_after(db: Database, file_id: int) -> list[Row]:
     """Return files behind a number that are in archives on IPFS, with what recovery brings back of them."""
     return await db.fetch_all(
         "SELECT file_id, file_name, file_type, file.size, sha256, zip_offset, file.folder_id, zip_id, cid, format,"
-        " zip.size AS archive_size, files, iv, pinned_at, shredded_at IS NOT NULL AS ended"
+        " file.create_time AS received, zip.create_time AS recorded,"
+        " zip.size AS archive_size, files, iv, pinned_at, period_key, shredded_at IS NOT NULL AS ended"
         " FROM file_upload_info AS file JOIN zip_ipfs_info AS zip USING (zip_id)"
         " LEFT JOIN retention_info USING (zip_id) WHERE file_id > %s AND cid IS NOT NULL ORDER BY file_id LIMIT %s",
         (file_id, _AT_ONCE),
+    )
+
+
+async def recovered_after(db: Database, zip_id: int) -> list[Row]:
+    """Return archives on IPFS behind a number, with what the catalogue brings back of them besides their files."""
+    return await db.fetch_all(
+        "SELECT zip.zip_id, zip.create_time AS recorded, ends_at AS ends, shredded_at IS NOT NULL AS ended, order_id,"  # noqa: S608
+        " bought.term, bought.account, bought.market, bought.block, bought.extrinsic_hash, bought.extrinsic,"
+        " bought.price, bought.create_time AS bought, bought.settled_at FROM zip_ipfs_info AS zip"
+        " LEFT JOIN retention_info AS ends USING (zip_id) LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id"
+        " AND bought.term = (SELECT term FROM order_info WHERE zip_id = zip.zip_id AND term > 0"
+        f" AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
+        " WHERE zip.zip_id > %s AND zip.cid IS NOT NULL AND kind = 'archive' ORDER BY zip.zip_id LIMIT %s",
+        (zip_id, _KNOWN_AT_ONCE),
+    )
+
+
+async def end_moved_since(db: Database, zip_id: int, since: datetime) -> bool:
+    """Return whether a person has moved an archive's end since a time (UTC)."""
+    return bool(
+        await db.fetch_value(
+            "SELECT COUNT(*) FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s AND done_at > %s",
+            (zip_id, Act.END_MOVED.value, since),
+        )
     )
 
 
@@ -105,10 +130,11 @@ async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveR
     Raises:
         IntegrityError: Its number, its folder or a file of it is taken by something else; nothing was written.
     """
+    made = _time(archive.made if record is None else record.created)
 
     async def write(tx: Transaction) -> None:
-        zip_id = await _insert_archive(tx, archive, keys, record, pinned=pinned)
-        await _insert_folder(tx, archive, zip_id)
+        zip_id = await _insert_archive(tx, archive, keys, record, made, pinned=pinned)
+        await _insert_folder(tx, archive, zip_id, made)
         if record is not None and record.purchase is not None:
             await _insert_purchase(tx, zip_id, record, record.purchase)
 
@@ -228,7 +254,7 @@ async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> None:
 
 
 async def _insert_archive(
-    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, *, pinned: bool
+    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, made: datetime, *, pinned: bool
 ) -> int:
     """Write an archive's row, and its label; return its number."""
     place, local, on_ipfs = archive.place, archive.place.path is not None, archive.place.cid is not None
@@ -248,7 +274,7 @@ async def _insert_archive(
         "format": archive.format if on_ipfs else 1,  # whoever adds it to IPFS writes it with the CID
         "dag_size": archive.dag_size if on_ipfs else None,
         "status": (ArchiveStatus.ORDERED if bought else ArchiveStatus.NOT_ORDERED).value,
-        "create_time": _time(archive.made),
+        "create_time": made,
     }
     now = {
         "pinned_at": on_ipfs,
@@ -293,9 +319,9 @@ async def _insert_end(
         )
 
 
-async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None:
+async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int, made: datetime) -> None:
     """Write the rows of an archive's folder and files."""
-    folder_id, files, made = archive.manifest.folder, archive.manifest.files, _time(archive.made)
+    folder_id, files = archive.manifest.folder, archive.manifest.files
     await tx.execute(
         "INSERT INTO folder_info (folder_id, status, files, bytes, zip_id, close_at, closed_at, create_time)"  # noqa: S608 - our own numbers
         f" VALUES (%s, {FolderStatus.PACKED}, %s, %s, %s, %s, %s, %s)",

@@ -122,6 +122,13 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         f"rehearsed: {found.same} files would come back as they are, {found.newer} are newer than the catalogue,"
         f" {found.differences} differ, {found.ended} are of archives that have ended; the scratch database is dropped"
     )
+    if found.sealed:
+        say(f"{found.sealed} files are of archives that have an end, and need --keyring")
+    if recovery.made is not None:
+        say(
+            f"{found.archives} archives would have their times, ends and purchases, and {found.holds} holds be in"
+            f" force; {found.since} of these have changed since the catalogue was made"
+        )
     if found.differences or not whole:
         raise typer.Exit(1)
 
