@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import orjson
+
 from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
@@ -135,8 +137,8 @@ async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveR
     async def write(tx: Transaction) -> None:
         zip_id = await _insert_archive(tx, archive, keys, record, made, pinned=pinned)
         await _insert_folder(tx, archive, zip_id, made)
-        if record is not None and record.purchase is not None:
-            await _insert_purchase(tx, zip_id, record, record.purchase)
+        if record is not None:
+            await _insert_purchases(tx, zip_id, record)
 
     try:
         await db.transact(write)
@@ -240,13 +242,7 @@ async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> None:
             (zip_id, _time(record.ends), _time(record.ends)),
         )
     await hold_store.bring_back(tx, zip_id, record)
-    if record.purchase is None:
-        return
-    bought = await tx.fetch_one(
-        "SELECT 1 FROM order_info WHERE zip_id = %s AND term = %s", (zip_id, record.purchase.term)
-    )
-    if bought is None:
-        await _insert_purchase(tx, zip_id, record, record.purchase)
+    if await _insert_purchases(tx, zip_id, record):
         await tx.execute(
             "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
             (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),
@@ -336,20 +332,36 @@ async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int, made: d
     )
 
 
-async def _insert_purchase(tx: Transaction, zip_id: int, record: ArchiveRecord, purchase: Purchase) -> None:
-    """Write the row of an archive's latest purchase, of which the market knows what became.
+async def _insert_purchases(tx: Transaction, zip_id: int, record: ArchiveRecord) -> bool:
+    """Write the rows of an archive's first and latest purchases, but for those that are there; False if all are."""
+    wanted = [one for one in (record.first, record.purchase) if one is not None]
+    rows = await tx.fetch_all("SELECT term FROM order_info WHERE zip_id = %s", (zip_id,)) if wanted else []
+    lines = await tx.fetch_all(
+        "SELECT facts FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s",
+        (record.zip_id, Act.BOUGHT.value),
+    )
+    told = {facts["extrinsic"]: facts for line in lines if "extrinsic" in (facts := orjson.loads(line["facts"]))}
+    for one in (missing := [one for one in wanted if one.term not in {row["term"] for row in rows}]):
+        await _insert_purchase(tx, zip_id, record, one, told.get(one.extrinsic_hash, {}).get("blockHash"))
+    return bool(missing)
+
+
+async def _insert_purchase(
+    tx: Transaction, zip_id: int, record: ArchiveRecord, purchase: Purchase, block_hash: str | None
+) -> None:
+    """Write the row of a purchase, of which the market knows what became.
 
     What only matters while it is under way, its nonce and its era, is not known any more.
     """
     made = _time(purchase.made)
     await tx.execute(
         "INSERT INTO order_info (order_id, zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"  # noqa: S608 - our own numbers
-        " era_birth, era_death, extrinsic_hash, extrinsic, price, block, settled_at, create_time)"
-        f" VALUES (%s, %s, %s, %s, %s, NULL, {OrderStatus.BOUGHT}, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s, %s)",
+        " era_birth, era_death, extrinsic_hash, extrinsic, price, block, block_hash, settled_at, create_time)"
+        f" VALUES (%s, %s, %s, %s, %s, NULL, {OrderStatus.BOUGHT}, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s, %s, %s)",
         (
             purchase.order_id, zip_id, purchase.term, purchase.account, purchase.market, record.cid,
-            record.dag_size, purchase.extrinsic_hash, purchase.extrinsic or "", purchase.price, purchase.block, made,
-            made,
+            record.dag_size, purchase.extrinsic_hash, purchase.extrinsic or "", purchase.price, purchase.block,
+            block_hash, made, made,
         ),
     )  # fmt: skip
 
