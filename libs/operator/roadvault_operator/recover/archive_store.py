@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -23,6 +23,8 @@ from roadvault_common.work.stages import PIN
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive, Place
+
+T = TypeVar("T")
 
 _AT_ONCE = 500
 """Rows that are read, or written, in one statement."""
@@ -181,13 +183,12 @@ async def follow(db: Database, there: There, record: ArchiveRecord) -> bool:
     bought = record.purchase is not None and record.purchase.term > there.term
     if there.ended or not (bought or (record.ends is not None and not there.ends)):
         return False
-    await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
-    return True
+    return await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
 
 
-async def _without_double(db: Database, there: There, write: Callable[[Transaction], Awaitable[None]]) -> None:
+async def _without_double(db: Database, there: There, write: Callable[[Transaction], Awaitable[T]]) -> T:
     try:
-        await db.transact(write)
+        return await db.transact(write)
     except Exception as error:
         if not duplicate_key(error):
             raise
@@ -230,23 +231,30 @@ async def _name(tx: Transaction, zip_id: int, archive: Archive, *, held: bool | 
     await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
 
 
-async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> None:
-    """Write what the catalogue says of an archive that was taken up without it: end, holds and purchase."""
+async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> bool:
+    """Write what the catalogue says of an archive that was taken up without it: end, holds and purchases.
+
+    False if it was there, or a person has said otherwise since.
+    """
+    ended = False
     said = await tx.fetch_one(
         "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s LIMIT 1", (zip_id, Act.END_MOVED)
     )
     if record.ends is not None and said is None:  # what a person has said since goes before
-        await tx.execute(
+        changed = await tx.execute(
             "INSERT INTO retention_info (zip_id, ends_at, shred_due) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE"
             " ends_at = COALESCE(ends_at, VALUES(ends_at)), shred_due = COALESCE(shred_due, VALUES(shred_due))",
             (zip_id, _time(record.ends), _time(record.ends)),
         )
+        ended = changed > 0
     await hold_store.bring_back(tx, zip_id, record)
-    if await _insert_purchases(tx, zip_id, record):
-        await tx.execute(
-            "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
-            (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),
-        )
+    if not await _insert_purchases(tx, zip_id, record):
+        return ended
+    await tx.execute(
+        "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
+        (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),
+    )
+    return True
 
 
 async def _insert_archive(
