@@ -43,6 +43,19 @@ async def broken_leaves(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
     return broken
 
 
+async def lost_leaves(node: Ipfs, cid: str) -> list[str]:
+    """Return the CIDs of a file's leaves if the node's own store can give none of them; else nothing.
+
+    Raises:
+        IpfsUnavailable: The node is away, or does not know which they are.
+    """
+    leaves = await _leaves(node, cid)
+    for leaf in leaves:
+        if await _has_whole(node, leaf):
+            return []
+    return leaves
+
+
 async def forget(node: Ipfs, cids: Sequence[str]) -> None:
     """Remove blocks that no pin holds from the node's store; what it refers to elsewhere stays there.
 

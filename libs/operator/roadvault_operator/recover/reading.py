@@ -78,9 +78,9 @@ async def look(reader: Reader, cid: str) -> Place:
     try:
         return await patience.insist(ask)
     except IpfsUnavailable:
-        # Of what has no label a gateway gives no CAR: the root alone tells.
-        _label_of(await patience.insist(partial(gateway.block, root, BLOCK_BYTES)))
-        raise
+        # Of what has no label a gateway gives no CAR; and of what breaks off in one the block alone tells why.
+        node = await patience.insist(partial(gateway.block, root, BLOCK_BYTES))
+        return Place(cid, label=await patience.insist(partial(gateway.block, _label_of(node), MOST_BYTES)), node=node)
 
 
 def _label_of(node: bytes) -> Cid:
