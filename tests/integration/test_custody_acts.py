@@ -29,7 +29,7 @@ async def lines(db: Database) -> list[Row]:
 
 async def test_every_act_has_its_line(database_url: str) -> None:
     async with Database.open(database_url, size=1) as db:
-        filled = await fill(db, 2000, 10, 10)
+        filled = await fill(db, 4000, 10, 10)
         before = len(await lines(db))
         for statement in statements_work.work(filled):
             await statement.run(db)
