@@ -42,6 +42,16 @@ ARCHIVES = (
 )
 
 
+def lose(database: Running[MariaDB], url: str, migrated: list[str]) -> None:
+    """Drop the database with all that is in it, and make a new one with empty tables."""
+    name = url.rpartition("/")[2]
+    with database.server.connect() as connection, connection.cursor() as cursor:
+        for statement in (f"DROP DATABASE {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4", f"USE {name}"):
+            cursor.execute(statement)
+        for statement in migrated:
+            cursor.execute(statement)
+
+
 @dataclass
 class Archived:
     """A system whose archives are on the network's node, and what it was before all else was lost."""
@@ -58,12 +68,7 @@ class Archived:
     """The list of CIDs."""
 
     def lose_database(self) -> None:
-        name = self.console.environment["ROADVAULT_DATABASE_URL"].rpartition("/")[2]
-        with self.mariadb.server.connect() as connection, connection.cursor() as cursor:
-            for statement in (f"DROP DATABASE {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4", f"USE {name}"):
-                cursor.execute(statement)
-            for statement in self.migrated:
-                cursor.execute(statement)
+        lose(self.mariadb, self.console.environment["ROADVAULT_DATABASE_URL"], self.migrated)
 
     async def lose_machine(self) -> None:
         """Lose database, data directory, and all that our IPFS node has."""

@@ -318,6 +318,9 @@ async def _recover_archive(db: Database, number: int) -> None:
     await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
     await archive_store.known(db)
     assert await archive_store.archived_after(db, number - 1)
+    assert await archive_store.recovered_after(db, number - 1)
+    assert await archive_store.end_moved_since(db, number, now.replace(tzinfo=None, year=2020))
+    assert await hold_store.after(db, 0)
 
 
 async def _pin(filled: Filled, db: Database) -> None:

@@ -8,10 +8,16 @@ that agree are a reason to believe both. It says what is proven, or ends with 1 
 import base64
 import hashlib
 import json
+import re
 import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+MOST = 32 << 20
+"""Bytes of a receipt."""
+LONGEST = 1000
+"""Characters of a line that is shown."""
 
 
 class Wrong(Exception):
@@ -22,6 +28,11 @@ def need(true: object, otherwise: str) -> None:
     """Raise Wrong unless something is so."""
     if not true:
         raise Wrong(otherwise)
+
+
+def shown(text: str) -> str:
+    """Return one line of text, with U+FFFD for what a terminal would obey instead of showing it."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:LONGEST])
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -67,6 +78,7 @@ def fields(message: bytes) -> list[tuple[int, Any]]:
     def value() -> int:
         read = shift = 0
         while True:
+            need(shift < 64, "the directory's block has a number without an end")
             byte = take(data, 1)[0]
             read, shift = read | (byte & 0x7F) << shift, shift + 7
             if byte < 0x80:
@@ -142,6 +154,8 @@ def check_order(order: dict[str, Any], cid: str) -> str:
     if order["by"] == "service":
         keyed(order, "at by name service")
         need(order["name"].startswith(cid + "."), "the service was asked for something else")
+        need(len(order["name"]) <= 200 and len(order["service"]) <= 100, "the service is none")
+        need(re.fullmatch("[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", order["at"]), "the service's time is none")
         return f"nothing of the order: {order['service']} had it at {order['at']}, as it says"
     keyed(order, "block blockHash by extrinsic genesis hash")
     need(order["by"] == "chain" and number(order["block"]) >= 0, "the order is of an unknown kind")
@@ -267,7 +281,7 @@ def proven(receipt: dict[str, Any], digest: bytes, size: int) -> list[str]:
 def check(content: bytes, digest: bytes, size: int) -> list[str]:
     """Return what a receipt proves of a file, by its SHA-256 and length; raise Wrong at what is not so."""
     try:
-        need(len(content) <= 32 << 20, "the receipt is too long")
+        need(len(content) <= MOST, "the receipt is too long")
         receipt = keyed(json.loads(content), "archive custody digest file format order published")
         need(written(receipt) == content, "the receipt is not as it was written")
         summed = sha256(written({**receipt, "digest": "0" * 64})).hex()
@@ -281,11 +295,12 @@ def main(receipt: str, file: str) -> None:
     """Print what a receipt proves of a file."""
     with Path(file).open("rb") as source:
         digest, size = hashlib.file_digest(source, "sha256").digest(), source.tell()
-    content = Path(receipt).read_bytes()
+    with Path(receipt).open("rb") as source:
+        content = source.read(MOST + 1)
     for line in check(content, digest, size):
-        print("proven:", line)
+        print("proven:", shown(line))
     for line in not_shown(json.loads(content)):
-        print("not proven by this:", line)
+        print("not proven by this:", shown(line))
     print("not proven by this: that an order is in its block; any node of the chain shows it")
 
 
@@ -293,4 +308,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except (Wrong, OSError, TypeError) as error:
-        sys.exit(f"check_receipt.py: {error}")
+        sys.exit(shown(f"check_receipt.py: {error}"))

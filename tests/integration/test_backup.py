@@ -54,6 +54,19 @@ def database_url(logged: Running[MariaDB]) -> str:
     return logged.server.url()
 
 
+def test_the_services_user_may_make_the_scratch_database_of_a_rehearsal(logged: Running[MariaDB]) -> None:
+    """At each start, by the file that docker compose starts the server with; at its very first there is no user yet."""
+    logged.more.append(f"--init-file={ROOT / 'deploy' / 'database-users.sql'}")
+    grants = []
+    for statement in ("CREATE USER roadvault@'%' IDENTIFIED BY 'p'", "SHOW GRANTS FOR roadvault@'%'"):
+        logged.stop()
+        logged.start()
+        with logged.server.connect(admin=True) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            grants += [row[0] for row in cursor.fetchall()]
+    assert r"GRANT ALL PRIVILEGES ON `roadvault\_rehearsal`.* TO `roadvault`@`%`" in grants
+
+
 class Keeper:
     """The script, for one server."""
 

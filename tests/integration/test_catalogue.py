@@ -146,7 +146,7 @@ async def test_a_stranger_with_the_master_key_finds_every_archive(office: Office
         await office.db.execute(
             "INSERT INTO order_info (zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"
             " era_birth, era_death, extrinsic_hash, extrinsic, price, block) VALUES"
-            " (999, %s, '5F', '0xab', NULL, %s, 'bafy999', 1, 0, 1, 65, %s, 'abcd', 2000000000123, 17)",
+            " (999, %s, '5F', '0xab', NULL, %s, 'bafy999', 1, 0, 1, 65, %s, '0xabcd', 2000000000123, 17)",
             (term, status, f"0x{term}"),
         )
     assert await office.publish() == LATER
@@ -159,6 +159,9 @@ async def test_a_stranger_with_the_master_key_finds_every_archive(office: Office
     bought = records[999].purchase
     assert bought is not None
     assert (bought.term, bought.extrinsic_hash, bought.price, bought.block) == (2, "0x2", "2000000000123", 17)
+    first = records[999].first
+    assert first is not None
+    assert (first.term, first.extrinsic_hash, first.extrinsic) == (1, "0x1", "0xabcd")
     assert (head.given_out.zip_id, head.given_out.order_id, head.account, head.market) == (2500, 3, "5F", "0xab")
     state = await office.state()
     assert (state["archives"], state["name"]) == (3, ipns_name(office.keys))

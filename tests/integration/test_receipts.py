@@ -6,9 +6,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from free_ports import pick_free
 from pydantic import SecretStr
 from receipt_checks import SCRIPT, altered, another, both_find, dumped, flipped, leaves, other, ours, script
 from servers_orderer import Shop
@@ -27,7 +29,9 @@ from roadvault_common.work.outcome import Done, Wait
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import PinningMarket
 from roadvault_crust_orderer.service import Orderer
+from roadvault_operator import receipt as receipts
 from roadvault_operator.receipt import look
+from roadvault_stack.ports import HOST
 
 SAID = {("custody", "head", "size"), ("custody", "head", "hash")}
 """What a receipt can only say of a head, until that is published: the root is what its lines lead to."""
@@ -74,22 +78,64 @@ async def test_a_receipt_is_there_once_the_archive_is_bought_and_proves_itself_t
     assert "it is not the receipt's" in errors
 
 
+async def run_script(office: Office, receipt: bytes, content: bytes) -> tuple[int | None, bytes, bytes]:
+    """Run the script as strangers do; return its exit code, and what it says."""
+    (office.path / "receipt.json").write_bytes(receipt)
+    (office.path / "file").write_bytes(content)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", SCRIPT, office.path / "receipt.json", office.path / "file",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, errors = await child.communicate()
+    return child.returncode, out, errors
+
+
 async def test_the_script_needs_nothing_but_python(office: Office) -> None:
     await office.bought([b"a", b"b"])
-    receipt = office.path / "receipt.json"
-    receipt.write_bytes((await office.ask(1))[1])
+    receipt = (await office.ask(1))[1]
     for content, code, told in (
         (b"b", 1, "the file is not the receipt's"),
         (b"a", 0, "is one of the 2 that were packed"),
     ):
-        (office.path / "file").write_bytes(content)
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", SCRIPT, receipt, office.path / "file",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, errors = await child.communicate()
-        assert (child.returncode, out.count(b"\nproven: ")) == (code, 0 if code else 4)
+        found, out, errors = await run_script(office, receipt, content)
+        assert (found, out.count(b"\nproven: ")) == (code, 0 if code else 4)
         assert told in (errors if code else out).decode()
+
+
+MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What a WebSocket's server adds to the client's key (RFC 6455)."""
+OBEYED = "\x1b[2J\x1b]0;x\x07\x9b31m\u202e\u2028\r\b"
+"""What a terminal obeys, and what turns or ends a line."""
+
+
+async def test_what_a_terminal_would_obey_reaches_none(office: Office) -> None:
+    await office.bought()
+    file_id = min(office.contents)
+    content, (_, receipt) = office.contents[file_id], await office.ask(file_id)
+    cid = json.loads(receipt)["archive"]["cid"]
+    named = {"by": "service", "at": "2026-11-27T10:04:30Z", "name": f"{cid}.{OBEYED}", "service": OBEYED}
+    hostile = {altered(receipt, ("order",), _always(named)): 0}
+    hostile |= {altered(receipt, ("order",), _always({**named, "at": OBEYED})): 1}
+    hostile |= {dumped({**json.loads(receipt), OBEYED: 1}): 1, receipt.replace(b"{", b"\x1b{", 1): 1}
+    for where in (("archive", "cid"), ("file", "name"), ("order", "by"), ("custody", "chains", 0, "of")):
+        hostile[altered(receipt, where, _always(OBEYED))] = 1
+    line = ("custody", "chains", 0, "lines", 0, "line")
+    hostile[altered(receipt, line, lambda text: text.replace('"act":"', f'"act":"{OBEYED[4:]}'))] = 1
+    for one, code in hostile.items():
+        found, out, errors = await run_script(office, one, content)
+        told = (out + errors).decode()
+        assert (found, "Traceback" in told) == (code, False)
+        assert not [letter for letter in told if not letter.isprintable() and letter != "\n"], told
+        found, said, failed = await office.check(one, content)
+        assert found == code
+        assert not [letter for letter in said + failed if not letter.isprintable() and letter != "\n"]
+
+
+@pytest.mark.timeout(20)
+async def test_a_number_without_an_end_is_refused_at_once() -> None:
+    endless = base64.b64encode(b"\x80" * (1 << 23)).decode()
+    with pytest.raises(script.Wrong):
+        script.directory(script.unbase64(endless))
 
 
 async def waits(office: Office, file_id: int, why: str) -> None:
@@ -197,6 +243,40 @@ async def test_where_and_when_it_was_bought_is_looked_up_at_a_node(office: Offic
     assert any("were not kept" in line for line in left_open(Receipt.read(kept)))
     with pytest.raises(SettingsError, match="no order's bytes to look for"):
         await look(Receipt.read(kept), office.desk.devnet.url)
+
+
+@pytest.mark.parametrize("shakes_hands", [False, True])
+async def test_a_node_that_hangs_or_drips_is_given_up(
+    office: Office, monkeypatch: pytest.MonkeyPatch, *, shakes_hands: bool
+) -> None:
+    """Within a minute, by the settings; here all of it is shorter."""
+    assert receipts._NODE_SECONDS + receipts._CLOSE_SECONDS < 60
+    monkeypatch.setattr(receipts, "_NODE_SECONDS", 0.5)
+    monkeypatch.setattr(receipts, "_CLOSE_SECONDS", 0.2)
+    await office.bought()
+    receipt = await office.receipt(min(office.contents))
+    hung_up = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")).split()[1]
+        accept = base64.b64encode(hashlib.sha1(key + MAGIC, usedforsecurity=False).digest())
+        answer = b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept
+        writer.write(answer + (b"\r\n\r\n\x81\x7f" + (1 << 20).to_bytes(8) if shakes_hands else b""))
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"0")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        hung_up.set()
+
+    async with await asyncio.start_server(drip, HOST, *pick_free(1)) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(5):
+            with pytest.raises(ChainUnavailable, match="the node does not answer as nodes do"):
+                await look(receipt, f"ws://{HOST}:{port}")
+            await hung_up.wait()
 
 
 async def test_a_receipt_of_one_file_fits_no_other(office: Office) -> None:

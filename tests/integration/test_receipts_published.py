@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 import pytest
 from receipt_checks import altered, another, both_find, dumped, flipped, leaves
+from servers_process import Running
 from servers_receipts import Office
+from servers_recovery import lose
 
 from roadvault_common.custody import chainer, tie
 from roadvault_common.errors import IntegrityError
 from roadvault_common.receipts.check import check, left_open
-from roadvault_common.receipts.receipt import Receipt
+from roadvault_common.receipts.receipt import ChainOrder, Receipt
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_operator.receipt import look
+from roadvault_stack.kubo import Kubo
+from roadvault_stack.mariadb import MariaDB
 
 SAID = {("published", "order", name) for name in ("block", "blockHash", "genesis")}
 """What a receipt can only say: which block an order is in."""
@@ -144,3 +148,33 @@ async def test_a_log_that_was_changed_after_it_was_published_is_found(office: Of
     await db.execute("UPDATE custody_head_info SET size = 2")
     status, _ = await office.ask(1)
     assert status == 500  # shorter than it was
+
+
+async def test_after_a_recovery_the_receipt_of_a_renewed_archive_shows_its_first_order(
+    office: Office, mariadb: Running[MariaDB], migrated: list[str], kubo: Kubo
+) -> None:
+    console, db = office.console, office.console.db
+    zip_id = await office.bought()
+    file_id = min(office.contents)
+    for term, price in ((2, 1), (3, 2)):  # renewals, as their rows are: only the latest is the catalogue's
+        await db.execute(
+            "INSERT INTO order_info (zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"
+            " era_birth, era_death, extrinsic_hash, extrinsic, price, block, block_hash, settled_at)"
+            " SELECT zip_id, %s, account, market, NULL, 1, cid, declared_size, 0, 0, 0, CONCAT('0x', REPEAT(%s, 64)),"
+            " extrinsic, %s, block + 9, block_hash, settled_at FROM order_info WHERE term = 1",
+            (term, f"{term}", price),
+        )
+    await office.published()
+    console.environment["ROADVAULT_IPFS_RPC_URL"] = kubo.rpc_url
+    before = await office.receipt(file_id)
+    assert isinstance(before.order, ChainOrder)
+    assert before.order.blockHash is not None
+    cid = await db.fetch_value("SELECT cid FROM catalogue_info")
+
+    lose(mariadb, console.environment["ROADVAULT_DATABASE_URL"], migrated)
+    await console.says("recover", "--catalogue-cid", cid, "--yes")
+    terms = "SELECT term, order_id FROM order_info WHERE zip_id = %s ORDER BY term"
+    assert [row["term"] for row in await db.fetch_all(terms, (zip_id,))] == [1, 3]
+    after = await office.receipt(file_id)
+    assert after.order == before.order
+    assert (await office.check(after.encode(), office.contents[file_id]))[0] == 0

@@ -15,6 +15,7 @@ from dumps import dump, restore
 from servers_ingest import Door, Open
 from servers_operator import Console
 from servers_process import Running
+from servers_recovery import lose
 from servers_services import Service, Services
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, IdentityMismatch
@@ -68,17 +69,6 @@ async def send(http: aiohttp.ClientSession, service: Service, name: str, content
     async with http.post(f"{service.url}/api/open/upload", data=form) as response:
         assert response.status == 200, await response.text()
         return int((await response.json())["result"]["fileID"])
-
-
-def lose(database: Running[MariaDB], url: str, migrated: list[str]) -> None:
-    """Drop the database with all that is in it, and make a new one with empty tables."""
-    name = url.rpartition("/")[2]
-    with database.server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name}")
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        cursor.execute(f"USE {name}")
-        for statement in migrated:
-            cursor.execute(statement)
 
 
 async def recover(console: Console) -> Report:

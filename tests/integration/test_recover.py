@@ -13,6 +13,7 @@ from sites import site
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.keyring import period_keys
+from roadvault_common.archive.local import beside
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files import tags
 from roadvault_common.files.identity import MARGIN, Identity
@@ -219,9 +220,12 @@ async def test_what_is_on_hold_comes_back_on_hold(archived: Archived, network_ku
 
 async def test_archives_that_have_ended_are_counted_and_no_failure(archived: Archived, network_kubo: Kubo) -> None:
     db = archived.console.db
-    rows = await db.fetch_all("SELECT zip_id, zip_name, folder_id, cid, size, dag_size, files FROM zip_ipfs_info")
+    rows = await db.fetch_all(f"SELECT {', '.join(RECORD)}, create_time FROM zip_ipfs_info")  # noqa: S608
     then = datetime(2026, 1, 1, tzinfo=UTC)
-    one, *others = (ArchiveRecord(**row, format=2, created=then) for row in rows)
+    one, *others = (
+        ArchiveRecord(**{name: row[name] for name in RECORD}, format=2, created=row["create_time"].replace(tzinfo=UTC))
+        for row in rows
+    )
     await db.execute(
         "INSERT INTO retention_info (zip_id, ends_at, shredded_at) VALUES (%s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
         (one.zip_id,),
@@ -357,6 +361,28 @@ async def test_local_copies_are_taken_up_whichever_source_their_archives_come_fr
     for row in await db.fetch_all("SELECT zip_id FROM zip_ipfs_info"):
         assert await console.pinner.pinning.work(row["zip_id"]) == Done()
     assert await db.fetch_all(ARCHIVES) == archived.archives
+
+
+async def test_what_is_gone_from_the_disk_comes_from_the_network_though_our_node_believes_to_have_it(
+    archived: Archived,
+) -> None:
+    """Its filestore refers to files that are lost: it asks nobody for their blocks. Of the third a part is there."""
+    console, db, (_, _, third) = archived.console, archived.console.db, archived.cids
+    paths = [row["path"] for row in await db.fetch_all("SELECT path FROM zip_ipfs_info ORDER BY folder_id")]
+    archived.lose_database()
+    for path in paths:
+        (console.vault.root / beside(path)).unlink()
+        archive = console.vault.root / path
+        archive.unlink() if path != paths[2] else archive.rename(archive.with_suffix(".other"))
+    (console.vault.root / paths[2]).with_suffix(".other").rename(console.vault.root / paths[2])
+    said = await archived.recover("--cids", archived.listed, "--yes", code=1)
+    assert "2 archives recovered, with 4 files; 0 were there already, 1 things could not be recovered" in said
+    assert f"not recovered: {third}: " in said
+    assert "our IPFS node has some of it whole, and some not any more" in said
+    taken_up = await state(archived)
+    assert taken_up == {**taken_up, "kept": 0, "dropped": 2, "restored": 0}
+    async with Ipfs.open(archived.kubo.rpc_url, 30) as ours:
+        assert {cid async for cid in ours.pins()} & set(archived.cids) == {third}
 
 
 async def test_uploads_are_kept_beside_archives_that_are_not_proven(archived: Archived) -> None:

@@ -1,6 +1,8 @@
 """`roadvault check-receipt`: what a receipt proves of a file, with no settings, no database, and no network."""
 
+import asyncio
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +14,14 @@ from roadvault_common.receipts.check import check, left_open
 from roadvault_common.receipts.receipt import MOST_BYTES, ChainOrder, Receipt
 from roadvault_operator.shell import blocking, say
 
-_NODE_SECONDS = 60
+_NODE_SECONDS = 45
+"""All that is asked of a node, however slowly it answers."""
+_CLOSE_SECONDS = 5
+"""And until it has said goodbye."""
 _MOST_ANSWER = 64 << 20
 """Bytes of an answer of a node: blocks of Crust stay under 5 MB, twice that in hex."""
 _READ_BYTES = 1 << 20
+_HASH = re.compile("0x[0-9a-f]{64}")
 
 
 @blocking
@@ -65,24 +71,28 @@ async def look(receipt: Receipt, url: str) -> list[str]:
     wanted = {name: one for name, one in orders.items() if isinstance(one, ChainOrder) and one.extrinsic is not None}
     if not wanted:
         raise SettingsError("--node: the receipt has no order's bytes to look for in a block")
-    return [await _look_for(name, order, url) for name, order in wanted.items()]
+    try:
+        async with asyncio.timeout(_NODE_SECONDS):
+            return [await _look_for(name, order, url) for name, order in wanted.items()]
+    except TimeoutError:
+        raise ChainUnavailable(f"the node does not answer as nodes do within {_NODE_SECONDS} s") from None
 
 
 async def _look_for(name: str, order: ChainOrder, url: str) -> str:
     try:
-        timeout = aiohttp.ClientTimeout(total=_NODE_SECONDS)
+        goodbye = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.ws_connect(url, max_msg_size=_MOST_ANSWER) as socket,
+            aiohttp.ClientSession() as session,
+            session.ws_connect(url, max_msg_size=_MOST_ANSWER, timeout=goodbye) as socket,
         ):
-            genesis = await _ask(socket, "chain_getBlockHash", 0)
-            block_hash = await _ask(socket, "chain_getBlockHash", order.block)
+            genesis = _hash_of_block(await _ask(socket, "chain_getBlockHash", 0))
+            block_hash = _hash_of_block(await _ask(socket, "chain_getBlockHash", order.block))
             block = await _ask(socket, "chain_getBlock", block_hash) if block_hash else None
             head = await _ask(socket, "chain_getHeader", await _ask(socket, "chain_getFinalizedHead"))
         extrinsics, final = (block["block"]["extrinsics"] if block else None), int(head["number"], 16)
     except aiohttp.InvalidURL:
         raise SettingsError("--node must be a node's URL, as wss://rpc-crust-mainnet.decoo.io") from None
-    except (aiohttp.ClientError, TimeoutError, TypeError, ValueError, KeyError) as error:
+    except (aiohttp.ClientError, TypeError, ValueError, KeyError) as error:
         raise ChainUnavailable(f"the node does not answer as nodes do: {brief(error)}") from None
     if genesis != order.genesis:
         raise IntegrityError(f"the node is of another chain: its genesis is {genesis}")
@@ -93,6 +103,12 @@ async def _look_for(name: str, order: ChainOrder, url: str) -> str:
     if order.extrinsic not in extrinsics:
         raise IntegrityError(f"block {order.block} of the chain does not have {name}")
     return f"{name} is in block {order.block} ({block_hash}), which is final, of the chain with genesis {genesis}"
+
+
+def _hash_of_block(answer: object) -> str | None:
+    if answer is None or (isinstance(answer, str) and _HASH.fullmatch(answer)):
+        return answer
+    raise ValueError("a block's hash is none")
 
 
 async def _ask(socket: aiohttp.ClientWebSocketResponse, method: str, *params: object) -> Any:  # noqa: ANN401 - JSON

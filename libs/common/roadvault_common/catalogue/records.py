@@ -41,7 +41,7 @@ class _Strict(BaseModel):
 
 
 class Purchase(_Strict):
-    """The latest purchase that bought something, as in `order_info`. Heights are blocks, the price planck."""
+    """A purchase that bought something, as in `order_info`. Heights are blocks, the price planck."""
 
     order_id: _Number
     market: _Text | None = None
@@ -98,6 +98,9 @@ class ArchiveRecord(_Strict):
     more_holds: Annotated[int, Field(ge=1)] | None = None
     """How many more there are, of which it says nothing."""
     purchase: Purchase | None = None
+    first: Purchase | None = None
+    """The first whose bytes are known, of an archive that was renewed since: what receipts show. Readers from before
+    this refuse the whole segment."""
 
     def without_holds(self) -> Self:
         """Return the record with no more of its holds than how many there are."""

@@ -59,6 +59,33 @@ async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
     return broken
 
 
+async def lost_leaves(node: Ipfs, cid: str) -> list[str]:
+    """Return the CIDs of a file's leaves if the node's own store can give none of them; else nothing.
+
+    Raises:
+        IpfsUnavailable: The node is away, or does not know which they are.
+    """
+    lost, ways = dict[str, None](), [cid]
+    while ways:
+        each = ways.pop()
+        is_leaf = Cid.parse(each).codec == RAW
+        try:
+            data = await held(node, each)
+        except IpfsRotten:
+            if not is_leaf:
+                raise
+            data = None
+        if is_leaf and data is not None:
+            return []
+        if is_leaf:
+            lost[each] = None
+        elif data is None:
+            raise IpfsUnavailable(f"our IPFS node lacks {each}, and with it which leaves are below")
+        else:
+            ways += map(str, linked(data))
+    return list(lost)
+
+
 async def forget(node: Ipfs, cids: Sequence[str]) -> None:
     """Remove blocks that no pin holds from the node's store; what it refers to elsewhere stays there.
 

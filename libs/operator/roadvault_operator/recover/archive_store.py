@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import orjson
 
 from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import MasterKeys
@@ -21,6 +23,8 @@ from roadvault_common.work.stages import PIN
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive, Place
+
+T = TypeVar("T")
 
 _AT_ONCE = 500
 """Rows that are read, or written, in one statement."""
@@ -90,10 +94,35 @@ async def archived_after(db: Database, file_id: int) -> list[Row]:
     """Return files behind a number that are in archives on IPFS, with what recovery brings back of them."""
     return await db.fetch_all(
         "SELECT file_id, file_name, file_type, file.size, sha256, zip_offset, file.folder_id, zip_id, cid, format,"
-        " zip.size AS archive_size, files, iv, pinned_at, shredded_at IS NOT NULL AS ended"
+        " file.create_time AS received, zip.create_time AS recorded,"
+        " zip.size AS archive_size, files, iv, pinned_at, period_key, shredded_at IS NOT NULL AS ended"
         " FROM file_upload_info AS file JOIN zip_ipfs_info AS zip USING (zip_id)"
         " LEFT JOIN retention_info USING (zip_id) WHERE file_id > %s AND cid IS NOT NULL ORDER BY file_id LIMIT %s",
         (file_id, _AT_ONCE),
+    )
+
+
+async def recovered_after(db: Database, zip_id: int) -> list[Row]:
+    """Return archives on IPFS behind a number, with what the catalogue brings back of them besides their files."""
+    return await db.fetch_all(
+        "SELECT zip.zip_id, zip.create_time AS recorded, ends_at AS ends, shredded_at IS NOT NULL AS ended, order_id,"  # noqa: S608
+        " bought.term, bought.account, bought.market, bought.block, bought.extrinsic_hash, bought.extrinsic,"
+        " bought.price, bought.create_time AS bought, bought.settled_at FROM zip_ipfs_info AS zip"
+        " LEFT JOIN retention_info AS ends USING (zip_id) LEFT JOIN order_info AS bought ON bought.zip_id = zip.zip_id"
+        " AND bought.term = (SELECT term FROM order_info WHERE zip_id = zip.zip_id AND term > 0"
+        f" AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
+        " WHERE zip.zip_id > %s AND zip.cid IS NOT NULL AND kind = 'archive' ORDER BY zip.zip_id LIMIT %s",
+        (zip_id, _KNOWN_AT_ONCE),
+    )
+
+
+async def end_moved_since(db: Database, zip_id: int, since: datetime) -> bool:
+    """Return whether a person has moved an archive's end since a time (UTC)."""
+    return bool(
+        await db.fetch_value(
+            "SELECT COUNT(*) FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s AND done_at > %s",
+            (zip_id, Act.END_MOVED.value, since),
+        )
     )
 
 
@@ -105,12 +134,13 @@ async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveR
     Raises:
         IntegrityError: Its number, its folder or a file of it is taken by something else; nothing was written.
     """
+    made = _time(archive.made if record is None else record.created)
 
     async def write(tx: Transaction) -> None:
-        zip_id = await _insert_archive(tx, archive, keys, record, pinned=pinned)
-        await _insert_folder(tx, archive, zip_id)
-        if record is not None and record.purchase is not None:
-            await _insert_purchase(tx, zip_id, record, record.purchase)
+        zip_id = await _insert_archive(tx, archive, keys, record, made, pinned=pinned)
+        await _insert_folder(tx, archive, zip_id, made)
+        if record is not None:
+            await _insert_purchases(tx, zip_id, record)
 
     try:
         await db.transact(write)
@@ -153,13 +183,12 @@ async def follow(db: Database, there: There, record: ArchiveRecord) -> bool:
     bought = record.purchase is not None and record.purchase.term > there.term
     if there.ended or not (bought or (record.ends is not None and not there.ends)):
         return False
-    await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
-    return True
+    return await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
 
 
-async def _without_double(db: Database, there: There, write: Callable[[Transaction], Awaitable[None]]) -> None:
+async def _without_double(db: Database, there: There, write: Callable[[Transaction], Awaitable[T]]) -> T:
     try:
-        await db.transact(write)
+        return await db.transact(write)
     except Exception as error:
         if not duplicate_key(error):
             raise
@@ -202,33 +231,34 @@ async def _name(tx: Transaction, zip_id: int, archive: Archive, *, held: bool | 
     await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
 
 
-async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> None:
-    """Write what the catalogue says of an archive that was taken up without it: end, holds and purchase."""
+async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> bool:
+    """Write what the catalogue says of an archive that was taken up without it: end, holds and purchases.
+
+    False if it was there, or a person has said otherwise since.
+    """
+    ended = False
     said = await tx.fetch_one(
         "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s LIMIT 1", (zip_id, Act.END_MOVED)
     )
     if record.ends is not None and said is None:  # what a person has said since goes before
-        await tx.execute(
+        changed = await tx.execute(
             "INSERT INTO retention_info (zip_id, ends_at, shred_due) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE"
             " ends_at = COALESCE(ends_at, VALUES(ends_at)), shred_due = COALESCE(shred_due, VALUES(shred_due))",
             (zip_id, _time(record.ends), _time(record.ends)),
         )
+        ended = changed > 0
     await hold_store.bring_back(tx, zip_id, record)
-    if record.purchase is None:
-        return
-    bought = await tx.fetch_one(
-        "SELECT 1 FROM order_info WHERE zip_id = %s AND term = %s", (zip_id, record.purchase.term)
+    if not await _insert_purchases(tx, zip_id, record):
+        return ended
+    await tx.execute(
+        "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
+        (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),
     )
-    if bought is None:
-        await _insert_purchase(tx, zip_id, record, record.purchase)
-        await tx.execute(
-            "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
-            (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),
-        )
+    return True
 
 
 async def _insert_archive(
-    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, *, pinned: bool
+    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, made: datetime, *, pinned: bool
 ) -> int:
     """Write an archive's row, and its label; return its number."""
     place, local, on_ipfs = archive.place, archive.place.path is not None, archive.place.cid is not None
@@ -248,7 +278,7 @@ async def _insert_archive(
         "format": archive.format if on_ipfs else 1,  # whoever adds it to IPFS writes it with the CID
         "dag_size": archive.dag_size if on_ipfs else None,
         "status": (ArchiveStatus.ORDERED if bought else ArchiveStatus.NOT_ORDERED).value,
-        "create_time": _time(archive.made),
+        "create_time": made,
     }
     now = {
         "pinned_at": on_ipfs,
@@ -293,9 +323,9 @@ async def _insert_end(
         )
 
 
-async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None:
+async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int, made: datetime) -> None:
     """Write the rows of an archive's folder and files."""
-    folder_id, files, made = archive.manifest.folder, archive.manifest.files, _time(archive.made)
+    folder_id, files = archive.manifest.folder, archive.manifest.files
     await tx.execute(
         "INSERT INTO folder_info (folder_id, status, files, bytes, zip_id, close_at, closed_at, create_time)"  # noqa: S608 - our own numbers
         f" VALUES (%s, {FolderStatus.PACKED}, %s, %s, %s, %s, %s, %s)",
@@ -310,20 +340,36 @@ async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int) -> None
     )
 
 
-async def _insert_purchase(tx: Transaction, zip_id: int, record: ArchiveRecord, purchase: Purchase) -> None:
-    """Write the row of an archive's latest purchase, of which the market knows what became.
+async def _insert_purchases(tx: Transaction, zip_id: int, record: ArchiveRecord) -> bool:
+    """Write the rows of an archive's first and latest purchases, but for those that are there; False if all are."""
+    wanted = [one for one in (record.first, record.purchase) if one is not None]
+    rows = await tx.fetch_all("SELECT term FROM order_info WHERE zip_id = %s", (zip_id,)) if wanted else []
+    lines = await tx.fetch_all(
+        "SELECT facts FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s",
+        (record.zip_id, Act.BOUGHT.value),
+    )
+    told = {facts["extrinsic"]: facts for line in lines if "extrinsic" in (facts := orjson.loads(line["facts"]))}
+    for one in (missing := [one for one in wanted if one.term not in {row["term"] for row in rows}]):
+        await _insert_purchase(tx, zip_id, record, one, told.get(one.extrinsic_hash, {}).get("blockHash"))
+    return bool(missing)
+
+
+async def _insert_purchase(
+    tx: Transaction, zip_id: int, record: ArchiveRecord, purchase: Purchase, block_hash: str | None
+) -> None:
+    """Write the row of a purchase, of which the market knows what became.
 
     What only matters while it is under way, its nonce and its era, is not known any more.
     """
     made = _time(purchase.made)
     await tx.execute(
         "INSERT INTO order_info (order_id, zip_id, term, account, market, in_flight, status, cid, declared_size, nonce,"  # noqa: S608 - our own numbers
-        " era_birth, era_death, extrinsic_hash, extrinsic, price, block, settled_at, create_time)"
-        f" VALUES (%s, %s, %s, %s, %s, NULL, {OrderStatus.BOUGHT}, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s, %s)",
+        " era_birth, era_death, extrinsic_hash, extrinsic, price, block, block_hash, settled_at, create_time)"
+        f" VALUES (%s, %s, %s, %s, %s, NULL, {OrderStatus.BOUGHT}, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s, %s, %s)",
         (
             purchase.order_id, zip_id, purchase.term, purchase.account, purchase.market, record.cid,
-            record.dag_size, purchase.extrinsic_hash, purchase.extrinsic or "", purchase.price, purchase.block, made,
-            made,
+            record.dag_size, purchase.extrinsic_hash, purchase.extrinsic or "", purchase.price, purchase.block,
+            block_hash, made, made,
         ),
     )  # fmt: skip
 

@@ -128,7 +128,7 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         recovery = await stack.enter_async_context(_open(wanted, data_dir(), keyring))
         await _given_out(recovery, notes=False)
         scratch = await stack.enter_async_context(rehearsal.scratch(url.get_secret_value()))
-        whole = await _archives(recovery, scratch, disk=False)
+        whole = await _archives(recovery, scratch, changes=False)
         await recovery.hold(scratch)
         found = await rehearsal.compare(db, scratch, recovery.made)
     for line in found.told:
@@ -137,6 +137,13 @@ async def _rehearse(wanted: Sources, keyring: Path | None) -> None:
         f"rehearsed: {found.same} files would come back as they are, {found.newer} are newer than the catalogue,"
         f" {found.differences} differ, {found.ended} are of archives that have ended; the scratch database is dropped"
     )
+    if found.sealed:
+        say(f"{found.sealed} files are of archives that have an end, and need --keyring")
+    if recovery.made is not None:
+        say(
+            f"{found.archives} archives would have their times, ends and purchases, and {found.holds} holds be in"
+            f" force; {found.since} of these have changed since the catalogue was made"
+        )
     if found.differences or not whole:
         raise typer.Exit(1)
 
@@ -167,7 +174,7 @@ async def _given_out(recovery: Recovery, *, notes: bool) -> dict[str, int]:
     return known
 
 
-async def _archives(recovery: Recovery, db: Database, *, disk: bool = True) -> bool:
+async def _archives(recovery: Recovery, db: Database, *, changes: bool = True) -> bool:
     """Bring archives back; tell whether all came."""
     with _bars(MofNCompleteColumn()) as bars:
         bar, total = bars.add_task("archives", total=0), 0
@@ -177,7 +184,7 @@ async def _archives(recovery: Recovery, db: Database, *, disk: bool = True) -> b
             total += more
             bars.update(bar, total=total, advance=done)
 
-        report = await recovery.run(db, advance, disk=disk)
+        report = await recovery.run(db, advance, changes=changes)
     if report.archives and recovery.made is None:
         say("without the catalogue nobody knows what was on hold, and when archives end: --catalogue adds it later")
     return _tell_archives(report)

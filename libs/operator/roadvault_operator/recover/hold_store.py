@@ -16,6 +16,7 @@ from roadvault_operator import retention_store
 
 _AT_ONCE = 1000
 """Lines of the log that are read in one statement."""
+COUNTED = "holds of which the catalogue had no more: the custody log has each"
 ACTS = (Act.HOLD, Act.RELEASED, Act.END_MOVED)
 
 
@@ -53,7 +54,7 @@ async def bring_back(tx: Transaction, zip_id: int, record: ArchiveRecord) -> lis
     ]
     if record.more_holds is not None:
         count = await tx.fetch_one("SELECT COUNT(*) AS n FROM hold_info WHERE zip_id = %s", (zip_id,))
-        reason = f"{record.more_holds} holds of which the catalogue had no more: the custody log has each"
+        reason = f"{record.more_holds} {COUNTED}"
         if count is not None and count["n"] < len(holds) + record.more_holds:
             holds.append(Hold(0, zip_id, None, reason, datetime.now(UTC).replace(tzinfo=None)))
     return [str(hold) for hold in holds if await _add(tx, hold)]
@@ -99,6 +100,15 @@ async def logged(db: Database, others: Iterable[Row] = ()) -> Logged:
 
 def _end(said: str) -> datetime | None:
     return None if said == "never" else datetime.fromisoformat(said).astimezone(UTC).replace(tzinfo=None)
+
+
+async def after(db: Database, hold_id: int) -> list[Row]:
+    """Return holds behind a number, those that were released too."""
+    return await db.fetch_all(
+        "SELECT hold_id, zip_id, file_id, reason, active, released_at, create_time FROM hold_info WHERE hold_id > %s"
+        " ORDER BY hold_id LIMIT %s",
+        (hold_id, _AT_ONCE),
+    )
 
 
 async def bring_back_logged(tx: Transaction, hold: Hold) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path as File
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.archive.label import FORMAT, MOST_BYTES, Label
 from roadvault_common.catalogue.records import ArchiveRecord
-from roadvault_common.errors import IntegrityError, IpfsUnavailable, brief
+from roadvault_common.errors import IntegrityError, IpfsRotten, IpfsUnavailable, brief
 from roadvault_common.ipfs.asking import Patience
 from roadvault_common.ipfs.dag import BLOCK_BYTES, DAG_PB, RAW, Cid, cumulative_size, directory
 from roadvault_common.ipfs.path import ARCHIVE, LABEL, Path, archive_path
@@ -77,10 +77,15 @@ async def look(reader: Reader, cid: str) -> Place:
 
     try:
         return await patience.insist(ask)
-    except IpfsUnavailable:
-        # Of what has no label a gateway gives no CAR: the root alone tells.
-        _label_of(await patience.insist(partial(gateway.block, root, BLOCK_BYTES)))
-        raise
+    except IpfsUnavailable as error:
+        # Of what has no label a gateway gives no CAR; and of what breaks off in one the block alone tells why.
+        node = await patience.insist(partial(gateway.block, root, BLOCK_BYTES))
+        try:
+            return Place(cid, label=await gateway.block(_label_of(node), MOST_BYTES), node=node)
+        except IpfsRotten:
+            raise
+        except IpfsUnavailable:
+            raise error from None
 
 
 def _label_of(node: bytes) -> Cid:

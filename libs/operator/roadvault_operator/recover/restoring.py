@@ -10,9 +10,11 @@ from functools import partial
 
 from roadvault_common.archive.label import FORMAT
 from roadvault_common.catalogue.records import ArchiveRecord
-from roadvault_common.errors import DatabaseUnavailable, IntegrityError, NoProvider, RoadVaultError, brief
+from roadvault_common.errors import DatabaseUnavailable, IntegrityError, IpfsRotten, NoProvider, RoadVaultError, brief
 from roadvault_common.files.vault import ARCHIVES
+from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.reading import Reader
+from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_operator.recover import archive_store as store
 from roadvault_operator.recover import hold_store, reading
@@ -20,6 +22,10 @@ from roadvault_operator.recover.archive_store import There
 from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
 
 _LATE = ": too late, that has ended"
+_ROTTEN = (
+    "; our IPFS node has some of it whole, and some not any more, of which it asks nobody: it goes on holding what it"
+    " has. If others have all of it, unpin it there, and collect garbage"
+)
 AT_ONCE = 32
 """Archives that are read at once."""
 
@@ -68,8 +74,19 @@ class Report:
 class Restoring:
     """Brings archives back into one database."""
 
-    def __init__(self, db: Database, reader: Reader, opener: Opener, local: Iterable[Place], pinned: set[str]) -> None:
-        """Take up `local` copies with their archives; `pinned` are CIDs that our own node pins."""
+    def __init__(
+        self,
+        db: Database,
+        reader: Reader,
+        opener: Opener,
+        local: Iterable[Place],
+        pinned: set[str],
+        node: Ipfs | None = None,
+    ) -> None:
+        """Take up `local` copies with their archives; `pinned` are CIDs that our own node pins.
+
+        `node` is ours, where it is to forget archives of which it only believes to have something.
+        """
         self._db = db
         self._reader = reader
         self._opener = opener
@@ -77,6 +94,7 @@ class Restoring:
         self._labelled = {place.label: place for place in local if place.label is not None}
         self._named = {place.path: place for place in local}
         self._pinned = pinned
+        self._node = node
         self._known = store.Known()
         self._seen = set[str]()
         self._unread = dict[str, tuple[ArchiveRecord, str]]()
@@ -146,7 +164,8 @@ class Restoring:
             if candidate.run_out and isinstance(error, NoProvider):
                 self.report.strange.append(f"{candidate}: its last order has run out, and nobody gives it")
                 return
-            self._note_failed(candidate, f"{candidate}: {brief(error)}")
+            rotten = _ROTTEN if isinstance(error, IpfsRotten) else ""
+            self._note_failed(candidate, f"{candidate}: {brief(error)}{rotten}")
 
     def _note_failed(self, candidate: Candidate, why: str) -> None:
         self.report.failed.append(why)
@@ -161,7 +180,12 @@ class Restoring:
         if there is None and candidate.record is not None and candidate.record.ended is not None:
             self.report.ended += 1
             return
-        archive = await self._opened(candidate)
+        try:
+            archive = await self._opened(candidate)
+        except IpfsRotten:
+            if not await self._forgotten(candidate.place.cid or ""):
+                raise
+            archive = await self._opened(candidate)
         there = there or self._known.same(archive)
         if there is None:
             pinned = archive.place.cid in self._pinned
@@ -173,6 +197,19 @@ class Restoring:
             self.report.completed.add(there.zip_id)
             await self._note_known(there, candidate)
         self._note_done(archive.place)
+
+    async def _forgotten(self, cid: str) -> bool:
+        """Have our node forget an archive whose files are gone from the disk: it asks nobody for what it refers to.
+
+        Where it has any of it, it goes on holding that: the network is not known to have all.
+        """
+        leaves = [] if self._node is None else await own_blocks.lost_leaves(self._node, cid)
+        if self._node is None or not leaves:
+            return False
+        await self._node.unpin(cid)
+        await own_blocks.forget(self._node, leaves)
+        self._pinned.discard(cid)
+        return True
 
     def _there(self, candidate: Candidate) -> There | None:
         """Return the archive that has its rows already."""

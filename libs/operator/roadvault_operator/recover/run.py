@@ -154,11 +154,11 @@ class Recovery:
         """When the catalogue was made that is a source, UTC as the database has times; None if none is."""
         return None if self._catalogue is None else self._catalogue.head.made.astimezone(UTC).replace(tzinfo=None)
 
-    async def run(self, db: Database, advance: Advance, *, disk: bool = True) -> Report:
+    async def run(self, db: Database, advance: Advance, *, changes: bool = True) -> Report:
         """Bring back into a database what it lacks, period keys first.
 
-        Archives that come from elsewhere take up their local copies, too, which nothing would name else; without
-        `disk` only where that is a source.
+        Archives that come from elsewhere take up their local copies, too, which nothing would name else. Without
+        `changes`, in a rehearsal, the disk is looked at only where it is a source, and our node forgets nothing.
 
         Raises:
             DatabaseUnavailable: The database is away: run it again.
@@ -172,10 +172,11 @@ class Recovery:
         if catalogue is not None and lost:
             self._lines = await custody_log.lost(catalogue, self._reader, self._keys)
         pinned = await self._pinned()
-        disk = disk or self._sources.archives
+        disk = changes or self._sources.archives
         local = await asyncio.to_thread(sources.on_disk, self._root) if disk else []
         opened = {**await self._kept(db), **self._periods}
-        restoring = Restoring(db, self._reader, Opener(self._keys, opened, self._reader, self._root), local, pinned)
+        opener = Opener(self._keys, opened, self._reader, self._root)
+        restoring = Restoring(db, self._reader, opener, local, pinned, self._node if changes else None)
 
         def progress() -> None:
             advance(0, 1)

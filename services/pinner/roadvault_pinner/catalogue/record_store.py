@@ -1,17 +1,20 @@
 """Archives as the catalogue says of them: its records, from their rows."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import MOST_HOLDS, SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase
 from roadvault_common.errors import Waiting
-from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.db import Database, Row, marks
 from roadvault_common.sql.states import OrderStatus
 
 _AT_ONCE = 200
 """Archives that are read in one statement."""
+_RENEWED_AT_ONCE = 50
+"""Likewise, where all purchases of one may be looked at."""
 MOST_EXTRINSIC = 2048
 """Characters of an extrinsic that go into the catalogue: one of ours has some 500."""
 _ARCHIVES = (
@@ -26,6 +29,13 @@ _ARCHIVES = (
     f" WHERE zip_id = zip.zip_id AND term > 0 AND status = {OrderStatus.BOUGHT} ORDER BY term DESC LIMIT 1)"
     " LEFT JOIN retention_info AS ends ON ends.zip_id = zip.zip_id"
     " WHERE zip.zip_id >= %s AND zip.zip_id < %s AND zip.cid IS NOT NULL AND zip.kind = 'archive' ORDER BY zip.zip_id"
+)
+_FIRST = (
+    "SELECT zip.zip_id, first.order_id, first.market, first.account, first.term, first.block, first.extrinsic_hash,"  # noqa: S608 - our own numbers
+    " first.extrinsic, first.price, first.create_time AS made FROM zip_ipfs_info AS zip"
+    " JOIN order_info AS first ON first.zip_id = zip.zip_id AND first.term = (SELECT term FROM order_info"
+    " WHERE zip_id = zip.zip_id AND term > 0 AND cid = zip.cid AND extrinsic LIKE '0x%%'"
+    f" AND status = {OrderStatus.BOUGHT} ORDER BY term LIMIT 1) WHERE zip.zip_id IN ({{some}})"
 )
 _RECORD = ("zip_id", "folder_id", "zip_name", "cid", "format", "size", "dag_size", "files", "period_key")
 _PURCHASE = ("order_id", "market", "account", "term", "block", "extrinsic_hash", "expires")
@@ -54,7 +64,9 @@ async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[
             if row["mark"] is not None:
                 fresh[row["zip_id"]] = row["mark"]
     held = await _holds(db, first)
-    said = {one.zip_id: one.model_copy(update=held.get(one.zip_id, {})) for one in found}
+    begun = await _first_purchases(db, [one for one in found if one.purchase is not None and one.purchase.term > 1])
+    more = {zip_id: {**held.get(zip_id, {}), **begun.get(zip_id, {})} for zip_id in held.keys() | begun.keys()}
+    said = {one.zip_id: one.model_copy(update=more.get(one.zip_id, {})) for one in found}
     carried = await left_out.records(db, first, first + SEGMENT_ARCHIVES)
     for one in carried:
         if said.setdefault(one.zip_id, one).cid != one.cid:
@@ -63,6 +75,18 @@ async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[
                 " the catalogue has room for one of them; `roadvault recover --without` gives it up"
             )
     return [said[zip_id] for zip_id in sorted(said)], fresh, [one.cid for one in carried]
+
+
+async def _first_purchases(db: Database, renewed: Sequence[ArchiveRecord]) -> dict[int, dict[str, object]]:
+    """Return the first purchases of archives that receipts can show, if these are not the latest; as fields."""
+    found: dict[int, dict[str, object]] = {}
+    latest = {one.zip_id: one.purchase.term for one in renewed if one.purchase is not None}
+    for begin in range(0, len(renewed), _RENEWED_AT_ONCE):
+        some = [one.zip_id for one in renewed[begin : begin + _RENEWED_AT_ONCE]]
+        for row in await db.fetch_all(_FIRST.format(some=marks(some)), some):
+            if row["term"] < latest[row["zip_id"]]:
+                found[row["zip_id"]] = {"first": _purchase({**row, "expires": None})}
+    return found
 
 
 async def _holds(db: Database, first: int) -> dict[int, dict[str, object]]:
