@@ -38,6 +38,8 @@ class PinningService:
         self.hang = False
         self.odd: dict[str, str] = {}
         """What is answered instead, of one CID alone."""
+        self.troubled: dict[str, int] = {}
+        """The status of an answer about one CID."""
         self.seconds = 0.0
         """How long an answer takes."""
 
@@ -94,6 +96,8 @@ class PinningService:
             return refusal
         query = request.query
         await asyncio.sleep(self.seconds)
+        if query.get("cid") in self.troubled:
+            return _error(self.troubled[query["cid"]], "TROUBLE")
         if query.get("cid") in self.odd:
             return await _in_two_pieces(request, self.odd[query["cid"]].encode())
         states = set(query.get("status", "pinned").split(","))

@@ -182,6 +182,21 @@ async def test_an_odd_answer_about_one_cid_is_that_cids_trouble_alone(
         assert isinstance(await counter.attend(second), Done)
 
 
+@pytest.mark.parametrize(("status", "attempts"), [(500, 0), (429, 0), (404, 1)])
+async def test_trouble_with_one_cid_keeps_that_archive_alone_waiting(
+    open_counter: OpenCounter, service: PinningService, status: int, attempts: int
+) -> None:
+    async with open_counter() as counter:
+        first, second = await counter.archive(0), await counter.archive(1)
+        service.troubled[CID.format(1)] = status
+        await counter.db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6)")
+        assert await look_once(counter.orderer.watching) == 2
+        assert (await counter.row(first))["watch_reason"] is None
+        row = await counter.row(second)
+        assert (row["watch_attempts"], row["watch_token"]) == (attempts, None)
+        assert row["watch_reason"] == f"the pinning service: {status} TROUBLE: as the specification says"
+
+
 async def test_where_all_answers_are_odd_the_service_is_away(
     open_counter: OpenCounter, service: PinningService
 ) -> None:

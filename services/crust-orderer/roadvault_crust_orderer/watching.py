@@ -23,10 +23,10 @@ from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.gauges import show_stage
 from roadvault_common.work.lease import Lease
-from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Found, Head, Market
+from roadvault_crust_orderer.markets.market import FileInfo, Found, Head, Market
 from roadvault_crust_orderer.needs import Needs, behind
 from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import Archive, OrdererStore
@@ -204,10 +204,9 @@ class Watcher:
         if archive.over:
             return Look(lease, Done(), over=True)
         info = files[archive.cid]
-        if isinstance(info, EntryUnreadable):
-            log.error("the market's answer makes no sense", cid=archive.cid, error=brief(info))
-            given_up = lease.attempt >= WATCH.max_attempts
-            return Look(lease, Failed(f"given up: {brief(info)}") if given_up else Retry(brief(info)))
+        if isinstance(info, TransientError):
+            log.error("the market says nothing of an archive", cid=archive.cid, error=brief(info))
+            return Look(lease, _unseen(lease, info))
         doubt = self._needs.doubt(archive, info, head)
         left = None
         if info is not None and info.expires is not None:
@@ -229,3 +228,10 @@ class Watcher:
         buy_in = needs.seconds_to_renewal(archive, info, head) if rests else 0
         audit_in = next_in(settings) if info.replicas else None
         return Look(lease, Done(again_after=again), seen, buy_in, audit_in=audit_in)
+
+
+def _unseen(lease: Lease, error: TransientError) -> Outcome:
+    """Return what it means that something went wrong with one archive alone: only answers without sense are counted."""
+    if isinstance(error, Outage):
+        return Wait(brief(error))
+    return Failed(f"given up: {brief(error)}") if lease.attempt >= WATCH.max_attempts else Retry(brief(error))

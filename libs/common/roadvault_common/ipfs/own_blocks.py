@@ -56,7 +56,14 @@ async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
         seen.update(below)
         if is_leaf:
             progress()
-    return broken
+    return [each for each in broken if await _is_broken(node, each)]  # a node that is about to stop refuses all blocks
+
+
+async def _is_broken(node: Ipfs, cid: str) -> bool:
+    try:
+        return await held(node, cid) is None
+    except IpfsRotten:
+        return True
 
 
 async def lost_leaves(node: Ipfs, cid: str) -> list[str]:

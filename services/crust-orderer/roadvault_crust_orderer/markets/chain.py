@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
+from roadvault_common.errors import TransientError
 from roadvault_crust_orderer.markets.endpoints import Endpoints
 from roadvault_crust_orderer.markets.line import Line
 from roadvault_crust_orderer.markets.market import (
-    EntryUnreadable,
     FileInfo,
     Found,
     Head,
@@ -84,7 +84,7 @@ class Chain:
     async def file(self, cid: str, at: Head) -> FileInfo | None:
         """Return what the market knows of a CID at a finalized block, or None."""
         found = (await self._account.call(lambda node: node.files([cid], at.block_hash)))[cid]
-        if isinstance(found, EntryUnreadable):
+        if isinstance(found, TransientError):
             raise found
         return found
 

@@ -57,8 +57,8 @@ class FileInfo:
                 raise ValueError(f"{name} is not from 0 to {limit}")
 
 
-Found = FileInfo | EntryUnreadable | None
-"""What comes of looking at a CID: None if the market does not know it."""
+Found = FileInfo | TransientError | None
+"""What comes of a look at a CID among others: None if the market does not know it, or what went wrong with it alone."""
 
 
 def mebibytes(size: int) -> int:

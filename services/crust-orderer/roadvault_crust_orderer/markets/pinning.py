@@ -197,7 +197,7 @@ class PinningMarket:
                     if not well:
                         await self.ping()
                         well = True
-                    return EntryUnreadable(brief(error))
+                    return error
 
         looks = [asyncio.ensure_future(one(cid)) for cid in cids]
         try:
