@@ -71,6 +71,23 @@ async def test_a_line_that_is_taken_out_moved_or_put_in_is_named(log: Database) 
     assert await faults(log) == [300]
 
 
+async def test_a_line_missing_in_the_stretch_that_is_being_filled_keeps_nobody_from_chaining(
+    log: Database, tmp_path: Path
+) -> None:
+    await log.execute("DELETE FROM custody_info WHERE position = 590")  # the tree has no node above it yet
+    for _ in range(2):
+        await log.transact(lambda tx: record(tx, *[Line(Act.ASKED, {"n": number}, 7) for number in range(700)]))
+        await chainer.chain(log)
+    head = await store.head(log)
+    assert head is not None
+    assert head.size == LINES + 1400
+    assert await faults(log) == [590]
+    await accept(log, tmp_path, "it is lost")
+    await chainer.chain(log)
+    rows = await log.fetch_all("SELECT position FROM custody_fault_info WHERE accepted_at IS NULL")
+    assert rows == []
+
+
 async def test_two_lines_that_changed_places_are_named(log: Database) -> None:
     for old, new in ((300, -1), (400, 300), (-1, 400)):
         await log.execute("UPDATE custody_info SET position = %s WHERE position = %s", (new, old))

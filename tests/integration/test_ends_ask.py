@@ -43,6 +43,18 @@ async def test_nothing_ends_in_a_database_that_was_accepted_until_a_person_allow
     assert "none waits for you" in await console.says("retention", "allow")
 
 
+async def test_period_keys_stay_while_a_recovery_has_left_archives_out(keeper: Keeper) -> None:
+    zip_id, db = await keeper.archive(), keeper.console.db
+    assert await keeper.end(zip_id) == Done()
+    await keeper.months_pass()
+    await db.execute("INSERT INTO left_out_info (cid, kind, archives, reason) VALUES ('bafy', 'segment', 9, 'x')")
+    await keeper.console.packer.periods.tend()
+    assert len(period_keys(keeper.keyring(), keeper.keys)) == 1
+    await db.execute("DELETE FROM left_out_info")
+    await keeper.console.packer.periods.tend()
+    assert period_keys(keeper.keyring(), keeper.keys) == {}
+
+
 async def test_more_than_are_usual_end_only_if_a_person_allows_it(keeper: Keeper) -> None:
     console, db = keeper.console, keeper.console.db
     console.pinner.shredder._store._usual = console.pinner.shredder._usual = 2

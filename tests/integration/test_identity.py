@@ -218,7 +218,7 @@ async def test_an_installation_from_before_is_adopted_and_a_wrong_mount_is_not(d
 
 async def test_no_service_begins_with_a_database_that_is_being_recovered_into(db: Database, vault: Vault) -> None:
     for moment in ("under way", "and the directory has another's identity"):
-        await Takeover(db, vault.root).begin([{"file_id": 7}])
+        await Takeover(db, vault.root).begin({"file_id": 7})
         for only_looks in (False, True):
             with pytest.raises(IdentityMismatch, match="a recovery into this database is under way, or was cut off"):
                 await Identity(db, vault.root, only_looks=only_looks).settle()
@@ -229,14 +229,27 @@ async def test_no_service_begins_with_a_database_that_is_being_recovered_into(db
         await db.execute("DELETE FROM identity_info")  # lost again
 
 
+async def test_where_nobody_knows_what_was_given_out_numbers_go_on_by_the_clock(db: Database, vault: Vault) -> None:
+    given = []
+    for _ in range(2):  # the machine is lost again before a catalogue was published
+        await Takeover(db, vault.root).begin({})
+        await _row(db, "received/00/a")
+        given.append(await db.fetch_value("SELECT file_id FROM file_upload_info"))
+        await Takeover(db, vault.root).end()
+        await db.execute("DELETE FROM identity_info")
+        await db.execute("TRUNCATE TABLE file_upload_info")
+        (vault.root / FILE).unlink()
+    assert given[1] > given[0] > MARGIN + 28_000_000_000  # 330 days of 2026
+
+
 async def test_recovering_where_services_have_begun_raises_numbers_that_a_source_knows_to_be_higher(
     db: Database, vault: Vault
 ) -> None:
     await Identity(db, vault.root).settle()
     await _row(db, "received/00/a")
-    await Takeover(db, vault.root).begin([{"file_id": 1}])
+    await Takeover(db, vault.root).begin({"file_id": 1})
     await _row(db, "received/00/b")  # nothing that it did not know
-    await Takeover(db, vault.root).begin([{"file_id": 70, "folder_id": 7}])
+    await Takeover(db, vault.root).begin({"file_id": 70, "folder_id": 7})
     await _row(db, "received/00/c")
     await Takeover(db, vault.root).end()
     await Identity(db, vault.root).settle()

@@ -75,7 +75,7 @@ async def recover(console: Console) -> Report:
     """Do what `roadvault recover --received` does."""
     takeover, adoption = Takeover(console.db, console.vault.root), Adoption(console.db, console.vault)
     uploads = await adoption.uploads()
-    await takeover.begin([highest(uploads)])
+    await takeover.begin({}, highest(uploads))
     await adoption.adopt(uploads, lambda _: None)
     await takeover.end()
     return adoption.report
@@ -228,7 +228,7 @@ async def test_a_recovery_that_was_cut_short_goes_on(
             raise DatabaseUnavailable("the process is killed")
 
     uploads = await adoption.uploads()
-    await Takeover(console.db, console.vault.root).begin([highest(uploads)])
+    await Takeover(console.db, console.vault.root).begin({}, highest(uploads))
     with pytest.raises(DatabaseUnavailable):
         await adoption.adopt(uploads, die)
     assert len(await console.db.fetch_all(ROWS)) == 2

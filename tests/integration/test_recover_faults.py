@@ -90,7 +90,7 @@ async def test_one_that_is_killed_at_any_point_is_run_again(archived: Archived) 
             await kill_at_lock(archived, "recover", "--cids", archived.listed)
         while await asyncio.to_thread(waits, archived):  # what was killed is still to be undone
             await asyncio.sleep(POLL_SECONDS)
-        await Takeover(console.db, console.vault.root).begin([])
+        await Takeover(console.db, console.vault.root).begin({})
         rows = await console.db.fetch_all("SELECT zip_id, files FROM zip_ipfs_info")
         there[point] = len(rows)
         for row in rows:  # each is there with all of its files, or not at all

@@ -75,15 +75,18 @@ async def _new_nodes(tx: Transaction, head: Head, added: Sequence[bytes]) -> dic
         return found
     first = head.size // BLOCK * BLOCK
     known = await store.hashes(tx, first, head.size)
-    hashes = [*(known[at] for at in range(first, head.size)), *added]
+    # Where lines are missing the tree has no nodes above them: what asks for these says so, a check names the lines.
+    hashes = [*(known.get(at) for at in range(first, head.size)), *added]
     for low, high in pairwise(range(first, size + 1, BLOCK)):
-        found[LOWEST, low >> LOWEST] = root_of(hashes[low - first : high - first])
-    below = {child for node in nodes if node[0] > LOWEST for child in children(node)}
-    kept = await store.nodes(tx, below - set(nodes))
+        below = [one for one in hashes[low - first : high - first] if one is not None]
+        if len(below) == BLOCK:
+            found[LOWEST, low >> LOWEST] = root_of(below)
+    kept = await store.nodes(tx, {child for node in nodes if node[0] > LOWEST for child in children(node)} - set(nodes))
     for node in nodes:
         if node[0] > LOWEST:
-            left, right = children(node)
-            found[node] = join(found.get(left) or kept[left], found[right])
+            left, right = (found.get(child) or kept.get(child) for child in children(node))
+            if left is not None and right is not None:
+                found[node] = join(left, right)
     return found
 
 

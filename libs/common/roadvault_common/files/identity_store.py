@@ -48,6 +48,8 @@ async def replace(tx: Transaction, identity: str, mark: int) -> None:
         " ends_allowed = NULL",
         (identity, mark),
     )
+    # A catalogue may have been published since: the pinner looks where the name leads before it takes it again.
+    await tx.execute("UPDATE catalogue_info SET named_at = NULL WHERE one = 1")
 
 
 async def doubt(db: Database) -> None:

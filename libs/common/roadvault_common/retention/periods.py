@@ -165,10 +165,10 @@ async def hold(tx: Transaction, period_key: str) -> None:
 async def destroy(tx: Transaction) -> list[str]:
     """Destroy the keys of periods that are over and wrap no archive's key any more; return those periods.
 
-    One that was brought back, and that no archive here was ever of, stays: its archives may still be recovered. In a
-    database that is in doubt all do: it may have forgotten archives that they wrap.
+    One that was brought back, and that no archive here was ever of, stays: its archives may still be recovered. All do
+    in a database that is in doubt, or lacks archives that a recovery left out: they may wrap what it does not know.
     """
-    if await in_doubt(tx):
+    if await in_doubt(tx) or await tx.fetch_one("SELECT 1 FROM left_out_info LIMIT 1") is not None:
         return []
     await tx.fetch_all(
         f"{_LIVING} FOR UPDATE"

@@ -97,7 +97,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         recovery = await stack.enter_async_context(_open(wanted, vault.root, keyring)) if wanted.any else None
         known = await _given_out(recovery, notes=True) if recovery else {}
         uploads = await adoption.uploads() if received else []
-        await takeover.begin([known, uploading.highest(uploads)])
+        await takeover.begin(known, uploading.highest(uploads))
         whole = await _archives(recovery, db) if recovery else True
         whole = (await _received(adoption, uploads) if received else True) and whole
         _tell_held(await recovery.hold(db) if recovery else await custody_log.bring_back_holds(db))

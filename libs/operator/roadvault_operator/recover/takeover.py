@@ -1,13 +1,18 @@
 """A new database takes a data directory over, whose own is lost: numbers go on behind those that were given out."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from roadvault_common.errors import IdentityMismatch
 from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database
+
+_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+_MOST_A_SECOND = 1000
+"""Numbers that may have been given out in each second since then, where nobody knows."""
 
 
 class Takeover:
@@ -26,12 +31,12 @@ class Takeover:
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)
         return stamp.identity if stamp is not None and await self._is_new() else None
 
-    async def begin(self, given_out: Iterable[Mapping[str, int]]) -> None:
+    async def begin(self, catalogue: Mapping[str, int], *given_out: Mapping[str, int]) -> None:
         """Have new numbers be higher than any that was given out, before there is a row that a service could serve.
 
-        `given_out` are the highest that each source knows, besides the directory, by the names of their columns. A new
-        database is no service's until the end; in one that services have begun with, numbers are raised as well if a
-        source knows higher ones. No archive ends in either before a person has looked.
+        These are the highest that the catalogue, if there is one, and other sources know, besides the directory, by the
+        names of their columns. A new database is no service's until the end; in one that services have begun with,
+        numbers are raised as well if a source knows higher ones. No archive ends in either before a person has looked.
 
         Raises:
             IdentityMismatch: As `owner` does.
@@ -40,7 +45,9 @@ class Takeover:
             await identity_store.make(self._db, "")
         new = await self._is_new()  # a service may have been quicker
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)
-        known, there = [*given_out, stamp.given_out if stamp else {}], await identity_store.highest(self._db)
+        known, there = [catalogue, *given_out, stamp.given_out if stamp else {}], await identity_store.highest(self._db)
+        if new and stamp is None and not catalogue:
+            known.append(dict.fromkeys(identity_store.COUNTED.values(), _by_the_clock()))
         for table, name in identity_store.COUNTED.items():
             number = max(one.get(name, 0) for one in known)
             if new or number > there[name]:
@@ -64,3 +71,11 @@ class Takeover:
                 " stay, accept it first: `roadvault identity`"
             )
         return False
+
+
+def _by_the_clock() -> int:
+    """Return a number behind all that can have been given out by now, also after other recoveries without a catalogue.
+
+    Of a machine and a catalogue that are lost nobody knows what they gave out.
+    """
+    return int((datetime.now(UTC) - _SINCE).total_seconds() * _MOST_A_SECOND)
