@@ -71,7 +71,7 @@ from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store, hold_store
+from roadvault_operator.recover import archive_store, hold_store, known_store, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
@@ -297,13 +297,13 @@ async def _recover_archive(db: Database, number: int) -> None:
         except IntegrityError:
             continue
         raise AssertionError("it is there already")
-    there = archive_store.There(number, None, None, ended=False)
+    there = known_store.There(number, None, None, ended=False)
     for again in (1, 2):  # the first time its purchase is there
         await db.execute("UPDATE zip_ipfs_info SET cid = NULL, path = NULL WHERE zip_id = %s", (number,))
         some = record.model_copy(update={"purchase": purchase.model_copy(update={"term": again})})
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
-        await archive_store.complete(db, there, archive, some, held=True)
-    await archive_store.follow(db, there, some)
+        await known_store.complete(db, there, archive, some, held=True)
+    await known_store.follow(db, there, some)
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
@@ -316,10 +316,10 @@ async def _recover_archive(db: Database, number: int) -> None:
     for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
         await db.transact(partial(hold_store.bring_back_logged, hold=held))
     await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
-    await archive_store.known(db)
-    assert await archive_store.archived_after(db, number - 1)
-    assert await archive_store.recovered_after(db, number - 1)
-    assert await archive_store.end_moved_since(db, number, now.replace(tzinfo=None, year=2020))
+    await known_store.known(db)
+    assert await rehearsal_store.archived_after(db, number - 1)
+    assert await rehearsal_store.recovered_after(db, number - 1)
+    assert await rehearsal_store.end_moved_since(db, number, now.replace(tzinfo=None, year=2020))
     assert await hold_store.after(db, 0)
 
 

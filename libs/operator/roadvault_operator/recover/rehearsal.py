@@ -14,8 +14,8 @@ from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.sql.db import Database, Row, parse_url
 from roadvault_common.sql.migrate import migrate
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store as store
 from roadvault_operator.recover import hold_store
+from roadvault_operator.recover import rehearsal_store as store
 from roadvault_operator.recover.alone import alone
 
 _SUFFIX = "_rehearsal"

@@ -16,9 +16,8 @@ from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
-from roadvault_operator.recover import archive_store as store
-from roadvault_operator.recover import hold_store, reading
-from roadvault_operator.recover.archive_store import There
+from roadvault_operator.recover import archive_store, hold_store, known_store, reading
+from roadvault_operator.recover.known_store import There
 from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
 
 _LATE = ": too late, that has ended"
@@ -95,7 +94,7 @@ class Restoring:
         self._named = {place.path: place for place in local}
         self._pinned = pinned
         self._node = node
-        self._known = store.Known()
+        self._known = known_store.Known()
         self._seen = set[str]()
         self._unread = dict[str, tuple[ArchiveRecord, str]]()
         """By the path of a local copy, archives of the catalogue that did not come from the network, and why."""
@@ -114,7 +113,7 @@ class Restoring:
         Raises:
             DatabaseUnavailable: The database is away: run it again.
         """
-        self._known = await store.known(self._db)
+        self._known = await known_store.known(self._db)
         turn = asyncio.Lock()  # an async generator is asked by one at a time
 
         async def work() -> None:
@@ -143,7 +142,7 @@ class Restoring:
 
     async def known_left(self) -> list[Candidate]:
         """Return those of them whose archives have their rows, or are in the catalogue."""
-        known = await store.known(self._db)
+        known = await known_store.known(self._db)
         return [one for one in self.left if one.record is not None or known.at(one.place) is not None]
 
     async def _attempt(self, candidate: Candidate) -> None:
@@ -189,11 +188,11 @@ class Restoring:
         there = there or self._known.same(archive)
         if there is None:
             pinned = archive.place.cid in self._pinned
-            await store.add(self._db, archive, self._opener.keys, candidate.record, pinned=pinned)
+            await archive_store.add(self._db, archive, self._opener.keys, candidate.record, pinned=pinned)
             self.report.archives += 1
             self.report.files += len(archive.manifest.files)
         else:
-            await store.complete(self._db, there, archive, candidate.record, held=self._held(there, archive))
+            await known_store.complete(self._db, there, archive, candidate.record, held=self._held(there, archive))
             self.report.completed.add(there.zip_id)
             await self._note_known(there, candidate)
         self._note_done(archive.place)
@@ -229,7 +228,7 @@ class Restoring:
         if record is not None and (record.holds or record.more_holds):
             held = await hold_store.bring_back_late(self._db, there.zip_id, record)
             self.report.held += [f"{one}, of archive {there.zip_id}{_LATE * there.ended}" for one in held]
-        if record is not None and there.cid is not None and await store.follow(self._db, there, record):
+        if record is not None and there.cid is not None and await known_store.follow(self._db, there, record):
             self.report.completed.add(there.zip_id)
         if record is not None and record.format == 1:
             self._first[f"{ARCHIVES}/{record.zip_name}"] = record
