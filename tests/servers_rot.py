@@ -106,6 +106,8 @@ class RottenNode:
                 self.file.write_bytes(self.whole[:30] + bytes([self.whole[30] ^ 1]) + self.whole[31:])
             case "nothing of it":
                 self.file.write_bytes(b"")
+            case "gone":
+                self.file.unlink()
             case _:
                 self.file.unlink()
                 self.file.symlink_to("/proc/self/mem")  # the kernel says EIO of its first page, as of a bad sector

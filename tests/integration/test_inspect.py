@@ -2,8 +2,10 @@
 
 import pytest
 from servers_operator import Console
+from servers_rot import find_block
 
 from roadvault_common.events.kinds import DEAD_LETTERS
+from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
@@ -92,6 +94,21 @@ async def test_what_our_node_has_lost_is_found(kept: Kept) -> None:
     await kept.console.pinner._ipfs.unpin(cid)
     assert await kept.inspect() == Done()
     assert await kept.found() == (0, "our IPFS node does not pin it any more")
+    await kept.console.pinner._ipfs.collect_garbage()
+    assert await kept.console.pinner.restoring.work(kept.zip_id) == Done()
+    assert await kept.console.pinner.pinning.work(kept.zip_id) == Done()  # from the file: nobody else has it
+    assert await kept.inspector.inspecting.work(kept.zip_id) == Done()
+    assert await kept.found() == (1, None)
+
+
+async def test_rot_in_a_node_above_the_leaves_is_found(kept: Kept, kubo: Kubo) -> None:
+    file = find_block(kubo, Cid.parse((await kept.row())["cid"]))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    assert await kept.inspect() == Done()
+    assert await kept.found() == (0, "of 1 blocks in our IPFS node 1 are not whole, or not there")
+    assert await backlog.due_rows(kept.console.db, RESTORE, 10) == [kept.zip_id]
+    file.write_bytes(whole)
 
 
 async def test_of_what_another_stage_works_on_nothing_is_found(kept: Kept) -> None:

@@ -3,8 +3,11 @@
 import aiohttp
 import pytest
 from download_rows import download_row
-from servers_rot import HOW_NODES_ROT, Rotten, RottenNode, is_whole, spoil
+from servers_operator import Console
+from servers_rot import HOW_NODES_ROT, Rotten, RottenNode, find_block, is_whole, spoil
 
+from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.own_blocks import broken_blocks
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import backlog, repair
@@ -49,7 +52,7 @@ async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rott
     await rotten.console.db.execute("UPDATE zip_ipfs_info SET checked_at = UTC_TIMESTAMP(6), restore_due = checked_at")
     outcome = await rotten.restore()
     assert isinstance(outcome, Failed)
-    assert "1 MiB of the archive have rotted here" in outcome.reason
+    assert "1 blocks of the archive have rotted here, or are gone, and" in outcome.reason
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
         assert await broken_blocks(ours, rotten.cid, lambda: None) == [rotten.leaf]
@@ -115,7 +118,7 @@ async def test_without_room_for_what_is_to_be_fetched_nothing_is_let_go(rotten: 
     assert await own._ipfs.has_pinned(rotten.cid)
 
 
-@pytest.mark.parametrize("how", HOW_NODES_ROT)
+@pytest.mark.parametrize("how", [*HOW_NODES_ROT, "gone"])
 async def test_an_inner_node_that_has_rotted_steps_aside_like_a_leaf(
     rotten: Rotten, node: RottenNode, how: str
 ) -> None:
@@ -131,7 +134,7 @@ async def test_an_inner_node_that_has_rotted_steps_aside_like_a_leaf(
     assert await is_whole(rotten)
 
 
-@pytest.mark.parametrize("how", HOW_NODES_ROT)
+@pytest.mark.parametrize("how", [*HOW_NODES_ROT, "gone"])
 async def test_an_inner_node_of_the_only_copy_is_made_anew_from_the_file(
     rotten: Rotten, node: RottenNode, how: str
 ) -> None:
@@ -178,3 +181,44 @@ async def test_to_pin_it_again_mends_inner_nodes_too(rotten: Rotten, node: Rotte
         assert await backlog.due_rows(rotten.console.db, INSPECT, 10) == [rotten.zip_id]
         node.file.write_bytes(node.whole)
     assert await is_whole(rotten)
+
+
+async def test_what_our_node_has_lost_of_an_only_copy_is_made_anew_from_the_file(console: Console, kubo: Kubo) -> None:
+    zip_id = await console.archive()
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    row = await console.db.fetch_one("SELECT cid FROM zip_ipfs_info")
+    assert row is not None
+    find_block(kubo, Cid.parse(row["cid"])).unlink()  # it is pinned, and would be looked for on the network
+    await console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    assert await console.pinner.restoring.work(zip_id) == Done()
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    async with Ipfs.open(kubo.rpc_url, 30) as ours:
+        assert await broken_blocks(ours, row["cid"], lambda: None) == []
+
+
+async def test_what_is_left_of_an_only_copy_stays_pinned(rotten: Rotten, kubo: Kubo) -> None:
+    rotten.archive_file.unlink()
+    await rotten.console.db.execute(
+        "UPDATE zip_ipfs_info SET path = NULL, restored_at = UTC_TIMESTAMP(6), restore_due = UTC_TIMESTAMP(6)"
+    )
+    assert await rotten.restore() == Done()
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    find_block(kubo, Cid.parse(rotten.leaf)).unlink()
+    assert isinstance(await rotten.restore(), Failed)
+    assert await rotten.console.pinner._ipfs.has_pinned(rotten.cid)
+
+
+async def test_what_kubo_refuses_to_take_again_counts_though_it_lacks_it(
+    rotten: Rotten, kubo: Kubo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(rotten)
+    ipfs = rotten.console.pinner._ipfs
+    await ipfs.unpin(rotten.cid)
+    find_block(kubo, Cid.parse(rotten.cid)).unlink()
+
+    async def refuses(*_: object) -> str:
+        raise IpfsUnavailable("Kubo's add: filestore is not enabled")
+
+    monkeypatch.setattr(ipfs, "add_directory", refuses)
+    assert await repair.pin_again(rotten.console.db, rotten.zip_id)
+    assert isinstance(await rotten.console.pinner.pinning.work(rotten.zip_id), Retry)

@@ -153,7 +153,8 @@ class Pinner:
         """Tell whether an archive can't be pinned again since the file has rotted, or blocks in our node have."""
         if isinstance(error, IntegrityError):
             return True
-        return bool(await own_blocks.broken_blocks(self._ipfs, cid, lease.progress))
+        broken = await own_blocks.broken_blocks(self._ipfs, cid, lease.progress)
+        return await own_blocks.has_any(self._ipfs, broken)  # what is gone is no reason why it can't be added
 
     async def _drop(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
@@ -229,16 +230,33 @@ class Pinner:
         if archive.cid is None:
             return Failed("the archive has no CID to fetch")
         await self._adding.keep_label(archive)
-        broken = await own_blocks.broken_blocks(self._ipfs, archive.cid, lease.progress) if archive.kept else []
+        broken, lacking = await self._look_for_rot(archive, archive.cid, lease) if archive.kept else ([], archive.size)
         if broken and not archive.replicas:
-            return await self._restore_from_file(archive, archive.cid, broken, lease)
-        async with self.room.for_restore(len(broken) * CHUNK_BYTES or archive.size, archive.zip_id):
+            if await self._adding.is_whole(archive, lease):
+                return await self._add_anew(archive.cid, broken, lease)
+            if await self._ipfs.has_pinned(archive.cid):  # if the rest did not come, Kubo would let go of it
+                told = _only_copy(archive, len(broken))
+                return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
+        async with self.room.for_restore(lacking, archive.zip_id):
             if broken:
                 await self._step_aside(archive.cid, broken)
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)
         return Done()
+
+    async def _look_for_rot(self, archive: Archive, cid: str, lease: Lease) -> tuple[list[str], int]:
+        """Return the blocks that are not whole in our node, and how many bytes are to be fetched at the most."""
+        read = 0
+
+        def note() -> None:
+            nonlocal read
+            read += 1
+            lease.progress()
+
+        broken = await own_blocks.broken_blocks(self._ipfs, cid, note)
+        unseen = max(-(-archive.size // CHUNK_BYTES) - read, 0)
+        return broken, (len(broken) + unseen) * CHUNK_BYTES
 
     async def _step_aside(self, cid: str, broken: list[str]) -> None:
         # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
@@ -250,11 +268,8 @@ class Pinner:
             raise
         log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
 
-    async def _restore_from_file(self, archive: Archive, cid: str, broken: list[str], lease: Lease) -> Outcome:
-        """Have inner nodes that have rotted made anew from the file, if that is whole: nobody else has the archive."""
-        if not await self._adding.is_whole(archive, lease):
-            told = _only_copy(archive, len(broken))
-            return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
+    async def _add_anew(self, cid: str, broken: list[str], lease: Lease) -> Outcome:
+        """Have what our node lacks made anew from the archive's file: nobody else is known to have it."""
         await self._step_aside(cid, broken)  # an add writes no block that our node believes to have
         await self._store.close_kept(lease, Done())
         self.pinning.nudge()
@@ -268,6 +283,7 @@ class Pinner:
 
 def _only_copy(archive: Archive, broken: int) -> str:
     return (
-        f"{broken} MiB of the archive have rotted here, and the network is not known to hold it: nothing was changed."
-        f" Bring {archive.path or 'it'} back from a backup, then retry; or retry once the market counts replicas"
+        f"{broken} blocks of the archive have rotted here, or are gone, and the network is not known to hold it:"
+        f" nothing was changed. Bring {archive.path or 'it'} back from a backup, then retry; or retry once the market"
+        " counts replicas"
     )

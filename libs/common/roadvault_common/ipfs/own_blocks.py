@@ -36,34 +36,41 @@ async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
     """Read a file's blocks from the node's own store; return the CIDs of those that it can't give, or not whole.
 
     `progress` is called after each leaf. What lies below an inner node that is not whole is for another look once that
-    is; one that is not there is not among them: it will be fetched anyway. Blocks are read as they are, since Kubo
-    compares none in its own store with its hash: rot in an inner node may be an error, or other links.
+    is. Blocks are read as they are, since Kubo compares none in its own store with its hash: rot in an inner node may
+    be an error, or other links.
     """
     broken, ways, seen = [], [cid], {cid}
     while ways:
         each = ways.pop()
-        is_leaf, below = Cid.parse(each).codec == RAW, list[str]()
-        try:
-            data = await held(node, each)
-        except IpfsRotten:
+        is_leaf, data = Cid.parse(each).codec == RAW, await _whole(node, each)
+        if data is None:
             broken.append(each)
-        else:
-            if is_leaf and data is None:
-                broken.append(each)
-            elif not is_leaf and data is not None:
-                below = [link for link in dict.fromkeys(map(str, linked(data))) if link not in seen]
-        ways += reversed(below)
-        seen.update(below)
+        elif not is_leaf:
+            below = [link for link in dict.fromkeys(map(str, linked(data))) if link not in seen]
+            ways += reversed(below)
+            seen.update(below)
         if is_leaf:
             progress()
-    return [each for each in broken if await _is_broken(node, each)]  # a node that is about to stop refuses all blocks
+    # Once more: a node that is about to stop refuses all blocks.
+    return [each for each in broken if await _whole(node, each) is None]
 
 
-async def _is_broken(node: Ipfs, cid: str) -> bool:
+async def _whole(node: Ipfs, cid: str) -> bytes | None:
     try:
-        return await held(node, cid) is None
+        return await held(node, cid)
     except IpfsRotten:
-        return True
+        return None
+
+
+async def has_any(node: Ipfs, cids: Sequence[str]) -> bool:
+    """Tell whether the node believes to have any of these blocks, whole or not."""
+    for cid in cids:
+        try:
+            if await held(node, cid) is not None:
+                return True
+        except IpfsRotten:
+            return True
+    return False
 
 
 async def lost_leaves(node: Ipfs, cid: str) -> list[str]:
