@@ -202,7 +202,9 @@ async def test_what_is_left_of_an_only_copy_stays_pinned(rotten: Rotten, kubo: K
         "UPDATE zip_ipfs_info SET path = NULL, restored_at = UTC_TIMESTAMP(6), restore_due = UTC_TIMESTAMP(6)"
     )
     assert await rotten.restore() == Done()
-    await rotten.console.db.execute("UPDATE zip_ipfs_info SET replicas = 0, restore_due = UTC_TIMESTAMP(6)")
+    await rotten.console.db.execute(
+        "UPDATE zip_ipfs_info SET replicas = 0, checked_at = UTC_TIMESTAMP(6), restore_due = checked_at"
+    )
     find_block(kubo, Cid.parse(rotten.leaf)).unlink()
     assert isinstance(await rotten.restore(), Failed)
     assert await rotten.console.pinner._ipfs.has_pinned(rotten.cid)
