@@ -126,7 +126,7 @@ async def test_a_node_whose_disk_takes_nothing_counts_against_no_archive(console
 
 async def test_what_only_one_archive_suffers_from_counts(console: Console, ipfs: Ipfs) -> None:
     zip_id = await console.archive()
-    await console.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
+    await console.db.execute("UPDATE zip_ipfs_info SET cid = %s, path = NULL", (UNKNOWN,))
     await let_it_be_due(console, "restore")
     outcome = await pinner(console, ipfs).restoring.work(zip_id)
     assert outcome == Retry("no progress for 1 s")
