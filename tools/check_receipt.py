@@ -180,7 +180,8 @@ def check_order(order: dict[str, Any], cid: str) -> str:
     take(data, compact(data))
     need(not data.read(), "the order's extrinsic goes on behind its end")
     need(ordered == cid.encode(), "the order is one of something else")
-    return f"the account 0x{account.hex()} signed the order (call {call} of pallet {pallet}) of that CID, {size} bytes"
+    named = f"names the account 0x{account.hex()}, whose signature is not checked"
+    return f"the order (call {call} of pallet {pallet}) is one of that CID, {size} bytes, and {named}"
 
 
 def check_custody(receipt: dict[str, Any], label: bytes) -> str:
@@ -220,6 +221,10 @@ def check_custody(receipt: dict[str, Any], label: bytes) -> str:
 def not_shown(receipt: dict[str, Any]) -> list[str]:
     """Return what no custody line of a receipt, which was checked, tells of."""
     chains, told, shown = (receipt["custody"] or {"chains": []})["chains"], list[str](), 0
+    order, lines = receipt["order"], [json.loads(one["line"]) for chain in chains for one in chain["lines"]]
+    bought = [line["facts"].get("extrinsic") for line in lines if line["act"] == "bought"]
+    if order["hash" if order["by"] == "chain" else "name"] not in bought:
+        told.append("that the order is the one that was bought for the archive: no custody line that is shown says so")
     for chain in chains:
         last, shown = json.loads(chain["lines"][-1]["line"])["line"], shown + len(chain["lines"])
         told.append(f"that there are more lines of the {chain['of']} behind its last that is shown, line {last}")

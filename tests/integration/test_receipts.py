@@ -210,6 +210,10 @@ async def test_lines_that_are_left_out_are_found_or_told(office: Office, monkeyp
             assert all(any(words in line for line in lines) for lines in says), (words, says)
     assert any("none of its custody lines is shown" in line for line in left_open(Receipt.read(alone)))
     assert any("what was done to the archive" in line for line in script.not_shown(json.loads(alone)))
+    # Of the receipt that has the purchase's line both say nothing; of one that lacks it, that it is missing.
+    for one, bought in ((receipt, True), (alone, False)):
+        says = [list(left_open(Receipt.read(one))), script.not_shown(json.loads(one))]
+        assert [any("one that was bought for" in line for line in lines) for lines in says] == [not bought] * 2
 
 
 def _always(value: object) -> Callable[[object], object]:

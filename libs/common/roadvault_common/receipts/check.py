@@ -11,6 +11,7 @@ from roadvault_common.archive import merkle
 from roadvault_common.archive.label import Label
 from roadvault_common.catalogue.records import CUSTODY
 from roadvault_common.custody import tie
+from roadvault_common.custody.chain import parse
 from roadvault_common.custody.tie import Root, Tie
 from roadvault_common.errors import IntegrityError, IpfsUnavailable
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, directory
@@ -49,7 +50,7 @@ def left_open(receipt: Receipt, *, seen: bool = False) -> Iterator[str]:
     if receipt.custody is None:
         yield "there are no custody lines: the log had nothing of the file"
         return
-    yield from _not_shown(receipt.custody)
+    yield from _not_shown(receipt.custody, receipt.order)
     if receipt.published is None:
         yield "the head of the custody log is the keeper's own: it was not published yet"
     else:
@@ -59,8 +60,12 @@ def left_open(receipt: Receipt, *, seen: bool = False) -> Iterator[str]:
             yield f"custody lines from {size} on came after the head that was published: they are the keeper's word"
 
 
-def _not_shown(custody: Tie) -> Iterator[str]:
+def _not_shown(custody: Tie, order: ChainOrder | ServiceOrder) -> Iterator[str]:
     """Yield what the log may have of the file and its archive that no line shown tells of."""
+    lines = [parse(shown.line.encode()) for chain in custody.chains for shown in chain.lines]
+    bought = [orjson.loads(row["facts"]).get("extrinsic") for row in lines if row["act"] == Act.BOUGHT]
+    if (order.hash if isinstance(order, ChainOrder) else order.name) not in bought:
+        yield "that the order is the one that was bought for the archive: no custody line that is shown says so"
     for chain in custody.chains:
         last = tie.position(chain.lines[-1])
         yield f"that there are more custody lines of the {chain.of}, behind its last that is shown, line {last}"
@@ -128,7 +133,7 @@ def _order(order: ChainOrder | ServiceOrder, cid: str, what: str) -> Iterator[st
         raise IntegrityError("the order's hash is not that of its bytes")
     yield (
         f"the extrinsic {order.hash} orders {what}, with {read.size} bytes, in the name of the account"
-        f" 0x{read.account.hex()} (call {read.call} of pallet {read.pallet})"
+        f" 0x{read.account.hex()} (call {read.call} of pallet {read.pallet}), whose signature is not checked"
     )
 
 
