@@ -20,6 +20,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.retention import asking
 from roadvault_common.sql.db import Database
 from roadvault_operator.recover.takeover import Takeover
+from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 
 
 @pytest.fixture
@@ -131,6 +132,19 @@ async def test_the_numbers_of_a_database_go_on_behind_what_the_directory_knows(d
         stamp = read_stamp(vault.root)
         assert stamp is not None
         assert (stamp.mark, stamp.given_out["file_id"]) == (11, 70 + MARGIN + 1)
+
+
+async def test_numbers_that_were_left_out_stay_known_to_the_directory_and_the_catalogue(
+    db: Database, vault: Vault
+) -> None:
+    """Else a second loss would begin with numbers that were given out before the first."""
+    await Identity(db, vault.root).settle()
+    await _row(db, "received/00/a")
+    await store.go_on_behind(db, "file_upload_info", 5000)
+    await Identity(db, vault.root, moves_on=True).move_on()
+    stamp = read_stamp(vault.root)
+    assert stamp is not None
+    assert (stamp.given_out["file_id"], (await CatalogueStore(db).head())[0].file_id) == (5000, 5000)
 
 
 async def test_several_services_that_start_at_once_make_one_identity(database_url: str, vault: Vault) -> None:

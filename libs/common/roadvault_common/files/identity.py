@@ -100,7 +100,7 @@ class Identity:
         Raises:
             IdentityMismatch: They don't belong together.
         """
-        given_out = await store.highest(self._db)
+        given_out = await store.given_out(self._db)
         if await self._db.transact(lambda tx: self._move_database(tx, given_out)):
             await self._db.transact(lambda tx: self._move_directory(tx, given_out))
 
@@ -160,7 +160,7 @@ async def adopt(db: Database, root: Path) -> Stamp:
     What it numbers goes on behind the highest number that either side knows, and MARGIN more. It is in doubt: no
     archive ends in it before a person allows that, so that holds and later ends can be brought back.
     """
-    row, highest = await store.read(db), await store.highest(db)
+    row, highest = await store.read(db), await store.given_out(db)
     try:
         known = await asyncio.to_thread(read_stamp, root)
     except IdentityMismatch:  # it can't be read

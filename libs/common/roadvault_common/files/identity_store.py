@@ -72,6 +72,15 @@ async def highest(db: Database | Transaction) -> dict[str, int]:
     return {name: int(number) for name, number in (row or {}).items()}
 
 
+async def given_out(db: Database) -> dict[str, int]:
+    """Return the highest id of each table in COUNTED that may have been given out, by the ids' names.
+
+    Behind the highest row may be ids that a recovery left out, since somebody may have been given them.
+    """
+    rows = await highest(db)
+    return {name: max(rows[name], await _next(db, table) - 1) for table, name in COUNTED.items()}
+
+
 async def local_paths(db: Database | Transaction, limit: int) -> list[str]:
     """Return up to `limit` paths of uploads, and as many of archives, that should be on the disk."""
     uploads = await db.fetch_all("SELECT path FROM file_upload_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
@@ -84,7 +93,12 @@ async def go_on_behind(db: Database, table: str, number: int) -> None:
 
     The server itself would lower it, as far as the rows that there are allow.
     """
+    if await _next(db, table) <= number:
+        await db.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number + 1}")
+
+
+async def _next(db: Database, table: str) -> int:
+    """Return the id that a table gives out next; the server tells none of one that it has not numbered yet."""
     row = await db.fetch_one(f"SHOW CREATE TABLE {table}")
     found = _NEXT.search(row["Create Table"] if row else "")
-    if found is None or int(found[1]) <= number:
-        await db.execute(f"ALTER TABLE {table} AUTO_INCREMENT = {number + 1}")
+    return 1 if found is None else int(found[1])

@@ -45,7 +45,10 @@ class Takeover:
             await identity_store.make(self._db, "")
         new = await self._is_new()  # a service may have been quicker
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)
-        known, there = [catalogue, *given_out, stamp.given_out if stamp else {}], await identity_store.highest(self._db)
+        known, there = (
+            [catalogue, *given_out, stamp.given_out if stamp else {}],
+            await identity_store.given_out(self._db),
+        )
         if new and stamp is None and not catalogue:
             known.append(dict.fromkeys(identity_store.COUNTED.values(), _by_the_clock()))
         for table, name in identity_store.COUNTED.items():

@@ -156,7 +156,7 @@ class CatalogueStore:
 
     async def head(self) -> tuple[GivenOut, str | None, str | None, str | None]:
         """Return the highest numbers given out, the identity, and account and market of the latest purchase."""
-        given_out = GivenOut(**await identity_store.highest(self._db))
+        given_out = GivenOut(**await identity_store.given_out(self._db))
         identity = await identity_store.read(self._db)
         bought = await self._db.fetch_one("SELECT account, market FROM order_info ORDER BY order_id DESC LIMIT 1")
         return (
