@@ -226,7 +226,6 @@ def status(filled: Filled) -> list[Statement]:
             soon=ends.count_soon,
             holds=lambda db: retention_store.holds(db, 50),
             periods=retention_store.period_keys,
-            any_end=retention_store.any_end,
             in_doubt=asking.in_doubt,
         ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),

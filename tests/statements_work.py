@@ -145,6 +145,7 @@ async def _identity(db: Database) -> None:
     assert await identity_store.local_paths(db, 100)
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
+    assert not await asking.trust(db)
     await asking.allow(db)
 
 

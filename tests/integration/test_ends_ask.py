@@ -3,6 +3,7 @@
 import asyncio
 
 from servers_keeper import Keeper
+from servers_operator import Console
 
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.files import identity as identities
@@ -53,6 +54,11 @@ async def test_period_keys_stay_while_a_recovery_has_left_archives_out(keeper: K
     await db.execute("DELETE FROM left_out_info")
     await keeper.console.packer.periods.tend()
     assert period_keys(keeper.keyring(), keeper.keys) == {}
+
+
+async def test_where_nothing_has_an_end_nothing_is_in_doubt(console: Console) -> None:
+    assert "no archive ends" not in await console.says("identity", "adopt", "--yes")
+    assert not await asking.in_doubt(console.db)
 
 
 async def test_more_than_are_usual_end_only_if_a_person_allows_it(keeper: Keeper) -> None:

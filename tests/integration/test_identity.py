@@ -14,7 +14,7 @@ from servers_services import Service, Services
 
 from roadvault_common.errors import IdentityMismatch, Outage
 from roadvault_common.files import identity_store as store
-from roadvault_common.files.identity import FILE, MARGIN, Identity, Stamp, adopt, read_stamp
+from roadvault_common.files.identity import FILE, MARGIN, Identity, NoDirectory, Stamp, adopt, read_stamp
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention import asking
@@ -236,8 +236,11 @@ async def test_no_service_begins_with_a_database_that_is_being_recovered_into(db
         for only_looks in (False, True):
             with pytest.raises(IdentityMismatch, match="a recovery into this database is under way, or was cut off"):
                 await Identity(db, vault.root, only_looks=only_looks).settle()
+        with pytest.raises(IdentityMismatch, match="was cut off"):
+            await NoDirectory(db).settle()
         await Takeover(db, vault.root).end()
         await Identity(db, vault.root).settle()
+        await NoDirectory(db).look()
         stamp = read_stamp(vault.root)
         assert stamp is not None, moment
         await db.execute("DELETE FROM identity_info")  # lost again

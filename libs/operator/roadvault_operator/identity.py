@@ -9,9 +9,9 @@ import typer
 from roadvault_common.errors import IdentityMismatch, SettingsError, brief
 from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store as store
+from roadvault_common.retention import asking
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.retention_store import any_end
 from roadvault_operator.shell import blocking, say, show
 
 app = typer.Typer(invoke_without_command=True, help="Show whose data directory this is, or accept another database.")
@@ -42,9 +42,9 @@ async def adopt(
             )
             raise typer.Exit(1)
         stamp = await identities.adopt(db, root)
-        ends = await any_end(db)
+        trusted = await asking.trust(db)
     say(f"database and data directory are {stamp.identity} now, at mark {stamp.mark}; services go on by themselves")
-    if ends:
+    if not trusted:
         say(
             "holds, and ends that were moved, are as they were in this database: `roadvault recover --catalogue` brings"
             " back what it lacks, and no archive ends before `roadvault retention allow`"

@@ -100,12 +100,6 @@ async def holds(db: Database, limit: int) -> list[Row]:
     )
 
 
-async def any_end(db: Database) -> bool:
-    """Tell whether an archive has an end that is still to come, or that it waits for."""
-    found = "SELECT 1 FROM retention_info WHERE shredded_at IS NULL AND ends_at IS NOT NULL LIMIT 1"
-    return await db.fetch_one(found) is not None
-
-
 async def period_keys(db: Database) -> list[Row]:
     """Return all periods, with what became of their keys."""
     return await db.fetch_all(

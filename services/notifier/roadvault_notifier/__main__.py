@@ -5,6 +5,7 @@ from functools import partial
 
 from roadvault_common import metrics
 from roadvault_common.events.bus import Bus
+from roadvault_common.files.identity import NoDirectory
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
@@ -38,7 +39,7 @@ async def serve() -> None:
             partial(notifier.calling.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {}, breakers=notifier.breakers)
+        await app.run(settings, db, jobs, {}, breakers=notifier.breakers, identity=NoDirectory(db))
 
 
 def main() -> None:

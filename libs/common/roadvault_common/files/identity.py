@@ -33,6 +33,7 @@ _LOOKS = 3
 """A directory that seems too old is looked at again: between two looks at both sides the mark may have moved on."""
 _SAMPLE = 100
 """Paths that are looked for on the disk before a directory without identity is taken for the database's."""
+_RECOVERING = "a recovery into this database is under way, or was cut off: run `roadvault recover` again until its end"
 _WHAT_TO_DO = (
     "nothing is served or removed until the right one is back, or `roadvault identity adopt` accepts what is there;"
     " `roadvault identity` shows both sides"
@@ -154,6 +155,28 @@ class Identity:
             raise _mismatch(f"of {len(paths)} files that the database names, {self._root} has none: is it mounted?")
 
 
+class NoDirectory:
+    """For services that see no data directory: they wait while a recovery works on the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def settle(self) -> None:
+        """As `look`."""
+        await self.look()
+
+    async def look(self) -> None:
+        """See that no recovery is under way, nor was cut off.
+
+        Raises:
+            IdentityMismatch: One is, or was.
+            TransientError: It can't be told now.
+        """
+        row = await store.read(self._db)
+        if row is not None and not row["identity"]:
+            raise _mismatch(_RECOVERING)
+
+
 async def adopt(db: Database, root: Path) -> Stamp:
     """Accept the database for the directory, whatever they were; return what stands in both then.
 
@@ -185,7 +208,7 @@ async def adopt(db: Database, root: Path) -> Stamp:
 def trouble_between(stamp: Stamp | None, row: Row | None) -> str | None:
     """Return what keeps the two sides apart, or None if nothing does."""
     if row is not None and not row["identity"]:
-        return "a recovery into this database is under way, or was cut off: run `roadvault recover` again until its end"
+        return _RECOVERING
     if stamp is None or row is None:
         return f"{'the data directory' if stamp is None else 'the database'} has no identity, or has lost it"
     if stamp.identity != row["identity"]:

@@ -18,7 +18,7 @@ from roadvault_common import metrics
 from roadvault_common.errors import IdentityMismatch, RoadVaultError, TransientError, brief
 from roadvault_common.events.bus import Handler, HandlerTable
 from roadvault_common.events.kinds import Event
-from roadvault_common.files.identity import Identity
+from roadvault_common.files.identity import Identity, NoDirectory
 from roadvault_common.loops import repeat
 from roadvault_common.settings.config import ServiceSettings, explain
 from roadvault_common.sql.db import Database
@@ -56,7 +56,7 @@ async def run(  # noqa: PLR0913 - all that a process is made of
     middlewares: Sequence[Middleware] = (),
     *,
     public: Listener | None = None,
-    identity: Identity | None = None,
+    identity: Identity | NoDirectory | None = None,
     breakers: Breakers | None = None,
 ) -> None:
     """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and `public` besides.
@@ -129,7 +129,7 @@ async def _end(tasks: Sequence[asyncio.Future[None]], drain_seconds: float) -> l
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _open_gate(db: Database, identity: Identity | None, gate: Gate) -> None:
+async def _open_gate(db: Database, identity: Identity | NoDirectory | None, gate: Gate) -> None:
     """Wait until the database was seen to have a schema that this code knows, to take writes, and to be ours."""
     while not gate.open:
         try:
@@ -151,7 +151,7 @@ async def _open_gate(db: Database, identity: Identity | None, gate: Gate) -> Non
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _keep_looking(identity: Identity, gate: Gate, closing: asyncio.Event) -> None:
+async def _keep_looking(identity: Identity | NoDirectory, gate: Gate, closing: asyncio.Event) -> None:
     """Shut the gate, and end the service, when the database is no longer the data directory's own."""
     try:
         await repeat(identity.look, closing, _IDENTITY_SECONDS)

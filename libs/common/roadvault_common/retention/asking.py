@@ -73,6 +73,17 @@ async def allow(db: Database) -> None:
     await db.transact(write)
 
 
+async def trust(db: Database) -> bool:
+    """Have the database be in doubt no more if it has no end and no period key, nor lacks archives; tell whether."""
+    await db.execute(
+        "UPDATE identity_info SET doubted_at = NULL WHERE one = 1"
+        " AND NOT EXISTS (SELECT 1 FROM retention_info WHERE shredded_at IS NULL AND ends_at IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM period_key_info WHERE `key` IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM left_out_info)"
+    )
+    return not await in_doubt(db)
+
+
 async def _decided(source: Database | Transaction) -> tuple[datetime | None, datetime | None]:
     row = await source.fetch_one("SELECT doubted_at, ends_allowed FROM identity_info WHERE one = 1")
     return (None, None) if row is None else (row["doubted_at"], row["ends_allowed"])

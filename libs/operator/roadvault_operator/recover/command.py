@@ -21,6 +21,7 @@ from rich.text import Text
 from roadvault_common.errors import SettingsError
 from roadvault_common.files.tags import Tag
 from roadvault_common.files.vault import Vault
+from roadvault_common.retention import asking
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema
 from roadvault_operator.config import OperatorSettings
@@ -33,7 +34,6 @@ from roadvault_operator.recover.giving_up import give_up
 from roadvault_operator.recover.received import Adoption
 from roadvault_operator.recover.run import Recovery, Sources
 from roadvault_operator.recover.takeover import Takeover
-from roadvault_operator.retention_store import any_end
 from roadvault_operator.shell import blocking, console, say
 
 _POOL = 4
@@ -102,8 +102,8 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         whole = (await _received(adoption, uploads) if received else True) and whole
         _tell_held(await recovery.hold(db) if recovery else await custody_log.bring_back_holds(db))
         await takeover.end()
-        if await any_end(db):
-            say("archives have an end here: none ends before `roadvault retention allow`; are all holds there?")
+        if not await asking.trust(db):
+            say("no archive ends here before `roadvault retention allow`: are all holds there, and ends as they were?")
     if not whole:
         raise typer.Exit(1)
 
