@@ -430,7 +430,8 @@ async def _leave_out(_: Filled, db: Database) -> None:
     await db.execute("DELETE FROM left_out_info WHERE record = '{}' AND zip_id BETWEEN 6000 AND 7000")
     assert await left_out.records(db, 6000, 7000) == [record]
     await left_out.note_catalogued(db, [record.cid])
-    await left_out.note_catalogue(db, "bafycatalogue", 7)
+    await CatalogueStore(db).note_newer("bafycatalogue", 7)
+    assert await left_out.passed_by(db)
     await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue"])
 
 

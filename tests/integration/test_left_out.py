@@ -1,7 +1,9 @@
 """What a recovery could not bring back: the catalogue that is published next names it all the same, or waits."""
 
 from dataclasses import dataclass
+from unittest.mock import AsyncMock
 
+import dumps
 import pytest
 from prometheus_client import REGISTRY
 from servers_estate import FILES, Estate, published
@@ -11,12 +13,15 @@ from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord, Head
 from roadvault_common.custody import chainer, store
+from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.files.identity import Identity
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.publishing import import_blocks, resolve
 from roadvault_common.ipfs.reading import Reader
+from roadvault_common.retention import asking
 from roadvault_common.sql.db import Row
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_operator import retention_store
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_pinner.catalogue import before, publishing
 from roadvault_pinner.catalogue.ages import measure
@@ -290,3 +295,73 @@ async def test_a_recovery_from_an_older_catalogue_forgets_no_newer_one_that_some
         waits = await lost.publish()
     assert waits == Done(again_after=1800)
     assert set(await lost.newest()) == {*lost.cids, *([new] if there else [])}
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+@pytest.mark.parametrize("stale", [True, False])
+async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
+    lost: Lost, *, adopted: bool, stale: bool
+) -> None:
+    estate, console, db = lost.estate, lost.estate.console, lost.estate.console.db
+    await lost.recover()
+    assert await lost.publish() == Done(again_after=1800)
+    await console.says("retention", "allow", "--yes")
+    url, stamp = console.environment["ROADVAULT_DATABASE_URL"], console.vault.root / "identity.json"
+    dumped, stamped = await dumps.dump(url), stamp.read_bytes()
+    new = await pinned(lost)
+    await retention_store.hold(db, "case 77", zip_id=1)
+    assert await lost.publish() == Done(again_after=1800)
+    newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    for one in (newest, (await lost.newest())[new].cid):
+        await estate.network.fetch_and_pin(one, lambda: None)
+    await dumps.restore(url, dumped)
+    if adopted:
+        await console.says("identity", "adopt", "--yes")
+    else:  # the data directory comes from the same backup
+        stamp.write_bytes(stamped)
+    if stale:
+        await retention_store.hold(db, "case 78", zip_id=2)
+    ordered = await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0")
+    await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
+    for _ in range(2):
+        waits = await lost.publish()
+        assert isinstance(waits, Wait)
+        assert f"the catalogue {newest}, 4 archives, was not read: our name leads to it" in waits.reason
+        assert "older than what was published" in waits.reason
+    assert await resolve(estate.network, ipns_name(lost.keys)) == newest
+    assert await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0") == ordered
+    assert await asking.in_doubt(db)
+    await lost.recover()
+    assert [row["reason"] for row in await db.fetch_all("SELECT reason FROM hold_info WHERE zip_id = 1")] == ["case 77"]
+    assert await lost.publish() == Done(again_after=1800)
+    named = await lost.newest()
+    assert set(named) == {*lost.records, new}
+    assert [named[number].holds is not None for number in (1, 2)] == [True, stale]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_old_record_of_our_own_name_holds_up_nothing(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    monkeypatch.setattr(before, "_SECONDS", 2)
+    await lost.recover()
+    assert await lost.publish() == Done(again_after=1800)
+    await lost.estate.console.db.execute("UPDATE catalogue_info SET follows = NULL")
+    new = await pinned(lost)
+    cid = lost.cid if there else f"bafkrei{'a' * 52}"
+    monkeypatch.setattr(before, "resolve", AsyncMock(return_value=cid))
+    assert await lost.publish() == Done(again_after=1800)
+    assert set(await lost.newest()) == {*lost.records, new}
+
+
+async def test_once_it_was_found_nothing_takes_the_name_of_the_newer_one_while_the_network_gives_no_answer(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = lost.estate.console.db
+    await lost.recover()
+    assert await lost.publish() == Done(again_after=1800)
+    await CatalogueStore(db).note_newer("bafynewer", 5)
+    await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
+    monkeypatch.setattr(before, "resolve", AsyncMock(side_effect=IpfsUnavailable("nobody answers")))
+    monkeypatch.setattr(publishing, "publish_name", AsyncMock(side_effect=AssertionError))
+    assert isinstance(await lost.publish(), Wait)

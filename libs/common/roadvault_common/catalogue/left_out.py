@@ -15,6 +15,10 @@ _AT_ONCE = 200
 _REASON_LENGTH = 500
 _KINDS = {"segment": "the catalogue's segment", "log": "the catalogue's custody log", "catalogue": "the catalogue"}
 _CUT_SHORT = "it was not read: the recovery was cut short"
+_PASSED_BY = (
+    "our name leads to it, and this database knows nothing of it: it is new, or older than what was published (a"
+    " restored dump); `roadvault recover --catalogue`"
+)
 
 
 async def begin(db: Database, segments: Sequence[SegmentLink], log: Cid | None) -> None:
@@ -30,13 +34,22 @@ async def begin(db: Database, segments: Sequence[SegmentLink], log: Cid | None) 
         )
 
 
-async def note_catalogue(db: Database, cid: str, archives: int) -> None:
-    """Note a catalogue that nobody has recovered from: the newest under our name, in place of any before."""
-    await db.execute("DELETE FROM left_out_info WHERE kind = 'catalogue' AND cid <> %s", (cid,))
-    await db.execute(
+async def note_catalogue(tx: Transaction, cid: str, archives: int) -> bool:
+    """Note a catalogue that nobody has recovered from: the newest under our name, in place of any before.
+
+    False: it is noted.
+    """
+    await tx.execute("DELETE FROM left_out_info WHERE kind = 'catalogue' AND cid <> %s", (cid,))
+    noted = await tx.execute(
         "INSERT IGNORE INTO left_out_info (cid, kind, archives, reason) VALUES (%s, 'catalogue', %s, %s)",
-        (cid, archives, "our name leads to it, and this database knows nothing of it: `roadvault recover`"),
+        (cid, archives, _PASSED_BY),
     )
+    return noted > 0
+
+
+async def passed_by(db: Database) -> bool:
+    """Tell whether there is a catalogue that nobody has recovered from: the name is its."""
+    return await db.fetch_one("SELECT 1 FROM left_out_info WHERE kind = 'catalogue' LIMIT 1") is not None
 
 
 async def follow(source: Database | Transaction, cid: str) -> None:
