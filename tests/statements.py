@@ -194,6 +194,8 @@ def status(filled: Filled) -> list[Statement]:
             listed=lambda db: left_out.listed(db, 20),
             count=left_out.count,
             unread=left_out.unread,
+            passed_by=left_out.passed_by,
+            cut_short=left_out.cut_short,
             new=lambda db: left_out.first_new(db, 0),
         ),
         *group(

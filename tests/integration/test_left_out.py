@@ -13,7 +13,8 @@ from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord, Head
 from roadvault_common.custody import chainer, store
-from roadvault_common.errors import IpfsUnavailable
+from roadvault_common.errors import IdentityMismatch, IpfsUnavailable
+from roadvault_common.files import identity_store
 from roadvault_common.files.identity import Identity
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.publishing import import_blocks, resolve
@@ -227,6 +228,34 @@ async def test_a_recovery_that_is_killed_has_forgotten_nothing(lost: Lost) -> No
     assert "the recovery was cut short" in waits.reason
     await lost.recover("--catalogue-cid", lost.cid)
     assert await lost.publish() == Done(again_after=1800)
+
+
+async def test_a_recovery_that_was_cut_short_is_not_ended_by_a_smaller_one(lost: Lost) -> None:
+    console, db = lost.estate.console, lost.estate.console.db
+    segment = lost.head.segments[1]
+    block = await lost.take(lost.cid, segment.cid)
+    await identity_store.make(db, "")
+    await left_out.begin(db, lost.head.segments, None)
+    for _ in range(2):
+        refused = await console.run("recover", "--received")
+        assert refused[0] == 1
+        assert "has not read 2 parts of a catalogue, with 3 archives, " in refused[2]
+        with pytest.raises(IdentityMismatch, match=r"run `roadvault recover` again until its end; nothing is served"):
+            await Identity(db, console.vault.root).settle()
+    await lost.recover("--catalogue-cid", lost.cid, code=1)  # what could not be read is told, and waited for
+    await Identity(db, console.vault.root).settle()
+    await lost.give(segment.cid, block)
+    await lost.recover("--catalogue-cid", lost.cid)
+    assert await db.fetch_all(FILES) == lost.files
+
+
+async def test_what_was_cut_short_and_given_up_is_waited_for_no_more(lost: Lost) -> None:
+    console, db = lost.estate.console, lost.estate.console.db
+    await identity_store.make(db, "")
+    await left_out.begin(db, lost.head.segments[:1], None)
+    await console.says("recover", "--without", lost.head.segments[0].cid)
+    await console.says("recover", "--received")
+    await Identity(db, console.vault.root).settle()
 
 
 async def test_one_whose_number_another_archive_has_is_not_forgotten_for_that(lost: Lost) -> None:

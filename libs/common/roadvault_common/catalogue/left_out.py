@@ -120,6 +120,18 @@ async def unread(db: Database) -> str | None:
     return f"{_KINDS[row['kind']]} {row['cid']}{archives} was not read: {row['reason']}"
 
 
+async def cut_short(db: Database) -> str | None:
+    """Return what a recovery that was cut short has not come to, if there is such a thing."""
+    row = await db.fetch_one(
+        "SELECT COUNT(*) AS parts, CAST(COALESCE(SUM(archives), 0) AS SIGNED) AS archives, MIN(cid) AS first"
+        " FROM left_out_info WHERE zip_id IS NULL AND reason = %s",
+        (_CUT_SHORT,),
+    )
+    if row is None or not row["parts"]:
+        return None
+    return f"{row['parts']} parts of a catalogue, with {row['archives']} archives, {row['first']} first"
+
+
 async def records(db: Database, first: int, last: int) -> list[ArchiveRecord]:
     """Return what the catalogue said of archives that are not back, from one number up to another."""
     rows = await db.fetch_all(
