@@ -194,6 +194,11 @@ def status(filled: Filled) -> list[Statement]:
             listed=lambda db: left_out.listed(db, 20),
             count=left_out.count,
             unread=left_out.unread,
+            passed_by=left_out.passed_by,
+            elsewhere=left_out.elsewhere,
+            held=left_out.held,
+            noted=lambda db: left_out.noted(db, ["bafy", "bafy2"]),
+            cut_short=left_out.cut_short,
             new=lambda db: left_out.first_new(db, 0),
         ),
         *group(

@@ -71,7 +71,7 @@ from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store, hold_store, known_store, rehearsal_store
+from roadvault_operator.recover import archive_store, hold_store, known_store, left_holds, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
@@ -427,11 +427,17 @@ async def _leave_out(_: Filled, db: Database) -> None:
         zip_id=6001, folder_id=1, zip_name="x", cid="bafyarchive", format=2, size=1, dag_size=1, files=1,
         created=datetime.now(UTC),
     )  # fmt: skip
-    await left_out.end(db, [str(Cid(RAW, bytes(32)))], {link.cid: "x"}, [(record, "x")])
+    for _again in range(2):
+        await left_out.end(db, [str(Cid(RAW, bytes(32)))], {link.cid: "x"}, [(record, "x")])
     await db.execute("DELETE FROM left_out_info WHERE record = '{}' AND zip_id BETWEEN 6000 AND 7000")
     assert await left_out.records(db, 6000, 7000) == [record]
+    assert await left_holds.keep(db) == [] == await left_holds.in_force(db, record)
+    assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
+    assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
+    await left_out.end(db, [], {}, [(record, "x")])
     await left_out.note_catalogued(db, [record.cid])
-    await left_out.note_catalogue(db, "bafycatalogue", 7)
+    await CatalogueStore(db).note_newer("bafycatalogue", 7)
+    assert await left_out.passed_by(db)
     await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue"])
 
 

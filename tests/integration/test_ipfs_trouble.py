@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from evidence_rows import prove
 from free_ports import pick_free
 from servers_operator import Console
 from servers_process import Running
 
 from roadvault_common.errors import IpfsAway
+from roadvault_common.ipfs.publishing import resolve
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.sql.db import Row
@@ -21,6 +23,7 @@ from roadvault_common.work.stages import DROP
 from roadvault_common.work.worker import Worker
 from roadvault_pinner.service import _DROP_LEASE_SECONDS, Pinner
 from roadvault_stack.kubo import Kubo, KuboPorts
+from roadvault_stack.ports import HOST
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 
@@ -231,3 +234,21 @@ async def wait_for_its_lock(node: OwnNode) -> None:
 
 def test_a_garbage_collection_has_its_time_within_the_lease_that_would_cut_it() -> None:
     assert 2 * GC_SECONDS < _DROP_LEASE_SECONDS < DROP.deadline
+
+
+async def test_a_name_may_be_looked_for_longer_than_a_read_stalls() -> None:
+    async def late(_: web.Request) -> web.Response:
+        await asyncio.sleep(1)
+        return web.json_response({"Path": f"/ipfs/{UNKNOWN}"})
+
+    (port,) = pick_free(1)
+    app = web.Application()
+    app.router.add_post("/api/v0/name/resolve", late)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        async with Ipfs.open(f"http://{HOST}:{port}", 0.2) as node:
+            assert await resolve(node, "k51") == UNKNOWN
+    finally:
+        await runner.cleanup()

@@ -1,7 +1,10 @@
 """What a recovery could not bring back: the catalogue that is published next names it all the same, or waits."""
 
 from dataclasses import dataclass
+from datetime import timedelta
+from unittest.mock import AsyncMock
 
+import dumps
 import pytest
 from prometheus_client import REGISTRY
 from servers_estate import FILES, Estate, published
@@ -9,14 +12,18 @@ from servers_estate import FILES, Estate, published
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue import left_out
-from roadvault_common.catalogue.records import ArchiveRecord, Head
+from roadvault_common.catalogue.records import MOST_HOLDS, ArchiveRecord, Head, Hold
 from roadvault_common.custody import chainer, store
+from roadvault_common.errors import IdentityMismatch, IpfsUnavailable
+from roadvault_common.files import identity_store
 from roadvault_common.files.identity import Identity
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.publishing import import_blocks, resolve
 from roadvault_common.ipfs.reading import Reader
+from roadvault_common.retention import asking
 from roadvault_common.sql.db import Row
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_operator import retention_store
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_pinner.catalogue import before, publishing
 from roadvault_pinner.catalogue.ages import measure
@@ -224,6 +231,120 @@ async def test_a_recovery_that_is_killed_has_forgotten_nothing(lost: Lost) -> No
     assert await lost.publish() == Done(again_after=1800)
 
 
+async def test_a_recovery_that_was_cut_short_is_not_ended_by_a_smaller_one(lost: Lost) -> None:
+    console, db = lost.estate.console, lost.estate.console.db
+    segment = lost.head.segments[1]
+    block = await lost.take(lost.cid, segment.cid)
+    await identity_store.make(db, "")
+    await left_out.begin(db, lost.head.segments, None)
+    for _ in range(2):
+        refused = await console.run("recover", "--received")
+        assert refused[0] == 1
+        assert "has not read 2 parts of a catalogue, with 3 archives, " in refused[2]
+        with pytest.raises(IdentityMismatch, match=r"run `roadvault recover` again until its end; nothing is served"):
+            await Identity(db, console.vault.root).settle()
+    await lost.recover("--catalogue-cid", lost.cid, code=1)  # what could not be read is told, and waited for
+    await Identity(db, console.vault.root).settle()
+    await lost.give(segment.cid, block)
+    await lost.recover("--catalogue-cid", lost.cid)
+    assert await db.fetch_all(FILES) == lost.files
+
+
+async def test_what_was_cut_short_and_given_up_is_waited_for_no_more(lost: Lost) -> None:
+    console, db = lost.estate.console, lost.estate.console.db
+    await identity_store.make(db, "")
+    await left_out.begin(db, lost.head.segments[:1], None)
+    await console.says("recover", "--without", lost.head.segments[0].cid)
+    await console.says("recover", "--received")
+    await Identity(db, console.vault.root).settle()
+
+
+async def held_and_lost(lost: Lost) -> str:
+    """Put archive 1 on hold, and lose all but the catalogue, and the archive itself; return the catalogue's CID."""
+    console = lost.estate.console
+    await lost.recover()
+    await retention_store.hold(console.db, "case 77", zip_id=1)
+    await lost.publish()
+    newest = str(await console.db.fetch_value("SELECT cid FROM catalogue_info"))
+    await lost.estate.network.fetch_and_pin(newest, lambda: None)
+    await lost.estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
+    return newest
+
+
+HOLDS = "SELECT zip_id, reason FROM hold_info WHERE active = 1"
+
+
+async def test_holds_of_what_is_left_out_are_in_force_and_outlive_an_older_catalogue(lost: Lost) -> None:
+    console, db, one = lost.estate.console, lost.estate.console.db, lost.cids[1]
+    newest = await held_and_lost(lost)
+    block = await lost.take(one, one)
+    for cid in (newest, newest, lost.cid):
+        out = await lost.recover("--catalogue-cid", cid, code=1)
+        assert await db.fetch_all(HOLDS) == [{"zip_id": 1, "reason": "case 77"}]
+    assert "on hold again" not in out  # by the first of them it was
+    (noted,) = await left_out.records(db, 1, 2)
+    assert [hold.reason for hold in noted.holds or ()] == ["case 77"]
+    assert "case 77" in await console.says("retention", "list")
+    assert (told := await console.run("retention", "allow"))[0] == 1
+    assert "1 archives are left out of a recovery: the keys of periods stay" in told[1]
+    await db.execute("UPDATE catalogue_info SET follows = %s", (newest,))
+    assert await lost.publish() == Done(again_after=1800)
+    held = (await lost.newest())[1].holds
+    assert held is not None
+    await lost.give(one, block)
+    await lost.recover("--catalogue-cid", lost.cid)
+    assert await db.fetch_all(HOLDS) == [{"zip_id": 1, "reason": "case 77"}]
+    assert await left_out.count(db) == 0
+
+
+async def test_an_older_record_takes_the_place_of_no_newer_one(lost: Lost) -> None:
+    db, later = lost.estate.console.db, lost.head.made + timedelta(days=1)
+    holds = [Hold(hold_id=number, reason=f"case {number}", made=lost.head.made) for number in range(1, MOST_HOLDS + 3)]
+    new = lost.records[1].model_copy(update={"ends": later, "holds": holds[:MOST_HOLDS], "more_holds": 1})
+    old = lost.records[1].model_copy(update={"holds": holds[-4:]})
+    for first, second in (((new, later), (old, lost.head.made)), ((old, lost.head.made), (new, later))):
+        await db.execute("DELETE FROM left_out_info")
+        for record, made in (first, second):
+            await left_out.end(db, [], {}, [(record, "x")], made)
+        (noted,) = await left_out.records(db, 1, 2)
+        assert (noted.ends, noted.holds, noted.more_holds) == (later, holds[:MOST_HOLDS], 3)
+
+
+async def test_holds_follow_an_archive_that_comes_back_under_another_number(lost: Lost) -> None:
+    db, number = lost.estate.console.db, max(lost.cids)
+    one = lost.cids[number]
+    await lost.recover()
+    await retention_store.hold(db, "case 77", zip_id=number)
+    await lost.publish()
+    newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    await lost.estate.network.fetch_and_pin(newest, lambda: None)
+    await lost.estate.lose(lost.estate.console.environment["ROADVAULT_DATABASE_URL"])
+    block = await lost.take(one, one)
+    await lost.recover("--catalogue-cid", newest, code=1)
+    await lost.give(one, block)
+    cids = lost.estate.console.vault.root / "cids"
+    cids.write_text(f"{one}\n")
+    await lost.recover("--cids", str(cids))
+    zip_id = await db.fetch_value("SELECT zip_id FROM zip_ipfs_info WHERE cid = %s", (one,))
+    assert zip_id != number
+    assert await db.fetch_all(HOLDS) == [{"zip_id": zip_id, "reason": "case 77"}]
+    assert await left_out.count(db) == 0
+
+
+async def test_what_is_on_hold_is_given_up_by_name_alone(lost: Lost) -> None:
+    console, one = lost.estate.console, lost.cids[1]
+    newest = await held_and_lost(lost)
+    await lost.take(one, one)
+    await lost.recover("--catalogue-cid", newest, code=1)
+    code, out, _ = await console.run("recover", "--without", one)
+    assert code == 1
+    assert "is on hold: hold 1, 'case 77'" in out
+    assert "nothing but its record in the catalogue has the key that opens it" in out
+    assert await left_out.count(console.db) == 1
+    await console.says("recover", "--without", one, "--yes")
+    assert await left_out.count(console.db) == 0
+
+
 async def test_one_whose_number_another_archive_has_is_not_forgotten_for_that(lost: Lost) -> None:
     db = lost.estate.console.db
     await lost.recover()
@@ -290,3 +411,73 @@ async def test_a_recovery_from_an_older_catalogue_forgets_no_newer_one_that_some
         waits = await lost.publish()
     assert waits == Done(again_after=1800)
     assert set(await lost.newest()) == {*lost.cids, *([new] if there else [])}
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+@pytest.mark.parametrize("stale", [True, False])
+async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
+    lost: Lost, *, adopted: bool, stale: bool
+) -> None:
+    estate, console, db = lost.estate, lost.estate.console, lost.estate.console.db
+    await lost.recover()
+    assert await lost.publish() == Done(again_after=1800)
+    await console.says("retention", "allow", "--yes")
+    url, stamp = console.environment["ROADVAULT_DATABASE_URL"], console.vault.root / "identity.json"
+    dumped, stamped = await dumps.dump(url), stamp.read_bytes()
+    new = await pinned(lost)
+    await retention_store.hold(db, "case 77", zip_id=1)
+    assert await lost.publish() == Done(again_after=1800)
+    newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    for one in (newest, (await lost.newest())[new].cid):
+        await estate.network.fetch_and_pin(one, lambda: None)
+    await dumps.restore(url, dumped)
+    if adopted:
+        await console.says("identity", "adopt", "--yes")
+    else:  # the data directory comes from the same backup
+        stamp.write_bytes(stamped)
+    if stale:
+        await retention_store.hold(db, "case 78", zip_id=2)
+    ordered = await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0")
+    await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
+    for _ in range(2):
+        waits = await lost.publish()
+        assert isinstance(waits, Wait)
+        assert f"the catalogue {newest}, 4 archives, was not read: our name leads to it" in waits.reason
+        assert "older than what was published" in waits.reason
+    assert await resolve(estate.network, ipns_name(lost.keys)) == newest
+    assert await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0") == ordered
+    assert await asking.in_doubt(db)
+    await lost.recover()
+    assert [row["reason"] for row in await db.fetch_all("SELECT reason FROM hold_info WHERE zip_id = 1")] == ["case 77"]
+    assert await lost.publish() == Done(again_after=1800)
+    named = await lost.newest()
+    assert set(named) == {*lost.records, new}
+    assert [named[number].holds is not None for number in (1, 2)] == [True, stale]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_old_record_of_our_own_name_holds_up_nothing(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    monkeypatch.setattr(before, "_SECONDS", 2)
+    await lost.recover()
+    assert await lost.publish() == Done(again_after=1800)
+    await lost.estate.console.db.execute("UPDATE catalogue_info SET follows = NULL")
+    new = await pinned(lost)
+    cid = lost.cid if there else f"bafkrei{'a' * 52}"
+    monkeypatch.setattr(before, "resolve", AsyncMock(return_value=cid))
+    assert await lost.publish() == Done(again_after=1800)
+    assert set(await lost.newest()) == {*lost.records, new}
+
+
+async def test_once_it_was_found_nothing_takes_the_name_of_the_newer_one_while_the_network_gives_no_answer(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = lost.estate.console.db
+    await lost.recover()
+    assert await lost.publish() == Done(again_after=1800)
+    await CatalogueStore(db).note_newer("bafynewer", 5)
+    await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
+    monkeypatch.setattr(before, "resolve", AsyncMock(side_effect=IpfsUnavailable("nobody answers")))
+    monkeypatch.setattr(publishing, "publish_name", AsyncMock(side_effect=AssertionError))
+    assert isinstance(await lost.publish(), Wait)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.errors import SettingsError
 from roadvault_common.retention import asking, ends, periods
 from roadvault_common.sql.db import Database
@@ -126,6 +127,11 @@ async def allow(
             )
         if found is not None and found.first is not None and found.last is not None:
             say(f"{found.archives} archives are over, since {found.first:{_TIME}} to {found.last:{_TIME}}")
+        if (left := await left_out.count(db)) > 0:
+            say(
+                f"{left} archives are left out of a recovery: the keys of periods stay until they are back, or given up"
+                " (`roadvault status`), and open labels of what ends now as long"
+            )
         if not yes:
             say("`roadvault retention allow --yes` lets them end: their keys are destroyed, for good")
             raise typer.Exit(1)

@@ -1,8 +1,11 @@
 """What a recovery knows of and did not bring back: the catalogue goes on naming it (`architecture/recovery.md`)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
-from roadvault_common.catalogue.records import ArchiveRecord, SegmentLink
+import orjson
+
+from roadvault_common.catalogue.records import MOST_HOLDS, ArchiveRecord, SegmentLink
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -15,6 +18,13 @@ _AT_ONCE = 200
 _REASON_LENGTH = 500
 _KINDS = {"segment": "the catalogue's segment", "log": "the catalogue's custody log", "catalogue": "the catalogue"}
 _CUT_SHORT = "it was not read: the recovery was cut short"
+_SAID = "said"
+"""Key of what is noted with a record: when the catalogue was made that has it."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_PASSED_BY = (
+    "our name leads to it, and this database knows nothing of it: it is new, or older than what was published (a"
+    " restored dump); `roadvault recover --catalogue`"
+)
 
 
 async def begin(db: Database, segments: Sequence[SegmentLink], log: Cid | None) -> None:
@@ -30,13 +40,22 @@ async def begin(db: Database, segments: Sequence[SegmentLink], log: Cid | None) 
         )
 
 
-async def note_catalogue(db: Database, cid: str, archives: int) -> None:
-    """Note a catalogue that nobody has recovered from: the newest under our name, in place of any before."""
-    await db.execute("DELETE FROM left_out_info WHERE kind = 'catalogue' AND cid <> %s", (cid,))
-    await db.execute(
+async def note_catalogue(tx: Transaction, cid: str, archives: int) -> bool:
+    """Note a catalogue that nobody has recovered from: the newest under our name, in place of any before.
+
+    False: it is noted.
+    """
+    await tx.execute("DELETE FROM left_out_info WHERE kind = 'catalogue' AND cid <> %s", (cid,))
+    noted = await tx.execute(
         "INSERT IGNORE INTO left_out_info (cid, kind, archives, reason) VALUES (%s, 'catalogue', %s, %s)",
-        (cid, archives, "our name leads to it, and this database knows nothing of it: `roadvault recover`"),
+        (cid, archives, _PASSED_BY),
     )
+    return noted > 0
+
+
+async def passed_by(db: Database) -> bool:
+    """Tell whether there is a catalogue that nobody has recovered from: the name is its."""
+    return await db.fetch_one("SELECT 1 FROM left_out_info WHERE kind = 'catalogue' LIMIT 1") is not None
 
 
 async def follow(source: Database | Transaction, cid: str) -> None:
@@ -46,28 +65,86 @@ async def follow(source: Database | Transaction, cid: str) -> None:
 
 
 async def end(
-    db: Database, read: Sequence[str], unread: Mapping[str, str], left: Sequence[tuple[ArchiveRecord, str]]
+    db: Database,
+    read: Sequence[str],
+    unread: Mapping[str, str],
+    left: Sequence[tuple[ArchiveRecord, str]],
+    made: datetime | None = None,
 ) -> None:
-    """Forget parts that were read, and archives that are back; note why others were not, and which archives are not."""
+    """Forget parts that were read, and archives that are back; note why others were not, and which archives are not.
+
+    `made` is when the catalogue was made that has these records.
+    """
 
     async def work(tx: Transaction) -> None:
         await _forget(tx, read)
         for cid, reason in unread.items():
             await tx.execute("UPDATE left_out_info SET reason = %s WHERE cid = %s", (reason[:_REASON_LENGTH], cid))
         for one, reason in left:
+            there = await tx.fetch_one("SELECT record FROM left_out_info WHERE cid = %s FOR UPDATE", (one.cid,))
+            record, said = (one, made) if there is None else _newer((one, made), _parsed(there["record"]))
+            text = orjson.dumps({**orjson.loads(record.model_dump_json(exclude_none=True)), _SAID: said})
             await tx.execute(
                 "REPLACE INTO left_out_info (cid, kind, zip_id, archives, record, reason)"
                 " VALUES (%s, 'archive', %s, 1, %s, %s)",
-                (one.cid, one.zip_id, one.model_dump_json(exclude_none=True), reason[:_REASON_LENGTH]),
+                (record.cid, record.zip_id, text.decode(), reason[:_REASON_LENGTH]),
             )
 
     await db.transact(work)
     await forget_recovered(db)
 
 
+def _parsed(text: str) -> tuple[ArchiveRecord, datetime | None]:
+    """Return a record as it is noted, and when the catalogue was made that it is from, if that is noted."""
+    fields = orjson.loads(text)
+    said = fields.pop(_SAID, None)
+    record = ArchiveRecord.model_validate_json(orjson.dumps(fields))
+    return record, None if said is None else datetime.fromisoformat(said)
+
+
+def _newer(
+    one: tuple[ArchiveRecord, datetime | None], noted: tuple[ArchiveRecord, datetime | None]
+) -> tuple[ArchiveRecord, datetime | None]:
+    """Return the record of the newer catalogue, with the holds of both: nothing ends because one was forgotten."""
+    (older, _), (newer, made) = sorted((noted, one), key=lambda both: both[1] or _LONG_AGO)
+    found = {(hold.file_id, hold.reason): hold for hold in (*(older.holds or ()), *(newer.holds or ()))}
+    holds = sorted(found.values(), key=lambda hold: hold.hold_id)
+    more = max(older.more_holds or 0, newer.more_holds or 0) + max(len(holds) - MOST_HOLDS, 0)
+    return newer.model_copy(update={"holds": holds[:MOST_HOLDS] or None, "more_holds": more or None}), made
+
+
 async def forget_recovered(db: Database) -> None:
-    """Forget the archives that have their rows by now."""
-    await db.execute("DELETE left_out_info FROM left_out_info JOIN zip_ipfs_info USING (cid)")
+    """Forget the archives that have their rows by now, under their numbers."""
+    await db.execute("DELETE left_out_info FROM left_out_info JOIN zip_ipfs_info USING (cid, zip_id)")
+
+
+async def elsewhere(db: Database) -> list[tuple[int, ArchiveRecord]]:
+    """Return the records of archives that have their rows by now under other numbers, after these numbers."""
+    rows = await db.fetch_all(
+        "SELECT zip.zip_id, record FROM left_out_info JOIN zip_ipfs_info AS zip USING (cid)"
+        " WHERE zip.zip_id <> left_out_info.zip_id"
+    )
+    return [(row["zip_id"], _parsed(row["record"])[0]) for row in rows]
+
+
+async def held(db: Database) -> list[ArchiveRecord]:
+    """Return the records that have holds."""
+    rows = await db.fetch_all("SELECT record FROM left_out_info WHERE record LIKE '%%holds\":%%'")
+    return [_parsed(row["record"])[0] for row in rows]
+
+
+async def noted(db: Database, cids: Sequence[str]) -> list[ArchiveRecord]:
+    """Return the records of those of some CIDs that are of archives."""
+    rows = await db.fetch_all(
+        f"SELECT record FROM left_out_info WHERE cid IN ({marks(cids)}) AND record IS NOT NULL",  # noqa: S608
+        cids,
+    )
+    return [_parsed(row["record"])[0] for row in rows]
+
+
+async def forget(tx: Transaction, cid: str) -> None:
+    """Forget an archive that is back, with its holds."""
+    await _forget(tx, [cid])
 
 
 async def give_up(db: Database, cids: Sequence[str]) -> None:
@@ -107,12 +184,24 @@ async def unread(db: Database) -> str | None:
     return f"{_KINDS[row['kind']]} {row['cid']}{archives} was not read: {row['reason']}"
 
 
+async def cut_short(db: Database) -> str | None:
+    """Return what a recovery that was cut short has not come to, if there is such a thing."""
+    row = await db.fetch_one(
+        "SELECT COUNT(*) AS parts, CAST(COALESCE(SUM(archives), 0) AS SIGNED) AS archives, MIN(cid) AS first"
+        " FROM left_out_info WHERE zip_id IS NULL AND reason = %s",
+        (_CUT_SHORT,),
+    )
+    if row is None or not row["parts"]:
+        return None
+    return f"{row['parts']} parts of a catalogue, with {row['archives']} archives, {row['first']} first"
+
+
 async def records(db: Database, first: int, last: int) -> list[ArchiveRecord]:
     """Return what the catalogue said of archives that are not back, from one number up to another."""
     rows = await db.fetch_all(
         "SELECT record FROM left_out_info WHERE zip_id >= %s AND zip_id < %s ORDER BY zip_id", (first, last)
     )
-    return [ArchiveRecord.model_validate_json(row["record"]) for row in rows]
+    return [_parsed(row["record"])[0] for row in rows]
 
 
 async def first_new(db: Database, behind: int) -> int | None:

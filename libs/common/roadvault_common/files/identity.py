@@ -33,10 +33,14 @@ _LOOKS = 3
 """A directory that seems too old is looked at again: between two looks at both sides the mark may have moved on."""
 _SAMPLE = 100
 """Paths that are looked for on the disk before a directory without identity is taken for the database's."""
-_RECOVERING = "a recovery into this database is under way, or was cut off: run `roadvault recover` again until its end"
 _WHAT_TO_DO = (
     "nothing is served or removed until the right one is back, or `roadvault identity adopt` accepts what is there;"
     " `roadvault identity` shows both sides"
+)
+_CUT_OFF = "a recovery into this database is under way, or was cut off: run `roadvault recover` again until its end"
+_UNTIL_THEN = (
+    "nothing is served or removed until then. `roadvault identity adopt`, the last resort, accepts what is there,"
+    " without what is still missing"
 )
 
 
@@ -174,7 +178,7 @@ class NoDirectory:
         """
         row = await store.read(self._db)
         if row is not None and not row["identity"]:
-            raise _mismatch(_RECOVERING)
+            raise _mismatch(_CUT_OFF)
 
 
 async def adopt(db: Database, root: Path) -> Stamp:
@@ -208,7 +212,7 @@ async def adopt(db: Database, root: Path) -> Stamp:
 def trouble_between(stamp: Stamp | None, row: Row | None) -> str | None:
     """Return what keeps the two sides apart, or None if nothing does."""
     if row is not None and not row["identity"]:
-        return _RECOVERING
+        return _CUT_OFF
     if stamp is None or row is None:
         return f"{'the data directory' if stamp is None else 'the database'} has no identity, or has lost it"
     if stamp.identity != row["identity"]:
@@ -224,7 +228,7 @@ def trouble_between(stamp: Stamp | None, row: Row | None) -> str | None:
 
 
 def _mismatch(trouble: str) -> IdentityMismatch:
-    return IdentityMismatch(f"{trouble}; {_WHAT_TO_DO}")
+    return IdentityMismatch(f"{trouble}; {_UNTIL_THEN if trouble == _CUT_OFF else _WHAT_TO_DO}")
 
 
 def read_stamp(root: Path) -> Stamp | None:

@@ -52,7 +52,7 @@ async def replace(tx: Transaction, identity: str, mark: int) -> None:
     await tx.execute("UPDATE catalogue_info SET named_at = NULL WHERE one = 1")
 
 
-async def doubt(db: Database) -> None:
+async def doubt(db: Database | Transaction) -> None:
     """Note that rows may be missing, or be others than they were, until a person has looked."""
     await db.execute(
         "UPDATE identity_info SET doubted_at = COALESCE(doubted_at, UTC_TIMESTAMP(6)), ends_allowed = NULL"

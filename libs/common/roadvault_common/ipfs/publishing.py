@@ -16,8 +16,9 @@ _IMPORT_SECONDS = 120
 _NAME_LIFETIME, _NAME_TTL, _NAME_SECONDS = "8760h", "1m", 300
 """How long a record of a name is valid: whoever has kept one can still use it when our node has been gone for long; how
 long it may be taken for the newest; and what publishing it may take on a large network, in seconds."""
-_RESOLVE_SECONDS = 60
-"""What looking for an IPNS name's records may take."""
+_RESOLVE_SECONDS, _ANSWER_SECONDS = 60, 15
+"""What looking for an IPNS name's records may take, and the answer besides: on a large network Kubo, silent, uses all
+of it, and then gives the best that it found."""
 
 
 async def import_blocks(node: Ipfs, blocks: Sequence[tuple[Cid, bytes]], *, pin: bool) -> None:
@@ -64,7 +65,8 @@ async def resolve(node: Ipfs, name: str) -> str:
         IpfsUnavailable: The node is away, finds none, or the name stands for something else.
     """
     parameters = {"arg": f"/ipns/{name}", "nocache": "true", "dht-timeout": f"{_RESOLVE_SECONDS}s"}
-    path = str(orjson.loads(await node.call("name/resolve", parameters)).get("Path", ""))
+    limits = aiohttp.ClientTimeout(total=_RESOLVE_SECONDS + _ANSWER_SECONDS, sock_connect=5)
+    path = str(orjson.loads(await node.call("name/resolve", parameters, limits=limits)).get("Path", ""))
     return str(Cid.parse(path.removeprefix("/ipfs/")))
 
 

@@ -63,7 +63,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
         list[str] | None, typer.Option("--without", help="give up what was left out, by its CID", metavar="CID")
     ] = None,
     rehearse: Annotated[bool, typer.Option("--rehearse", help="into a scratch database, to compare")] = False,  # noqa: FBT002
-    yes: Annotated[bool, typer.Option("--yes", help="take the data directory from the database it belongs to")] = False,  # noqa: FBT002
+    yes: Annotated[bool, typer.Option("--yes", help="take the directory from its database; give up holds")] = False,  # noqa: FBT002
 ) -> None:
     """Bring back into a new database what outlived the one that was lost, under the old numbers.
 
@@ -80,7 +80,7 @@ async def recover(  # noqa: PLR0913, PLR0917 - an argument for each option
     if without:
         if wanted.any or received or rehearse:
             raise SettingsError("--without stands alone: it recovers nothing")
-        await give_up(without)
+        await give_up(without, yes=yes)
         return
     if rehearse:
         await _rehearse(wanted if wanted.any else Sources(catalogue=True), keyring)

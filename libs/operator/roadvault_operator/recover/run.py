@@ -25,7 +25,7 @@ from roadvault_common.settings.archives import IpfsSettings, KeySettings
 from roadvault_common.sql.db import Database, Row
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
-from roadvault_operator.recover import chain, custody_log, pinning, sources
+from roadvault_operator.recover import chain, custody_log, left_holds, pinning, sources
 from roadvault_operator.recover.catalogue import Catalogue, Unread
 from roadvault_operator.recover.chain import Blocks, Ordered
 from roadvault_operator.recover.reading import Opener, Place
@@ -186,8 +186,9 @@ class Recovery:
         await restoring.run(_each(left if not self._failed else (), advance), progress)
         if catalogue is not None:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
-            await left_out.end(db, read, self._unread, restoring.left_out)
+            await left_out.end(db, read, self._unread, restoring.left_out, catalogue.head.made)
             await left_out.follow(db, catalogue.cid)
+        restoring.report.held += await left_holds.keep(db)
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)

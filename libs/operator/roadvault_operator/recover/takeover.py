@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from roadvault_common.errors import IdentityMismatch
+from roadvault_common.catalogue import left_out
+from roadvault_common.errors import IdentityMismatch, PermanentError
 from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database
@@ -59,9 +60,20 @@ class Takeover:
             await identity_store.doubt(self._db)
 
     async def end(self) -> None:
-        """Have database and directory belong together, if the database was new: services go on by themselves then."""
-        if await self._is_new():
-            await identities.adopt(self._db, self._root)
+        """Have database and directory belong together, if the database was new: services go on by themselves then.
+
+        Raises:
+            PermanentError: A recovery from the catalogue was cut short, and this one did not go on with it.
+        """
+        if not await self._is_new():
+            return
+        if (missing := await left_out.cut_short(self._db)) is not None:
+            raise PermanentError(
+                f"services wait on: a recovery before this one was cut short, and has not read {missing}. Run it again"
+                " with its source, as `roadvault recover --catalogue`; or give these up (`roadvault status` lists them,"
+                " `recover --without CID`), and run this again"
+            )
+        await identities.adopt(self._db, self._root)
 
     async def _is_new(self) -> bool:
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)

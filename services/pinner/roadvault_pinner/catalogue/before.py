@@ -1,4 +1,4 @@
-"""Looks where our name leads before a database's first catalogue takes it: services may run before a recovery did."""
+"""Looks where our name leads before a catalogue takes it: a database may be new, or older than what was published."""
 
 from collections.abc import Callable, Container
 
@@ -40,7 +40,7 @@ async def unknown(
     except IpfsAway:
         raise
     except (RoadVaultError, KeyError) as error:
-        log.info("the catalogue takes a name that leads to none", cid=cid, reason=brief(error))
+        log.info("our name leads to no catalogue that can be read", cid=cid, reason=brief(error))
         return None
 
 

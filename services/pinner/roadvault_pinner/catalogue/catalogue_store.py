@@ -44,6 +44,9 @@ class Published:
     """Whether a newer one could be ordered now."""
     named: float | None
     """Since it was last published under its name."""
+    name: str | None = None
+    """Under which it was."""
+    made: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,14 @@ class CatalogueStore:
     async def published(self, every: float) -> Published:
         """Return the newest catalogue; there is an order at most once in `every` seconds."""
         row = await self._db.fetch_one(
-            "SELECT cid, master_key, node, custody, custody_accepted AS accepted, follows,"  # noqa: S608
+            "SELECT cid, master_key, node, custody, custody_accepted AS accepted, follows, name, made_at AS made,"  # noqa: S608
             f" TIMESTAMPDIFF(SECOND, named_at, UTC_TIMESTAMP(6)) AS named, {_MAY_ORDER} AS may_order"
             " FROM catalogue_info WHERE one = 1",
             (every,),
         )
-        return Published(**row) if row else Published(None, None, None, None, 0, None, 0, named=None)
+        if row is None:
+            return Published(None, None, None, None, 0, None, 0, named=None)
+        return Published(**{**row, "made": None if row["made"] is None else row["made"].replace(tzinfo=UTC)})
 
     async def ages(self) -> Ages:
         """Return how old the newest catalogue is."""
@@ -174,6 +179,12 @@ class CatalogueStore:
             (since,),
         )
         return found is not None
+
+    @transacted
+    async def note_newer(self, tx: Transaction, cid: str, archives: int) -> None:
+        """Note a catalogue that nobody has recovered from: there was more than this database knows, holds among it."""
+        if await left_out.note_catalogue(tx, cid, archives):
+            await identity_store.doubt(tx)
 
     async def note_pin(self, cid: str) -> None:
         """Note that our node is about to pin a catalogue."""

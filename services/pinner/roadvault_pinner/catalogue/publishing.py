@@ -97,11 +97,10 @@ class Publisher:
         last = await self._store.published(self._order_every)
         await left_out.forget_recovered(self._db)
         numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
-        if last.named is None and numbers:
-            await self._look_before(last, lease)
+        await self._look_before(last, lease)
         unread = await left_out.unread(self._db)
         if unread is not None:  # the next catalogue takes the place of the one that names what is in there
-            if last.named is not None:
+            if last.named is not None and not await left_out.passed_by(self._db):
                 await self._name_again(last)
             waits = Wait(unread, self._look_every)
             await self._store.close(lease, waits, None)
@@ -135,13 +134,19 @@ class Publisher:
         return outcome
 
     async def _look_before(self, last: Published, lease: Lease) -> None:
-        """Note the catalogue that our name leads to, if it is not from here, nor what was recovered from."""
+        """Note the catalogue that our name leads to, if it is not from here, nor what was recovered from.
+
+        Once we had the name, that is one that is newer: the network may still give the record of one of ours of before.
+        """
         known = {last.cid, last.follows, *await self._store.pinned()}
         found = await before.unknown(self._ipfs, self._keys, known, lease.progress)
         lease.progress()
-        if found is not None:
-            cid, head = found
-            await left_out.note_catalogue(self._db, cid, sum(one.archives for one in head.segments))
+        if found is None:
+            return
+        cid, head = found
+        if last.made is None or last.name is None or head.made > last.made:
+            log.warning("our name leads to a catalogue that this database knows nothing of", cid=cid, made=head.made)
+            await self._store.note_newer(cid, sum(one.archives for one in head.segments))
 
     async def _name_again(self, last: Published) -> None:
         if last.cid is None or last.master_key != self._keys.ids[0]:
