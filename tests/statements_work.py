@@ -288,7 +288,23 @@ async def _recover_archive(db: Database, number: int) -> None:
         created=now, purchase=purchase, ends=now, more_holds=2,
         holds=[Hold(hold_id=number, reason="x", made=now), Hold(hold_id=5, file_id=number, reason="x", made=now)],
     )  # fmt: skip
+    # Its file waits to be packed, with another one, in the folder that it is to have; one of `again` in another.
+    again = number + 2
+    for member, folder in ((number, number), (again + 1, number), (again, again + 1)):
+        await db.execute(
+            "INSERT IGNORE INTO folder_info (folder_id, status, close_at) VALUES (%s, 1, NOW())", (folder,)
+        )
+        await db.execute(
+            "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id)"
+            " VALUES (%s, 'a.mp4', 'mp4', 1, %s, %s)",
+            (member, "0" * 64, folder),
+        )
     await archive_store.add(db, archive, keys, record, pinned=True)
+    its = Manifest.model_validate(
+        {**manifest.model_dump(), "folder": again, "files": [{**file, "fileID": again}, {**file, "fileID": again + 2}]}
+    )
+    joined = replace(archive, manifest=its, key=ArchiveKey.new(), place=recovered.Place(f"bafy{again}"), period=None)
+    await archive_store.add(db, joined, keys, None, pinned=True)
     await db.execute("DELETE FROM period_key_info WHERE period = '2099-01'")  # these keys are nobody else's
     other = Manifest.model_validate({**manifest.model_dump(), "files": [{**file, "fileID": number + 1}]})
     for taken in (archive, replace(archive, manifest=other)):

@@ -1,0 +1,120 @@
+"""A dump is brought back, and what was archived, shredded or moved since then comes out of the catalogue."""
+
+from collections.abc import AsyncIterator
+
+import dumps
+import pytest
+from servers_estate import FILES, Estate, published
+
+from roadvault_common.sql.db import Row
+from roadvault_common.work import lease as leases
+from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import PACK
+
+
+@pytest.fixture(autouse=True)
+async def lost(estate: Estate) -> AsyncIterator[None]:
+    """Let the nodes forget what the next test's estate has elsewhere on the disk."""
+    yield
+    await estate.lose(estate.console.environment["ROADVAULT_DATABASE_URL"])
+
+
+async def published_anew(estate: Estate) -> str:
+    """Publish what has changed, and have the network hold all; return the catalogue's CID."""
+    console, db = estate.console, estate.console.db
+    await db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
+    assert await console.pinner.publishing.work(1) == Done(again_after=1800)
+    cid = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    for one in {cid, *(row["cid"] for row in await db.fetch_all(FILES))}:
+        await estate.network.fetch_and_pin(one, lambda: None)
+    return cid
+
+
+async def archived_since(estate: Estate, folder_id: int) -> tuple[str, list[Row]]:
+    """Archive a folder, whose uploads are dropped then; return the catalogue's CID, and the files in archives."""
+    console, db = estate.console, estate.console.db
+    assert await console.packer.packing.work(folder_id) == Done()
+    zip_id = int(await db.fetch_value("SELECT zip_id FROM folder_info WHERE folder_id = %s", (folder_id,)))
+    assert await console.pinner.pinning.work(zip_id) == Done()
+    cid = await published_anew(estate)
+    for row in await db.fetch_all("SELECT path FROM file_upload_info WHERE zip_id = %s", (zip_id,)):
+        (console.vault.root / row["path"]).unlink()
+    return cid, await db.fetch_all(FILES)
+
+
+async def folder(estate: Estate, folder_id: int) -> tuple[int, int, int, bool]:
+    """Return a folder's status, how many files it has, and how many it counts; and whether it is due to be packed."""
+    row = await estate.console.db.fetch_one(
+        "SELECT status, files, bytes, open_slot, pack_due IS NOT NULL AS due, (SELECT COUNT(*) FROM file_upload_info"
+        " WHERE folder_id = folder.folder_id) AS members FROM folder_info AS folder WHERE folder_id = %s",
+        (folder_id,),
+    )
+    assert row is not None
+    assert row["status"] == 0 or row["open_slot"] is None
+    return row["status"], row["members"], row["files"], bool(row["due"])
+
+
+async def test_files_that_wait_to_be_packed_are_in_the_archive_that_was_made_since(estate: Estate) -> None:
+    console, db = estate.console, estate.console.db
+    url = console.environment["ROADVAULT_DATABASE_URL"]
+    await published(estate)
+    number = await console.file()
+    (first,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE folder_id = %s", (number,))
+    older = await dumps.dump(url)  # the folder is open
+    assert await console.file() == number
+    cid, archived = await archived_since(estate, number)
+
+    # In the dump's database another file comes into the folder; the first one was set aside, and moved to another.
+    await dumps.restore(url, older)
+    await console.says("identity", "adopt", "--yes")
+    assert await console.file() == number
+    (newest,) = await db.fetch_all("SELECT file_id FROM file_upload_info ORDER BY file_id DESC LIMIT 1")
+    await db.execute("INSERT INTO set_aside_info (file_id, reason) VALUES (%s, 'it is gone')", (first["file_id"],))
+    insert = "INSERT INTO folder_info (status, files, bytes, close_at, pack_due) VALUES (1, 1, 9, NOW(), '2026-01-01')"
+    other = await db.transact(lambda tx: tx.insert(insert))
+    await db.execute("UPDATE file_upload_info SET folder_id = %s WHERE file_id = %s", (other, first["file_id"]))
+
+    # Whoever packs it keeps it.
+    lease = await leases.claim(db, PACK, other, 60)
+    assert lease is not None
+    code, out, _ = await console.run("recover", "--catalogue-cid", cid)
+    assert (code, f"being packed once more at this moment, from folder {other}: stop the packer" in out) == (1, True)
+    assert await db.fetch_value("SELECT COUNT(*) FROM set_aside_info") == 1
+    await db.execute("UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6) WHERE folder_id = %s", (other,))
+
+    said = await console.says("recover", "--catalogue-cid", cid)
+    assert "1 archives recovered, with 2 files" in said
+    assert await db.fetch_all(FILES) == archived
+    assert await db.fetch_value("SELECT COUNT(*) FROM set_aside_info") == 0
+    assert await db.fetch_value("SELECT COUNT(*) FROM left_out_info") == 0
+    assert await folder(estate, number) == (2, 2, 2, False)
+    assert await folder(estate, other) == (2, 0, 0, False)
+    assert (await db.fetch_all("SELECT pack_token FROM folder_info WHERE pack_token IS NOT NULL")) == []
+    moved = int(await db.fetch_value("SELECT folder_id FROM file_upload_info WHERE file_id = %s", (newest["file_id"],)))
+    assert await folder(estate, moved) == (1, 1, 1, True)
+    assert await console.packer.packing.work(moved) == Done()
+    assert await console.packer.packing.work(number) is None
+    # Rows still name uploads, which go with the archive's.
+    zip_id = await db.fetch_value("SELECT zip_id FROM file_upload_info WHERE file_id = %s", (first["file_id"],))
+    dropped = "SELECT uploads_dropped_at FROM zip_ipfs_info WHERE zip_id = %s"
+    assert await db.fetch_value(dropped, (zip_id,)) is None
+    assert "0 things are wrong" in await console.says("verify", "--from", "network", zip_id)
+    assert "0 archives recovered, with 0 files; 5 were there" in await console.says("recover", "--catalogue-cid", cid)
+
+
+async def test_a_file_that_is_another_one_keeps_its_number(estate: Estate) -> None:
+    console, db = estate.console, estate.console.db
+    url = console.environment["ROADVAULT_DATABASE_URL"]
+    await published(estate)
+    await console.file()
+    number = await console.file()
+    older = await dumps.dump(url)
+    cid, _ = await archived_since(estate, number)
+    await dumps.restore(url, older)
+    await console.says("identity", "adopt", "--yes")
+    await db.execute("UPDATE file_upload_info SET sha256 = %s WHERE folder_id = %s", ("0" * 64, number))
+    before = await db.fetch_all("SELECT * FROM file_upload_info")
+    code, out, _ = await console.run("recover", "--catalogue-cid", cid)
+    assert (code, "is another one here, which waits to be packed" in out) == (1, True)
+    assert await db.fetch_all("SELECT * FROM file_upload_info") == before
+    assert await folder(estate, number) == (1, 2, 2, True)
