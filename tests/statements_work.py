@@ -332,6 +332,10 @@ async def _recover_archive(db: Database, number: int) -> None:
     for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
         await db.transact(partial(hold_store.bring_back_logged, hold=held))
     await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
+    gone = await hold_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
+    assert set(gone.numbers) == {4 * number}
+    assert number in await hold_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
+    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=now.replace(tzinfo=None)))
     await known_store.known(db)
     assert await rehearsal_store.archived_after(db, number - 1)
     assert await rehearsal_store.recovered_after(db, number - 1)

@@ -1,15 +1,21 @@
 """A dump is brought back, and what was archived, shredded or moved since then comes out of the catalogue."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dumps
 import pytest
 from servers_estate import FILES, Estate, published
 
+from roadvault_common.archive.local import beside
+from roadvault_common.custody import chainer
+from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
-from roadvault_common.work.outcome import Done
+from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.stages import PACK
+from roadvault_operator import retention_store
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +124,85 @@ async def test_a_file_that_is_another_one_keeps_its_number(estate: Estate) -> No
     assert (code, "is another one here, which waits to be packed" in out) == (1, True)
     assert await db.fetch_all("SELECT * FROM file_upload_info") == before
     assert await folder(estate, number) == (1, 2, 2, True)
+
+
+async def shred(estate: Estate, zip_id: int) -> None:
+    """Let an archive end, as a person wants it."""
+    console, db = estate.console, estate.console.db
+    await retention_store.set_end(db, zip_id, datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1))
+    await db.execute(
+        "UPDATE retention_info SET ends_at = UTC_TIMESTAMP(6), shred_due = UTC_TIMESTAMP(6) WHERE zip_id = %s",
+        (zip_id,),
+    )
+    assert await console.pinner.shredding.work(zip_id) == Done()
+
+
+STATES = (
+    "SELECT zip_id, status, `key` <> '' AS opens, ends_at FROM zip_ipfs_info LEFT JOIN retention_info USING (zip_id)"
+    " WHERE kind = 'archive' ORDER BY zip_id"
+)
+
+
+@pytest.mark.parametrize("by", ["catalogue", "log"])
+async def test_what_was_shredded_after_the_dump_is_over_once_a_person_allows_it(estate: Estate, by: str) -> None:
+    console, db = estate.console, estate.console.db
+    url = console.environment["ROADVAULT_DATABASE_URL"]
+    files = await published(estate)
+    one, other, kept = sorted({row["zip_id"] for row in files})
+    await chainer.chain(db)
+    older = await dumps.dump(url)
+    await retention_store.set_end(db, kept, None)
+    if by == "catalogue":
+        await shred(estate, one)
+        await shred(estate, other)
+    else:  # a catalogue that was made before the acts, with a log from after them
+        lines = [Line(Act.SHREDDED, {"ends": "2026-11-27T00:00:00Z"}, zip_id=zip_id) for zip_id in (one, other)]
+        await db.transact(lambda tx: record(tx, *lines))
+        await chainer.chain(db)
+    cid = await published_anew(estate)
+
+    await dumps.restore(url, older)
+    await console.says("identity", "adopt", "--yes")
+    await retention_store.hold(db, "case 7", zip_id=other)
+    out = await console.says("recover", "--catalogue-cid", cid)
+    for zip_id in (one, other):
+        assert f"archive {zip_id} was shredded on" in out
+    assert f"archive {kept} was" not in out
+    assert [(row["opens"], row["ends_at"] is not None) for row in await db.fetch_all(STATES)] == [
+        (1, True),
+        (1, True),
+        (1, False),
+    ]
+    # Nothing ends before a person allows it, nor what is on hold; and who keeps one after all has said so for good.
+    assert isinstance(await console.pinner.shredding.work(one), Wait)
+    assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
+    await retention_store.set_end(db, other, None)
+    assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
+    await console.says("retention", "allow", "--yes")
+    assert await console.pinner.shredding.work(one) == Done()
+    assert [row["opens"] for row in await db.fetch_all(STATES)] == [0, 1, 1]
+
+
+async def test_what_was_shredded_does_not_come_back_by_another_way(estate: Estate, tmp_path: Path) -> None:
+    console, db = estate.console, estate.console.db
+    files = await published(estate)
+    last = files[-1]
+    old = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    local = await db.fetch_value("SELECT path FROM zip_ipfs_info WHERE zip_id = %s", (last["zip_id"],))
+    copies = {path: (console.vault.root / path).read_bytes() for path in (local, beside(local))}
+    await shred(estate, last["zip_id"])
+    await chainer.chain(db)
+    cid = await published_anew(estate)
+    url = console.environment["ROADVAULT_DATABASE_URL"]
+    (tmp_path / "cids").write_text(last["cid"])
+    for first in ("--catalogue-cid", cid, "--archives"), ("--catalogue-cid", cid, "--cids", tmp_path / "cids"):
+        await estate.lose(url)
+        for path, content in copies.items():
+            (console.vault.root / path).write_bytes(content)
+        await console.says("recover", *first)
+        for more in ("--cids", tmp_path / "cids"), ("--archives",), ("--catalogue-cid", old):
+            assert "has ended: " in await console.says("recover", *more)
+            assert [row["zip_id"] for row in await db.fetch_all(FILES)] == [
+                row["zip_id"] for row in files if row["zip_id"] != last["zip_id"]
+            ]
+        assert await db.fetch_value("SELECT COUNT(*) FROM left_out_info") == 0

@@ -40,13 +40,13 @@ class Known:
     """The archives that have their rows already."""
 
     def __init__(self) -> None:
-        self._found: dict[str | bytes, There] = {}
+        self._found: dict[str | bytes | int, There] = {}
 
     def note(self, row: Row) -> None:
-        """Note an archive by its `cid`, `path` and `label`; one without a CID by its `iv`, too."""
+        """Note an archive by its `folder_id`, `cid`, `path` and `label`; one without a CID by its `iv`, too."""
         ended = row["status"] == ArchiveStatus.ENDED
         there = There(row["zip_id"], row["cid"], row["path"], ended, row["term"], bool(row["ends"]))
-        for one in (row["cid"] or row["iv"], row["path"], _hashed(row["label"])):
+        for one in (row["folder_id"], row["cid"] or row["iv"], row["path"], _hashed(row["label"])):
             if one:
                 self._found[one] = there
 
@@ -54,6 +54,10 @@ class Known:
         """Return an archive that is among them: by its CID, its local copy, or the label of that."""
         ones = (place.cid,) if place.cid is not None else (place.path, _hashed(place.label))
         return next((self._found[one] for one in ones if one in self._found), None)
+
+    def of(self, record: ArchiveRecord) -> There | None:
+        """Return the one that has a record's folder, whatever its CID."""
+        return self._found.get(record.folder_id)
 
     def same(self, archive: Archive) -> There | None:
         """Return one without a CID that was opened by now, by where its key stream begins: no other begins there."""
@@ -68,7 +72,7 @@ async def known(db: Database) -> Known:
     """Return the archives that have rows, page by page."""
     found, last = Known(), 0
     while rows := await db.fetch_all(
-        "SELECT zip_id, cid, path, status, iv, label, ends_at IS NOT NULL AS ends,"
+        "SELECT zip_id, folder_id, cid, path, status, iv, label, ends_at IS NOT NULL AS ends,"
         " COALESCE((SELECT term FROM order_info WHERE order_info.zip_id = zip_ipfs_info.zip_id"
         " ORDER BY term DESC LIMIT 1), 0) AS term FROM zip_ipfs_info"
         " LEFT JOIN label_info USING (zip_id) LEFT JOIN retention_info USING (zip_id)"
