@@ -320,6 +320,7 @@ async def _recover_archive(db: Database, number: int) -> None:
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await known_store.complete(db, there, archive, some, held=True)
     await known_store.follow(db, there, some)
+    await db.transact(partial(hold_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
@@ -335,7 +336,8 @@ async def _recover_archive(db: Database, number: int) -> None:
     gone = await hold_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
     assert set(gone.numbers) == {4 * number}
     assert number in await hold_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
-    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=now.replace(tzinfo=None)))
+    later = now.replace(tzinfo=None, year=2099)
+    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=later))
     await known_store.known(db)
     assert await rehearsal_store.archived_after(db, number - 1)
     assert await rehearsal_store.recovered_after(db, number - 1)

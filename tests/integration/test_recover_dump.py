@@ -206,3 +206,34 @@ async def test_what_was_shredded_does_not_come_back_by_another_way(estate: Estat
                 row["zip_id"] for row in files if row["zip_id"] != last["zip_id"]
             ]
         assert await db.fetch_value("SELECT COUNT(*) FROM left_out_info") == 0
+
+
+async def test_the_later_end_holds_of_the_dumps_and_the_catalogues(estate: Estate) -> None:
+    """Also where the log lacks the act; unless a person has said otherwise since the catalogue was made."""
+    console, db = estate.console, estate.console.db
+    url = console.environment["ROADVAULT_DATABASE_URL"]
+    one, two, three = sorted({row["zip_id"] for row in await published(estate)})
+    near = datetime.now(UTC).replace(tzinfo=None, microsecond=7) + timedelta(days=10)
+    for zip_id in (one, two, three):
+        await retention_store.set_end(db, zip_id, near)
+    await chainer.chain(db)
+    older = await dumps.dump(url)
+    await retention_store.set_end(db, one, near + timedelta(days=1000))
+    await retention_store.set_end(db, two, None)
+    await retention_store.set_end(db, three, near - timedelta(days=5))
+    cid = await published_anew(estate)  # these lines have no place in the log yet
+
+    async def ends() -> list[object]:
+        return [row["ends_at"] for row in await db.fetch_all(STATES)]
+
+    await dumps.restore(url, older)
+    await console.says("identity", "adopt", "--yes")
+    said = await console.says("recover", "--catalogue-cid", cid)
+    assert f"by the catalogue: archive {one} ends on {near + timedelta(days=1000):%Y-%m-%d %H:%M} UTC" in said
+    assert f"by the catalogue: archive {two} ends never" in said
+    assert f"archive {three} ends on {near - timedelta(days=5):%Y-%m-%d %H:%M} UTC; here it ends on" in said
+    assert await ends() == [near + timedelta(days=1000), None, near]
+    for zip_id in (one, two, three):
+        await retention_store.set_end(db, zip_id, near + timedelta(days=1))
+    assert "by the catalogue" not in await console.says("recover", "--catalogue-cid", cid)
+    assert await ends() == [near + timedelta(days=1)] * 3

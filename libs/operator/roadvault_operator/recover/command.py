@@ -199,6 +199,8 @@ def _tell_archives(report: restoring.Report) -> bool:
         say(f"not recovered: {line}")
     for line in report.held:
         say(f"on hold again: {line}")
+    for line in report.ends:
+        say(f"by the catalogue: {line}")
     for line in report.over:
         say(f"has ended: {line}")
     say(

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 1000
 """Lines of the log that are read in one statement, or names in one."""
+_LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has times
 COUNTED = "holds of which the catalogue had no more: the custody log has each"
 ACTS = (Act.HOLD, Act.RELEASED, Act.END_MOVED, Act.SHREDDED)
 _NAMES = (Act.PACKED, Act.PINNED, Act.ADOPTED)
@@ -162,24 +163,54 @@ def _chunks(names: list[T]) -> list[list[T]]:
 async def end_again(tx: Transaction, zip_id: int, shredded_at: datetime) -> str | None:
     """Have an archive be over that was shredded (UTC), unless a person has moved its end since; return what is told."""
     await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
-    row = await tx.fetch_one("SELECT ends_at, shredded_at FROM retention_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
+    row = await tx.fetch_one("SELECT ends_at FROM retention_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
     over = row is not None and row["ends_at"] is not None and row["ends_at"] <= datetime.now(UTC).replace(tzinfo=None)
-    if over or await moved_since(tx, zip_id, shredded_at):
+    if over or await _moved_since(tx, zip_id, shredded_at):
         return None
-    await tx.execute(
-        "INSERT INTO retention_info (zip_id, ends_at) VALUES (%s, %s)"
-        " ON DUPLICATE KEY UPDATE ends_at = VALUES(ends_at)",
-        (zip_id, shredded_at),
-    )
-    await leases.put_off(tx, SHRED, zip_id, shredded_at)
-    await retention_store.look_again(tx, zip_id)
+    await _set_end(tx, zip_id, shredded_at)
     return (
         f"archive {zip_id} was shredded on {shredded_at:%Y-%m-%d %H:%M} UTC: it is over here, too, and goes after"
         " `roadvault retention allow`"
     )
 
 
-async def moved_since(tx: Transaction, zip_id: int, since: datetime) -> bool:
+async def follow_end(tx: Transaction, zip_id: int, ends_at: datetime | None, made: datetime) -> str | None:
+    """Have an archive end when a catalogue says, that was made then, if that is later; return what is to be told.
+
+    What a person has said since goes before; where the rows don't say when it ends, at any time. One that was shredded
+    stays as it is. Times are UTC.
+    """
+    await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
+    row = await tx.fetch_one("SELECT ends_at FROM retention_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
+    known = None if row is None else row["ends_at"]
+    gone = await tx.fetch_one(
+        "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s LIMIT 1",
+        (zip_id, Act.SHREDDED.value),
+    )
+    if known == ends_at or gone is not None:
+        return None
+    if await _moved_since(tx, zip_id, _LONG_AGO if known is None else made):
+        return None
+    told = f"archive {zip_id} ends {'never' if ends_at is None else f'on {ends_at:%Y-%m-%d %H:%M} UTC'}"
+    if known is not None and ends_at is not None and ends_at < known:
+        return (
+            f"{told}; here it ends on {known:%Y-%m-%d %H:%M} UTC, and that was not changed: `roadvault retention set`"
+        )
+    await _set_end(tx, zip_id, ends_at)
+    return told
+
+
+async def _set_end(tx: Transaction, zip_id: int, ends_at: datetime | None) -> None:
+    await tx.execute(
+        "INSERT INTO retention_info (zip_id, ends_at) VALUES (%s, %s)"
+        " ON DUPLICATE KEY UPDATE ends_at = VALUES(ends_at)",
+        (zip_id, ends_at),
+    )
+    await leases.put_off(tx, SHRED, zip_id, ends_at)
+    await retention_store.look_again(tx, zip_id)
+
+
+async def _moved_since(tx: Transaction, zip_id: int, since: datetime) -> bool:
     """Tell whether a person has moved an archive's end after a time (UTC)."""
     line = await tx.fetch_one(
         "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s AND done_at > %s LIMIT 1",
@@ -262,9 +293,7 @@ async def move_end(tx: Transaction, zip_id: int, ends_at: datetime | None) -> st
         return f"{told}; here it has ended by now"
     if ends_at is not None and ends_at < known:
         return f"{told}; here it ends on {known} UTC, and that was not changed: `roadvault retention set`"
-    await tx.execute("UPDATE retention_info SET ends_at = %s WHERE zip_id = %s", (ends_at, number))
-    await leases.put_off(tx, SHRED, number, ends_at)
-    await retention_store.look_again(tx, number)
+    await _set_end(tx, number, ends_at)
     return told
 
 

@@ -66,6 +66,8 @@ class Report:
     """Local copies that are not what they were; their archives come from the network."""
     held: list[str] = field(default_factory=list)
     """Holds of the catalogue that were brought back on archives that had their rows."""
+    ends: list[str] = field(default_factory=list)
+    """When archives end that had their rows, where the catalogue says otherwise than these."""
     ended: int = 0
     """Archives whose key was destroyed at their end, by the catalogue, or the custody log: nothing brings them back."""
     over: list[str] = field(default_factory=list)
@@ -85,12 +87,13 @@ class Restoring:
         local: Iterable[Place],
         pinned: set[str],
         shredded: Shredded,
+        made: datetime | None = None,
         node: Ipfs | None = None,
     ) -> None:
         """Take up `local` copies with their archives; `pinned` are CIDs that our own node pins.
 
-        `shredded` are archives that don't come back; `node` is ours, where it is to forget archives of which it only
-        believes to have something.
+        `shredded` are archives that don't come back; the catalogue, if it is a source, was `made` then (UTC); `node` is
+        ours, where it is to forget archives of which it only believes to have something.
         """
         self._db = db
         self._reader = reader
@@ -100,6 +103,7 @@ class Restoring:
         self._named = {place.path: place for place in local}
         self._pinned = pinned
         self._shredded = shredded
+        self._made = made
         self._node = node
         self._known = known_store.Known()
         self._seen = set[str]()
@@ -267,11 +271,24 @@ class Restoring:
         if record is not None and (record.holds or record.more_holds):
             held = await hold_store.bring_back_late(self._db, there.zip_id, record)
             self.report.held += [f"{one}, of archive {there.zip_id}{_LATE * there.ended}" for one in held]
+        if record is not None and not there.ended:
+            await self._follow_end(there, record)
         if record is not None and there.cid is not None and await known_store.follow(self._db, there, record):
             self.report.completed.add(there.zip_id)
         if record is not None and record.format == 1:
             self._first[f"{ARCHIVES}/{record.zip_name}"] = record
         self._note_done(candidate.place)
+
+    async def _follow_end(self, there: There, record: ArchiveRecord) -> None:
+        """Have an archive that has its rows end when the catalogue says, if that is later."""
+        ends = None if record.ends is None else archive_store.utc(record.ends)
+        if ends == there.ends or self._made is None:
+            return
+        follow = partial(hold_store.follow_end, zip_id=there.zip_id, ends_at=ends, made=self._made)
+        told = await self._db.transact(follow)
+        if told is not None:
+            self.report.ends.append(told)
+            self.report.completed.add(there.zip_id)
 
     def _note_done(self, place: Place) -> None:
         self._labelled.pop(place.label or b"", None)

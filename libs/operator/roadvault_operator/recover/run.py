@@ -177,7 +177,9 @@ class Recovery:
         opened = {**await self._kept(db), **self._periods}
         opener = Opener(self._keys, opened, self._reader, self._root)
         shredded = await custody_log.shredded(db, self._lines)
-        restoring = Restoring(db, self._reader, opener, local, pinned, shredded, self._node if changes else None)
+        restoring = Restoring(
+            db, self._reader, opener, local, pinned, shredded, self.made, self._node if changes else None
+        )
 
         def progress() -> None:
             advance(0, 1)
