@@ -289,7 +289,23 @@ async def _recover_archive(db: Database, number: int) -> None:
         created=now, purchase=purchase, ends=now, more_holds=2,
         holds=[Hold(hold_id=number, reason="x", made=now), Hold(hold_id=5, file_id=number, reason="x", made=now)],
     )  # fmt: skip
+    # Its file waits to be packed, with another one, in the folder that it is to have; one of `again` in another.
+    again = number + 2
+    for member, folder in ((number, number), (again + 1, number), (again, again + 1)):
+        await db.execute(
+            "INSERT IGNORE INTO folder_info (folder_id, status, close_at) VALUES (%s, 1, NOW())", (folder,)
+        )
+        await db.execute(
+            "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id)"
+            " VALUES (%s, 'a.mp4', 'mp4', 1, %s, %s)",
+            (member, "0" * 64, folder),
+        )
     await archive_store.add(db, archive, keys, record, pinned=True)
+    its = Manifest.model_validate(
+        {**manifest.model_dump(), "folder": again, "files": [{**file, "fileID": again}, {**file, "fileID": again + 2}]}
+    )
+    joined = replace(archive, manifest=its, key=ArchiveKey.new(), place=recovered.Place(f"bafy{again}"), period=None)
+    await archive_store.add(db, joined, keys, None, pinned=True)
     await db.execute("DELETE FROM period_key_info WHERE period = '2099-01'")  # these keys are nobody else's
     other = Manifest.model_validate({**manifest.model_dump(), "files": [{**file, "fileID": number + 1}]})
     for taken in (archive, replace(archive, manifest=other)):
@@ -305,6 +321,7 @@ async def _recover_archive(db: Database, number: int) -> None:
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await known_store.complete(db, there, archive, some, held=True)
     await known_store.follow(db, there, some)
+    await db.transact(partial(hold_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
@@ -317,6 +334,11 @@ async def _recover_archive(db: Database, number: int) -> None:
     for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
         await db.transact(partial(hold_store.bring_back_logged, hold=held))
     await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
+    gone = await hold_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
+    assert set(gone.numbers) == {4 * number}
+    assert number in await hold_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
+    later = now.replace(tzinfo=None, year=2099)
+    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=later))
     await known_store.known(db)
     assert await rehearsal_store.archived_after(db, number - 1)
     assert await rehearsal_store.recovered_after(db, number - 1)

@@ -1,6 +1,6 @@
 """SQL of recovering archives: each comes back with its folder, its files and its purchase together, or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -13,10 +13,10 @@ from roadvault_common.files.tags import file_type
 from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line
 from roadvault_common.sql.custody_lines import record as record_lines
-from roadvault_common.sql.db import Database, Transaction, marks
+from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
-from roadvault_operator.recover import hold_store
+from roadvault_operator.recover import hold_store, waiting_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive
 
@@ -27,16 +27,20 @@ _AT_ONCE = 500
 async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, *, pinned: bool) -> None:
     """Write the rows of an archive, with the number, and the purchase, that its record in the catalogue has.
 
-    It is due to be looked at on the market; `pinned` says whether our own IPFS node holds it.
+    It is due to be looked at on the market; `pinned` says whether our own IPFS node holds it. Files of it that wait to
+    be packed are in it from now on.
 
     Raises:
-        IntegrityError: Its number, its folder or a file of it is taken by something else; nothing was written.
+        IntegrityError: Its number, its folder or a file of it is taken by something else, or a file is being packed;
+            nothing was written.
     """
     made = utc(archive.made if record is None else record.created)
 
     async def write(tx: Transaction) -> None:
-        zip_id = await _insert_archive(tx, archive, keys, record, made, pinned=pinned)
-        await _insert_folder(tx, archive, zip_id, made)
+        waiting = await waiting_store.find(tx, archive.manifest)
+        kept = any(row["path"] is not None for row in waiting.values())
+        zip_id = await _insert_archive(tx, archive, keys, record, made, pinned=pinned, kept=kept)
+        await _insert_folder(tx, archive, zip_id, made, waiting)
         if record is not None:
             await insert_purchases(tx, zip_id, record)
 
@@ -49,9 +53,16 @@ async def add(db: Database, archive: Archive, keys: MasterKeys, record: ArchiveR
 
 
 async def _insert_archive(
-    tx: Transaction, archive: Archive, keys: MasterKeys, record: ArchiveRecord | None, made: datetime, *, pinned: bool
+    tx: Transaction,
+    archive: Archive,
+    keys: MasterKeys,
+    record: ArchiveRecord | None,
+    made: datetime,
+    *,
+    pinned: bool,
+    kept: bool,
 ) -> int:
-    """Write an archive's row, and its label; return its number."""
+    """Write an archive's row, and its label; return its number. `kept`: uploads of it have their rows."""
     place, local, on_ipfs = archive.place, archive.place.path is not None, archive.place.cid is not None
     wraps = archive.period or keys
     bought = record is not None and record.purchase is not None
@@ -73,7 +84,7 @@ async def _insert_archive(
     }
     now = {
         "pinned_at": on_ipfs,
-        "uploads_dropped_at": True,
+        "uploads_dropped_at": not kept,
         "dropped_at": not local,
         "restored_at": pinned and not local,
         "pin_due": local,  # which reads all of it, and has our node hold it
@@ -114,14 +125,30 @@ async def _insert_end(
         )
 
 
-async def _insert_folder(tx: Transaction, archive: Archive, zip_id: int, made: datetime) -> None:
-    """Write the rows of an archive's folder and files."""
-    folder_id, files = archive.manifest.folder, archive.manifest.files
-    await tx.execute(
-        "INSERT INTO folder_info (folder_id, status, files, bytes, zip_id, close_at, closed_at, create_time)"  # noqa: S608 - our own numbers
-        f" VALUES (%s, {FolderStatus.PACKED}, %s, %s, %s, %s, %s, %s)",
-        (folder_id, len(files), sum(file.size for file in files), zip_id, made, made, made),
+async def _insert_folder(
+    tx: Transaction, archive: Archive, zip_id: int, made: datetime, waiting: Mapping[int, Row]
+) -> None:
+    """Write the rows of an archive's folder and files, but for those files that were `waiting` to be packed."""
+    folder_id, files, size = (
+        archive.manifest.folder,
+        archive.manifest.files,
+        sum(file.size for file in archive.manifest.files),
     )
+    if waiting:
+        await waiting_store.take(tx, waiting, archive.manifest, zip_id)
+    if waiting and await waiting_store.make_way(tx, folder_id):
+        await tx.execute(
+            f"UPDATE folder_info SET status = {FolderStatus.PACKED}, files = %s, bytes = %s, zip_id = %s,"  # noqa: S608 - our own numbers
+            " open_slot = NULL, closed_at = COALESCE(closed_at, %s) WHERE folder_id = %s",
+            (len(files), size, zip_id, made, folder_id),
+        )
+    else:
+        await tx.execute(
+            "INSERT INTO folder_info (folder_id, status, files, bytes, zip_id, close_at, closed_at, create_time)"  # noqa: S608 - our own numbers
+            f" VALUES (%s, {FolderStatus.PACKED}, %s, %s, %s, %s, %s, %s)",
+            (folder_id, len(files), size, zip_id, made, made, made),
+        )
+    files = [file for file in files if file.fileID not in waiting]
     for begin in range(0, len(files), _AT_ONCE):
         await _insert_files(tx, folder_id, zip_id, files[begin : begin + _AT_ONCE], made)
     await tx.execute(
@@ -191,12 +218,11 @@ async def _taken(db: Database, archive: Archive, record: ArchiveRecord | None) -
         some = [file.fileID for file in files[begin : begin + _AT_ONCE]]
         row = await db.fetch_one(
             "SELECT file_id, file.zip_id, cid FROM file_upload_info AS file LEFT JOIN zip_ipfs_info USING (zip_id)"  # noqa: S608
-            f" WHERE file_id IN ({marks(some)}) LIMIT 1",
+            f" WHERE file_id IN ({marks(some)}) AND file.zip_id IS NOT NULL LIMIT 1",
             some,
         )
         if row is not None:
-            where = "waits to be packed" if row["zip_id"] is None else f"is in archive {row['zip_id']} ({row['cid']})"
-            return f"file {row['file_id']} {where} already"
+            return f"file {row['file_id']} is in archive {row['zip_id']} ({row['cid']}) already"
     number = None if record is None else record.zip_id
     row = await db.fetch_one(
         "SELECT zip_id, folder_id, cid FROM zip_ipfs_info WHERE zip_id = %s OR folder_id = %s LIMIT 1",

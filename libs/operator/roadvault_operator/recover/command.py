@@ -199,6 +199,10 @@ def _tell_archives(report: restoring.Report) -> bool:
         say(f"not recovered: {line}")
     for line in report.held:
         say(f"on hold again: {line}")
+    for line in report.ends:
+        say(f"by the catalogue: {line}")
+    for line in report.over:
+        say(f"has ended: {line}")
     say(
         f"{report.archives} archives recovered, with {report.files} files; {len(report.known)} were there already,"
         f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives,"

@@ -10,10 +10,12 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import CustodyHead
 from roadvault_common.custody import slices, store, tie
 from roadvault_common.errors import DatabaseUnavailable, RoadVaultError, brief
+from roadvault_common.files import identity_store
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database, Row
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover.catalogue import Catalogue
+from roadvault_operator.recover.hold_store import Shredded
 
 
 async def bring_back(db: Database, catalogue: Catalogue, reader: Reader, keys: MasterKeys) -> list[str]:
@@ -61,15 +63,29 @@ async def lost(catalogue: Catalogue, reader: Reader, keys: MasterKeys) -> list[R
     return found
 
 
+async def shredded(db: Database, others: Iterable[Row] = ()) -> Shredded:
+    """Return the archives that were shredded, by the log, and by lines of `others`."""
+    return await hold_store.shredded(db, (await hold_store.logged(db, others)).shredded)
+
+
 async def bring_back_holds(db: Database, others: Iterable[Row] = ()) -> list[str]:
     """Put on hold what the log says is, and lines of `others`, and end nothing before it says so; return what changed.
 
+    What it says was shredded is over, and waits for a person to allow that it ends.
+
     Holds on what is not here are told each time, until they are released.
     """
-    holds, ends = await hold_store.logged(db, others)
-    told = [await db.transact(partial(hold_store.bring_back_logged, hold=hold)) for hold in holds]
+    logged = await hold_store.logged(db, others)
+    told = [await db.transact(partial(hold_store.bring_back_logged, hold=hold)) for hold in logged.holds]
     told += [
         await db.transact(partial(hold_store.move_end, zip_id=zip_id, ends_at=ends_at))
-        for zip_id, ends_at in ends.items()
+        for zip_id, ends_at in logged.ends.items()
+    ]
+    living = await hold_store.living(db, await hold_store.shredded(db, logged.shredded))
+    if living:
+        await identity_store.doubt(db)
+    told += [
+        await db.transact(partial(hold_store.end_again, zip_id=zip_id, shredded_at=shredded_at))
+        for zip_id, shredded_at in living.items()
     ]
     return [line for line in told if line is not None]

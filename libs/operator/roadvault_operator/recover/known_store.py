@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from roadvault_common.catalogue.records import ArchiveRecord
@@ -14,7 +15,7 @@ from roadvault_common.sql.states import ArchiveStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.stages import PIN
 from roadvault_operator.recover import hold_store
-from roadvault_operator.recover.archive_store import insert_purchases, utc
+from roadvault_operator.recover.archive_store import insert_purchases
 from roadvault_operator.recover.reading import Archive, Place
 
 T = TypeVar("T")
@@ -32,21 +33,21 @@ class There(NamedTuple):
     ended: bool
     term: int = 0
     """The latest that was bought, or is to be."""
-    ends: bool = False
-    """Whether it says when it ends."""
+    ends: datetime | None = None
+    """When it ends (UTC), if it says so."""
 
 
 class Known:
     """The archives that have their rows already."""
 
     def __init__(self) -> None:
-        self._found: dict[str | bytes, There] = {}
+        self._found: dict[str | bytes | int, There] = {}
 
     def note(self, row: Row) -> None:
-        """Note an archive by its `cid`, `path` and `label`; one without a CID by its `iv`, too."""
+        """Note an archive by its `folder_id`, `cid`, `path` and `label`; one without a CID by its `iv`, too."""
         ended = row["status"] == ArchiveStatus.ENDED
-        there = There(row["zip_id"], row["cid"], row["path"], ended, row["term"], bool(row["ends"]))
-        for one in (row["cid"] or row["iv"], row["path"], _hashed(row["label"])):
+        there = There(row["zip_id"], row["cid"], row["path"], ended, row["term"], row["ends_at"])
+        for one in (row["folder_id"], row["cid"] or row["iv"], row["path"], _hashed(row["label"])):
             if one:
                 self._found[one] = there
 
@@ -54,6 +55,10 @@ class Known:
         """Return an archive that is among them: by its CID, its local copy, or the label of that."""
         ones = (place.cid,) if place.cid is not None else (place.path, _hashed(place.label))
         return next((self._found[one] for one in ones if one in self._found), None)
+
+    def of(self, record: ArchiveRecord) -> There | None:
+        """Return the one that has a record's folder, whatever its CID."""
+        return self._found.get(record.folder_id)
 
     def same(self, archive: Archive) -> There | None:
         """Return one without a CID that was opened by now, by where its key stream begins: no other begins there."""
@@ -68,7 +73,7 @@ async def known(db: Database) -> Known:
     """Return the archives that have rows, page by page."""
     found, last = Known(), 0
     while rows := await db.fetch_all(
-        "SELECT zip_id, cid, path, status, iv, label, ends_at IS NOT NULL AS ends,"
+        "SELECT zip_id, folder_id, cid, path, status, iv, label, ends_at,"
         " COALESCE((SELECT term FROM order_info WHERE order_info.zip_id = zip_ipfs_info.zip_id"
         " ORDER BY term DESC LIMIT 1), 0) AS term FROM zip_ipfs_info"
         " LEFT JOIN label_info USING (zip_id) LEFT JOIN retention_info USING (zip_id)"
@@ -106,13 +111,13 @@ async def complete(
 
 
 async def follow(db: Database, there: There, record: ArchiveRecord) -> bool:
-    """Write the end, and the purchase, that the catalogue knows and the rows of an archive lack; False if none is.
+    """Write the purchase that the catalogue knows and the rows of an archive lack; False if none is.
 
     Raises:
         IntegrityError: Its purchase is there already, of something else; nothing was written.
     """
     bought = record.purchase is not None and record.purchase.term > there.term
-    if there.ended or not (bought or (record.ends is not None and not there.ends)):
+    if there.ended or not bought:
         return False
     return await _without_double(db, there, lambda tx: _follow(tx, there.zip_id, record))
 
@@ -163,24 +168,10 @@ async def _name(tx: Transaction, zip_id: int, archive: Archive, *, held: bool | 
 
 
 async def _follow(tx: Transaction, zip_id: int, record: ArchiveRecord) -> bool:
-    """Write what the catalogue says of an archive that was taken up without it: end, holds and purchases.
-
-    False if it was there, or a person has said otherwise since.
-    """
-    ended = False
-    said = await tx.fetch_one(
-        "SELECT 1 FROM custody_info WHERE zip_id = %s AND file_id IS NULL AND act = %s LIMIT 1", (zip_id, Act.END_MOVED)
-    )
-    if record.ends is not None and said is None:  # what a person has said since goes before
-        changed = await tx.execute(
-            "INSERT INTO retention_info (zip_id, ends_at, shred_due) VALUES (%s, %s, %s) ON DUPLICATE KEY UPDATE"
-            " ends_at = COALESCE(ends_at, VALUES(ends_at)), shred_due = COALESCE(shred_due, VALUES(shred_due))",
-            (zip_id, utc(record.ends), utc(record.ends)),
-        )
-        ended = changed > 0
+    """Write the holds and purchases that the catalogue knows of an archive; False if these were there."""
     await hold_store.bring_back(tx, zip_id, record)
     if not await insert_purchases(tx, zip_id, record):
-        return ended
+        return False
     await tx.execute(
         "UPDATE zip_ipfs_info SET status = %s WHERE zip_id = %s AND status = %s",
         (ArchiveStatus.ORDERED.value, zip_id, ArchiveStatus.NOT_ORDERED.value),

@@ -6,6 +6,7 @@ Each comes with all of its rows or not at all, so that a run that is killed at a
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 from roadvault_common.archive.label import FORMAT
@@ -17,6 +18,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Database
 from roadvault_operator.recover import archive_store, hold_store, known_store, reading
+from roadvault_operator.recover.hold_store import Shredded
 from roadvault_operator.recover.known_store import There
 from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
 
@@ -64,8 +66,12 @@ class Report:
     """Local copies that are not what they were; their archives come from the network."""
     held: list[str] = field(default_factory=list)
     """Holds of the catalogue that were brought back on archives that had their rows."""
+    ends: list[str] = field(default_factory=list)
+    """When archives end that had their rows, where the catalogue says otherwise than these."""
     ended: int = 0
-    """Archives whose key was destroyed at their end, by the catalogue: nothing brings them back."""
+    """Archives whose key was destroyed at their end, by the catalogue, or the custody log: nothing brings them back."""
+    over: list[str] = field(default_factory=list)
+    """Of those that ended: what lives here and is over now, and what was found and not brought back."""
     strange: list[str] = field(default_factory=list)
     """Found, and no archive: which, and what it is."""
 
@@ -80,11 +86,14 @@ class Restoring:
         opener: Opener,
         local: Iterable[Place],
         pinned: set[str],
+        shredded: Shredded,
+        made: datetime | None = None,
         node: Ipfs | None = None,
     ) -> None:
         """Take up `local` copies with their archives; `pinned` are CIDs that our own node pins.
 
-        `node` is ours, where it is to forget archives of which it only believes to have something.
+        `shredded` are archives that don't come back; the catalogue, if it is a source, was `made` then (UTC); `node` is
+        ours, where it is to forget archives of which it only believes to have something.
         """
         self._db = db
         self._reader = reader
@@ -93,6 +102,8 @@ class Restoring:
         self._labelled = {place.label: place for place in local if place.label is not None}
         self._named = {place.path: place for place in local}
         self._pinned = pinned
+        self._shredded = shredded
+        self._made = made
         self._node = node
         self._known = known_store.Known()
         self._seen = set[str]()
@@ -100,6 +111,8 @@ class Restoring:
         """By the path of a local copy, archives of the catalogue that did not come from the network, and why."""
         self._first = dict[str, ArchiveRecord]()
         """Likewise those of format 1 that have their rows."""
+        self.ended: list[str] = []
+        """CIDs of archives that have ended, and don't come back."""
         self.report = Report()
 
     @property
@@ -172,12 +185,14 @@ class Restoring:
             self._unread[f"{ARCHIVES}/{candidate.record.zip_name}"] = candidate.record, why
 
     async def _recover(self, candidate: Candidate) -> None:
-        there = self._there(candidate)
+        there, record = self._there(candidate), candidate.record
+        if record is not None and record.ended is not None:
+            await self._note_ended(there or self._known.of(record), record, record.ended)
+            return
         if there is not None and not _lacks(there, candidate):
             await self._note_known(there, candidate)
             return
-        if there is None and candidate.record is not None and candidate.record.ended is not None:
-            self.report.ended += 1
+        if there is None and self._is_shredded(candidate, None if record is None else record.folder_id):
             return
         try:
             archive = await self._opened(candidate)
@@ -186,6 +201,9 @@ class Restoring:
                 raise
             archive = await self._opened(candidate)
         there = there or self._known.same(archive)
+        if there is None and self._is_shredded(candidate, archive.manifest.folder):
+            self._note_done(archive.place)
+            return
         if there is None:
             pinned = archive.place.cid in self._pinned
             await archive_store.add(self._db, archive, self._opener.keys, candidate.record, pinned=pinned)
@@ -196,6 +214,31 @@ class Restoring:
             self.report.completed.add(there.zip_id)
             await self._note_known(there, candidate)
         self._note_done(archive.place)
+
+    async def _note_ended(self, there: There | None, record: ArchiveRecord, ended: datetime) -> None:
+        """Note an archive whose key was destroyed, by the catalogue: one that lives here is over, others don't come."""
+        at = archive_store.utc(ended)
+        self._shredded.folders[record.folder_id] = self._shredded.cids[record.cid] = at
+        if there is None:
+            self.report.ended += 1
+            self.ended.append(record.cid)
+            self._note_done(self._named.get(f"{ARCHIVES}/{record.zip_name}", Place()))
+            return
+        self.report.known.add(there.zip_id)
+        if not there.ended:
+            told = await self._db.transact(partial(hold_store.end_again, zip_id=there.zip_id, shredded_at=at))
+            self.report.over += [] if told is None else [told]
+
+    def _is_shredded(self, candidate: Candidate, folder_id: int | None) -> bool:
+        """Tell whether an archive that has no rows was shredded, which is noted."""
+        record, cid = candidate.record, candidate.place.cid
+        at = self._shredded.at(None if record is None else record.zip_id, folder_id, cid)
+        if at is None:
+            return False
+        self.report.ended += 1
+        self.report.over.append(f"{candidate}: it was shredded on {at:%Y-%m-%d %H:%M} UTC, and does not come back")
+        self.ended += [cid] if cid else []
+        return True
 
     async def _forgotten(self, cid: str) -> bool:
         """Have our node forget an archive whose files are gone from the disk: it asks nobody for what it refers to.
@@ -228,11 +271,24 @@ class Restoring:
         if record is not None and (record.holds or record.more_holds):
             held = await hold_store.bring_back_late(self._db, there.zip_id, record)
             self.report.held += [f"{one}, of archive {there.zip_id}{_LATE * there.ended}" for one in held]
+        if record is not None and not there.ended:
+            await self._follow_end(there, record)
         if record is not None and there.cid is not None and await known_store.follow(self._db, there, record):
             self.report.completed.add(there.zip_id)
         if record is not None and record.format == 1:
             self._first[f"{ARCHIVES}/{record.zip_name}"] = record
         self._note_done(candidate.place)
+
+    async def _follow_end(self, there: There, record: ArchiveRecord) -> None:
+        """Have an archive that has its rows end when the catalogue says, if that is later."""
+        ends = None if record.ends is None else archive_store.utc(record.ends)
+        if ends == there.ends or self._made is None:
+            return
+        follow = partial(hold_store.follow_end, zip_id=there.zip_id, ends_at=ends, made=self._made)
+        told = await self._db.transact(follow)
+        if told is not None:
+            self.report.ends.append(told)
+            self.report.completed.add(there.zip_id)
 
     def _note_done(self, place: Place) -> None:
         self._labelled.pop(place.label or b"", None)

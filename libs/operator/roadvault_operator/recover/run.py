@@ -176,7 +176,10 @@ class Recovery:
         local = await asyncio.to_thread(sources.on_disk, self._root) if disk else []
         opened = {**await self._kept(db), **self._periods}
         opener = Opener(self._keys, opened, self._reader, self._root)
-        restoring = Restoring(db, self._reader, opener, local, pinned, self._node if changes else None)
+        shredded = await custody_log.shredded(db, self._lines)
+        restoring = Restoring(
+            db, self._reader, opener, local, pinned, shredded, self.made, self._node if changes else None
+        )
 
         def progress() -> None:
             advance(0, 1)
@@ -186,7 +189,9 @@ class Recovery:
         await restoring.run(_each(left if not self._failed else (), advance), progress)
         if catalogue is not None:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
-            await left_out.end(db, read, self._unread, restoring.left_out, catalogue.head.made)
+            await left_out.end(
+                db, [*read, *restoring.ended], self._unread, restoring.left_out, catalogue.head.made
+            )
             await left_out.follow(db, catalogue.cid)
         restoring.report.held += await left_holds.keep(db)
         restoring.report.failed += [*lost, *self._failed]
