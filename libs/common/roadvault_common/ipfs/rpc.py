@@ -204,7 +204,7 @@ class Ipfs:
         Raises:
             IpfsUnavailable: The node is away, or does not tell.
         """
-        answer = await self.call("diag/sys", {})
+        answer = await self.call("diag/sys", {}, limits=self.soon)
         try:
             told = orjson.loads(answer)["diskinfo"]
             # Kubo's total_space is what the file system calls available, that is less than free_space.
@@ -227,7 +227,7 @@ class Ipfs:
 
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""
-        await self.call("version", {})
+        await self.call("version", {}, limits=self.soon)
 
     async def check(self) -> None:
         """Have the node store a block, which takes its process and its disk, and none of its locks.

@@ -31,8 +31,8 @@ OPEN_SECONDS = Gauge("roadvault_breaker_open_seconds", "How long it has been awa
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 15.0
 _PROBE_SECONDS = 30.0
 """A probe that takes longer has found the domain away."""
-_MISSED = 4
-"""So many turns of writing down what is away may be missed before it is not believed any more."""
+_MISSED = 2
+"""What is away is believed for so many turns of writing it down, each with a probe that hangs to its end."""
 _LEAST_BYTES = 1 << 20
 """With less room than this on the disk nothing of ours can be written."""
 
@@ -206,11 +206,10 @@ class Breakers:
         process = f"{socket.gethostname()[:80]}-{os.getpid()}"
 
         async def take() -> None:
-            for one in self._all:
-                await one.look()
+            await asyncio.gather(*(one.look() for one in self._all))
             away = self._away()
             if away or self._noted:
-                await note(db, service, process, away, stale_seconds=_MISSED * seconds)
+                await note(db, service, process, away, stale_seconds=_MISSED * (seconds + _PROBE_SECONDS))
                 self._noted = bool(away)
 
         return take
