@@ -203,9 +203,38 @@ async def test_what_is_away_is_written_down_for_all_and_no_longer_than_it_is(db:
     assert count["n"] == 0
 
 
+async def test_what_is_away_is_seen_by_the_second_look_though_no_work_meets_it(
+    db: Database, node: Node, clock: Clock
+) -> None:
+    glances = 0
+
+    async def glance() -> None:
+        nonlocal glances
+        glances += 1
+        await node.probe()
+
+    breaker = Breaker(Domain.IPFS, node.probe, glance=glance)
+    note = Breakers(breaker).sample(db, "pinner", 10)
+    seen = []
+    for away in (True, False, True, True):  # what is back at the next look is forgotten
+        node.away = away
+        await note()
+        seen.append(breaker.reason)
+    assert seen == [None, None, None, "no answer"]
+    assert [row["domain"] for row in await outage_store.away(db)] == ["ipfs"]
+    assert glances == node.asked == 4
+    node.away = False
+    clock.now += 1
+    await note()
+    assert (breaker.reason, await outage_store.away(db)) == (None, [])
+    assert (glances, node.asked) == (4, 5)  # only the probe tells that it is back
+
+
 async def test_redis_is_seen_to_be_away_though_no_work_needs_it(db: Database) -> None:
     async with Bus.open(SecretStr("redis://127.0.0.1:1/0"), "test") as nowhere:
-        await Breakers(breakers.redis(nowhere)).sample(db, "ingest", 10)()
+        note = Breakers(breakers.redis(nowhere)).sample(db, "ingest", 10)
+        for _ in range(2):
+            await note()
     (seen,) = await outage_store.away(db)
     assert (seen["domain"], seen["service"]) == ("redis", "ingest")
 
@@ -216,6 +245,7 @@ async def test_redis_is_seen_to_be_there_again_without_a_restart(
     own = Breakers(breakers.redis(bus))
     note = own.sample(db, "ingest", 10)
     await asyncio.to_thread(redis_server.stop)
+    await note()
     await note()
     assert (list(own.states()), len(await outage_store.away(db))) == (["redis"], 1)
     clock.now += 1
@@ -240,5 +270,7 @@ async def test_a_probe_that_finds_something_else_away_excuses_the_row_and_blames
     market = Breaker(Domain.MARKET, asks_the_database_first)
     outcome = await Worker(PACK, do, db, bus, lease_seconds=60, concurrency=1, needs=[market]).work(folder)
     assert isinstance(outcome, Wait)
+    for _ in range(3):
+        await market.look()
     assert market.reason is None
     assert isinstance(await Worker(PACK, do, db, bus, lease_seconds=60, concurrency=1).work(folder), type(None) | Retry)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from chaos.mounts import NoMounts, with_own_mounts
@@ -17,7 +18,7 @@ from servers_process import Running
 from roadvault_common.errors import Domain, IpfsAway, IpfsDiskFull
 from roadvault_common.ipfs import publishing
 from roadvault_common.ipfs.dag import RAW, Cid
-from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.rpc import Disk, Ipfs
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.worker import Worker
@@ -107,6 +108,15 @@ async def test_what_stores_says_that_the_disk_is_full(small: Small, ipfs: Ipfs) 
         await ipfs.unpin(kept)
         await ipfs.collect_garbage()
         await ipfs.check_pinning()
+
+
+async def test_a_check_that_stores_nothing_goes_by_what_the_node_tells_of_its_disk(
+    ipfs: Ipfs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ipfs.check(stores=False)
+    monkeypatch.setattr(ipfs, "disk", AsyncMock(return_value=Disk(free=1 << 20, available=1 << 10)))
+    with pytest.raises(IpfsDiskFull, match="1024 bytes are free on Kubo's disk"):
+        await ipfs.check(stores=False)
 
 
 async def test_on_a_full_disk_what_stores_rests_uncounted_and_drops_go_on(

@@ -115,6 +115,22 @@ async def test_a_node_that_hangs_counts_against_no_archive_and_holds_up_all_that
     assert await pinner(console, ipfs, lease_seconds=30.0).pinning.work(zip_id) == Done()
 
 
+async def test_a_node_that_hangs_is_seen_to_be_away_though_nothing_is_due(
+    console: Console, hasty_ipfs: Ipfs, kubo_server: Running[Kubo]
+) -> None:
+    idle = pinner(console, hasty_ipfs)
+    before = (await hasty_ipfs.ask("repo/stat"))["NumObjects"]
+    note = idle.breakers.sample(console.db, "pinner", 10)
+    for _ in range(3):
+        await note()
+    assert "ipfs" not in idle.breakers.states()
+    assert (await hasty_ipfs.ask("repo/stat"))["NumObjects"] == before
+    with kubo_server.suspended():
+        for _ in range(2):
+            await note()
+        assert {"ipfs"} == idle.breakers.states().keys() - {"network"}
+
+
 async def test_a_node_whose_disk_takes_nothing_counts_against_no_archive(console: Console, own_node: OwnNode) -> None:
     zip_id = await console.archive()
     async with Ipfs.open(own_node.server.rpc_url, 30) as ipfs:

@@ -1,7 +1,10 @@
 """The account of the disk's room: what one process reserves the others don't get, and packing always has its own."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from errno import ENOSPC
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +238,33 @@ def test_a_lock_that_is_never_given_up_is_an_outage(disk: Disk, monkeypatch: pyt
     monkeypatch.setattr(ledger_book, "_WAIT_SECONDS", 0)
     with Book(disk.root).locked(), pytest.raises(Outage, match="it hangs, or is suspended"), Book(disk.root).locked():
         pass
+
+
+@pytest.mark.parametrize("taken", [0, 10])
+def test_a_full_disk_spoils_no_note(disk: Disk, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = Book(disk.root), Book(disk.root)
+    one.write(Note(moved=1))
+
+    def no_room(file: FileIO, data: bytes) -> None:
+        """Take a part of what makes a file longer."""
+        left = max(os.fstat(file.fileno()).st_size + taken - file.tell(), 0)
+        file.write(data[:left])
+        if left < len(data):
+            raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(ledger_book, "write_all", no_room)
+        with pytest.raises(DiskFull):
+            two.write(Note(moved=2))
+        assert one.others() == {}
+        assert not (disk.root / "ledger" / two.name).exists()
+        with pytest.raises(DiskFull):
+            one.write(Note(files={"archives/a": 1}))
+        assert two.others()[one.name].moved == 1
+        one.write(Note(moved=3))  # no longer than before
+    (disk.root / "ledger" / "process-of-an-earlier-version").touch()
+    two.write(Note(moved=2))
+    assert {note.moved for note in (*one.others().values(), *two.others().values())} == {2, 3}
 
 
 def test_a_directory_without_locks_is_refused_at_the_start(disk: Disk) -> None:

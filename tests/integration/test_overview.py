@@ -104,6 +104,25 @@ async def test_gauges_that_can_not_be_read_are_seen_to_age() -> None:
     assert _age("broken") > _age("well")
 
 
+async def test_a_sample_that_hangs_keeps_no_other_from_being_taken() -> None:
+    turns = 0
+    closing = asyncio.Event()
+
+    async def well() -> None:
+        nonlocal turns
+        turns += 1
+
+    async def hangs() -> None:
+        await closing.wait()
+
+    watching = asyncio.create_task(metrics.watch(closing, {"hangs": hangs, "well": well}, 0.01))
+    async with asyncio.timeout(5):
+        while turns < 5:
+            await asyncio.sleep(0.01)
+    closing.set()
+    await watching
+
+
 def _age(sample: str) -> float:
     (family,) = metrics.SAMPLE_AGE.collect()
     return next(one.value for one in family.samples if one.labels["sample"] == sample)

@@ -101,21 +101,23 @@ def disk(data_dir: Path) -> Sample:
 
 
 async def watch(closing: asyncio.Event, samples: Mapping[str, Sample], seconds: float) -> None:
-    """Take all samples every `seconds` until `closing` is set; of those that can't be taken the age is seen to grow."""
+    """Take all samples every `seconds` until `closing` is set; of those that can't be taken the age is seen to grow.
+
+    Each is taken by itself: one that hangs on its server keeps no other from being taken.
+    """
     taken = dict.fromkeys(samples, time.monotonic())
     for name in samples:
         SAMPLE_AGE.labels(name).set_function(partial(_age, taken, name))
 
-    async def take() -> None:
-        for name, sample in samples.items():
-            try:
-                await sample()
-            except (RoadVaultError, OSError) as error:
-                log.warning("gauges can't be read now", sample=name, error=brief(error))
-            else:
-                taken[name] = time.monotonic()
+    async def take(name: str) -> None:
+        try:
+            await samples[name]()
+        except (RoadVaultError, OSError) as error:
+            log.warning("gauges can't be read now", sample=name, error=brief(error))
+        else:
+            taken[name] = time.monotonic()
 
-    await repeat(take, closing, seconds)
+    await asyncio.gather(*(repeat(partial(take, name), closing, seconds) for name in samples))
 
 
 def _age(taken: Mapping[str, float], name: str) -> float:

@@ -75,10 +75,11 @@ class Pinner:
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
-        self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning)]
+        glance = partial(ipfs.check, stores=False)
+        self.node = node = [breakers.database(db), Breaker(Domain.IPFS, ipfs.check_pinning, glance=glance)]
         network = Breaker(Domain.NETWORK, partial(peering.check_peers, ipfs))
         # Of what stores nothing, such as drops, none rests: that is what makes room.
-        storing = [*node, Breaker(Domain.IPFS_DISK, self._check_disk)]
+        storing = [*node, Breaker(Domain.IPFS_DISK, self._check_disk, glance=glance)]
         self.breakers = Breakers(*storing, network, breakers.redis(bus))
         worker = partial(Worker, db=db, bus=bus)
         seconds, at_once = settings.lease_seconds, settings.concurrency

@@ -81,10 +81,14 @@ class Retriever:
                 counter.labels(source)  # Prometheus sees no increase in a series that begins at 1
         seconds, at_once = settings.lease_seconds, settings.concurrency
         database, disk = breakers.database(db), breakers.disk(vault)
-        self._network = [Breaker(Domain.IPFS, reader.check), Breaker(Domain.NETWORK, reader.check_peers)]
+        glance = partial(reader.check, stores=False)
+        self._network = [
+            Breaker(Domain.IPFS, reader.check, glance=glance),
+            Breaker(Domain.NETWORK, reader.check_peers),
+        ]
         """What is asked for only where no copy is at hand."""
         # Our Kubo gives what it has with a full disk, too, so that nothing rests.
-        uses = [*self._network, Breaker(Domain.IPFS_DISK, reader.check)]
+        uses = [*self._network, Breaker(Domain.IPFS_DISK, reader.check, glance=glance)]
         self.breakers = Breakers(database, disk, breakers.redis(bus), *uses)
         worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
         self.fetching = worker(FETCH, self._fetch, needs=[database, disk], uses=uses)

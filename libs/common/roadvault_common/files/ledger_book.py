@@ -122,10 +122,20 @@ class Book:
                 self._own, self._length = path.open("wb", buffering=0), 0
                 weakref.finalize(self, self._own.close)
                 fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Blanks hide what is left of a longer one: so no more room is needed than there is.
+            # Blanks hide what is left of a longer one: so no more room is needed than there is. And they make the room
+            # for a longer one first: on a disk that has none, what stands there stays whole.
             text = note.model_dump_json().encode().ljust(self._length)
-            self._own.seek(0)
-            write_all(self._own, text)
+            try:
+                self._own.seek(self._length)
+                write_all(self._own, b" " * (len(text) - self._length))
+                self._own.seek(0)
+                write_all(self._own, text)
+            except OSError:
+                if self._length == 0:  # others would find a process that tells nothing
+                    path.unlink(missing_ok=True)
+                    self._own.close()
+                    self._own = None
+                raise
             self._length = len(text)
 
     def written(self, note: Note) -> dict[str, int]:
@@ -191,9 +201,10 @@ def _taken(descriptor: int, kind: int) -> bool:
 
 
 def _note_of(path: Path) -> Note | None:
-    """Return what a process has noted, or None if it is gone."""
+    """Return what a process has noted, or None if it is gone, or had no room on the disk to note anything."""
     try:
         with path.open("rb", buffering=0) as file:
-            return None if _taken(file.fileno(), fcntl.LOCK_SH) else Note.model_validate_json(file.read())
+            text = b"" if _taken(file.fileno(), fcntl.LOCK_SH) else file.read().strip()
+            return Note.model_validate_json(text) if text else None
     except ValidationError:
         raise Outage(f"{path} can't be understood: is a process of another version running?") from None

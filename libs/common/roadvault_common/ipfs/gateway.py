@@ -80,8 +80,10 @@ class Gateway:
         """The host that is asked."""
         return self._url.host
 
-    async def check(self) -> None:
+    async def check(self, *, stores: bool = True) -> None:
         """Ask for what every gateway has; and have its node store a block, without which it can fetch none.
+
+        Unless it `stores`, its node is only asked.
 
         Raises:
             IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
@@ -96,7 +98,7 @@ class Gateway:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise IpfsAway(f"the gateway does not answer: {brief(error)}") from error
         if self._node is not None:
-            await self._node.check()
+            await self._node.check(stores=stores)
 
     async def check_peers(self) -> None:
         """See that the gateway's node has a peer, if we may ask it.

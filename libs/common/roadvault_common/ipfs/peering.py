@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import orjson
 
-from roadvault_common.errors import IpfsUnavailable, NetworkAway
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, brief
 from roadvault_common.ipfs.rpc import Ipfs
 
 _PROVIDERS, _SEARCH_SECONDS, _PROVIDER = 3, 20, 4
@@ -21,9 +21,12 @@ async def check_peers(node: Ipfs) -> None:
 
     Raises:
         NetworkAway: It has none: nothing can be brought from the network.
-        IpfsUnavailable: The node can't be asked.
+        IpfsAway: The node can't be asked.
     """
-    answer = orjson.loads(await node.call("swarm/peers", {}, limits=node.soon))
+    try:
+        answer = orjson.loads(await node.call("swarm/peers", {}, limits=node.soon))
+    except IpfsUnavailable as error:
+        raise IpfsAway(brief(error)) from error
     if not answer.get("Peers"):
         raise NetworkAway("our Kubo has no peer: see its swarm port, and the way to the internet")
 

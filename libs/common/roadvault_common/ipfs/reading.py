@@ -72,9 +72,9 @@ class Reader:
         how = "each block by name, of those it holds" if only_cached else "blocks, which it may fetch anywhere"
         return f"gateway {self.gateway.host}: {how}"
 
-    async def check(self) -> None:
-        """Raise IpfsAway if the gateway works for nobody."""
-        await self.gateway.check()
+    async def check(self, *, stores: bool = True) -> None:
+        """Raise IpfsAway if the gateway works for nobody; its node is only asked, unless it `stores` a block."""
+        await self.gateway.check(stores=stores)
 
     async def check_peers(self) -> None:
         """Raise NetworkAway if the gateway's node has no peer, where we may ask it."""

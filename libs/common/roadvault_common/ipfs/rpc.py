@@ -204,7 +204,7 @@ class Ipfs:
         Raises:
             IpfsUnavailable: The node is away, or does not tell.
         """
-        answer = await self.call("diag/sys", {})
+        answer = await self.call("diag/sys", {}, limits=self.soon)
         try:
             told = orjson.loads(answer)["diskinfo"]
             # Kubo's total_space is what the file system calls available, that is less than free_space.
@@ -227,10 +227,12 @@ class Ipfs:
 
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""
-        await self.call("version", {})
+        await self.call("version", {}, limits=self.soon)
 
-    async def check(self) -> None:
+    async def check(self, *, stores: bool = True) -> None:
         """Have the node store a block, which takes its process and its disk, and none of its locks.
+
+        Unless it `stores`, it is asked what room it has instead, which leaves nothing behind.
 
         The block has to be a new one, since a node does not write what it has, and stays until the next garbage
         collection: only that, and block/rm, which waits like it for all adds to end and holds up those that come,
@@ -240,15 +242,23 @@ class Ipfs:
             IpfsAway: It can't: whatever went wrong before, went wrong for everybody.
             IpfsDiskFull: It can't because its disk is full; what makes room there needs no new block.
         """
-        with aiohttp.MultipartWriter("form-data") as form:
-            form.append(secrets.token_bytes(_CHECK_BYTES)).set_content_disposition("form-data", name="data")
         try:
-            await self.call("version", {}, limits=self.soon)  # a refused token is told from a body that nobody takes
-            await self.call("block/put", {"pin": "false"}, form, self.soon)
+            await self.ping()  # a refused token is told from a body that nobody takes
+            await (self._store_block() if stores else self._see_room())
         except IpfsDiskFull:
             raise
         except IpfsUnavailable as error:
             raise IpfsAway(f"Kubo can't store a block: {brief(error)}") from error
+
+    async def _store_block(self) -> None:
+        with aiohttp.MultipartWriter("form-data") as form:
+            form.append(secrets.token_bytes(_CHECK_BYTES)).set_content_disposition("form-data", name="data")
+        await self.call("block/put", {"pin": "false"}, form, self.soon)
+
+    async def _see_room(self) -> None:
+        available = (await self.disk()).available
+        if available < _CHECK_BYTES:
+            raise IpfsDiskFull(f"{available} bytes are free on Kubo's disk")
 
     async def check_pinning(self) -> None:
         """Check the node, and that it adds, pins and unpins now: a garbage collection holds all of these up.

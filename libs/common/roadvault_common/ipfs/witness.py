@@ -13,7 +13,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
-from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, brief
 from roadvault_common.ipfs import peering
 from roadvault_common.ipfs.asking import Progress
 from roadvault_common.ipfs.gateway import Gateway
@@ -43,8 +43,11 @@ async def note_node(node: Ipfs, db: Database) -> None:
 class Way(Protocol):
     """A way past our own node."""
 
-    async def check(self) -> None:
-        """Raise IpfsAway if it leads nowhere, or through our own node, whatever is asked for."""
+    async def check(self, *, stores: bool = True) -> None:
+        """Raise IpfsAway if it leads nowhere, or through our own node, whatever is asked for.
+
+        Unless the node on it `stores` a block for this, it is only asked.
+        """
 
     async def check_peers(self) -> None:
         """Raise NetworkAway if the node on it has no peer, where we may ask it."""
@@ -79,13 +82,13 @@ class Witness:
         self._gateway = gateway
         self._ours = ours
 
-    async def check(self) -> None:
+    async def check(self, *, stores: bool = True) -> None:
         """See that gateway and node work, and that our own node is not among its peers.
 
         Raises:
             IpfsAway: They don't, or it is.
         """
-        await self._gateway.check()
+        await self._gateway.check(stores=stores)
         await self._look()
 
     async def check_peers(self) -> None:
@@ -93,9 +96,13 @@ class Witness:
 
         Raises:
             NetworkAway: It has none.
-            IpfsUnavailable: It can't be asked.
+            IpfsAway: It can't be asked.
         """
-        if not await self._peers():
+        try:
+            peers = await self._peers()
+        except IpfsUnavailable as error:
+            raise IpfsAway(brief(error)) from error
+        if not peers:
             raise NetworkAway("the witness has no peer: see its way to the internet")
 
     @asynccontextmanager

@@ -31,8 +31,10 @@ OPEN_SECONDS = Gauge("roadvault_breaker_open_seconds", "How long it has been awa
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 15.0
 _PROBE_SECONDS = 30.0
 """A probe that takes longer has found the domain away."""
-_MISSED = 4
-"""So many turns of writing down what is away may be missed before it is not believed any more."""
+_MISSES = 2
+"""So many looks in a row that find a domain away open its breaker, though no work has met an outage."""
+_MISSED = 2
+"""What is away is believed for so many turns of writing it down, each with a probe that hangs to its end."""
 _LEAST_BYTES = 1 << 20
 """With less room than this on the disk nothing of ours can be written."""
 
@@ -41,7 +43,8 @@ class Breaker:
     """Whether one fault domain can be worked with, as far as this process knows.
 
     `probe` raises an Outage while it can't. Without one the next piece of work after the rest finds out. The rest is
-    `first` seconds long, and doubled as often as the domain is found away, up to `longest`.
+    `first` seconds long, and doubled as often as the domain is found away, up to `longest`. Where the probe costs or
+    leaves something, `glance` is asked in its place while nothing is known to be wrong.
     """
 
     def __init__(
@@ -49,11 +52,14 @@ class Breaker:
         domain: Domain,
         probe: Check | None = None,
         *,
+        glance: Check | None = None,
         first: float = _FIRST_REST_SECONDS,
         longest: float = _LONGEST_REST_SECONDS,
     ) -> None:
         self.domain = domain
-        self._probe = probe
+        self._probe, self._glance = probe, glance or probe
+        self._misses = 0
+        """So many looks in a row found the domain away, while it is closed."""
         self._first, self._longest = first, longest
         self._found: TransientError | None = None
         """What is wrong, or was before it became half-open; None while it is closed."""
@@ -140,40 +146,32 @@ class Breaker:
         self._found, self._half_open = None, False
 
     async def look(self) -> None:
-        """Look whether the domain is there again, if nothing that needs it is due and would find out."""
+        """Look whether the domain is there, or there again, if nothing that needs it is due and would find out.
+
+        What one look finds away may have been so for a moment; what the next one finds, too, is.
+        """
         if self._half_open and not self._trying:
             self.close()
-        if self.domain is Domain.REDIS:
-            # No work needs it, so that none would meet its outage, and none is let through to find that it is over.
-            if await self.suspect() is None:
-                self.close()
+        if self._found is not None:
+            await self.admits()
             return
-        await self.admits()
+        found = await _outage(self._glance)
+        self._misses = self._misses + 1 if found is not None and self._concerns(found) else 0
+        if found is not None and self._misses >= _MISSES and self._found is None:
+            self.open(found)
 
     def _is_asked(self) -> bool:
         return self._asking is not None and not self._asking.done()
 
     async def _ask(self) -> Outage | None:
-        """Ask the probe, once for all who want to know at the same time."""
+        """Ask the probe, once for all who want to know at the same time; what it finds opens the breaker."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_probe())
         return await asyncio.shield(self._asking)
 
     async def _ask_probe(self) -> Outage | None:
-        if self._probe is None:
-            return None
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await self._probe()
-        except TimeoutError:
-            found = Outage(f"no answer within {_PROBE_SECONDS:.0f} s")
-        except Outage as outage:
-            found = outage
-        except RoadVaultError as error:
-            found = Outage(brief(error))
-        else:
-            return None
-        if self._concerns(found):
+        found = await _outage(self._probe)
+        if found is not None and self._concerns(found):
             self.open(found)
         return found
 
@@ -206,11 +204,10 @@ class Breakers:
         process = f"{socket.gethostname()[:80]}-{os.getpid()}"
 
         async def take() -> None:
-            for one in self._all:
-                await one.look()
+            await asyncio.gather(*(one.look() for one in self._all))
             away = self._away()
             if away or self._noted:
-                await note(db, service, process, away, stale_seconds=_MISSED * seconds)
+                await note(db, service, process, away, stale_seconds=_MISSED * (seconds + _PROBE_SECONDS))
                 self._noted = bool(away)
 
         return take
@@ -218,6 +215,22 @@ class Breakers:
     def _away(self) -> list[Away]:
         own = [Away(one.domain, one.reason, one.open_seconds) for one in self._all if one.reason is not None]
         return [*own, *self._more()]
+
+
+async def _outage(check: Check | None) -> Outage | None:
+    """Return what a check finds away."""
+    if check is None:
+        return None
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await check()
+    except TimeoutError:
+        return Outage(f"no answer within {_PROBE_SECONDS:.0f} s")
+    except Outage as outage:
+        return outage
+    except RoadVaultError as error:
+        return Outage(brief(error))
+    return None
 
 
 def _is_open(breaker: Breaker) -> float:

@@ -6,6 +6,7 @@ replicas were counted once more then: the drop that follows at once needs no oth
 
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -51,10 +52,15 @@ class Prover:
         needs: Sequence[Breaker] | None = None,
     ) -> None:
         self.needs = [*(readiness.breakers(db, market) if needs is None else needs)]
-        if way is not None:
-            self.needs += [Breaker(Domain.IPFS, way.check), Breaker(Domain.NETWORK, way.check_peers)]
-        self.uses = [] if way is None else [Breaker(Domain.IPFS_DISK, way.check)]
+        self.uses = list[Breaker]()
         """What keeps nothing from being begun: each proof first makes room on the witness's disk."""
+        if way is not None:
+            glance = partial(way.check, stores=False)
+            self.needs += [
+                Breaker(Domain.IPFS, way.check, glance=glance),
+                Breaker(Domain.NETWORK, way.check_peers),
+            ]
+            self.uses = [Breaker(Domain.IPFS_DISK, way.check, glance=glance)]
         self._settings = settings
         self._db = db
         self._bus = bus
