@@ -189,9 +189,7 @@ class Recovery:
         await restoring.run(_each(left if not self._failed else (), advance), progress)
         if catalogue is not None:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
-            await left_out.end(
-                db, [*read, *restoring.ended], self._unread, restoring.left_out, catalogue.head.made
-            )
+            await left_out.end(db, [*read, *restoring.ended], self._unread, restoring.left_out, catalogue.head.made)
             await left_out.follow(db, catalogue.cid)
         restoring.report.held += await left_holds.keep(db)
         restoring.report.failed += [*lost, *self._failed]
