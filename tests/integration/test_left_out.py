@@ -331,6 +331,15 @@ async def test_holds_follow_an_archive_that_comes_back_under_another_number(lost
     assert await left_out.count(db) == 0
 
 
+async def test_holds_that_a_killed_recovery_had_only_noted_are_not_forgotten_by_an_older_catalogue(lost: Lost) -> None:
+    db = lost.estate.console.db
+    hold = Hold(hold_id=7, reason="case 77", made=lost.head.made)
+    await left_out.end(db, [], {}, [(lost.records[1].model_copy(update={"holds": [hold]}), "x")], lost.head.made)
+    await lost.recover("--catalogue-cid", lost.cid)
+    assert await db.fetch_all(HOLDS) == [{"zip_id": 1, "reason": "case 77"}]
+    assert await left_out.count(db) == 0
+
+
 async def test_what_is_on_hold_is_given_up_by_name_alone(lost: Lost) -> None:
     console, one = lost.estate.console, lost.cids[1]
     newest = await held_and_lost(lost)

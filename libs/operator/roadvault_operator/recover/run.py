@@ -171,6 +171,7 @@ class Recovery:
         lost = [] if catalogue is None else await custody_log.bring_back(db, catalogue, self._reader, self._keys)
         if catalogue is not None and lost:
             self._lines = await custody_log.lost(catalogue, self._reader, self._keys)
+        held = await left_holds.keep(db)  # of a run that was killed before it had
         pinned = await self._pinned()
         disk = changes or self._sources.archives
         local = await asyncio.to_thread(sources.on_disk, self._root) if disk else []
@@ -191,7 +192,7 @@ class Recovery:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, [*read, *restoring.ended], self._unread, restoring.left_out, catalogue.head.made)
             await left_out.follow(db, catalogue.cid)
-        restoring.report.held += await left_holds.keep(db)
+        restoring.report.held += [*held, *await left_holds.keep(db)]
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
