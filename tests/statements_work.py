@@ -17,7 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import Statement, each_stage, group
 
-from roadvault_common.archive import master_keys
+from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase, SegmentLink
@@ -453,7 +453,9 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert await left_out.records(db, 6000, 7000) == [record]
     await left_out.note_catalogued(db, [record.cid])
     await left_out.note_catalogue(db, "bafycatalogue", 7)
-    await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue"])
+    await local.note_unopened(db, {"archives/nobodys.7z.enc": "x"})
+    assert await local.named(db, ["archives/nobodys.7z.enc"])
+    await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue", "archives/nobodys.7z.enc"])
 
 
 async def _publish(filled: Filled, db: Database) -> None:

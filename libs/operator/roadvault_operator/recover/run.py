@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from roadvault_common.archive import local as local_copies
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue import left_out
@@ -31,6 +32,7 @@ from roadvault_operator.recover.chain import Blocks, Ordered
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
 
+_UNSEEN = "it was not looked at: it waits for the whole catalogue"
 _EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
 """What Kubo pins in each new repository."""
 Advance = Callable[[int, int], None]
@@ -187,6 +189,17 @@ class Recovery:
         await restoring.run(self._candidates(pinned, advance), progress)
         left = restoring.left if self._sources.archives else await restoring.known_left()
         await restoring.run(_each(left if not self._failed else (), advance), progress)
+        if changes:
+            unseen = (
+                {
+                    one.place.path: _UNSEEN
+                    for one in left
+                    if one.place.path and local_copies.may_be_noted(one.place.path)
+                }
+                if self._failed
+                else {}
+            )
+            await local_copies.note_unopened(db, unseen | restoring.unopened)
         if catalogue is not None:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, [*read, *restoring.ended], self._unread, restoring.left_out)
