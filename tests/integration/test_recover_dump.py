@@ -176,6 +176,10 @@ async def test_what_was_shredded_after_the_dump_is_over_once_a_person_allows_it(
     # Nothing ends before a person allows it, nor what is on hold; and who keeps one after all has said so for good.
     assert isinstance(await console.pinner.shredding.work(one), Wait)
     assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
+    if by == "catalogue":
+        assert "0 differ, 4 are of archives that have ended" in await console.says(
+            "recover", "--rehearse", "--catalogue-cid", cid
+        )
     await retention_store.set_end(db, other, None)
     assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
     await console.says("retention", "allow", "--yes")

@@ -84,6 +84,8 @@ class Recovery:
         """Segments of the catalogue by their CIDs, and why."""
         self._lines: list[Row] = []
         """Of the catalogue's custody log, where that could not be brought back."""
+        self.shredded: list[str] = []
+        """CIDs of archives that did not come back, as they had ended."""
 
     @classmethod
     @asynccontextmanager
@@ -204,6 +206,7 @@ class Recovery:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, [*read, *restoring.ended], self._unread, restoring.left_out)
             await left_out.follow(db, catalogue.cid)
+        self.shredded = restoring.ended
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
