@@ -241,11 +241,11 @@ class Restoring:
             self.report.over += [] if told is None else [told]
 
     def _is_shredded(self, candidate: Candidate, folder_id: int | None) -> bool:
-        """Tell whether an archive that has no rows was shredded, which is noted."""
+        """Tell whether an archive that has no rows was shredded, which is noted, and no later catalogue has it living."""
         record, cid = candidate.record, candidate.place.cid
         at = self._shredded.at(None if record is None else record.zip_id, folder_id, cid)
-        if at is None:
-            return False
+        if at is None or (record is not None and self._made is not None and self._made > at):
+            return False  # where it lived on, as in a restored dump, a person has yet to decide
         self.report.ended += 1
         self.report.over.append(f"{candidate}: it was shredded on {at:%Y-%m-%d %H:%M} UTC, and does not come back")
         self.ended += [cid] if cid else []
