@@ -241,7 +241,7 @@ class Restoring:
             self.report.over += [] if told is None else [told]
 
     def _is_shredded(self, candidate: Candidate, folder_id: int | None) -> bool:
-        """Tell whether an archive that has no rows was shredded, which is noted, and no later catalogue has it living."""
+        """Tell whether an archive without rows was shredded, and no later catalogue has it living; that is noted."""
         record, cid = candidate.record, candidate.place.cid
         at = self._shredded.at(None if record is None else record.zip_id, folder_id, cid)
         if at is None or (record is not None and self._made is not None and self._made > at):
