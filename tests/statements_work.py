@@ -17,7 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import Statement, each_stage, group
 
-from roadvault_common.archive import master_keys
+from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase, SegmentLink
@@ -460,7 +460,9 @@ async def _leave_out(_: Filled, db: Database) -> None:
     await left_out.note_catalogued(db, [record.cid])
     await CatalogueStore(db).note_newer("bafycatalogue", 7)
     assert await left_out.passed_by(db)
-    await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue"])
+    await local.note_unopened(db, {"archives/nobodys.7z.enc": "x"})
+    assert await local.named(db, ["archives/nobodys.7z.enc"])
+    await left_out.give_up(db, [record.cid, link.cid, "bafycatalogue", "archives/nobodys.7z.enc"])
 
 
 async def _publish(filled: Filled, db: Database) -> None:

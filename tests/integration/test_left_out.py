@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from servers_estate import FILES, Estate, published
 
+from roadvault_common.archive import local
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue import left_out
@@ -153,6 +154,21 @@ async def test_an_archive_that_does_not_come_stays_in_the_catalogue_until_it_doe
     assert [row for row in await db.fetch_all(FILES) if row["zip_id"] in lost.cids] == lost.files
     await lost.publish()
     assert set(await lost.newest()) == set(named)
+
+
+async def test_local_copies_that_wait_for_the_whole_catalogue_are_not_swept(lost: Lost) -> None:
+    db, path = lost.estate.console.db, "archives/90-saved.7z.enc"
+    (lost.estate.console.vault.root / path).write_bytes(b"footage")
+    segment = lost.head.segments[1].cid
+    block = await lost.take(lost.cid, segment)
+    reason = "SELECT reason FROM left_out_info WHERE kind = 'copy' AND cid = %s"
+    await lost.recover("--catalogue", "--archives", code=1)
+    assert await db.fetch_value(reason, (path,)) == "it was not looked at: it waits for the whole catalogue"
+    assert await local.named(db, [path]) == {path}
+    await lost.give(segment, block)
+    await lost.recover("--catalogue", "--archives", code=1)
+    assert "it has no label beside it" in str(await db.fetch_value(reason, (path,)))
+    assert await lost.publish() == Done(again_after=1800)
 
 
 async def test_what_nobody_could_read_keeps_the_catalogue_as_it_is_until_it_is_read(lost: Lost) -> None:

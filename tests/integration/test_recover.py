@@ -14,6 +14,7 @@ from sites import site
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.archive.local import beside
+from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files import tags
 from roadvault_common.files.identity import MARGIN, Identity
@@ -510,3 +511,39 @@ async def test_archives_that_have_an_end_come_back_with_the_keyring_alone(
     assert end == {"ends_at": None, "opens": 1}  # the list does not say when: it is kept until somebody does
     await archived.answers()
     assert "--keyring" in (await console.run("recover", "--cids", archived.listed, "--keyring", tmp_path / "none"))[2]
+
+
+async def test_a_local_copy_that_can_not_be_opened_stays_until_it_is_opened_or_given_up(
+    archived: Archived, tmp_path: Path
+) -> None:
+    console, ring = archived.console, tmp_path / "roadvault.keyring"
+    settings = {**console.settings, "retention_days": 400, "keyring_paths": str(ring)}
+    keys = MasterKeys(SecretStr(console.environment["ROADVAULT_MASTER_KEYS"]))
+    packer = Packer(PackerSettings.model_validate(settings), console.db, console.bus, console.vault, keys)
+    zip_id = await replace(console, packer=packer).archive()  # the disk alone has it
+    path = str(await console.db.fetch_value("SELECT path FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)))
+    damaged = console.vault.root / "archives/90-saved.7z.enc"
+    damaged.write_bytes(b"footage")
+    archived.lose_database()
+
+    async def swept() -> None:
+        console.packer._sweeper._settings.orphan_hours = console.packer._sweeper._settings.quarantine_days = 1e-12
+        for _ in range(3):
+            await console.packer.sweep_orphans()
+
+    told = await archived.recover("--archives", "--received", "--yes", code=1)
+    assert "not recovered: archives/90-saved.7z.enc: it has no label beside it" in told
+    assert told.count("it stays where it is, until a later run opens it") == 2
+    await swept()
+    assert (console.vault.root / path).exists()
+    assert (console.vault.root / beside(path)).exists()
+    assert "archives/90-saved.7z.enc" in await console.says("status")
+    assert await left_out.unread(console.db) is None  # the catalogue is published all the same
+    said = await archived.recover("--archives", "--keyring", ring, code=1)
+    assert "1 archives recovered, with 2 files" in said
+    assert await console.db.fetch_value("SELECT COUNT(*) FROM zip_ipfs_info WHERE path = %s", (path,)) == 1
+    (row,) = await left_out.listed(console.db, 9)
+    assert (row["cid"], row["kind"]) == ("archives/90-saved.7z.enc", "copy")
+    await console.says("recover", "--without", row["cid"])
+    await swept()
+    assert ((console.vault.root / path).exists(), damaged.exists()) == (True, False)

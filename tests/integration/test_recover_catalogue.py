@@ -134,7 +134,7 @@ async def test_holds_and_ends_that_are_newer_than_a_restored_dump_come_back(esta
     said = await console.says("recover", "--catalogue")
     assert f"on hold again: hold 2 on archive {one}, 'case 7', of archive {one}" in said
     assert f"by the custody log: hold 3 on file {waiting}, 'case 8' is in force again" in said
-    assert f"by the custody log: archive {two} ends never, as a person had said" in said
+    assert f"by the catalogue: archive {two} ends never" in said
     assert (
         f"by the custody log: archive {three} ends on {soon - timedelta(minutes=9)} UTC, as a person had said" in said
     )

@@ -176,6 +176,10 @@ async def test_what_was_shredded_after_the_dump_is_over_once_a_person_allows_it(
     # Nothing ends before a person allows it, nor what is on hold; and who keeps one after all has said so for good.
     assert isinstance(await console.pinner.shredding.work(one), Wait)
     assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
+    if by == "catalogue":
+        assert "0 differ, 4 are of archives that have ended" in await console.says(
+            "recover", "--rehearse", "--catalogue-cid", cid
+        )
     await retention_store.set_end(db, other, None)
     assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
     await console.says("retention", "allow", "--yes")
@@ -206,6 +210,23 @@ async def test_what_was_shredded_does_not_come_back_by_another_way(estate: Estat
                 row["zip_id"] for row in files if row["zip_id"] != last["zip_id"]
             ]
         assert await db.fetch_value("SELECT COUNT(*) FROM left_out_info") == 0
+
+
+async def test_what_a_later_catalogue_has_living_comes_back_and_is_over(estate: Estate) -> None:
+    """As a dump's database has published it, which the log was brought back into: a person has yet to decide."""
+    console, db = estate.console, estate.console.db
+    one, two, _ = sorted({row["zip_id"] for row in await published(estate)})
+    await db.transact(lambda tx: record(tx, Line(Act.SHREDDED, {}, zip_id=one)))
+    await retention_store.hold(db, "case 7", zip_id=one)
+    await retention_store.set_end(db, two, None)
+    await chainer.chain(db)
+    cid = await published_anew(estate)
+    await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
+    said = await console.says("recover", "--catalogue-cid", cid)
+    assert f"by the custody log: archive {one} was shredded on" in said
+    states = [(row["zip_id"], row["opens"], row["ends_at"] is not None) for row in await db.fetch_all(STATES)]
+    assert states[0] == (one, 1, True)
+    assert [row["zip_id"] for row in await retention_store.holds(db, 9)] == [one]
 
 
 async def test_the_later_end_holds_of_the_dumps_and_the_catalogues(estate: Estate) -> None:

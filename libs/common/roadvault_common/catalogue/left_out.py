@@ -177,7 +177,9 @@ async def _forget(tx: Transaction, cids: Iterable[str]) -> None:
 
 async def unread(db: Database) -> str | None:
     """Return which catalogue, or part of one, was not read, and why, if there is one."""
-    row = await db.fetch_one("SELECT kind, cid, archives, reason FROM left_out_info WHERE zip_id IS NULL LIMIT 1")
+    row = await db.fetch_one(
+        "SELECT kind, cid, archives, reason FROM left_out_info WHERE zip_id IS NULL AND kind <> 'copy' LIMIT 1"
+    )
     if row is None:
         return None
     archives = f", {row['archives']} archives," if row["archives"] else ""

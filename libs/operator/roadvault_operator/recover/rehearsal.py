@@ -1,7 +1,7 @@
 """A rehearsal: recovery into a scratch database beside the real one, which is compared with that, and dropped."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,11 +109,14 @@ def _shown(cursor: pymysql.cursors.Cursor, statement: str) -> list[tuple[str]]:
     return list(cursor.fetchall())
 
 
-async def compare(real: Database, rehearsed: Database, made: datetime | None) -> Comparison:
+async def compare(
+    real: Database, rehearsed: Database, made: datetime | None, shredded: Collection[str] = ()
+) -> Comparison:
     """Compare what was recovered with what there is.
 
     `made` says when the catalogue was made, if one was a source: then archives have to have their numbers, too, their
-    times, ends and purchases, and holds have to be there.
+    times, ends and purchases, and holds have to be there. `shredded` are CIDs of archives that don't come back, as they
+    had ended by it.
     """
     found = Comparison()
     opened = {row["period_key"] for row in await retention_store.period_keys(rehearsed)}
@@ -122,7 +125,7 @@ async def compare(real: Database, rehearsed: Database, made: datetime | None) ->
         if expected is None:
             found.differs(f"file {(recovered or {})['file_id']} was recovered, and is in no archive of the database")
         elif recovered is None:
-            _count_missing(found, expected, opened, made)
+            _count_missing(found, expected | {"ended": expected["ended"] or expected["cid"] in shredded}, opened, made)
         else:
             _compare_file(found, expected, recovered, made)
     if made is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from roadvault_common.archive import local
 from roadvault_common.archive.label import FORMAT
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.errors import DatabaseUnavailable, IntegrityError, IpfsRotten, NoProvider, RoadVaultError, brief
@@ -27,6 +28,8 @@ _ROTTEN = (
     "; our IPFS node has some of it whole, and some not any more, of which it asks nobody: it goes on holding what it"
     " has. If others have all of it, unpin it there, and collect garbage"
 )
+_KEPT = "; it stays where it is, until a later run opens it, or `recover --without` its path gives it up"
+_SWEPT = "; no row names it: it goes to quarantine after hours, and is removed from there after days"
 AT_ONCE = 32
 """Archives that are read at once."""
 
@@ -84,13 +87,13 @@ class Restoring:
         db: Database,
         reader: Reader,
         opener: Opener,
-        local: Iterable[Place],
+        copies: Iterable[Place],
         pinned: set[str],
         shredded: Shredded,
         made: datetime | None = None,
         node: Ipfs | None = None,
     ) -> None:
-        """Take up `local` copies with their archives; `pinned` are CIDs that our own node pins.
+        """Take up local `copies` with their archives; `pinned` are CIDs that our own node pins.
 
         `shredded` are archives that don't come back; the catalogue, if it is a source, was `made` then (UTC); `node` is
         ours, where it is to forget archives of which it only believes to have something.
@@ -98,9 +101,9 @@ class Restoring:
         self._db = db
         self._reader = reader
         self._opener = opener
-        local = [*local]
-        self._labelled = {place.label: place for place in local if place.label is not None}
-        self._named = {place.path: place for place in local}
+        copies = [*copies]
+        self._labelled = {place.label: place for place in copies if place.label is not None}
+        self._named = {place.path: place for place in copies}
         self._pinned = pinned
         self._shredded = shredded
         self._made = made
@@ -113,6 +116,8 @@ class Restoring:
         """Likewise those of format 1 that have their rows."""
         self.ended: list[str] = []
         """CIDs of archives that have ended, and don't come back."""
+        self.unopened = dict[str, str]()
+        """By their paths, local copies that could not be opened, and why."""
         self.report = Report()
 
     @property
@@ -176,8 +181,10 @@ class Restoring:
             if candidate.run_out and isinstance(error, NoProvider):
                 self.report.strange.append(f"{candidate}: its last order has run out, and nobody gives it")
                 return
-            rotten = _ROTTEN if isinstance(error, IpfsRotten) else ""
-            self._note_failed(candidate, f"{candidate}: {brief(error)}{rotten}")
+            more = _ROTTEN if isinstance(error, IpfsRotten) else ""
+            if candidate.place.path is not None:
+                more = _KEPT if candidate.place.path in self.unopened else _SWEPT
+            self._note_failed(candidate, f"{candidate}: {brief(error)}{more}")
 
     def _note_failed(self, candidate: Candidate, why: str) -> None:
         self.report.failed.append(why)
@@ -200,6 +207,10 @@ class Restoring:
             if not await self._forgotten(candidate.place.cid or ""):
                 raise
             archive = await self._opened(candidate)
+        except (RoadVaultError, OSError) as error:
+            if candidate.place.path is not None and local.may_be_noted(candidate.place.path):
+                self.unopened[candidate.place.path] = brief(error)
+            raise
         there = there or self._known.same(archive)
         if there is None and self._is_shredded(candidate, archive.manifest.folder):
             self._note_done(archive.place)
@@ -230,11 +241,11 @@ class Restoring:
             self.report.over += [] if told is None else [told]
 
     def _is_shredded(self, candidate: Candidate, folder_id: int | None) -> bool:
-        """Tell whether an archive that has no rows was shredded, which is noted."""
+        """Tell whether an archive without rows was shredded, and no later catalogue has it living; that is noted."""
         record, cid = candidate.record, candidate.place.cid
         at = self._shredded.at(None if record is None else record.zip_id, folder_id, cid)
-        if at is None:
-            return False
+        if at is None or (record is not None and self._made is not None and self._made > at):
+            return False  # where it lived on, as in a restored dump, a person has yet to decide
         self.report.ended += 1
         self.report.over.append(f"{candidate}: it was shredded on {at:%Y-%m-%d %H:%M} UTC, and does not come back")
         self.ended += [cid] if cid else []
@@ -301,8 +312,8 @@ class Restoring:
         """Open an archive, by its local copy if there is one that is good."""
         place, record = candidate.place, candidate.record
         if record is not None and record.format == 1:
-            local = self._named.get(f"{ARCHIVES}/{record.zip_name}")
-            return await self._best(partial(self._opener.unlabelled, record=record), place, local)
+            copy = self._named.get(f"{ARCHIVES}/{record.zip_name}")
+            return await self._best(partial(self._opener.unlabelled, record=record), place, copy)
         if place.label is None and place.cid is None:
             raise IntegrityError("it has no label beside it; what it opens with is in the catalogue, if anywhere")
         if place.label is None:
@@ -312,12 +323,12 @@ class Restoring:
             raise IntegrityError(f"it is of folder {archive.manifest.folder}, not {record.folder_id}")
         return archive
 
-    async def _best(self, open_at: Callable[[Place], Awaitable[Archive]], place: Place, local: Place | None) -> Archive:
-        if local is not None and place.path is None:
+    async def _best(self, open_at: Callable[[Place], Awaitable[Archive]], place: Place, copy: Place | None) -> Archive:
+        if copy is not None and place.path is None:
             try:
-                return await open_at(replace(place, path=local.path))
+                return await open_at(replace(place, path=copy.path))
             except (IntegrityError, OSError) as error:
-                self.report.spoilt.append(f"{local.path}: {brief(error)}")
+                self.report.spoilt.append(f"{copy.path}: {brief(error)}")
         return await open_at(place)
 
 

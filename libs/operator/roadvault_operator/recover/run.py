@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from roadvault_common.archive import local as local_copies
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue import left_out
@@ -31,6 +32,7 @@ from roadvault_operator.recover.chain import Blocks, Ordered
 from roadvault_operator.recover.reading import Opener, Place
 from roadvault_operator.recover.restoring import Candidate, Report, Restoring
 
+_UNSEEN = "it was not looked at: it waits for the whole catalogue"
 _EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
 """What Kubo pins in each new repository."""
 Advance = Callable[[int, int], None]
@@ -82,6 +84,8 @@ class Recovery:
         """Segments of the catalogue by their CIDs, and why."""
         self._lines: list[Row] = []
         """Of the catalogue's custody log, where that could not be brought back."""
+        self.shredded: list[str] = []
+        """CIDs of archives that did not come back, as they had ended."""
 
     @classmethod
     @asynccontextmanager
@@ -188,15 +192,23 @@ class Recovery:
         await restoring.run(self._candidates(pinned, advance), progress)
         left = restoring.left if self._sources.archives else await restoring.known_left()
         await restoring.run(_each(left if not self._failed else (), advance), progress)
+        if changes:
+            await local_copies.note_unopened(db, self._unseen(left) | restoring.unopened)
         if catalogue is not None:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, [*read, *restoring.ended], self._unread, restoring.left_out, catalogue.head.made)
             await left_out.follow(db, catalogue.cid)
         restoring.report.held += [*held, *await left_holds.keep(db)]
+        self.shredded = restoring.ended
         restoring.report.failed += [*lost, *self._failed]
         if self._ordered is not None and self._ordered.missing is not None:
             restoring.report.failed.append(self._ordered.missing)
         return restoring.report
+
+    def _unseen(self, left: Iterable[Candidate]) -> dict[str, str]:
+        """Return local copies that wait for the next run, as a source could not be read, with why."""
+        paths = [one.place.path for one in left if one.place.path is not None] if self._failed else []
+        return {path: _UNSEEN for path in paths if local_copies.may_be_noted(path)}
 
     async def hold(self, db: Database) -> list[str]:
         """Bring back holds that the custody log tells of, and nothing else does; return what is to be told.

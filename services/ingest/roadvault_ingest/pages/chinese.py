@@ -27,6 +27,7 @@ CHINESE = {
     "left_out": "恢复时未能取回的归档包",
     "left_out_hint": "这些归档包的订单无人续期；旧目录仍有部分无法读取时，不会发布新目录。请重试恢复，或确认放弃：",
     "left_out_catalogue": "目录",
+    "left_out_copy": "本地副本",
     "left_out_log": "保管记录",
     "left_out_segment": "目录分段",
     "stopped": "清理已停止，等待人工确认",

@@ -28,6 +28,7 @@ ENGLISH = {
     "left_out_hint": "Nobody renews their orders; as long as a part of the old catalogue is unread no new one is"
     " published. Try again, or give them up:",
     "left_out_catalogue": "catalogue",
+    "left_out_copy": "local copy",
     "left_out_log": "custody log",
     "left_out_segment": "segment",
     "stopped": "Clean-up has stopped and asks",
