@@ -43,6 +43,7 @@ hexadecimal() { head -c 24 /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
 fernet() { head -c 32 /dev/urandom | base64 | tr '+/' '-_'; }
 
 make database_password ROADVAULT_DATABASE_PASSWORD hexadecimal
+make door_database_password ROADVAULT_DOOR_DATABASE_PASSWORD hexadecimal
 make redis_password ROADVAULT_REDIS_PASSWORD hexadecimal
 make master_keys ROADVAULT_MASTER_KEYS fernet
 make link_secret ROADVAULT_LINK_SECRET hexadecimal

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pymysql
 import pytest
 import yaml
 from chaos.crowd import Crowd, upload
@@ -19,6 +20,7 @@ from servers_services import Service, Services
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.sql.migrate import migrate
 from roadvault_stack.mariadb import MariaDB
+from roadvault_stack.ports import HOST
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "database.sh"
@@ -52,6 +54,28 @@ def database_url(logged: Running[MariaDB]) -> str:
     """The services' database is on that server; no other test comes there."""
     migrate(logged.server.url())
     return logged.server.url()
+
+
+def test_the_doors_user_may_read_tables_that_are_not_there_yet_and_has_no_password_but_its_secret(
+    logged: Running[MariaDB], servers_dir: Path
+) -> None:
+    with logged.server.connect(admin=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW TABLES")
+        assert not cursor.fetchall()
+        cursor.execute("SHOW GRANTS FOR door@'%'")
+        first, *grants = (row[0] for row in cursor.fetchall())
+        assert "invalid" in first
+    tables = ("_yoyo_migration", "download_info", "file_upload_info", "identity_info")
+    assert sorted(grants) == [f"GRANT SELECT ON `roadvault`.`{table}` TO `door`@`%`" for table in tables]
+    password, users = servers_dir / "door_database_password", servers_dir / "database-users.sql"
+    users.write_text((ROOT / "deploy" / users.name).read_text().replace("/run/secrets", str(servers_dir)))
+    logged.more.append(f"--init-file={users}")
+    for text in ("first", "it's another"):  # the password follows the file
+        password.write_text(f"{text}\n")
+        password.chmod(0o444)
+        logged.stop()
+        logged.start()
+        pymysql.connect(host=HOST, port=logged.server.port, user="door", password=text, database="roadvault").close()
 
 
 def test_the_services_user_may_make_the_scratch_database_of_a_rehearsal(logged: Running[MariaDB]) -> None:

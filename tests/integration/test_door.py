@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,30 +20,50 @@ from roadvault_common.sql.db import Database
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 
-GRANTS = Path(__file__).parents[2] / "services" / "door" / "README.md"
+ROOT = Path(__file__).parents[2]
 BYTES = bytes(range(256)) * 40
 
 
 @contextmanager
-def granted(mariadb: Running[MariaDB], database_url: str) -> Iterator[str]:
-    """Make a user as the door's README says; give the URL of the test's database for it."""
+def granted(mariadb: Running[MariaDB], database_url: str, statements: list[str]) -> Iterator[str]:
+    """Make a user by these statements; give the URL of the test's database for it."""
     database = database_url.rpartition("/")[2]
-    statements = GRANTS.read_text().partition("```sql\n")[2].partition("```")[0]
-    statements = statements.replace("roadvault.", f"{database}.").replace("'…'", "'narrow-password'")
     with mariadb.server.connect(admin=True) as connection, connection.cursor() as cursor:
-        for statement in statements.strip().split(";\n"):
-            cursor.execute(statement.rstrip(";"))
+        for statement in statements:
+            cursor.execute(statement.replace("roadvault.", f"{database}."))
         try:
             yield f"mysql://door:narrow-password@{HOST}:{mariadb.server.port}/{database}"
         finally:
             cursor.execute("DROP USER door")
 
 
-async def test_the_door_reads_three_tables_and_writes_nothing(
-    services: Services, mariadb: Running[MariaDB], database_url: str, db: Database, data_dir: Path
+def by_hand(_: Path) -> list[str]:
+    """Return the statements in the door's README."""
+    text = (ROOT / "services" / "door" / "README.md").read_text().partition("```sql\n")[2].partition("```")[0]
+    return text.replace("'…'", "'narrow-password'").strip().split("\n")
+
+
+def by_compose(secrets: Path) -> list[str]:
+    """Return those of the file that docker compose's MariaDB is started with: again and again."""
+    password = secrets / "door_database_password"
+    password.write_text("narrow-password\n")
+    password.chmod(0o444)
+    text = (ROOT / "deploy" / "database-users.sql").read_text().replace("/run/secrets", str(secrets))
+    return 2 * [line for line in text.splitlines() if "door" in line]
+
+
+@pytest.mark.parametrize("how", [by_hand, by_compose])
+async def test_the_door_reads_four_tables_and_writes_nothing(
+    how: Callable[[Path], list[str]],
+    services: Services,
+    mariadb: Running[MariaDB],
+    database_url: str,
+    db: Database,
+    data_dir: Path,
+    servers_dir: Path,
 ) -> None:
     link = f"/d/{token(await extracted(db, data_dir, BYTES))}"
-    with granted(mariadb, database_url) as url:
+    with granted(mariadb, database_url, how(servers_dir)) as url:
         door = services("door", database_url=url)
         for name in ("REDIS_URL", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_GATEWAY_URL"):
             del door.environment[f"ROADVAULT_{name}"]
@@ -53,7 +73,11 @@ async def test_the_door_reads_three_tables_and_writes_nothing(
             assert (response.status, await response.read()) == (200, BYTES)
         narrow = dict(host=HOST, port=mariadb.server.port, user="door", password="narrow-password")  # noqa: C408
         with pymysql.connect(**narrow, database=url.rpartition("/")[2]) as connection:
-            for statement in ("UPDATE download_info SET path = NULL", "SELECT * FROM zip_ipfs_info"):
+            for statement in (
+                "UPDATE download_info SET path = NULL",
+                "SELECT * FROM zip_ipfs_info",
+                "CREATE TABLE own (a INT)",
+            ):
                 with connection.cursor() as cursor, pytest.raises(pymysql.err.OperationalError, match="denied"):
                     cursor.execute(statement)
         door.terminate()

@@ -1,13 +1,20 @@
 """Where an inner node of a pin has rotted Kubo collects no garbage: that counts against no drop, seen, and mended."""
 
+import os
+import time
+
 import pytest
 from evidence_rows import prove
 from prometheus_client import REGISTRY
+from servers_operator import Console
 from servers_rot import Rotten, RottenNode, find_block, is_whole
 
 from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.ipfs.dag import Cid
+from roadvault_common.ipfs import publishing
+from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_pinner import garbage
+from roadvault_pinner.service import Pinner
 
 
 def shown() -> tuple[bool, float | None]:
@@ -75,3 +82,47 @@ async def test_rot_in_one_archive_holds_up_the_mending_of_another_until_it_is_me
     )
     assert await rotten.restore() == Done()
     assert await is_whole(rotten)
+
+
+async def test_what_reads_leave_is_collected_once_it_is_much_and_what_is_pinned_is_none_of_it(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read() -> None:
+        """Leave 4 MB, as reads from the network do."""
+        for block in [os.urandom(1_000_000) for _ in range(4)]:
+            await publishing.import_blocks(ipfs, [(Cid.of(RAW, block), block)], pin=False)
+
+    own, ipfs = console.pinner, console.pinner._ipfs
+    await own._collect_garbage()
+    clean = await ipfs.repository_bytes()
+    monkeypatch.setattr(garbage, "_MUCH_BYTES", 6_000_000)
+    await own.tidy()
+    await read()
+    await own.tidy()
+    assert await ipfs.repository_bytes() >= clean + 4_000_000  # it is not much
+    await read()
+    await own.tidy()
+    assert await ipfs.repository_bytes() >= clean + 8_000_000  # the last collection was a moment ago
+    own._garbage._rests_until = 0
+    own._garbage.pinned = 4_000_000  # as if half of it were an archive
+    await own.tidy()
+    assert await ipfs.repository_bytes() >= clean + 8_000_000
+    await read()
+    await own.tidy()
+    assert await ipfs.repository_bytes() < clean + 1_000_000
+    assert own._garbage._rests_until > time.monotonic() + 200
+    await own.tidy()
+    assert own._garbage.pinned == 0
+
+
+async def test_an_archive_that_is_copied_or_fetched_back_is_no_garbage(console: Console) -> None:
+    zip_id = await console.archive()
+    own = console.pinner
+    settings = own._settings.model_copy(update={"ipfs_filestore": False})
+    copying = Pinner(settings, console.db, console.bus, console.vault, own._keys, own._ipfs)
+    assert await copying.pinning.work(zip_id) == Done()
+    size = await console.db.fetch_value("SELECT size FROM zip_ipfs_info")
+    assert copying._garbage.pinned == size
+    await console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6), path = NULL")
+    assert await own.restoring.work(zip_id) == Done()
+    assert own._garbage.pinned >= size

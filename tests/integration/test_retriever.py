@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ from prometheus_client import REGISTRY
 from servers_retriever import SIZES, Bench
 
 from roadvault_common.files.new_file import NewFile
+from roadvault_common.files.room import Purpose
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.dag import directory
 from roadvault_common.ipfs.own_blocks import held
@@ -43,6 +45,24 @@ async def test_the_nearest_source_that_has_it_is_taken(bench: Bench) -> None:
     assert await bench.fetched("1 MB") == ("archive", bench.contents["1 MB"])
     bench.lose("archives")
     assert await bench.fetched("1 MB") == ("ipfs", bench.contents["1 MB"])
+
+
+async def test_what_comes_from_the_network_has_room_in_our_nodes_repository_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, kept = bench.retriever.ledger.keep, list[int]()
+
+    def counted(purpose: Purpose, size: int, **more: Any) -> AbstractAsyncContextManager[None]:  # noqa: ANN401
+        kept.append(size)
+        return keep(purpose, size, **more)
+
+    monkeypatch.setattr(bench.retriever.ledger, "keep", counted)
+    for table in ("file_upload_info", "zip_ipfs_info", None):
+        await bench.fetched("1 MB")
+        if table is not None:
+            await bench.db.execute(f"UPDATE {table} SET path = NULL")  # noqa: S608 - constants
+    once, again, both = kept
+    assert once == again == both // 2
 
 
 @pytest.mark.parametrize("name", list(SIZES))

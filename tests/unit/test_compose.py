@@ -191,7 +191,14 @@ def test_what_the_example_says_may_be_set_is_passed_on(compose: dict[str, Any]) 
 def test_secrets_are_made_once_and_are_ones_that_are_taken(secrets: Path) -> None:
     made = {path.name: path.read_text().strip() for path in secrets.iterdir()}
     MasterKeys(SecretStr(made["master_keys"]))
-    for name in ("database_password", "redis_password", "link_secret", "ipfs_rpc_token", "witness_rpc_token"):
+    for name in (
+        "database_password",
+        "door_database_password",
+        "redis_password",
+        "link_secret",
+        "ipfs_rpc_token",
+        "witness_rpc_token",
+    ):
         assert re.fullmatch("[0-9a-f]{48}", made[name])
         assert (secrets / name).stat().st_mode & 0o777 == 0o444  # a container's user reads the file that is mounted
     assert secrets.stat().st_mode & 0o777 == 0o700  # and nobody else gets into the directory
@@ -312,6 +319,14 @@ def test_the_door_writes_nothing_and_has_no_keys(compose: dict[str, Any]) -> Non
     assert [volume["read_only"] for volume in door["volumes"]] == [True]
     given = _environment(compose, "door").keys()
     assert not {f"{PREFIX}{name}" for name in ("MASTER_KEYS_FILE", "REDIS_URL", "CRUST_URL", "IPFS_RPC_URL")} & given
+    assert _environment(compose, "door")["ROADVAULT_DATABASE_URL"] == "mysql://door@mariadb:3306/roadvault"
+    secret = "door_database_password"
+    assert set(door["secrets"]) == {secret, "link_secret"}
+    assert {name for name, service in compose["services"].items() if secret in (service.get("secrets") or [])} == {
+        "door",
+        "mariadb",
+    }
+    assert f"LOAD_FILE('{MOUNTED}{secret}')" in (ROOT / "deploy" / "database-users.sql").read_text()
 
 
 def test_each_sees_its_part_of_the_volume_and_kubo_archives_where_services_write_them(compose: dict[str, Any]) -> None:

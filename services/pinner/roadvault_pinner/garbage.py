@@ -21,6 +21,10 @@ STAYS = Gauge("roadvault_garbage_stays_seconds", "How long our Kubo has failed t
 BROKEN = Gauge(
     "roadvault_pins_broken", "Pins of our Kubo with nodes that it can't read, as it said when it collected no garbage"
 )
+_MUCH_BYTES = 1 << 30
+"""Garbage that is collected though nothing is dropped: no more than the margin that the disk has by default."""
+_REST_SECONDS, _REST_SHARE = 300, 9
+"""Then nothing is collected for so long, and for so many times as long as the last collection took."""
 _CANT_FOLLOW = "garbage collection aborted", "pin check failed"
 """What Kubo's repo/gc and block/rm say where they can't follow a pin."""
 
@@ -33,6 +37,11 @@ class Garbage:
         self._store = store
         self._on_broken = on_broken
         self._failed_at: float | None = None
+        self._left: int | None = 0
+        """Bytes of the repository after the last collection, which the next look tells; before the first all counts."""
+        self.pinned = 0
+        """Bytes that were copied there since, and are no garbage."""
+        self._rests_until = time.monotonic() + _REST_SECONDS
         STAYS.set_function(lambda: 0.0 if self._failed_at is None else time.monotonic() - self._failed_at)
 
     async def collect(self) -> None:
@@ -42,6 +51,7 @@ class Garbage:
             PinBroken: Pins are broken; archives that are kept here and are among them are due to be restored.
             IpfsUnavailable: The node is away, or refuses for another reason.
         """
+        began = time.monotonic()
         try:
             await self._ipfs.collect_garbage()
         except Outage:
@@ -50,8 +60,22 @@ class Garbage:
             self._failed_at = self._failed_at or time.monotonic()
             await self.see_pins(error)
             raise
-        self._failed_at = None
+        finally:
+            now = time.monotonic()
+            self._rests_until = now + max(_REST_SECONDS, _REST_SHARE * (now - began))
+        self._failed_at, self._left, self.pinned = None, None, 0
         BROKEN.set(0)
+
+    async def is_much(self) -> bool:
+        """Tell whether reads, and adds that were cut, have left so much that it is to be collected now.
+
+        Raises:
+            IpfsUnavailable: The node does not tell.
+        """
+        size = await self._ipfs.repository_bytes()
+        if self._left is None:
+            self._left = size
+        return size - self._left - self.pinned > _MUCH_BYTES and time.monotonic() >= self._rests_until
 
     async def see_pins(self, error: IpfsUnavailable) -> None:
         """See whether an error is due to broken pins.

@@ -122,6 +122,15 @@ class Pinner:
                 self._emptying = asyncio.create_task(self._empty())
             raise
 
+    async def tidy(self) -> None:
+        """Have our node throw away what reads left, once that is much: it is on the disk that all share.
+
+        Raises:
+            IpfsUnavailable: It is away, or can't.
+        """
+        if await self._garbage.is_much():
+            await self._collect_garbage()
+
     async def _empty(self) -> None:
         with suppress(RoadVaultError):  # who drops archives sees it, too
             await self._collect_garbage()
@@ -140,6 +149,8 @@ class Pinner:
             await self._store.close_rotten(lease)
             self.restoring.nudge()
             return Done()
+        if not self._settings.ipfs_filestore:
+            self._garbage.pinned += archive.size
         dag_size = await self._ipfs.dag_size(cid)
         # An add writes no block that our node believes to have: one that has rotted there would stay.
         inspect_in = next_in(self._settings) if archive.cid is None else 0
@@ -242,6 +253,7 @@ class Pinner:
             if broken:
                 await self._step_aside(archive.cid, broken)
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
+        self._garbage.pinned += lacking
         await self._store.close_restored(lease)
         log.info("archive fetched back and pinned", cid=archive.cid)
         return Done()

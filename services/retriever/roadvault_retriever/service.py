@@ -117,7 +117,7 @@ class Retriever:
         path = f"{directory}/{lease.token}"
         await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         try:
-            async with self.ledger.keep(Purpose.EXTRACTIONS, blocks(wanted.size), row=lease.row_id, file=path):
+            async with self.ledger.keep(Purpose.EXTRACTIONS, _room(wanted), row=lease.row_id, file=path):
                 await self._store.note_begun(wanted)
                 await asyncio.to_thread(self._vault.make_directory, directory)
                 return await self._extract(lease, wanted, damaged, path)
@@ -253,6 +253,12 @@ class Retriever:
     async def sweep_orphans(self) -> None:
         """Move extractions that no row names to quarantine: attempts that were cut short."""
         await self._sweeper.sweep()
+
+
+def _room(wanted: Wanted) -> int:
+    """Return the room that a file needs: what comes from the network our Kubo keeps, too, until it collects garbage."""
+    size = blocks(wanted.size)
+    return size if wanted.path is not None or wanted.zip_path is not None else 2 * size
 
 
 def _aside(wanted: Wanted) -> str:

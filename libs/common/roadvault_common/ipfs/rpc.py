@@ -212,6 +212,18 @@ class Ipfs:
         except (ValueError, KeyError, TypeError):
             raise IpfsUnavailable(f"Kubo's diag/sys tells nothing of its disk: {answer[:200]!r}") from None
 
+    async def repository_bytes(self) -> int:
+        """Return how large the node's repository is, which it keeps count of.
+
+        Raises:
+            IpfsUnavailable: The node is away, or does not tell.
+        """
+        told = await self.ask("repo/stat", {"size-only": "true"})
+        try:
+            return int(told["RepoSize"])
+        except (KeyError, ValueError, TypeError):
+            raise IpfsUnavailable(f"Kubo's repo/stat tells no size: {str(told)[:200]}") from None
+
     async def ask(self, command: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
         """Return what the node answers to something small.
 
