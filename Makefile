@@ -24,7 +24,7 @@ demo: setup ## Run the whole main job on real video; FILES=dir takes your own fi
 	@$(BIN)/python -m roadvault_stack.demo $(if $(FILES),--files "$(FILES)")
 
 test: setup-tests ## Run all tests, on private real servers; ARGS="-k name" passes arguments to pytest
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Lint, formatting, types, import rules
 	$(BIN)/ruff check .
