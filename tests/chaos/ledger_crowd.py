@@ -12,12 +12,13 @@ import secrets
 import signal
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from chaos.mounts import mount
 
-from roadvault_common.errors import DiskFull
-from roadvault_common.files.ledger import Ledger
+from roadvault_common.errors import DiskFull, Outage
+from roadvault_common.files.ledger import TIDY_SECONDS, Ledger
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.room import Purpose, Reservation, blocks
 from roadvault_common.files.vault import Vault
@@ -25,7 +26,7 @@ from roadvault_common.settings.config import DatabaseSettings
 from roadvault_common.sql.db import Database
 
 DISK_BYTES, MARGIN_BYTES, FOLDER_BYTES, PIECE_BYTES = 48_000_000, 200_000, 10_000_000, 250_000
-PROCESSES, TIMES, AT_ONCE = 6, 25, 3
+PROCESSES, TIMES, AT_ONCE, TRIES = 6, 25, 3, 25
 DIES_AFTER = 40
 """Things done by the processes with odd numbers."""
 _OTHERS = (Purpose.UPLOADS, Purpose.UPLOADS, Purpose.EXTRACTIONS, Purpose.RESTORES)
@@ -72,28 +73,44 @@ class Writer:
             file.discard()
 
     async def pack(self, folder_id: int) -> None:
-        """Pack the folder that waits, and fail at the end: it waits again."""
+        """Pack the folder that waits, and fail at the end: it waits again.
+
+        What uploads have written is on the account and on the disk until they take it off: the packer tries again.
+        """
         path = f"archives/{self.number}-{secrets.token_hex(4)}"
         file = NewFile(self.vault.root / path)
-        try:
-            async with self.ledger.keep(Purpose.PACKING, FOLDER_BYTES, row=folder_id, file=path):
-                await self.write(file, FOLDER_BYTES)
-        except DiskFull:
-            self.outcomes["not packed"] += 1
-        else:
-            self.outcomes["packed"] += 1
+        for _ in range(TRIES):
+            try:
+                async with self.ledger.keep(Purpose.PACKING, FOLDER_BYTES, row=folder_id, file=path):
+                    await self.write(file, FOLDER_BYTES)
+            except DiskFull as error:
+                if not str(error).startswith("no room for"):
+                    break
+                await asyncio.sleep(TIDY_SECONDS)
+            else:
+                self.outcomes["packed"] += 1
+                return
+        self.outcomes["not packed"] += 1
 
     async def run(self) -> None:
         async def task() -> None:
             for _ in range(TIMES):
                 await self.something()
 
+        async def tidy() -> None:  # as each service does
+            while True:
+                await asyncio.sleep(TIDY_SECONDS)
+                with suppress(Outage):
+                    await self.ledger.tidy()
+
+        tidying = asyncio.create_task(tidy())
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(task())
             if self.number == 0:
                 for _ in range(TIMES):
                     await self.pack(1)
+        tidying.cancel()
 
 
 async def child(number: int, vault: Vault) -> None:

@@ -85,7 +85,7 @@ DOES: dict[type, dict[str, str | None]] = {
         "receipt": None,
     },
     Packer: {"sweep_orphans": "sweep_orphans", "measure": None},
-    Pinner: {},
+    Pinner: {"tidy": None},  # our node's garbage goes, which is nobody's
     Prover: {},
     Auditor: {},
     Inspector: {},
@@ -93,7 +93,7 @@ DOES: dict[type, dict[str, str | None]] = {
     Notifier: {},
     Periods: {"tend": "tend_keyring", "end_in": "make_period_key", "keep": "tend_keyring"},
 }
-"""What the services do besides working on their stages' rows, and its acts; None for what only reads."""
+"""What the services do besides working on their stages' rows, and its acts; None for what leaves rows as they are."""
 
 
 @pytest.fixture
