@@ -20,7 +20,6 @@ from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.uploads.memory import keep_freed
 
 
 async def serve() -> None:
@@ -55,7 +54,6 @@ async def serve() -> None:
 
 def main() -> None:
     """Start the process (console script `roadvault-ingest`)."""
-    keep_freed()
     app.main(serve)
 
 
