@@ -15,6 +15,7 @@ from pathlib import Path
 from roadvault_common.errors import DiskFull, SettingsError
 from roadvault_common.files.ledger_book import LEDGER, Book
 from roadvault_common.files.new_file import disk_errors, half_written, sync_directory
+from roadvault_common.files.placement import spread
 from roadvault_common.files.quarantine import QUARANTINE, Quarantine
 
 RECEIVED = "received"
@@ -48,6 +49,7 @@ class Vault:
                 (self.root / name).mkdir(exist_ok=True)
                 (self.root / QUARANTINE / name).mkdir(parents=True, exist_ok=True)
             (self.root / LEDGER).mkdir(exist_ok=True)
+            spread(self.root / RECEIVED)
             for number in range(FANOUT):
                 (self.root / RECEIVED / f"{number:02x}").mkdir(exist_ok=True)
             # Also where another process made them just now: what it has not synced yet is not to be relied on.
