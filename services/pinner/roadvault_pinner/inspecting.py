@@ -97,17 +97,10 @@ class Inspector:
         """Return what is wrong with the blocks in our node, or None."""
         if not await self._ipfs.has_pinned(cid):
             return "our IPFS node does not pin it any more"
-        read = 0
-
-        def note() -> None:
-            nonlocal read
-            read += 1
-            lease.progress()
-
-        broken = await own_blocks.broken_blocks(self._ipfs, cid, note)
-        leaves = -(-size // CHUNK_BYTES)
-        if broken or read < leaves:
-            return f"of {leaves} blocks in our IPFS node {max(len(broken), leaves - read)} are not whole, or not there"
+        broken, unseen = await own_blocks.broken_and_unseen(self._ipfs, cid, size, lease.progress)
+        if broken or unseen:
+            leaves = -(-size // CHUNK_BYTES)
+            return f"of {leaves} blocks in our IPFS node {max(len(broken), unseen)} are not whole, or not there"
         return None
 
     async def _in_file(self, archive: Archive, lease: Lease) -> str | None:

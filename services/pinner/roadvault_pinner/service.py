@@ -260,15 +260,7 @@ class Pinner:
 
     async def _look_for_rot(self, archive: Archive, cid: str, lease: Lease) -> tuple[list[str], int]:
         """Return the blocks that are not whole in our node, and how many bytes are to be fetched at the most."""
-        read = 0
-
-        def note() -> None:
-            nonlocal read
-            read += 1
-            lease.progress()
-
-        broken = await own_blocks.broken_blocks(self._ipfs, cid, note)
-        unseen = max(-(-archive.size // CHUNK_BYTES) - read, 0)
+        broken, unseen = await own_blocks.broken_and_unseen(self._ipfs, cid, archive.size, lease.progress)
         return broken, (len(broken) + unseen) * CHUNK_BYTES
 
     async def _step_aside(self, cid: str, broken: list[str]) -> None:

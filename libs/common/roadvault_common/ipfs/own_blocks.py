@@ -55,6 +55,19 @@ async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
     return [each for each in broken if await _whole(node, each) is None]
 
 
+async def broken_and_unseen(node: Ipfs, cid: str, size: int, progress: Callable[[], None]) -> tuple[list[str], int]:
+    """As `broken_blocks`; with how many of the leaves of a file of so many bytes were not come by."""
+    read = 0
+
+    def note() -> None:
+        nonlocal read
+        read += 1
+        progress()
+
+    broken = await broken_blocks(node, cid, note)
+    return broken, max(-(-size // CHUNK_BYTES) - read, 0)
+
+
 async def _whole(node: Ipfs, cid: str) -> bytes | None:
     try:
         return await held(node, cid)
