@@ -54,6 +54,10 @@ class NewFile:
             DiskFull: There is no room for it.
         """
         self.append(data)
+        self.hash(data)
+
+    def hash(self, data: bytes | memoryview) -> None:
+        """Hash what is appended by itself."""
         self._hash.update(data)
 
     def append(self, data: bytes | memoryview) -> None:
