@@ -58,13 +58,13 @@ from roadvault_common.work.stages import (
     WATCH,
     Stage,
 )
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
-from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
-from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
+from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
@@ -79,8 +79,8 @@ from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.catalogue import log_store, record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
-from roadvault_pinner.inspect_store import InspectStore
-from roadvault_pinner.shred_store import Ended, ShredStore
+from roadvault_pinner.copies.inspect_store import InspectStore
+from roadvault_pinner.ends.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore, Shared

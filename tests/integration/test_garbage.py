@@ -13,7 +13,7 @@ from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.ipfs import publishing
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.work.outcome import Done, Wait
-from roadvault_pinner import garbage
+from roadvault_pinner.node import garbage
 from roadvault_pinner.service import Pinner
 
 

@@ -10,7 +10,7 @@ from roadvault_common.errors import IpfsDiskFull
 from roadvault_common.files.vault import Vault
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.room import KuboRoom
+from roadvault_pinner.node.room import KuboRoom
 from roadvault_pinner.service import Pinner
 
 

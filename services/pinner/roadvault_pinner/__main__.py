@@ -20,8 +20,8 @@ from roadvault_common.work import audit_gauges, gauges
 from roadvault_common.work.stages import DROP, INSPECT, PIN, RESTORE, SHRED
 from roadvault_pinner.catalogue.ages import measure
 from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.handlers import HANDLERS
-from roadvault_pinner.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 
 

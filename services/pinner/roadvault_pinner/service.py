@@ -33,13 +33,13 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stages import DROP, PIN, PUBLISH, RESTORE, SHRED
 from roadvault_common.work.worker import Worker
-from roadvault_pinner.adding import Adding
 from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.garbage import Garbage
-from roadvault_pinner.room import KuboRoom
-from roadvault_pinner.shared_run import SharedRun
-from roadvault_pinner.shredding import Shredder
+from roadvault_pinner.copies.adding import Adding
+from roadvault_pinner.ends.shredding import Shredder
+from roadvault_pinner.node.garbage import Garbage
+from roadvault_pinner.node.room import KuboRoom
+from roadvault_pinner.node.shared_run import SharedRun
 from roadvault_pinner.store import Archive, Look, PinnerStore
 
 log = structlog.get_logger()

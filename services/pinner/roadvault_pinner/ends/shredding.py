@@ -17,7 +17,7 @@ from roadvault_common.retention import asking, ends
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
-from roadvault_pinner.shred_store import Ended, ShredStore
+from roadvault_pinner.ends.shred_store import Ended, ShredStore
 
 log = structlog.get_logger()
 
