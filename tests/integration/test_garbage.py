@@ -42,6 +42,7 @@ async def test_rot_in_another_archive_holds_up_a_drop_until_it_is_mended(
     assert (row["drop_attempts"], row["path"] is not None) == (0, True)
     assert (await rotten.archive())["restore_due"] is not None
     assert await rotten.restore() == Done()
+    assert await console.pinner.pinning.work(rotten.zip_id) == Done()
     assert await is_whole(rotten)
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
     assert await console.pinner.dropping.work(zip_id) == Done()

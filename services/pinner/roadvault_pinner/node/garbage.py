@@ -30,12 +30,13 @@ _CANT_FOLLOW = "garbage collection aborted", "pin check failed"
 
 
 class Garbage:
-    """Has garbage collected; `on_broken` is called when archives are due to be restored before it can be."""
+    """Has garbage collected."""
 
-    def __init__(self, ipfs: Ipfs, store: PinnerStore, on_broken: Callable[[], None]) -> None:
+    def __init__(self, ipfs: Ipfs, store: PinnerStore) -> None:
         self._ipfs = ipfs
         self._store = store
-        self._on_broken = on_broken
+        self.on_broken: Callable[[], None] = lambda: None
+        """Called when archives are due to be restored before garbage can be collected."""
         self._failed_at: float | None = None
         self._left: int | None = 0
         """Bytes of the repository after the last collection, which the next look tells; before the first all counts."""
@@ -91,5 +92,5 @@ class Garbage:
             return
         log.warning("pins of our IPFS node are broken", pins=broken[:10], count=len(broken))
         if await self._store.restore_kept(broken):
-            self._on_broken()
+            self.on_broken()
         raise PinBroken(f"{len(broken)} pins are broken, the first is {broken[0]}: {error}") from error
