@@ -71,7 +71,7 @@ from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store, hold_store, known_store, left_holds, rehearsal_store
+from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, left_holds, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
@@ -321,7 +321,7 @@ async def _recover_archive(db: Database, number: int) -> None:
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await known_store.complete(db, there, archive, some, held=True)
     await known_store.follow(db, there, some)
-    await db.transact(partial(hold_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
+    await db.transact(partial(end_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
@@ -333,12 +333,12 @@ async def _recover_archive(db: Database, number: int) -> None:
     apart = logged._replace(hold_id=5, file_id=1), logged._replace(file_id=None, zip_id=3 * number)
     for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
         await db.transact(partial(hold_store.bring_back_logged, hold=held))
-    await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
-    gone = await hold_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
+    await db.transact(partial(end_store.move_end, zip_id=number, ends_at=found.ends[number]))
+    gone = await end_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
     assert set(gone.numbers) == {4 * number}
-    assert number in await hold_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
+    assert number in await end_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
     later = now.replace(tzinfo=None, year=2099)
-    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=later))
+    await db.transact(partial(end_store.end_again, zip_id=number, shredded_at=later))
     await known_store.known(db)
     assert await rehearsal_store.archived_after(db, number - 1)
     assert await rehearsal_store.recovered_after(db, number - 1)
