@@ -61,7 +61,7 @@ async def serve() -> None:
             partial(inspector.inspecting.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
             partial(pinner.publishing.sweep, seconds=settings.sweep_seconds),
-            partial(repeat, pinner.room.note_copies, seconds=settings.sweep_seconds),
+            partial(repeat, pinner.room.note_disk, seconds=settings.sweep_seconds),
             partial(repeat, pinner.tidy, seconds=settings.sweep_seconds),
             partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
