@@ -58,20 +58,20 @@ from roadvault_common.work.stages import (
     WATCH,
     Stage,
 )
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
-from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
-from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
+from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store, hold_store, known_store, left_holds, rehearsal_store
+from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, left_holds, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
@@ -79,8 +79,8 @@ from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.catalogue import log_store, record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
-from roadvault_pinner.inspect_store import InspectStore
-from roadvault_pinner.shred_store import Ended, ShredStore
+from roadvault_pinner.copies.inspect_store import InspectStore
+from roadvault_pinner.ends.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore, Shared
@@ -321,7 +321,7 @@ async def _recover_archive(db: Database, number: int) -> None:
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await known_store.complete(db, there, archive, some, held=True)
     await known_store.follow(db, there, some)
-    await db.transact(partial(hold_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
+    await db.transact(partial(end_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
@@ -333,12 +333,12 @@ async def _recover_archive(db: Database, number: int) -> None:
     apart = logged._replace(hold_id=5, file_id=1), logged._replace(file_id=None, zip_id=3 * number)
     for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
         await db.transact(partial(hold_store.bring_back_logged, hold=held))
-    await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
-    gone = await hold_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
+    await db.transact(partial(end_store.move_end, zip_id=number, ends_at=found.ends[number]))
+    gone = await end_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
     assert set(gone.numbers) == {4 * number}
-    assert number in await hold_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
+    assert number in await end_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
     later = now.replace(tzinfo=None, year=2099)
-    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=later))
+    await db.transact(partial(end_store.end_again, zip_id=number, shredded_at=later))
     await known_store.known(db)
     assert await rehearsal_store.archived_after(db, number - 1)
     assert await rehearsal_store.recovered_after(db, number - 1)

@@ -52,7 +52,7 @@ from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.service import Ingest
 from roadvault_notifier.service import Notifier
 from roadvault_packer.service import Packer
-from roadvault_pinner.inspecting import Inspector
+from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo

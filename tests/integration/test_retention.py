@@ -31,7 +31,7 @@ from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.stages import FETCH, STAGES
 from roadvault_operator import retention_store
 from roadvault_packer.config import PackerSettings
-from roadvault_pinner.shredding import SOON
+from roadvault_pinner.ends.shredding import SOON
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo

@@ -17,7 +17,8 @@ from roadvault_common.retention import asking, ends
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
-from roadvault_pinner.shred_store import Ended, ShredStore
+from roadvault_pinner.ends.shred_store import Ended, ShredStore
+from roadvault_pinner.node import shelter
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ class Shredder:
         if not isinstance(decided, Ended):
             return decided
         if decided.cid is not None:
+            await shelter.release(self._ipfs, decided.cid)
             await self._ipfs.unpin(decided.cid)
             await self._collect_garbage()
             lease.progress()
