@@ -223,7 +223,7 @@ class IngestStore:
             " zip.pin_failed_at, zip.format AS zip_format,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
             " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.dropped_at,"
-            " evidence.create_time AS replicated_at, evidence.proven_at,"
+            " evidence.create_time AS enough_since, evidence.proven_at,"
             " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
             " evidence.block AS counted_block, audit.audited_at, audit.bytes AS audited_bytes,"
             " audit.reason AS audit_problem,"
