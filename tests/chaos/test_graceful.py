@@ -4,12 +4,12 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
-from chaos.crowd import Crowd, left_by_itself, restart
+from chaos.crowd import Crowd, left_by_itself, restart, upload
 from free_ports import pick_free
 from servers_devnet import Devnet
 from servers_services import Service, Services
@@ -143,6 +143,48 @@ async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_reque
     services: Services, db: Database
 ) -> None:
     ingests = [services("ingest", ingest_worker=f"ingest-{n}", notice_seconds=2) for n in (1, 2)]
+    async with _balanced(*ingests) as url:
+        crowd = Crowd(url)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(crowd.client())
+            for _ in range(2):
+                for ingest in ingests:
+                    await restart(ingest)
+                    await _served(ingest, url)
+            crowd.over.set()
+    assert set(crowd.results) == {"good"}, crowd.results
+    row = await db.fetch_one("SELECT COUNT(*) AS n FROM file_upload_info")
+    assert row == {"n": len(set(crowd.file_ids))}
+
+
+async def test_clients_behind_a_load_balancer_count_each_by_itself(services: Services, db: Database) -> None:
+    bounds = {"proxies": HOST, "requests_per_peer": 1}
+    ingests = [services("ingest", ingest_worker=f"ingest-{n}", **bounds) for n in (1, 2)]
+    async with _balanced(*ingests) as url:
+        async with aiohttp.ClientSession() as http:
+            file_id = await upload(http, url, b"frames")
+
+        async def ask(client: str, number: int) -> int:
+            # Each says that it is another one, as who wants more than its share would.
+            headers, fields = (
+                {"X-Forwarded-For": f"192.0.2.{number}"},
+                {"fileID": file_id, "cbUrl": f"http://c/{number}"},
+            )
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(client, 0))) as http,
+                http.post(f"{url}/api/open/downFile", json=fields, headers=headers) as response,
+            ):
+                return response.status
+
+        assert [await ask("127.0.0.2", 1), await ask("127.0.0.2", 2), await ask("127.0.0.3", 3)] == [200, 429, 200]
+    rows = await db.fetch_all("SELECT peer FROM download_info ORDER BY download_id")
+    assert [row["peer"] for row in rows] == ["127.0.0.2", "127.0.0.3"]
+
+
+@asynccontextmanager
+async def _balanced(*ingests: Service) -> AsyncIterator[str]:
+    """Two ingests behind HAProxy, by the file in deploy/; give its URL."""
     for ingest in ingests:
         await ingest.start()
     (port,) = pick_free(1)
@@ -155,23 +197,12 @@ async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_reque
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        crowd = Crowd(f"http://{HOST}:{port}")
         for ingest in ingests:
             await _served(ingest, f"http://{HOST}:{port}")
-        async with asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
-                group.create_task(crowd.client())
-            for _ in range(2):
-                for ingest in ingests:
-                    await restart(ingest)
-                    await _served(ingest, f"http://{HOST}:{port}")
-            crowd.over.set()
+        yield f"http://{HOST}:{port}"
     finally:
         balancer.terminate()
         await balancer.wait()
-    assert set(crowd.results) == {"good"}, crowd.results
-    row = await db.fetch_one("SELECT COUNT(*) AS n FROM file_upload_info")
-    assert row == {"n": len(set(crowd.file_ids))}
 
 
 async def _served(ingest: Service, balancer: str) -> None:
