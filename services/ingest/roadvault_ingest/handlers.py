@@ -9,6 +9,7 @@ from aiohttp import web
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
+from roadvault_ingest.clients import client_of, networks
 from roadvault_ingest.fields import file_id, position, request_fields
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
 from roadvault_ingest.service import Ingest
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 
 def api_routes(ingest: Ingest) -> list[web.RouteDef]:
     """Return the routes of the API."""
+    proxies = networks(ingest.settings.proxies)
 
     async def upload(request: web.Request) -> web.Response:
         form = _form(request, ingest.settings.largest_upload)
@@ -31,7 +33,9 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         async def take(incoming: Incoming, room: Room) -> Received:
             return await receive(body, form, incoming, ingest.disk, room)
 
-        response = answer({"fileID": await ingest.upload(request.content_length, request.remote or "", take)})
+        response = answer(
+            {"fileID": await ingest.upload(request.content_length, client_of(request, proxies) or "", take)}
+        )
         if body.taken_over:
             response.force_close()
         if not request.content.is_eof():
@@ -40,7 +44,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
     async def download(request: web.Request) -> web.Response:
         fields = await request_fields(request, ingest.settings)
-        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), request.remote)
+        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), client_of(request, proxies))
         return answer("ok")
 
     async def expect(request: web.Request) -> None:

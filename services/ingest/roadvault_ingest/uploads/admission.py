@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from roadvault_common.errors import DiskFull, Outage
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.room import Purpose, Reservation, blocks
+from roadvault_common.web.connections import counts_for
 from roadvault_ingest.problems import NoRoom, Unavailable
 from roadvault_ingest.uploads.receive import Incoming
 
@@ -40,6 +41,7 @@ class Admission:
             NoRoom: The disk has too little.
             Unavailable: Too many uploads are under way, or the database does not say what waits to be packed.
         """
+        peer = counts_for(peer) if peer else ""
         if self._count >= self._at_once:
             raise Unavailable(f"{self._count} uploads are under way; try again", retry_after=5)
         if self._of_peer[peer] >= self._per_peer:
