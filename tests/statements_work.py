@@ -20,7 +20,14 @@ from statements import Statement, each_stage, group
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.catalogue import left_out
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase, SegmentLink
+from roadvault_common.catalogue.records import (
+    SEGMENT_ARCHIVES,
+    ArchiveRecord,
+    DestroyedKey,
+    Hold,
+    Purchase,
+    SegmentLink,
+)
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
@@ -540,6 +547,11 @@ async def _periods(db: Database) -> None:
     await periods.rewrap(db, MasterKeys(SecretStr(f"{Fernet.generate_key().decode()},{secret}")))
     await db.execute("DELETE FROM left_out_info")
     assert await db.transact(periods.destroy) == ["2020-01"]
+    known = DestroyedKey(period_key="f" * 16, period="2020-02", at=datetime.now(UTC))
+    assert await periods.bring_back(db, keys, [PeriodKey.new("2099-01")], [known]) == []
+    gone, fresh = await periods.gone(db)
+    assert known in gone
+    await periods.note_catalogued(db, fresh)
 
 
 async def _fetch(filled: Filled, db: Database) -> None:

@@ -127,6 +127,11 @@ async def allow(
             )
         if found is not None and found.first is not None and found.last is not None:
             say(f"{found.archives} archives are over, since {found.first:{_TIME}} to {found.last:{_TIME}}")
+        if found is not None and found.periods:
+            say(
+                f"the keys of {', '.join(found.periods)} open nothing that is here, and go, too: archives of these"
+                " months that are not recovered yet don't come back then"
+            )
         if (left := await left_out.count(db)) > 0:
             say(
                 f"{left} archives are left out of a recovery: the keys of periods stay until they are back, or given up"
