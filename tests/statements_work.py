@@ -464,6 +464,11 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
     assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
     await left_out.end(db, [], {}, [(record, "x")])
+    await retention_store.hold(db, "x", zip_id=6001)
+    await retention_store.hold(db, "x", file_id=1 << 40)
+    assert not await retention_store.is_here(db, zip_id=6001, file_id=None)
+    assert not await retention_store.is_here(db, zip_id=None, file_id=1 << 40)
+    assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
     await CatalogueStore(db).note_newer("bafycatalogue", 7)
     assert await left_out.passed_by(db)

@@ -93,7 +93,7 @@ async def test_a_hold_keeps_an_archive_past_its_end_until_the_last_is_released(k
     file = await keeper.console.db.fetch_one("SELECT file_id FROM file_upload_info")
     assert file is not None
     early = await keeper.console.says("retention", "hold", "--file", file["file_id"], "--reason", "case 7")
-    assert "once it is packed" in early
+    assert "its archive, once there is one, does not end before" in early
     await keeper.console.file()
     assert await keeper.console.packer.packing.work(folder_id) == Done()
     zip_id = (await keeper.console.db.fetch_all("SELECT zip_id FROM zip_ipfs_info"))[0]["zip_id"]

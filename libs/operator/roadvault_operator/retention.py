@@ -62,7 +62,10 @@ async def hold(
         raise SettingsError("name --file or --archive")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         number, kept = await store.hold(db, reason, zip_id=archive, file_id=file)
-    what = f"archive {kept}" if kept is not None else "its archive, once it is packed,"
+        if not await store.is_here(db, zip_id=archive, file_id=file):
+            name = f"archive {archive}" if file is None else f"file {file}"
+            say(f"{name} is not here: what a recovery left out may have it (`roadvault status`), and is kept once back")
+    what = f"archive {kept}" if kept is not None else "its archive, once there is one,"
     say(f"hold {number}: {what} does not end before `roadvault retention release {number}`")
 
 
