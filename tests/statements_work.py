@@ -20,7 +20,14 @@ from statements import Statement, each_stage, group
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.catalogue import left_out
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase, SegmentLink
+from roadvault_common.catalogue.records import (
+    SEGMENT_ARCHIVES,
+    ArchiveRecord,
+    DestroyedKey,
+    Hold,
+    Purchase,
+    SegmentLink,
+)
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
@@ -457,6 +464,11 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
     assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
     await left_out.end(db, [], {}, [(record, "x")])
+    await retention_store.hold(db, "x", zip_id=6001)
+    await retention_store.hold(db, "x", file_id=1 << 40)
+    assert not await retention_store.is_here(db, zip_id=6001, file_id=None)
+    assert not await retention_store.is_here(db, zip_id=None, file_id=1 << 40)
+    assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
     await CatalogueStore(db).note_newer("bafycatalogue", 7)
     assert await left_out.passed_by(db)
@@ -540,6 +552,11 @@ async def _periods(db: Database) -> None:
     await periods.rewrap(db, MasterKeys(SecretStr(f"{Fernet.generate_key().decode()},{secret}")))
     await db.execute("DELETE FROM left_out_info")
     assert await db.transact(periods.destroy) == ["2020-01"]
+    known = DestroyedKey(period_key="f" * 16, period="2020-02", at=datetime.now(UTC))
+    assert await periods.bring_back(db, keys, [PeriodKey.new("2099-01")], [known]) == []
+    gone, fresh = await periods.gone(db)
+    assert known in gone
+    await periods.note_catalogued(db, fresh)
 
 
 async def _fetch(filled: Filled, db: Database) -> None:

@@ -17,7 +17,7 @@ from roadvault_common.files.vault import ARCHIVES
 from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, Row
 from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, reading
 from roadvault_operator.recover.end_store import Shredded
 from roadvault_operator.recover.known_store import There
@@ -75,6 +75,8 @@ class Report:
     """Archives whose key was destroyed at their end, by the catalogue, or the custody log: nothing brings them back."""
     over: list[str] = field(default_factory=list)
     """Of those that ended: what lives here and is over now, and what was found and not brought back."""
+    destroyed: list[Row] = field(default_factory=list)
+    """Period keys that were destroyed, and are in the keyring, or live here: as `periods.bring_back` has them."""
     strange: list[str] = field(default_factory=list)
     """Found, and no archive: which, and what it is."""
 

@@ -25,7 +25,10 @@ log = structlog.get_logger()
 SOON = Gauge(
     "roadvault_shreds_soon", f"Archives that end within {ends.SOON_DAYS} days, those on hold too, up to 10 000"
 )
-ASKS = Gauge("roadvault_shred_asks", "Archives whose time is over, and that wait until a person allows them to end")
+ASKS = Gauge(
+    "roadvault_shred_asks",
+    "Archives whose time is over, and period keys that open nothing here, that wait until a person allows them to end",
+)
 
 
 class Shredder:
@@ -66,4 +69,4 @@ class Shredder:
         """Show how many archives end soon, and how many would, and wait for a person."""
         SOON.set(await ends.count_soon(self._db))
         asked = await asking.asked(self._db, self._usual)
-        ASKS.set(0 if asked is None else asked.archives)
+        ASKS.set(0 if asked is None else asked.archives + len(asked.periods))
