@@ -32,6 +32,7 @@ from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
+from roadvault_common.files.identity import keep_ahead
 from roadvault_common.files.tags import Tag
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
@@ -152,6 +153,7 @@ async def _identity(db: Database) -> None:
     assert await identity_store.local_paths(db, 100)
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
+    await keep_ahead(db)
     assert not await asking.trust(db)
     await asking.allow(db)
 
@@ -470,7 +472,7 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert not await retention_store.is_here(db, zip_id=None, file_id=1 << 40)
     assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
-    await CatalogueStore(db).note_newer("bafycatalogue", 7)
+    await CatalogueStore(db).note_newer("bafycatalogue", 7, (await CatalogueStore(db).head())[0])
     assert await left_out.passed_by(db)
     await local.note_unopened(db, {"archives/nobodys.7z.enc": "x"})
     assert await local.named(db, ["archives/nobodys.7z.enc"])

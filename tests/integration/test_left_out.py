@@ -455,6 +455,7 @@ async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
     newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
     for one in (newest, (await lost.newest())[new].cid):
         await estate.network.fetch_and_pin(one, lambda: None)
+    given_out = await identity_store.given_out(db)
     await dumps.restore(url, dumped)
     if adopted:
         await console.says("identity", "adopt", "--yes")
@@ -472,6 +473,7 @@ async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
     assert await resolve(estate.network, ipns_name(lost.keys)) == newest
     assert await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0") == ordered
     assert await asking.in_doubt(db)
+    assert all(number >= given_out[name] for name, number in (await identity_store.given_out(db)).items())
     await lost.recover()
     assert [row["reason"] for row in await db.fetch_all("SELECT reason FROM hold_info WHERE zip_id = 1")] == ["case 77"]
     assert await lost.publish() == Done(again_after=1800)
@@ -501,7 +503,7 @@ async def test_once_it_was_found_nothing_takes_the_name_of_the_newer_one_while_t
     db = lost.estate.console.db
     await lost.recover()
     assert await lost.publish() == Done(again_after=1800)
-    await CatalogueStore(db).note_newer("bafynewer", 5)
+    await CatalogueStore(db).note_newer("bafynewer", 5, lost.head.given_out)
     await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
     monkeypatch.setattr(before, "resolve", AsyncMock(side_effect=IpfsUnavailable("nobody answers")))
     monkeypatch.setattr(publishing, "publish_name", AsyncMock(side_effect=AssertionError))

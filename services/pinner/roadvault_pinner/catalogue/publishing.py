@@ -153,7 +153,7 @@ class Publisher:
         cid, head = found
         if last.made is None or last.name is None or head.made > last.made:
             log.warning("our name leads to a catalogue that this database knows nothing of", cid=cid, made=head.made)
-            await self._store.note_newer(cid, sum(one.archives for one in head.segments))
+            await self._store.note_newer(cid, sum(one.archives for one in head.segments), head.given_out)
 
     async def _name_again(self, last: Published) -> None:
         if last.cid is None or last.master_key != self._keys.ids[0]:
