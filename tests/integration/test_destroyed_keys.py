@@ -21,7 +21,7 @@ from roadvault_operator import retention_store
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
-from roadvault_pinner.shredding import ASKS
+from roadvault_pinner.ends.shredding import ASKS
 
 STATES = "SELECT period_key, `key` IS NOT NULL AS lives, destroyed_at IS NOT NULL AS gone FROM period_key_info"
 
