@@ -469,7 +469,6 @@ async def _leave_out(_: Filled, db: Database) -> None:
     await retention_store.hold(db, "x", zip_id=6001)
     await retention_store.hold(db, "x", file_id=1 << 40)
     assert not await retention_store.is_here(db, zip_id=6001, file_id=None)
-    assert not await retention_store.is_here(db, zip_id=None, file_id=1 << 40)
     assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
     await CatalogueStore(db).note_newer("bafycatalogue", 7, (await CatalogueStore(db).head())[0])
@@ -524,6 +523,7 @@ async def _end(filled: Filled, db: Database) -> None:
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
     number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
     assert kept == held
+    assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
     store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
     await retention_store.release(db, number, "x")
