@@ -82,11 +82,11 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     @classmethod
     def _check_proxies(cls, value: str) -> str:
         try:
-            networks(value)
+            everybody = any(network.prefixlen == 0 for network in networks(value))
         except ValueError:
-            raise ValueError(
-                "must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24"
-            ) from None
+            everybody = True
+        if everybody:  # then any client could choose its address
+            raise ValueError("must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24")
         return value
 
     @property
