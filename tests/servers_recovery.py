@@ -33,8 +33,9 @@ from roadvault_stack.kubo import Kubo
 from roadvault_stack.mariadb import MariaDB
 
 FILES = (
-    "SELECT file_id, file_name, file_type, size, sha256, folder_id, zip_offset, status, create_time"
-    " FROM file_upload_info ORDER BY file_id"
+    "SELECT file_id, file_name, file_type, size, sha256, folder_id, zip_offset, status, create_time, camera,"
+    " recorded_at, lat, lon, (SELECT GROUP_CONCAT(tag ORDER BY tag) FROM file_tag_info"
+    " WHERE file_tag_info.file_id = file_upload_info.file_id) AS tags FROM file_upload_info ORDER BY file_id"
 )
 ARCHIVES = (
     "SELECT folder_id, iv, size, files, cid, format, dag_size, label, node FROM zip_ipfs_info"
