@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from servers_ingest import Door
 from servers_operator import Console
-from test_received import recover, tagged
+from servers_recovery import recover, tagged
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.label import Label
