@@ -10,9 +10,10 @@ from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
 from roadvault_ingest.fields import file_id, position, query_fields, request_fields
+from roadvault_ingest.filters import read_list
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.states import describe, line
+from roadvault_ingest.states import describe, line, listed
 from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import shown
@@ -65,6 +66,10 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
 
+    async def files(request: web.Request) -> web.Response:
+        rows, after = await ingest.files(*read_list(query_fields(request)))
+        return answer({"files": [listed(row) for row in rows], "next": after})
+
     async def custody(request: web.Request) -> web.Response:
         before = request.query.get("before")
         rows = await ingest.custody(
@@ -79,6 +84,7 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     return [
+        web.get("/api/open/files", files),
         web.get("/api/open/file/{file_id}", file),
         web.get("/api/open/file/{file_id}/custody", custody),
         web.get("/api/open/file/{file_id}/receipt", receipt),

@@ -15,6 +15,12 @@ _FOLDER_STATES = {
     FolderStatus.PACKED: "packed",
     FolderStatus.FAILED: "packing failed",
 }
+NOT_PACKED = tuple(word for status, word in _FOLDER_STATES.items() if status is not FolderStatus.PACKED)
+"""States of files that are in no archive yet."""
+ASIDE = ("set aside", "lost")
+"""States of files that are in none, and will be in none by themselves."""
+STATES = (*_FOLDER_STATES.values(), "ended", *ASIDE)
+"""All that the API says of where a file stands."""
 
 
 def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
@@ -28,7 +34,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         **known(row),
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
-        "state": _state(row),
+        "state": state_of(row),
         "reason": row["aside_reason"] or row["pack_reason"] or _ended(row),
         "ends": time(row["ends_at"]),
         "ended": time(row["shredded_at"]),
@@ -51,12 +57,27 @@ def known(row: Row) -> dict[str, Any]:
     }
 
 
+def listed(row: Row) -> dict[str, Any]:
+    """Return a file as the answer of `GET /api/open/files` has it."""
+    return {
+        "fileID": row["file_id"],
+        "filename": row["file_name"],
+        "size": row["size"],
+        "sha256": row["sha256"],
+        "received": time(row["create_time"]),
+        **known(row),
+        "state": state_of(row),
+        "zipID": row["zip_id"],
+    }
+
+
 def time(value: datetime | None) -> str | None:
     """Return a database time (UTC, naive) in ISO 8601."""
     return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="milliseconds")
 
 
-def _state(row: Row) -> str:
+def state_of(row: Row) -> str:
+    """Return where a file stands."""
     if row["lost"]:
         return "lost"
     if row["shredded_at"] is not None:
