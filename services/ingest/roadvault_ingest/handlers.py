@@ -10,10 +10,12 @@ from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
 from roadvault_ingest.clients import client_of, networks
-from roadvault_ingest.fields import file_id, position, request_fields
+from roadvault_ingest.fields import file_id, position, query_fields, request_fields
+from roadvault_ingest.filters import read_list
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.states import describe, line
+from roadvault_ingest.states import describe, line, listed
+from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import shown
 from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
@@ -68,6 +70,10 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
 
+    async def files(request: web.Request) -> web.Response:
+        rows, after = await ingest.files(*read_list(query_fields(request)))
+        return answer({"files": [listed(row) for row in rows], "next": after})
+
     async def custody(request: web.Request) -> web.Response:
         before = request.query.get("before")
         rows = await ingest.custody(
@@ -82,6 +88,7 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     return [
+        web.get("/api/open/files", files),
         web.get("/api/open/file/{file_id}", file),
         web.get("/api/open/file/{file_id}/custody", custody),
         web.get("/api/open/file/{file_id}/receipt", receipt),
@@ -149,4 +156,7 @@ def _form(request: web.Request, largest: int) -> Form:
         raise NotMultipart(f"send the file as multipart/form-data, with the parts file and filename; {called}")
     if not request.body_exists and request.content_length is None:
         raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
-    return Form(options.get("boundary", ""), largest, request.content_length)
+    form = Form(options.get("boundary", ""), largest, request.content_length)
+    if request.query_string:  # what is known of the file may stand there, too
+        form.fields |= {name: text for name, text in query_fields(request).items() if name in facts.FIELDS}
+    return form

@@ -22,6 +22,8 @@ from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.files_store import FilesStore
+from roadvault_ingest.filters import Filters, Order
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.store import IngestStore, Limits, Most, Placed
 from roadvault_ingest.uploads.admission import Admission
@@ -57,6 +59,7 @@ class Ingest:
         self._vault = vault
         self._db = db
         self._store = IngestStore(db)
+        self._files = FilesStore(db)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
         self._bytes = STAGE_BYTES.labels("receive")
@@ -186,6 +189,14 @@ class Ingest:
         if row is None:
             raise NotFound(f"there is no file {file_id}")
         return row, await self._store.requests(file_id)
+
+    async def files(self, filters: Filters, order: Order) -> tuple[list[Row], str | None]:
+        """Return a page of a list of files, and the mark behind which the next one begins.
+
+        Raises:
+            Problem: The mark of the page before is none.
+        """
+        return await self._files.page(filters, order)
 
     async def custody(self, file_id: int, before: int | None) -> list[Row]:
         """Return lines of a file's custody log, the first first: the last of all, or those before a position.

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from roadvault_common.files.facts import of as facts_of
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
 
@@ -14,6 +15,12 @@ _FOLDER_STATES = {
     FolderStatus.PACKED: "packed",
     FolderStatus.FAILED: "packing failed",
 }
+NOT_PACKED = tuple(word for status, word in _FOLDER_STATES.items() if status is not FolderStatus.PACKED)
+"""States of files that are in no archive yet."""
+ASIDE = ("set aside", "lost")
+"""States of files that are in none, and will be in none by themselves."""
+STATES = (*_FOLDER_STATES.values(), "ended", *ASIDE)
+"""All that the API says of where a file stands."""
 
 
 def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
@@ -24,9 +31,10 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "size": row["size"],
         "sha256": row["sha256"],
         "received": time(row["create_time"]),
+        **known(row),
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
-        "state": _state(row),
+        "state": state_of(row),
         "reason": row["aside_reason"] or row["pack_reason"] or _ended(row),
         "ends": time(row["ends_at"]),
         "ended": time(row["shredded_at"]),
@@ -37,12 +45,39 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
     }
 
 
+def known(row: Row) -> dict[str, Any]:
+    """Return what the client said of a file besides its name."""
+    said = facts_of(row)
+    return {
+        "camera": said.camera,
+        "recordedAt": time(row["recorded_at"]),
+        "lat": said.lat,
+        "lon": said.lon,
+        "tags": list(said.tags),
+    }
+
+
+def listed(row: Row) -> dict[str, Any]:
+    """Return a file as the answer of `GET /api/open/files` has it."""
+    return {
+        "fileID": row["file_id"],
+        "filename": row["file_name"],
+        "size": row["size"],
+        "sha256": row["sha256"],
+        "received": time(row["create_time"]),
+        **known(row),
+        "state": state_of(row),
+        "zipID": row["zip_id"],
+    }
+
+
 def time(value: datetime | None) -> str | None:
     """Return a database time (UTC, naive) in ISO 8601."""
     return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="milliseconds")
 
 
-def _state(row: Row) -> str:
+def state_of(row: Row) -> str:
+    """Return where a file stands."""
     if row["lost"]:
         return "lost"
     if row["shredded_at"] is not None:
