@@ -17,14 +17,14 @@ def networks(value: str) -> list[Network]:
     return [ip_network(entry.strip()) for entry in value.split(",") if entry.strip()]
 
 
-def client_of(request: web.Request, proxies: Sequence[Network]) -> str | None:
-    """Return the address that a request came from; None if the connection is gone.
+def client_of(request: web.Request, proxies: Sequence[Network]) -> str:
+    """Return the address that a request came from; "" if the connection is gone.
 
     A proxy of ours writes last into X-Forwarded-For from whom it took the request. All that stands before, whoever it
     took it from may have made up; so do all who are no proxy of ours.
     """
-    client = request.remote
-    if not proxies or client is None or not _within(client, proxies):
+    client = request.remote or ""
+    if not proxies or not client or not _within(client, proxies):
         return client
     hops = [hop.strip() for value in request.headers.getall(hdrs.X_FORWARDED_FOR, ()) for hop in value.split(",")]
     while hops and _within(client, proxies):

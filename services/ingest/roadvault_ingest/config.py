@@ -1,13 +1,14 @@
 """Ingest's settings."""
 
 import socket
+from functools import cached_property
 
 from pydantic import Field, field_validator, model_validator
 
 from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
 from roadvault_common.web.reach import CallbackSettings
-from roadvault_ingest.clients import networks
+from roadvault_ingest.clients import Network, networks
 
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
@@ -64,6 +65,36 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         " X-Forwarded-For from whom they took a request: limits for each client go by that then. Of nobody else is that"
         " header read, so no client may have one of these addresses",
     )
+    upload_expires_hours: float = Field(
+        24,
+        gt=0,
+        title="Resumable upload",
+        description="hours after which a resumable upload that nobody goes on with is removed",
+    )
+    upload_hold_seconds: float = Field(
+        900,
+        ge=60,
+        title="Held room",
+        description="seconds for which the disk's room for all of a resumable upload is kept while nothing comes of it",
+    )
+    open_uploads: int = Field(
+        10_000, ge=1, title="Open uploads", description="resumable uploads that may be open; one more gets 503"
+    )
+    open_uploads_per_peer: int = Field(
+        1000,
+        ge=1,
+        title="Open uploads of a client",
+        description="resumable uploads of one address that may be open; one more gets 429. Behind a proxy all have its",
+    )
+    upload_key_hours: float = Field(
+        48, gt=0, title="Idempotency keys", description="hours for which an Idempotency-Key leads to the same file"
+    )
+    same_upload_seconds: float = Field(
+        0,
+        ge=0,
+        title="Same upload",
+        description="seconds within which an upload with the same name, bytes and camera is the same file; 0: never",
+    )
     requests_per_file: int = Field(
         50, ge=1, title="Requests for a file", description="requests for one file that may be open; more get 429"
     )
@@ -88,6 +119,11 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         if everybody:  # then any client could choose its address
             raise ValueError("must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24")
         return value
+
+    @cached_property
+    def proxy_networks(self) -> list[Network]:
+        """The proxies that are believed."""
+        return networks(self.proxies)
 
     @property
     def largest_upload(self) -> int:

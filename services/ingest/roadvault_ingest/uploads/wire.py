@@ -1,8 +1,8 @@
 """Takes a long upload's file from its connection to the disk in a thread, past the event loop.
 
-Each byte is copied once, by the kernel, into a buffer in which it is looked through for the form's next boundary,
-hashed and written as it lies. The event loop, aiohttp and the form's parser see the body's beginning, and its end from
-the boundary on.
+Each byte is copied once, by the kernel, into a buffer in which it is looked through for the form's next boundary (a
+plain body has none), hashed and written as it lies. The event loop, aiohttp and the form's parser see the body's
+beginning, and its end from the boundary on.
 """
 
 import asyncio
@@ -179,6 +179,49 @@ class Wire:
             other.view[:BLOCK_BYTES] = view[BUFFER_BYTES:]  # the mark may begin in front of it
             buffer, other, view = other, buffer, other.view
             have, looked = BLOCK_BYTES, 0
+
+    def pour(self, first: bytes, file: NewFile, buffers: Buffers, room: Callable[[int], None]) -> None:
+        """Write to `file` all that comes; `first` has come already, and may begin anywhere in a block of the file.
+
+        Also what came before the client hung up, or was too slow.
+
+        Raises:
+            ConnectionResetError: The client hung up.
+            TooSlow: The client is.
+            DiskFull: There is no room.
+        """
+        try:
+            self._pour(first, file, buffers, room)
+        finally:
+            buffers.wait()
+
+    def _pour(self, first: bytes, file: NewFile, buffers: Buffers, room: Callable[[int], None]) -> None:
+        (this, other), pending, have = buffers.pair, memoryview(first), 0
+        size = granted = file.size
+        view = this.view[:BUFFER_BYTES]
+        try:
+            while pending or self.left:
+                if pending:
+                    taken = min(len(pending), len(view) - have)
+                    view[have : have + taken], pending = pending[:taken], pending[taken:]
+                    have += taken
+                else:
+                    have += self._receive(view[have:])
+                if have < len(view) or not (pending or self.left):
+                    continue
+                if size + have > granted:
+                    granted = size + max(have, min(_ROOM_BYTES, self.left))
+                    room(granted)
+                buffers.write(file, view)
+                file.hash(view)
+                size += have
+                this, other, have = other, this, 0
+                view = this.view[:BUFFER_BYTES]
+        finally:
+            buffers.wait()
+            room(size + have)
+            file.bypass_cache(on=False)
+            file.write(view[:have])
 
     def read(self) -> bytes:
         """Return more of what comes behind the file; nothing at the end.
