@@ -246,6 +246,22 @@ async def test_rot_below_an_inner_node_that_has_rotted_is_found_next(rotten: Rot
     assert await is_whole(rotten)
 
 
+@pytest.mark.parametrize("node", ["directory"], indirect=True)
+async def test_a_root_a_node_below_it_and_a_leaf_are_mended_one_after_the_other(
+    rotten: Rotten, node: RottenNode
+) -> None:
+    spoil(rotten)
+    below = find_block(rotten.kubo, directory(node.whole)[ARCHIVE])
+    below.write_bytes(below.read_bytes()[:-20])
+    node.rot("cut short")
+    outcomes = []
+    for _ in range(3):
+        await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+        outcomes.append(type(await rotten.restore()))
+    assert outcomes == [Retry, Retry, Done]  # Kubo reads what it pins
+    assert await is_whole(rotten)
+
+
 @pytest.mark.parametrize("how", HOW_NODES_ROT)
 async def test_to_pin_it_again_mends_inner_nodes_too(rotten: Rotten, node: RottenNode, how: str) -> None:
     node.rot(how)

@@ -32,6 +32,18 @@ async def held(node: Ipfs, cid: str) -> bytes | None:
     return block
 
 
+async def whole(node: Ipfs, cid: str) -> bytes | None:
+    """Return the block of a CID from the node's own store; None if it is not there, or not whole.
+
+    Raises:
+        IpfsUnavailable: The node does not answer.
+    """
+    try:
+        return await held(node, cid)
+    except IpfsRotten:
+        return None
+
+
 async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> list[str]:
     """Read a file's blocks from the node's own store; return the CIDs of those that it can't give, or not whole.
 
@@ -42,7 +54,7 @@ async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
     broken, ways, seen = [], [cid], {cid}
     while ways:
         each = ways.pop()
-        is_leaf, data = Cid.parse(each).codec == RAW, await _whole(node, each)
+        is_leaf, data = Cid.parse(each).codec == RAW, await whole(node, each)
         if data is None:
             broken.append(each)
         elif not is_leaf:
@@ -52,7 +64,7 @@ async def broken_blocks(node: Ipfs, cid: str, progress: Callable[[], None]) -> l
         if is_leaf:
             progress()
     # Once more: a node that is about to stop refuses all blocks.
-    return [each for each in broken if await _whole(node, each) is None]
+    return [each for each in broken if await whole(node, each) is None]
 
 
 async def broken_and_unseen(node: Ipfs, cid: str, size: int, progress: Callable[[], None]) -> tuple[list[str], int]:
@@ -66,13 +78,6 @@ async def broken_and_unseen(node: Ipfs, cid: str, size: int, progress: Callable[
 
     broken = await broken_blocks(node, cid, note)
     return broken, max(-(-size // CHUNK_BYTES) - read, 0)
-
-
-async def _whole(node: Ipfs, cid: str) -> bytes | None:
-    try:
-        return await held(node, cid)
-    except IpfsRotten:
-        return None
 
 
 async def has_any(node: Ipfs, cids: Sequence[str]) -> bool:

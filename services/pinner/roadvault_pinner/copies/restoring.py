@@ -66,7 +66,8 @@ class Restorer:
             return away
         async with self._room.for_restore(lacking, archive.zip_id):
             if broken:
-                await shelter.keep(self._ipfs, archive.cid, _whole_tops(archive, archive.cid, broken))
+                below = [] if archive.node is None else linked(archive.node)  # where the root itself has rotted
+                await shelter.keep(self._ipfs, archive.cid, [archive.cid, *map(str, below)])
                 await self._step_aside(archive.cid, broken)
             await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
         await shelter.release(self._ipfs, archive.cid)
@@ -104,12 +105,6 @@ class Restorer:
         await self._store.close_kept(lease, Done())
         self._on_anew()
         return Done()
-
-
-def _whole_tops(archive: Archive, cid: str, broken: list[str]) -> list[str]:
-    """Return the nodes from which what is whole of an archive is reached: its root, or what that links to."""
-    links = [] if archive.node is None else list(map(str, linked(archive.node)))
-    return [each for each in ([cid] if cid not in broken else links) if each not in broken]
 
 
 def _only_copy(archive: Archive, broken: int) -> str:

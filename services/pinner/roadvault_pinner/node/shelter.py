@@ -6,6 +6,7 @@ system (MFS) names it collects neither, whether or not all of that is there; and
 
 from collections.abc import Iterable
 
+from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.rpc import Ipfs
 
 _PLACE = "/roadvault-restoring"
@@ -13,8 +14,10 @@ _THERE = "already has entry by that name"
 
 
 async def keep(node: Ipfs, cid: str, tops: Iterable[str]) -> None:
-    """Keep what is below some nodes of an archive from garbage collections, until `release`."""
+    """Keep what is below some nodes of an archive, if they are whole, from garbage collections, until `release`."""
     for top in tops:
+        if await own_blocks.whole(node, top) is None:
+            continue
         parameters = {"arg": [f"/ipfs/{top}", f"{_PLACE}/{cid}/{top}"], "parents": "true"}
         await node.call_unless(_THERE, "files/cp", parameters)
 
