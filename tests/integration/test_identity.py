@@ -363,3 +363,21 @@ async def test_after_a_time_without_services_numbers_go_on_once_however_many_sta
         await begin()
         for name, number in (await store.given_out(db)).items():
             assert number >= there[name] + DAY * MOST_A_SECOND
+
+
+async def test_numbers_are_left_out_all_the_same_after_a_kill_in_the_midst(
+    db: Database, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(db: Database, table: str, number: int) -> None:
+        if table == "zip_ipfs_info":
+            raise ArithmeticError
+        await go_on_behind(db, table, number)
+
+    go_on_behind = store.go_on_behind
+    await Identity(db, vault.root).settle()
+    await db.execute("UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY")
+    with monkeypatch.context() as patched, pytest.raises(ArithmeticError):
+        patched.setattr(store, "go_on_behind", killed)
+        await keep_ahead(db)
+    await keep_ahead(db)
+    assert all(number >= DAY * MOST_A_SECOND for number in (await store.given_out(db)).values())
