@@ -35,6 +35,7 @@ def main() -> None:
         "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
         "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),
         "looks": lambda directory: looks.measure(directory, 500 if quick else 2000, runs),
+        "custody": lambda directory: bookkeeping.custody(directory, 4_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "recover": lambda directory: recover.measure(directory, 200 if quick else 2000, fewer),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, fewer),
@@ -42,7 +43,7 @@ def main() -> None:
     console = Console(width=150)
     results: list[Measure] = []
     for name, run in measures.items():
-        if name not in (arguments.only or measures.keys() - ({"pack-cold", "line"} if quick else set())):
+        if name not in (arguments.only or measures.keys() - ({"pack-cold", "line", "custody"} if quick else set())):
             continue
         # On the same disk as the checkout, as the data of the local stack is; not in a memory file system.
         directory = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parents[2]))

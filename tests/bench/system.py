@@ -33,17 +33,24 @@ class System:
 
     @classmethod
     @contextmanager
-    def open(cls, root: Path, **settings: Any) -> Iterator["System"]:  # noqa: ANN401 - any setting
+    def open(
+        cls,
+        root: Path,
+        planned: Callable[[StackSettings], Plan] | None = None,
+        /,
+        **settings: Any,  # noqa: ANN401 - any
+    ) -> Iterator["System"]:
         """Start everything below `root`, on free ports, and stop it at the end."""
         names = list(StackSettings(dir=root).ports())
         ports = dict(zip(names, pick_free(len(names)), strict=True))
         with (root / "out").open("w") as out:
             console = Console(file=out)
             chosen = StackSettings.model_validate({"dir": root, **ports, **settings})
-            stack = Stack(chosen, console, plan.make)
+            make = planned or plan.make
+            stack = Stack(chosen, console, make)
             try:
                 stack.up(detach=True)
-                yield cls(chosen, plan.make(chosen), stack)
+                yield cls(chosen, make(chosen), stack)
             finally:
                 stack.down()
 
@@ -89,6 +96,11 @@ class System:
     def written(self) -> dict[str, int]:
         """Return the bytes that each program has caused to be written to disk, as the kernel counts them."""
         return {name: _field(f"/proc/{pid}/io", "write_bytes:") for name, pid in self.pids().items()}
+
+    def processor_seconds(self) -> float:
+        """Return the processor time that all programs have taken so far."""
+        stats = [Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split() for pid in self.pids().values()]
+        return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")  # utime, stime
 
     @contextmanager
     def without(self, service: str) -> Iterator[Callable[[], None]]:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from aiohttp import WSMsgType, web
 from pydantic import SecretStr
 from servers_chain import ALICE_KEY, FakeNode, answering, extrinsic, order_call
 from servers_devnet import Devnet, left_behind, running_devnet
@@ -34,6 +35,8 @@ WITHOUT_SEED = ("--account", "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY")
 """//Alice's address."""
 CHUNK = 512
 """Blocks."""
+UNDER_WAY = 64
+"""Calls of one connection."""
 NOWHERE = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
 
 
@@ -186,6 +189,41 @@ async def look(
 
 
 ALICE = Blocks(WITHOUT_SEED[1])
+
+
+class FarAway(FakeNode):
+    """A node that answers all that is on its way once nothing more comes."""
+
+    together: ClassVar[list[int]] = []
+    """How many questions each connection had under way."""
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        socket, asked = web.WebSocketResponse(), list[dict[str, Any]]()
+        await socket.prepare(request)
+        while not socket.closed:
+            try:
+                message = await socket.receive(0.1)
+            except TimeoutError:
+                self.together.append(len(asked))
+                for one in asked:
+                    answer = self.answer(one["method"], one["params"])
+                    await socket.send_json({"jsonrpc": "2.0", "id": one["id"], "result": answer})
+                asked.clear()
+            else:
+                if message.type is WSMsgType.TEXT:
+                    asked.append(json.loads(message.data))
+        return socket
+
+
+async def test_many_blocks_are_asked_for_before_the_first_has_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = FarAway(blocks=4 * CHUNK, sent=1)
+    node.extrinsics[0] = [extrinsic(ALICE_KEY, 0, order_call(no_archive(0)))]
+    async with answering(node) as url:
+        found = await look(url, tmp_path, monkeypatch, ALICE)
+    assert found.cids == {no_archive(0): 0}
+    assert max(node.together) == UNDER_WAY
 
 
 async def test_nodes_stand_in_for_each_other(devnet: Devnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

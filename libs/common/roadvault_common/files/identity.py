@@ -34,6 +34,8 @@ MARGIN = 1_000_000
 """Numbers that are left out when a database is adopted: far more than can be given out between two marks."""
 MOST_A_SECOND = 1000
 """Numbers that may have been given out in each second of which nobody knows."""
+_TIMES = 20
+"""So many times as busy as on the average since the database was made a system may have been meanwhile."""
 _MARK_SECONDS = 60.0
 _SEEN_SECONDS = 60
 """How often it is noted that a service works with the database."""
@@ -200,18 +202,19 @@ async def keep_ahead(db: Database) -> None:
     It was switched off, as a rule. But it may be a dump, restored with all of its machine: nothing here tells them
     apart, the catalogue on the network does so only later, and numbers are plenty.
     """
-    seconds = await store.unseen(db)
-    if seconds is not None and 0 <= seconds < _SEEN_SECONDS:
+    seen = await store.unseen(db)
+    if seen is not None and 0 <= seen.seconds < _SEEN_SECONDS:
         return
 
     async def work(tx: Transaction) -> None:
         await store.lock(tx)  # of several services one does it, the others wait until it is done
-        seconds = await store.unseen(tx) or 0
-        if seconds >= _UNSEEN_SECONDS:
+        seen = await store.unseen(tx)
+        if seen is not None and seen.seconds >= _UNSEEN_SECONDS:
             there = await store.given_out(db)
             for table, name in store.COUNTED.items():
-                await store.go_on_behind(db, table, there[name] + seconds * MOST_A_SECOND)
-            log.info("no service has seen this database for a while: numbers are left out", seconds=seconds)
+                a_second = min(max(_TIMES * there[name] / max(seen.before, 1), 1), MOST_A_SECOND)
+                await store.go_on_behind(db, table, there[name] + int(seen.seconds * a_second))
+            log.info("no service has seen this database for a while: numbers are left out", seconds=seen.seconds)
         await store.see(tx)
 
     await db.transact(work)

@@ -1,6 +1,7 @@
 """SQL of the identity that database and data directory share."""
 
 import re
+from typing import NamedTuple
 
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.server_errors import duplicate_key
@@ -40,12 +41,20 @@ async def move_on(tx: Transaction) -> None:
     await tx.execute("UPDATE identity_info SET mark = mark + 1 WHERE one = 1")
 
 
-async def unseen(db: Database | Transaction) -> int | None:
-    """Return for how many seconds no service has noted that it works with this database; None: none ever has."""
+class Unseen(NamedTuple):
+    """For how many seconds no service has noted that it works with a database; and how old it was `before`, seconds."""
+
+    seconds: int
+    before: int
+
+
+async def unseen(db: Database | Transaction) -> Unseen | None:
+    """Return since when no service has noted that it works with this database; None: none ever has."""
     row = await db.fetch_one(
-        "SELECT TIMESTAMPDIFF(SECOND, seen_at, UTC_TIMESTAMP(6)) AS seconds FROM identity_info WHERE one = 1"
+        "SELECT TIMESTAMPDIFF(SECOND, seen_at, UTC_TIMESTAMP(6)) AS seconds,"
+        " TIMESTAMPDIFF(SECOND, create_time, seen_at) AS before_that FROM identity_info WHERE one = 1"
     )
-    return row["seconds"] if row else None
+    return Unseen(row["seconds"], row["before_that"]) if row and row["seconds"] is not None else None
 
 
 async def see(tx: Transaction) -> None:
