@@ -219,7 +219,7 @@ def status(filled: Filled) -> list[Statement]:
             count_faults=store.count_faults,
             head=lambda db: check.check_head(db, None),
             trouble=check.trouble,
-            accepted=lambda db: store.is_accepted(db, 1),
+            accepted=lambda db: store.accepted(db, 9),
             noted=lambda db: note.trouble(db, Head(middle, bytes(32))),
             a_part=lambda db: check.check(db, middle, middle + 256),
             archive=lambda db: store.archive_of(db, middle),

@@ -183,6 +183,9 @@ async def _chain(db: Database) -> None:
         row = (await store.lines(tx, 0, 1))[0]
         await store.insert(tx, [row], [Link(1 << 40, None, b"x" * 32)])
         await store.add_nodes(tx, {(50, 1): b"x" * 32})
+        await store.put_nodes(tx, {(50, 1): b"y" * 32})
+    await store.add_accepted(db, 7, "y")
+    await store.forget_published_parts(db, 1 << 40)
 
 
 async def _nodes(db: Database) -> None:

@@ -11,6 +11,7 @@ from servers_receipts import Office
 from servers_recovery import lose
 
 from roadvault_common.custody import chainer, tie
+from roadvault_common.custody import check as check_log
 from roadvault_common.errors import IntegrityError
 from roadvault_common.receipts.check import check, left_open
 from roadvault_common.receipts.receipt import ChainOrder, Receipt
@@ -178,3 +179,37 @@ async def test_after_a_recovery_the_receipt_of_a_renewed_archive_shows_its_first
     after = await office.receipt(file_id)
     assert after.order == before.order
     assert (await office.check(after.encode(), office.contents[file_id]))[0] == 0
+
+
+async def test_what_was_accepted_of_the_log_is_told_by_receipts_of_files_that_came_since(office: Office) -> None:
+    await office.bought()
+    await office.published()
+    db = office.console.db
+    old, size = await office.receipt(1), await db.fetch_value("SELECT size FROM custody_head_info")
+    assert old.published is not None
+    await db.execute("UPDATE custody_info SET facts = '{}' WHERE position = 1")
+    await db.execute("DELETE FROM custody_info WHERE position = %s", (size - 2,))
+    assert (await office.ask(2))[0] == 500
+    found = {fault.position for fault in await check_log.check_all(db, None, lambda _: None)}
+    assert found == {1, size - 2}
+    await check_log.accept(db, office.console.vault.root, "the disk had rotted")
+    await office.bought()
+    newest = max(office.contents)
+    before = await office.receipt(newest)
+    assert (before.format, before.published) == (1, None)
+    await office.published()
+    for file_id in (1, newest):
+        receipt, content = await office.receipt(file_id), office.contents[file_id]
+        assert receipt.format == 3
+        assert not both_find(receipt.encode(), content)
+        code, told, errors = await office.check(receipt.encode(), content, "--node", office.desk.devnet.url)
+        assert (code, errors) == (0, "")
+        assert "names lines of the log that somebody accepted as they are" in told
+        assert f"chained: 1, {size - 2} to {size - 1}" in told  # nothing proves the line behind one that is lost
+        for change in (2, 1):
+            assert both_find(dumped({**receipt.model_dump(), "format": change}), content)
+    assert not both_find(old.encode(), office.contents[1])
+    # Of the file whose line was changed nothing can be proven but what came before that.
+    broken = await office.receipt(2)
+    assert broken.custody is None
+    assert not both_find(broken.encode(), office.contents[2])
