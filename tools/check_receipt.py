@@ -247,6 +247,8 @@ def check_published(receipt: dict[str, Any]) -> list[str]:
     names = ("size", "hash", "root", *(["accepted"] if accepted else []))
     spelled = json.dumps({name: head[name] for name in names}, separators=(",", ":"))
     need(spelled.encode() == custody and unhex(head["hash"]), "the head is not as it was written")
+    now, was = receipt["custody"]["head"], {name: head[name] for name in ("size", "hash", "root")}
+    need(now["size"] > number(head["size"]) or now == was, "lines were cut off the log that the catalogue's head is of")
     need(published["order"].get("extrinsic", "") is not None, "the bytes of the catalogue's order are not there")
     need(len(published["paths"]) == len(chains), "there is not a path for each chain of custody lines")
     for chain, path in zip(chains, published["paths"], strict=True):

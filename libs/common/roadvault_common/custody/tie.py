@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from roadvault_common.archive import merkle
 from roadvault_common.custody import store, tree
 from roadvault_common.custody.chain import NONE, Subject, link, parse, subject, text
-from roadvault_common.errors import IntegrityError
+from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.plain import first_fault
 from roadvault_common.sql.db import Database, Row
 
@@ -185,7 +185,7 @@ def _up_to_break(rows: list[Row], hashes: dict[int, bytes], accepted: frozenset[
         at = row["position"]
         if at in accepted or row["follows"] in accepted:
             try:
-                proven = link(hashes[at - 1] if at else NONE, followed, text(row, at)) == row["hash"]
+                proven = link(hashes.get(at - 1, b"") if at else NONE, followed, text(row, at)) == row["hash"]
             except (TypeError, ValueError):  # a time or JSON that is none
                 proven = False
             if not proven:
@@ -219,6 +219,11 @@ def check_paths(content: Tie, head: Root, ways: Sequence[Sequence[str] | None]) 
     Raises:
         IntegrityError: They are not; it says which.
     """
+    if content.head.size < head.size or (content.head.size == head.size and content.head != head):
+        raise IntegrityError(
+            f"the log that is shown has {content.head.size} lines, not those {head.size} whose head was published: its"
+            " tail was cut off"
+        )
     if len(ways) != len(content.chains):
         raise IntegrityError("there is not one way to the head that was published for each chain of custody lines")
     count = 0
@@ -253,8 +258,13 @@ def _last_within(chain: Chain, size: int) -> tuple[int, Shown] | None:
 
 def _shown(row: Row, hashes: dict[int, bytes]) -> Shown:
     at = row["position"]
-    before = hashes[at - 1] if at else NONE
-    return Shown(line=text(row, at).decode(), before=before.hex(), hash=row["hash"].hex())
+    before = hashes.get(at - 1) if at else NONE
+    if before is None:
+        raise IntegrityError(f"custody line {at - 1} is missing: `roadvault custody --check`")
+    try:
+        return Shown(line=text(row, at).decode(), before=before.hex(), hash=row["hash"].hex())
+    except (TypeError, ValueError) as error:  # a time or JSON that is none
+        raise IntegrityError(f"custody line {at} can't be read: {brief(error)}") from None
 
 
 def check(content: Tie, file_id: int, zip_id: int | None) -> list[Row]:

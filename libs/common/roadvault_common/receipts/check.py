@@ -164,7 +164,7 @@ def _published(receipt: Receipt) -> Iterator[str]:
         raise IntegrityError("the bytes of the order of the catalogue are not there")
     yield from _order(published.order, str(Cid.of(DAG_PB, node)), "the catalogue")
     head = Published.read(custody)
-    count = tie.check_paths(receipt.custody, head, published.paths)
+    count = tie.check_paths(receipt.custody, head.bare, published.paths)
     yield (
         f"the catalogue {Cid.of(DAG_PB, node)} has the head of the custody log at {head.size} lines, with the root"
         f" {head.root}: {count} of the lines that are shown were in it"
