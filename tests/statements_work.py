@@ -525,6 +525,8 @@ async def _end(filled: Filled, db: Database) -> None:
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
     number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
     assert kept == held
+    assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
+    assert await retention_store.is_here(db, zip_id=held, file_id=None)
     store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
     await retention_store.release(db, number, "x")

@@ -347,7 +347,7 @@ async def test_the_published_log_goes_on_behind_what_a_person_accepted_and_names
         there, here = await keeper.lines(fresh), await keeper.lines(db)
         if spoil is blur and position == 330:
             assert there[position]["act"] == Act.LOST.value
-        accepted = await store.accepted(db, 1 << 40)  # where a slice was published before, it has what was there
+        accepted = await store.accepted(db, 0, 1 << 40)  # where a slice was published before, it has what was there
         assert [row["position"] for row in there if row not in here and row["position"] not in accepted] == []
         assert len(there) == len(here)
         await check.check_all(fresh, None, lambda _: None)

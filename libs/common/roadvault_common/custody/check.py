@@ -36,6 +36,8 @@ _TAIL = BLOCK
 _MISSING = "the line is missing"
 _AT_ONCE = 1000
 """Lines that are written by one statement."""
+_LOOKED_AT = 512
+"""Lines that are read by one where a person accepts them."""
 _MOST_FAULTS = 100
 """What is noted of one part: in a log that was rewritten every line is wrong."""
 
@@ -62,7 +64,7 @@ async def check(db: Database, first: int, last: int) -> list[Fault]:
         return []
     rows = {row["position"]: row for row in await store.lines(db, max(first - 1, 0), last)}
     followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
-    accepted = frozenset(await store.accepted(db, last))
+    accepted = frozenset(await store.accepted(db, first, last))
     found, doubtful = list[Fault](), False
     for position in range(first, last):
         row = rows.get(position)
@@ -70,7 +72,7 @@ async def check(db: Database, first: int, last: int) -> list[Fault]:
         if row is None:
             fault = Fault(position, _MISSING)
         elif not doubtful and _hash(row, rows.get(position - 1), followed) not in (None, row["hash"]):
-            fault = await _fault(db, row, first, accepted)
+            fault = await _fault(db, row, first)
         # The line behind a wrong one can't be told: the hash between them may be wrong; unless it is accepted as it is.
         doubtful = fault is not None and position not in accepted
         found += [] if fault is None else [fault]
@@ -86,7 +88,7 @@ async def sound(db: Database, first: int, last: int) -> tuple[list[Row], frozens
         Faulty: One does not give its hash, whatever may be to blame for it, or is missing; or the tree over them is not
             what they give.
     """
-    accepted, stated = frozenset(await store.accepted(db, last)), set[int]()
+    accepted, stated = frozenset(await store.accepted(db, first, last)), set[int]()
     begin = max(first - 1, 0)
     rows = await store.lines(db, begin, last)
     followed = await store.hashes_at(db, (row["follows"] for row in rows if row["follows"] is not None))
@@ -114,11 +116,12 @@ def _hash(row: Row, before: Row | None, followed: dict[int, bytes]) -> bytes | N
         return b""
 
 
-async def _fault(db: Database, row: Row, first: int, accepted: frozenset[int]) -> Fault | None:
+async def _fault(db: Database, row: Row, first: int) -> Fault | None:
     """Return what is wrong where a line does not give its hash; None if a line that it builds on is named for it."""
     position, follows = row["position"], row["follows"]
     builds_on = [follows] if follows is not None and 0 <= follows < position else []
     builds_on += [position - 1] if position == first and position else []  # within a part the caller knows
+    accepted = await store.accepted_among(db, builds_on)
     if not all([one in accepted or await _sound(db, one) for one in builds_on]):
         return None
     return changed(row)
@@ -301,8 +304,8 @@ async def _gaps(db: Database, first: int) -> list[int]:
     """Return the positions from one on at which lines are missing before the head."""
     head, found = await store.head(db), list[int]()
     size = 0 if head is None else head.size
-    for begin in range(first, size, _PART):
-        end = min(begin + _PART, size)
+    for begin in range(first, size, _LOOKED_AT):
+        end = min(begin + _LOOKED_AT, size)
         found += sorted({*range(begin, end)} - (await store.hashes(db, begin, end)).keys())
     return found
 
@@ -344,8 +347,9 @@ async def _accept_unsound(db: Database, first: int, gaps: Sequence[int]) -> None
     """Note as accepted whatever does not give its hash from a position on, as it stands now."""
     head, unsound = await store.head(db), list[int]()
     size = 0 if head is None else head.size
-    for begin in range(first, size, _PART):
-        rows = {row["position"]: row for row in await store.lines(db, max(begin - 1, 0), min(begin + _PART, size))}
+    for begin in range(first, size, _LOOKED_AT):
+        end = min(begin + _LOOKED_AT, size)
+        rows = {row["position"]: row for row in await store.lines(db, max(begin - 1, 0), end)}
         followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
         for at, row in rows.items():
             if at >= begin and _hash(row, rows.get(at - 1), followed) not in {None, row["hash"]}:

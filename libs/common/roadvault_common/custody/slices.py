@@ -41,7 +41,7 @@ async def export(db: Database, first: int, last: int) -> bytes:
         raise PermanentError(f"a slice has up to {MOST_LINES} lines, not those from {first} up to {last}")
     rows, stated = await check.sound(db, first, last)
     before = rows.pop(0)["hash"] if first else NONE
-    behind = bool(await store.accepted(db, last))
+    behind = await store.any_accepted(db, last)
     return await asyncio.to_thread(_written, before, rows, stated, behind=behind)
 
 

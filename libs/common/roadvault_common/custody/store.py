@@ -247,14 +247,35 @@ async def add_accepted(db: Database, position: int, reason: str) -> None:
     )
 
 
-async def accepted(source: Source, size: int) -> list[int]:
-    """Return the positions before `size` at which a person accepted what is wrong, in their order; up to `MOST`."""
+async def accepted(source: Source, first: int, last: int) -> list[int]:
+    """Return the positions from one up to another at which a person accepted what is wrong, in their order."""
     rows = await source.fetch_all(
-        "SELECT position FROM custody_fault_info WHERE accepted_at IS NOT NULL AND position < %s"
+        "SELECT position FROM custody_fault_info WHERE position >= %s AND position < %s AND accepted_at IS NOT NULL"
         " ORDER BY position LIMIT %s",
-        (size, MOST),
+        (first, last, MOST),
     )
     return [row["position"] for row in rows]
+
+
+async def accepted_among(source: Source, positions: Iterable[int]) -> frozenset[int]:
+    """Return those of some positions at which a person accepted what is wrong."""
+    asked = sorted(set(positions))
+    if not asked:
+        return frozenset()
+    rows = await source.fetch_all(
+        "SELECT position FROM custody_fault_info"  # noqa: S608 - placeholders
+        f" WHERE position IN ({marks(asked)}) AND accepted_at IS NOT NULL",
+        asked,
+    )
+    return frozenset(row["position"] for row in rows)
+
+
+async def any_accepted(source: Source, size: int) -> bool:
+    """Tell whether a person accepted something before a position."""
+    row = await source.fetch_one(
+        "SELECT 1 FROM custody_fault_info WHERE accepted_at IS NOT NULL AND position < %s LIMIT 1", (size,)
+    )
+    return row is not None
 
 
 async def forget_published_parts(db: Database, position: int) -> None:

@@ -138,7 +138,7 @@ async def root(db: Database, size: int | None = None) -> Root | None:
 
 async def published(db: Database, head: Root) -> Published:
     """Return a head as it is to be published."""
-    found = [list(one) for one in ranges(await store.accepted(db, head.size))]
+    found = [list(one) for one in ranges(await store.accepted(db, 0, head.size))]
     return Published(**head.model_dump(), accepted=found or None)
 
 
@@ -166,7 +166,7 @@ async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
         return None
     before = {row["position"] - 1 for row in rows if row["position"]}
     hashes = await store.hashes_at(db, before)
-    rows = _up_to_break(rows, hashes, frozenset(await store.accepted(db, size)))
+    rows = _up_to_break(rows, hashes, await store.accepted_among(db, _named(rows)))
     if not rows:
         return None
     spans = tree.beside(rows[-1]["position"], size)
@@ -176,6 +176,14 @@ async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
         lines=[_shown(row, hashes) for row in rows],
         path=[known.over(*span).hex() for span in spans],
     )
+
+
+def _named(rows: Iterable[Row]) -> Iterator[int]:
+    """Yield the positions of lines, and of those that they follow."""
+    for row in rows:
+        yield row["position"]
+        if row["follows"] is not None:
+            yield row["follows"]
 
 
 def _up_to_break(rows: list[Row], hashes: dict[int, bytes], accepted: frozenset[int]) -> list[Row]:

@@ -142,7 +142,7 @@ async def _published(db: Database, custody: Tie) -> Published | None:
     if row is None:
         return None
     head = tie.Published.read(row["custody"])
-    if await custody_store.accepted(db, custody.head.size) and not await goes_on(db, head):
+    if await custody_store.any_accepted(db, custody.head.size) and not await goes_on(db, head):
         return None  # a person accepted that the log does not go on from there: the next catalogue has this one
     ways, order = await tie.paths(db, custody, head), _shown(row)
     if ways[0] is None or (isinstance(order, ChainOrder) and order.extrinsic is None):
