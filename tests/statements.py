@@ -222,6 +222,7 @@ def status(filled: Filled) -> list[Statement]:
             accepted=lambda db: store.accepted(db, 0, 9),
             any_accepted=lambda db: store.any_accepted(db, 9),
             accepted_among=lambda db: store.accepted_among(db, [1, 2]),
+            unaccepted=lambda db: store.unaccepted(db, 9),
             noted=lambda db: note.trouble(db, Head(middle, bytes(32))),
             a_part=lambda db: check.check(db, middle, middle + 256),
             archive=lambda db: store.archive_of(db, middle),

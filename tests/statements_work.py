@@ -185,6 +185,7 @@ async def _chain(db: Database) -> None:
         await store.add_nodes(tx, {(50, 1): b"x" * 32})
         await store.put_nodes(tx, {(50, 1): b"y" * 32})
     await store.add_accepted(db, 7, "y")
+    assert await store.accepted_among(db, [7]) == {7}
     await store.forget_published_parts(db, 1 << 40)
 
 

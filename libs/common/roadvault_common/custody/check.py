@@ -35,7 +35,7 @@ _PART = 16 * BLOCK
 _TAIL = BLOCK
 _MISSING = "the line is missing"
 _AT_ONCE = 1000
-"""Lines that are written by one statement."""
+"""Lines that are written by one statement; and faults that are accepted by one command with all that hangs on them."""
 _LOOKED_AT = 512
 """Lines that are read by one where a person accepts them."""
 _MOST_FAULTS = 100
@@ -276,7 +276,7 @@ async def accept(db: Database, root: Path, reason: str) -> Head:
     the data directory had noted, or the log's if none was.
     """
     noted = await asyncio.to_thread(note.read, root)
-    known = [row["position"] for row in await store.faults(db, store.MOST) if row["accepted_at"] is None]
+    known = await store.unaccepted(db, _AT_ONCE)
     gaps = [] if not known else await _gaps(db, min(known))
 
     async def work(tx: Transaction) -> Head:

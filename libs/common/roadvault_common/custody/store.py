@@ -270,6 +270,14 @@ async def accepted_among(source: Source, positions: Iterable[int]) -> frozenset[
     return frozenset(row["position"] for row in rows)
 
 
+async def unaccepted(db: Database, limit: int) -> list[int]:
+    """Return the positions at which something is wrong that nobody has accepted, the first first."""
+    rows = await db.fetch_all(
+        "SELECT position FROM custody_fault_info WHERE accepted_at IS NULL ORDER BY position LIMIT %s", (limit,)
+    )
+    return [row["position"] for row in rows]
+
+
 async def any_accepted(source: Source, size: int) -> bool:
     """Tell whether a person accepted something before a position."""
     row = await source.fetch_one(
