@@ -153,6 +153,7 @@ async def _identity(db: Database) -> None:
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
     assert not await asking.trust(db)
+    await asking.asked(db, 0)
     await asking.allow(db)
 
 
@@ -526,6 +527,7 @@ async def _end(filled: Filled, db: Database) -> None:
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
     number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
     assert kept == held
+    await db.transact(lambda tx: retention_store.place(tx, number, held))
     assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
     assert await retention_store.is_here(db, zip_id=held, file_id=None)
     store = ShredStore(db, 1)
