@@ -158,6 +158,7 @@ async def _identity(db: Database) -> None:
         await identity_store.go_on_behind(db, table, highest[name])
     await keep_ahead(db)
     assert not await asking.trust(db)
+    await asking.asked(db, 0)
     await asking.allow(db)
 
 
@@ -188,6 +189,10 @@ async def _chain(db: Database) -> None:
         row = (await store.lines(tx, 0, 1))[0]
         await store.insert(tx, [row], [Link(1 << 40, None, b"x" * 32)])
         await store.add_nodes(tx, {(50, 1): b"x" * 32})
+        await store.put_nodes(tx, {(50, 1): b"y" * 32})
+    await store.add_accepted(db, 7, "y")
+    assert await store.accepted_among(db, [7]) == {7}
+    await store.forget_published_parts(db, 1 << 40)
 
 
 async def _nodes(db: Database) -> None:
@@ -552,7 +557,9 @@ async def _end(filled: Filled, db: Database) -> None:
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
     number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
     assert kept == held
+    await db.transact(lambda tx: retention_store.place(tx, number, held))
     assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
+    assert await retention_store.is_here(db, zip_id=held, file_id=None)
     store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
     await retention_store.release(db, number, "x")

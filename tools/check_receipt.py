@@ -242,9 +242,13 @@ def check_published(receipt: dict[str, Any]) -> list[str]:
     custody, count = unbase64(published["custody"]), 0
     cid, links = directory(unbase64(published["node"]))
     need(links.get(b"custody.json") == b"\x01\x55\x12\x20" + sha256(custody), "the catalogue has another head")
-    head = keyed(json.loads(custody), "hash root size")
-    spelled = json.dumps({name: head[name] for name in ("size", "hash", "root")}, separators=(",", ":"))
+    head, accepted = json.loads(custody), receipt["format"] == 3
+    keyed(head, "accepted hash root size" if accepted else "hash root size")
+    names = ("size", "hash", "root", *(["accepted"] if accepted else []))
+    spelled = json.dumps({name: head[name] for name in names}, separators=(",", ":"))
     need(spelled.encode() == custody and unhex(head["hash"]), "the head is not as it was written")
+    now, was = receipt["custody"]["head"], {name: head[name] for name in ("size", "hash", "root")}
+    need(now["size"] > number(head["size"]) or now == was, "lines were cut off the log that the catalogue's head is of")
     need(published["order"].get("extrinsic", "") is not None, "the bytes of the catalogue's order are not there")
     need(len(published["paths"]) == len(chains), "there is not a path for each chain of custody lines")
     for chain, path in zip(chains, published["paths"], strict=True):
@@ -256,15 +260,21 @@ def check_published(receipt: dict[str, Any]) -> list[str]:
             found = root(unhex(lines[-1]["hash"]), last, head["size"], path)
             need(found == head["root"], f"custody line {last} is not in the log whose head was published")
         count += len(lines)
-    return [
+    told = [
         check_order(published["order"], cid),
         f"{count} of these lines were in the log of {head['size']} lines whose head is in the catalogue {cid}",
     ]
+    if accepted:
+        need(head["accepted"], "the head names no lines that were accepted")
+        where = ", ".join(f"{number(first)} to {number(last)}" for first, last in head["accepted"])
+        told.append(f"lines of that log were accepted as they are, though lost, or not what was chained: {where}")
+    return told
 
 
 def proven(receipt: dict[str, Any], digest: bytes, size: int) -> list[str]:
     """Return what a receipt proves, that is as it was written (steps 2 to 7)."""
-    need(number(receipt["format"]) == (1 if receipt["published"] is None else 2), "the receipt is of another format")
+    formats = (1,) if receipt["published"] is None else (2, 3)
+    need(number(receipt["format"]) in formats, "the receipt is of another format")
     archive, file = keyed(receipt["archive"], "cid id index label node path"), receipt["file"]
     need(keyed(file, "id name salt sha256 size")["sha256"] == digest.hex(), "the file is not the receipt's")
     need(number(file["size"]) == size, "the file is not as long as the receipt's")

@@ -153,6 +153,7 @@ async def test_a_person_may_go_on_from_what_is_there_and_the_log_says_so(log: Da
         "notedHash": old.hash.hex(),
         "notedLines": LINES,
         "reason": "restored from the backup of Tuesday",
+        "where": "300",
     }
     assert await faults(log, tmp_path) == [300]  # it stays wrong
     assert await store.count_faults(log) == 0  # and is accepted

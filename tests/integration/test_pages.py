@@ -112,7 +112,11 @@ async def test_a_files_page_tells_what_was_done_to_it(office: Office) -> None:
         assert f">{texts['act_pinned']} (" in page  # of its archive
         assert "<script>alert" not in page
         assert "&lt;script&gt;" in page
-    assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {"act_accepted", "act_rewrapped"}  # of no file
+    assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {
+        "act_accepted",
+        "act_lost",
+        "act_rewrapped",  # of no file
+    }
 
 
 async def test_a_files_page_leads_to_its_receipt_once_there_is_one(office: Office) -> None:
@@ -169,6 +173,10 @@ async def test_archives_that_wait_for_a_person_to_end_are_on_the_first_page(offi
     await office.db.execute("DELETE FROM retention_info WHERE zip_id > 1")
     await office.db.execute("INSERT INTO identity_info (identity, doubted_at) VALUES ('x', UTC_TIMESTAMP(6))")
     assert doubt in await office.get("/", language)
+    await office.db.execute("DELETE FROM retention_info")
+    await office.db.execute("INSERT INTO period_key_info (period_key, period, `key`) VALUES ('a', '2020-01', 'k')")
+    page = await office.get("/", language)
+    assert all(shown in page for shown in (text, ": 0;", f"{LANGUAGES[language]['ends_ask_periods']}: 2020-01"))
     await asking.allow(office.db)
     assert text not in await office.get("/", language)
 

@@ -32,6 +32,7 @@ BY_PYMYSQL = {"alone.py", "applying.py", "rehearsal.py"}
 UNINDEXED = {
     "_yoyo_migration": "one row for each migration",
     "catalogue_segment_info": "a row for each thousand archives, read when one of them has changed",
+    "catalogue_log_info": "a row for each 4096 lines, read as a whole when a person accepts that some are lost",
     "catalogue_pin_info": "a row for each catalogue that is pinned: two, or a few more while they change",
     "tables": "the server's own list, asked for one name when a service starts",
     "left_out_info": "a row for each archive that a recovery left out: few, and none in most systems",

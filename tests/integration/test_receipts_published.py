@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from unittest.mock import AsyncMock
 
 import pytest
 from receipt_checks import altered, another, both_find, dumped, flipped, leaves
@@ -10,11 +11,14 @@ from servers_process import Running
 from servers_receipts import Office
 from servers_recovery import lose
 
-from roadvault_common.custody import chainer, tie
+from roadvault_common.custody import chainer, store, tie
+from roadvault_common.custody import check as check_log
 from roadvault_common.errors import IntegrityError
+from roadvault_common.receipts import making
 from roadvault_common.receipts.check import check, left_open
-from roadvault_common.receipts.receipt import ChainOrder, Receipt
+from roadvault_common.receipts.receipt import ChainOrder, Published, Receipt
 from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_common.sql.db import Database
 from roadvault_operator.receipt import look
 from roadvault_stack.kubo import Kubo
 from roadvault_stack.mariadb import MariaDB
@@ -178,3 +182,104 @@ async def test_after_a_recovery_the_receipt_of_a_renewed_archive_shows_its_first
     after = await office.receipt(file_id)
     assert after.order == before.order
     assert (await office.check(after.encode(), office.contents[file_id]))[0] == 0
+
+
+async def test_what_was_accepted_of_the_log_is_told_by_receipts_of_files_that_came_since(office: Office) -> None:
+    await office.bought()
+    await office.published()
+    db = office.console.db
+    old, size = await office.receipt(1), await db.fetch_value("SELECT size FROM custody_head_info")
+    assert old.published is not None
+    await db.execute("UPDATE custody_info SET facts = '{}' WHERE position = 1")
+    await db.execute("DELETE FROM custody_info WHERE position = %s", (size - 2,))
+    assert (await office.ask(2))[0] == 500
+    found = {fault.position for fault in await check_log.check_all(db, None, lambda _: None)}
+    assert found == {1, size - 2}
+    await check_log.accept(db, office.console.vault.root, "the disk had rotted")
+    await office.bought()
+    newest = max(office.contents)
+    before = await office.receipt(newest)
+    assert (before.format, before.published) == (1, None)
+    await office.published()
+    for file_id in (1, newest):
+        receipt, content = await office.receipt(file_id), office.contents[file_id]
+        assert receipt.format == 3
+        assert not both_find(receipt.encode(), content)
+        code, told, errors = await office.check(receipt.encode(), content, "--node", office.desk.devnet.url)
+        assert (code, errors) == (0, "")
+        assert "names lines of the log that somebody accepted as they are" in told
+        assert f"chained: 1, {size - 2} to {size - 1}" in told  # nothing proves the line behind one that is lost
+        for change in (2, 1):
+            assert both_find(dumped({**receipt.model_dump(), "format": change}), content)
+    assert not both_find(old.encode(), office.contents[1])
+    # Of the file whose line was changed nothing can be proven but what came before that.
+    broken = await office.receipt(2)
+    assert broken.custody is None
+    assert not both_find(broken.encode(), office.contents[2])
+
+
+async def _change(db: Database, position: int) -> None:
+    change = "UPDATE custody_info SET facts = REPLACE(facts, '192.0.2.7', '192.0.2.8') WHERE position < %s"
+    await db.execute(change, (position,))
+
+
+async def _take_out(db: Database, position: int) -> None:
+    await db.execute("DELETE FROM custody_info WHERE position = %s", (position,))
+
+
+async def _move(db: Database, position: int) -> None:
+    """Have a line change places with the last."""
+    await db.execute("UPDATE custody_info SET position = -1 WHERE position = %s", (position,))
+    await db.execute("UPDATE custody_info SET position = %s WHERE position = %s", (position, position + 1))
+    await db.execute("UPDATE custody_info SET position = %s WHERE position = -1", (position + 1,))
+
+
+async def _cut(db: Database, position: int) -> None:
+    """Cut the tail off, with care: the head says so, too."""
+    last = await db.fetch_value("SELECT hash FROM custody_info WHERE position = %s", (position - 1,))
+    await db.execute("DELETE FROM custody_info WHERE position >= %s", (position,))
+    await db.execute("UPDATE custody_head_info SET size = %s, hash = %s", (position, last))
+
+
+@pytest.mark.parametrize("spoil", [_change, _take_out, _move, _cut])
+async def test_tampering_is_found_by_the_sweep_the_command_and_whoever_checks_a_receipt(
+    office: Office, spoil: Callable[[Database, int], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.bought()
+    db, console, content = office.console.db, office.console, office.contents[1]
+    for peer in ("192.0.2.9", "192.0.2.10"):
+        await db.transact(lambda tx, peer=peer: record(tx, Line(Act.ASKED, {"by": peer}, 1)))  # type: ignore[misc]
+    await chainer.chain(db)
+    await office.published()
+    checker = check_log.Checker(db, console.bus, console.vault.root)
+    await checker.sweep()
+    assert await store.count_faults(db) == 0
+    assert "192.0.2.10" in await console.says("custody", 1)
+    assert not both_find((await office.ask(1))[1], content)
+    at = int(await db.fetch_value("SELECT MIN(position) FROM custody_info WHERE act = 'asked'"))
+    kept = await _ways(db, await office.receipt(1), at if spoil is _cut else 1 << 40)
+    await spoil(db, at)
+
+    await db.execute("UPDATE custody_head_info SET check_due = UTC_TIMESTAMP(6)")
+    await checker.sweep()
+    assert await store.count_faults(db) > 0
+    code, _, errors = await console.run("custody", 1)
+    assert (code, "the custody log is not what was chained" in errors) == (1, True), errors
+    assert (await office.ask(1))[0] == 500
+    if spoil is not _take_out:  # without a line nobody can make a head
+        monkeypatch.setattr(making, "check", lambda *_: [])
+        monkeypatch.setattr(making, "_published", AsyncMock(return_value=kept))
+        assert both_find((await making.make(db, 1)).encode(), content)  # as somebody makes one who hides it
+
+
+async def _ways(db: Database, honest: Receipt, size: int) -> Published:
+    """Return what ties a receipt's lines before a position to what was published: as who hides the others keeps it."""
+    assert honest.custody is not None
+    assert honest.published is not None
+    chains = [
+        chain.model_copy(update={"lines": [one for one in chain.lines if tie.position(one) < size]})
+        for chain in honest.custody.chains
+    ]
+    head = tie.Published.read(base64.b64decode(honest.published.custody))
+    ways = await tie.paths(db, honest.custody.model_copy(update={"chains": chains}), head)
+    return honest.published.model_copy(update={"paths": ways})

@@ -9,9 +9,9 @@ import orjson
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from roadvault_common.custody import check, history, store
+from roadvault_common.custody import check, history, store, tie
 from roadvault_common.custody.chain import Head
-from roadvault_common.errors import PermanentError, SettingsError
+from roadvault_common.errors import IntegrityError, PermanentError, SettingsError, brief
 from roadvault_common.plain import plain
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import lease as leases
@@ -69,6 +69,25 @@ async def _show(db: Database, file_id: int) -> None:
     )
     if not rows:
         say(f"the log has nothing of file {file_id}: it is from before there was a log")
+    wrong = await _wrong(db, file_id, archive["zip_id"])
+    if wrong:
+        raise PermanentError(
+            f"the custody log is not what was chained: {'; '.join(wrong)}; `roadvault custody --check`"
+        )
+
+
+async def _wrong(db: Database, file_id: int, zip_id: int | None) -> list[str]:
+    """Return what is wrong with the lines of a file, its archive's, and the log's head."""
+    root = OperatorSettings().data_dir
+    found = [f"position {fault.position}, {fault.reason}" for fault in await check.check_head(db, root)]
+    try:
+        head = await tie.root(db)
+        tied = None if head is None else await tie.tie(db, file_id, zip_id, head)
+        if tied is not None and tied.chains and tied.chains[0].of == "file":
+            tie.check(tied, file_id, zip_id)
+    except IntegrityError as error:
+        found.append(brief(error))
+    return found
 
 
 def _of(row: Row) -> str:

@@ -60,8 +60,7 @@ async def hold(
             "INSERT INTO hold_info (zip_id, file_id, reason) VALUES (%s, %s, %s)", (kept, file_id, reason)
         )
         if file_id is not None and kept is None and (kept := await _archive_of(tx, file_id)) is not None:
-            # it came back meanwhile
-            await tx.execute("UPDATE hold_info SET zip_id = %s WHERE hold_id = %s", (kept, number))
+            await place(tx, number, kept)  # it came back meanwhile
         if kept is not None:
             await look_again(tx, kept)
         await record(tx, _line(Act.HOLD, number, reason, file_id, kept))
@@ -117,6 +116,11 @@ def _line(act: Act, hold_id: int, reason: str, file_id: int | None, zip_id: int 
     """Return the line of a hold: on a file, though it keeps the whole archive, or on an archive."""
     facts = {"hold": hold_id, "reason": reason}
     return Line(act, facts, zip_id=zip_id) if file_id is None else Line(act, facts, file_id=file_id)
+
+
+async def place(tx: Transaction, hold_id: int, zip_id: int) -> None:
+    """Note which archive a hold on a file keeps."""
+    await tx.execute("UPDATE hold_info SET zip_id = %s WHERE hold_id = %s", (zip_id, hold_id))
 
 
 async def is_here(db: Database, *, zip_id: int | None, file_id: int | None) -> bool:

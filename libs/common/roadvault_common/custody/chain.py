@@ -45,6 +45,16 @@ class Link:
     hash: bytes
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What a copy of the log says of its lines where that can't be made anew: behind such as a person accepted."""
+
+    follows: Mapping[int, int | None]
+    """The position of the line that each follows, by its own."""
+    hashes: Mapping[int, bytes]
+    """Of the lines that don't give theirs."""
+
+
 def subject(row: Row) -> Subject:
     """Return what a line is about."""
     return row["file_id"], row["zip_id"]
@@ -99,6 +109,19 @@ def parse(line: bytes) -> Row:
 def link(before: bytes, followed: bytes | None, line: bytes) -> bytes:
     """Return a line's hash, from those of the line before and of the line that it follows, if there is one."""
     return hashlib.sha256(before + (followed or NONE) + line).digest()
+
+
+def links_as_stated(head: Head, rows: Sequence[Row], stated: Stated, hashes: Mapping[int, bytes]) -> list[Link]:
+    """As `links`, of lines whose places are stated; `hashes` are those of lines before them that they follow."""
+    known, found, before = dict(hashes), list[Link](), head.hash
+    for position, row in enumerate(rows, head.size):
+        follows = stated.follows[position]
+        hashed = stated.hashes.get(position) or link(
+            before, None if follows is None else known.get(follows, b""), text(row, position)
+        )
+        known[position] = before = hashed
+        found.append(Link(position, follows, hashed))
+    return found
 
 
 def links(head: Head, rows: Sequence[Row], latest: Mapping[Subject, Link]) -> list[Link]:

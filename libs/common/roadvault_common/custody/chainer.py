@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import Gauge
 
 from roadvault_common.custody import store
-from roadvault_common.custody.chain import SALT_BYTES, Head, Link, links, subject
+from roadvault_common.custody.chain import SALT_BYTES, Head, Link, Stated, links, links_as_stated, subject
 from roadvault_common.custody.tree import BLOCK, LOWEST, Node, children, completed, join, root_of
 from roadvault_common.sql.custody_lines import Act
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -57,11 +57,20 @@ async def chain_some(db: Database, limit: int = _AT_ONCE) -> int:
         return 0
 
 
-async def place_behind(tx: Transaction, head: Head, rows: Sequence[Row]) -> list[Link]:
-    """Return the places of lines behind the head, whose lock is held; move the head, and keep what the tree gains."""
-    # A file is received once, and that is its first line.
-    asked = {subject(row) for row in rows if row["act"] != Act.RECEIVED.value}
-    placed = links(head, rows, await store.latest(tx, asked))
+async def place_behind(tx: Transaction, head: Head, rows: Sequence[Row], stated: Stated | None = None) -> list[Link]:
+    """Return the places of lines behind the head, whose lock is held; move the head, and keep what the tree gains.
+
+    Some have places that are `stated`.
+    """
+    if stated is None:
+        # A file is received once, and that is its first line.
+        asked = {subject(row) for row in rows if row["act"] != Act.RECEIVED.value}
+        placed = links(head, rows, await store.latest(tx, asked))
+    else:
+        at = (stated.follows[head.size + number] for number in range(len(rows)))
+        placed = links_as_stated(
+            head, rows, stated, await store.hashes_at(tx, [one for one in at if one is not None and one < head.size])
+        )
     await store.add_nodes(tx, await _new_nodes(tx, head, [one.hash for one in placed]))
     await store.move_head(tx, Head(head.size + len(placed), placed[-1].hash))
     return placed

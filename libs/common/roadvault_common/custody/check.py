@@ -5,16 +5,19 @@ What was rewritten as a whole, with all hashes behind it, is found by heads that
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import structlog
 from prometheus_client import Gauge
 
 from roadvault_common.custody import note, store, tie
-from roadvault_common.custody.chain import NONE, Head, link, text
-from roadvault_common.custody.tree import BLOCK, LOWEST, children, completed, join, root_of, span
+from roadvault_common.custody.chain import NONE, Head, Link, link, text
+from roadvault_common.custody.tree import BLOCK, LOWEST, Node, children, completed, join, root_of, span
 from roadvault_common.errors import IntegrityError, PermanentError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -31,6 +34,10 @@ _PART = 16 * BLOCK
 """Lines that are checked at a time: 6 million a day."""
 _TAIL = BLOCK
 _MISSING = "the line is missing"
+_AT_ONCE = 1000
+"""Lines that are written by one statement; and faults that are accepted by one command with all that hangs on them."""
+_LOOKED_AT = 512
+"""Lines that are read by one where a person accepts them."""
 _MOST_FAULTS = 100
 """What is noted of one part: in a log that was rewritten every line is wrong."""
 
@@ -57,6 +64,7 @@ async def check(db: Database, first: int, last: int) -> list[Fault]:
         return []
     rows = {row["position"]: row for row in await store.lines(db, max(first - 1, 0), last)}
     followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
+    accepted = frozenset(await store.accepted(db, first, last))
     found, doubtful = list[Fault](), False
     for position in range(first, last):
         row = rows.get(position)
@@ -65,18 +73,22 @@ async def check(db: Database, first: int, last: int) -> list[Fault]:
             fault = Fault(position, _MISSING)
         elif not doubtful and _hash(row, rows.get(position - 1), followed) not in (None, row["hash"]):
             fault = await _fault(db, row, first)
-        doubtful = fault is not None  # the line behind a wrong one can't be told: the hash between them may be wrong
+        # The line behind a wrong one can't be told: the hash between them may be wrong; unless it is accepted as it is.
+        doubtful = fault is not None and position not in accepted
         found += [] if fault is None else [fault]
     return found or await _nodes(db, first, last, [rows[at]["hash"] for at in range(first, last)])
 
 
-async def sound(db: Database, first: int, last: int) -> list[Row]:
+async def sound(db: Database, first: int, last: int) -> tuple[list[Row], frozenset[int]]:
     """Return the lines from one position up to another, after the one before them, if there is one.
+
+    And the positions of those that a person accepted though they don't give their hash.
 
     Raises:
         Faulty: One does not give its hash, whatever may be to blame for it, or is missing; or the tree over them is not
             what they give.
     """
+    accepted, stated = frozenset(await store.accepted(db, first, last)), set[int]()
     begin = max(first - 1, 0)
     rows = await store.lines(db, begin, last)
     followed = await store.hashes_at(db, (row["follows"] for row in rows if row["follows"] is not None))
@@ -85,10 +97,12 @@ async def sound(db: Database, first: int, last: int) -> list[Row]:
         if len(rows) <= at or rows[at]["position"] != position:
             raise Faulty(Fault(position, _MISSING))
         if position >= first and _hash(rows[at], rows[at - 1] if position else None, followed) != rows[at]["hash"]:
-            raise Faulty(_changed(rows[at]))
+            if position not in accepted:
+                raise Faulty(changed(rows[at]))
+            stated.add(position)
     for fault in await _nodes(db, first, last, [row["hash"] for row in rows[first - begin :]]):
         raise Faulty(fault)
-    return rows
+    return rows, frozenset(stated)
 
 
 def _hash(row: Row, before: Row | None, followed: dict[int, bytes]) -> bytes | None:
@@ -107,12 +121,14 @@ async def _fault(db: Database, row: Row, first: int) -> Fault | None:
     position, follows = row["position"], row["follows"]
     builds_on = [follows] if follows is not None and 0 <= follows < position else []
     builds_on += [position - 1] if position == first and position else []  # within a part the caller knows
-    if not all([await _sound(db, one) for one in builds_on]):
+    accepted = await store.accepted_among(db, builds_on)
+    if not all([one in accepted or await _sound(db, one) for one in builds_on]):
         return None
-    return _changed(row)
+    return changed(row)
 
 
-def _changed(row: Row) -> Fault:
+def changed(row: Row) -> Fault:
+    """Return what is said of a line that does not give its hash."""
     about = f"file {row['file_id']}" if row["zip_id"] is None else f"archive {row['zip_id']}"
     reason = "is not what was chained here: it was changed, moved or put in"
     return Fault(row["position"], f"the line `{row['act']}` of {about} {reason}")
@@ -171,17 +187,17 @@ async def published(db: Database) -> Fault | None:
     if content is None:
         return None
     try:
-        was = tie.Root.read(content)
+        was = tie.Published.read(content)
     except IntegrityError as error:
         return Fault(0, brief(error))
     reason = f"the first {was.size} lines are not those whose head was published: some were changed, or are gone"
     return None if await goes_on(db, was) else Fault(was.size - 1, reason)
 
 
-async def goes_on(db: Database, was: tie.Root) -> bool:
+async def goes_on(db: Database, was: tie.Published) -> bool:
     """Tell whether the log has those lines whose head was published."""
     try:
-        return await tie.root(db, was.size) == was
+        return await tie.root(db, was.size) == was.bare
     except IntegrityError:  # what it takes is not all there
         return False
 
@@ -256,9 +272,12 @@ async def check_all(db: Database, root: Path | None, advance: Callable[[int], No
 async def accept(db: Database, root: Path, reason: str) -> Head:
     """Go on from what is there, whatever is wrong with it; that a person accepted it becomes a line itself.
 
-    Return the head that the data directory had noted, or the log's if none was.
+    In place of lines that are missing come such that say so, under hashes that they don't give. Return the head that
+    the data directory had noted, or the log's if none was.
     """
     noted = await asyncio.to_thread(note.read, root)
+    known = await store.unaccepted(db, _AT_ONCE)
+    gaps = [] if not known else await _gaps(db, min(known))
 
     async def work(tx: Transaction) -> Head:
         head = await store.lock_head(tx)
@@ -266,10 +285,76 @@ async def accept(db: Database, root: Path, reason: str) -> Head:
             raise IntegrityError("the head's row is gone: bring the table custody_head_info back from a backup")
         old = noted or head
         facts = {"notedLines": old.size, "notedHash": old.hash.hex(), "lines": head.size, "reason": reason}
-        await record(tx, Line(Act.ACCEPTED, {**facts, "hash": head.hash.hex()}))
+        where = ", ".join(f"{one}-{last}" if last > one else str(one) for one, last in tie.ranges(known))
+        await record(tx, Line(Act.ACCEPTED, {**facts, "hash": head.hash.hex(), "where": where or None}))
+        now = await _fill(tx, head, gaps)
+        await store.put_nodes(tx, await _nodes_anew(tx, {*known, *gaps}, head.size))
         await store.accept_faults(tx)
         await store.accept_published(tx)
-        await asyncio.to_thread(note.write, root, head)
+        await asyncio.to_thread(note.write, root, now)
         return old
 
-    return await db.transact(work)
+    old = await db.transact(work)
+    if known:
+        await _accept_unsound(db, min(known), gaps)
+    return old
+
+
+async def _gaps(db: Database, first: int) -> list[int]:
+    """Return the positions from one on at which lines are missing before the head."""
+    head, found = await store.head(db), list[int]()
+    size = 0 if head is None else head.size
+    for begin in range(first, size, _LOOKED_AT):
+        end = min(begin + _LOOKED_AT, size)
+        found += sorted({*range(begin, end)} - (await store.hashes(db, begin, end)).keys())
+    return found
+
+
+async def _fill(tx: Transaction, head: Head, gaps: Sequence[int]) -> Head:
+    """Write lines in place of those that are missing; return the head, which has the newest line's hash then."""
+    for begin in range(0, len(gaps), _AT_ONCE):
+        some = gaps[begin : begin + _AT_ONCE]
+        made = [hashlib.sha256(b"lost" + at.to_bytes(8, "big")).digest() for at in some]
+        links = [Link(at, None, head.hash if at == head.size - 1 else one) for at, one in zip(some, made, strict=True)]
+        now = datetime.now(UTC).replace(tzinfo=None)
+        row = {"act": Act.LOST.value, "file_id": None, "zip_id": None, "done_at": now, "facts": "{}", "salt": None}
+        await store.insert(tx, [row] * len(some), links)
+    newest = (await store.hashes_at(tx, [head.size - 1])).get(head.size - 1, head.hash)
+    if newest != head.hash:
+        await store.move_head(tx, now_head := Head(head.size, newest))
+        return now_head
+    return head
+
+
+async def _nodes_anew(tx: Transaction, positions: set[int], size: int) -> dict[Node, bytes]:
+    """Return the nodes over some positions as the lines give them that stand there."""
+    found = dict[Node, bytes]()
+    for level in count(LOWEST):
+        nodes = sorted({(level, at >> level) for at in positions if ((at >> level) + 1) << level <= size})
+        if not nodes:
+            return found
+        kept = {} if level == LOWEST else await store.nodes(tx, {one for node in nodes for one in children(node)})
+        for node in nodes:
+            if level == LOWEST:
+                hashes = await store.hashes(tx, *span(node))
+                found[node] = root_of([hashes[at] for at in range(*span(node))])
+            elif all(one in found or one in kept for one in children(node)):
+                found[node] = join(*(found.get(one) or kept[one] for one in children(node)))
+    return found
+
+
+async def _accept_unsound(db: Database, first: int, gaps: Sequence[int]) -> None:
+    """Note as accepted whatever does not give its hash from a position on, as it stands now."""
+    head, unsound = await store.head(db), list[int]()
+    size = 0 if head is None else head.size
+    for begin in range(first, size, _LOOKED_AT):
+        end = min(begin + _LOOKED_AT, size)
+        rows = {row["position"]: row for row in await store.lines(db, max(begin - 1, 0), end)}
+        followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
+        for at, row in rows.items():
+            if at >= begin and _hash(row, rows.get(at - 1), followed) not in {None, row["hash"]}:
+                unsound.append(at)
+                await store.add_accepted(db, at, changed(row).reason)
+    other = {*gaps, *(at for at in unsound if at + 1 in unsound)}
+    if other:
+        await store.forget_published_parts(db, min(other))

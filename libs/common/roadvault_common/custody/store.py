@@ -102,6 +102,14 @@ async def add_nodes(tx: Transaction, nodes: Mapping[Node, bytes]) -> None:
         await tx.execute(f"INSERT INTO custody_node_info (level, number, hash) VALUES {holes}", values)  # noqa: S608
 
 
+async def put_nodes(tx: Transaction, nodes: Mapping[Node, bytes]) -> None:
+    """Keep nodes of the tree in place of what was kept."""
+    for (level, number), hashed in nodes.items():
+        await tx.execute(
+            "REPLACE INTO custody_node_info (level, number, hash) VALUES (%s, %s, %s)", (level, number, hashed)
+        )
+
+
 async def nodes(source: Source, wanted: Iterable[Node]) -> dict[Node, bytes]:
     """Return those of some nodes that are kept."""
     asked = sorted(wanted)
@@ -230,10 +238,57 @@ async def accept_faults(tx: Transaction) -> None:
     await tx.execute("UPDATE custody_fault_info SET accepted_at = UTC_TIMESTAMP(6) WHERE accepted_at IS NULL")
 
 
-async def is_accepted(db: Database, position: int) -> bool:
-    """Tell whether a person accepted what is wrong at a position."""
-    row = await db.fetch_one("SELECT accepted_at FROM custody_fault_info WHERE position = %s", (position,))
-    return row is not None and row["accepted_at"] is not None
+async def add_accepted(db: Database, position: int, reason: str) -> None:
+    """Note what is wrong at a position as accepted."""
+    await db.execute(
+        "INSERT INTO custody_fault_info (position, reason, accepted_at) VALUES (%s, %s, UTC_TIMESTAMP(6))"
+        " ON DUPLICATE KEY UPDATE reason = VALUES(reason), accepted_at = COALESCE(accepted_at, UTC_TIMESTAMP(6))",
+        (position, reason[:500]),
+    )
+
+
+async def accepted(source: Source, first: int, last: int) -> list[int]:
+    """Return the positions from one up to another at which a person accepted what is wrong, in their order."""
+    rows = await source.fetch_all(
+        "SELECT position FROM custody_fault_info WHERE position >= %s AND position < %s AND accepted_at IS NOT NULL"
+        " ORDER BY position LIMIT %s",
+        (first, last, MOST),
+    )
+    return [row["position"] for row in rows]
+
+
+async def accepted_among(source: Source, positions: Iterable[int]) -> frozenset[int]:
+    """Return those of some positions at which a person accepted what is wrong."""
+    asked = sorted(set(positions))
+    if not asked:
+        return frozenset()
+    rows = await source.fetch_all(
+        "SELECT position FROM custody_fault_info"  # noqa: S608 - placeholders
+        f" WHERE position IN ({marks(asked)}) AND accepted_at IS NOT NULL",
+        asked,
+    )
+    return frozenset(row["position"] for row in rows)
+
+
+async def unaccepted(db: Database, limit: int) -> list[int]:
+    """Return the positions at which something is wrong that nobody has accepted, the first first."""
+    rows = await db.fetch_all(
+        "SELECT position FROM custody_fault_info WHERE accepted_at IS NULL ORDER BY position LIMIT %s", (limit,)
+    )
+    return [row["position"] for row in rows]
+
+
+async def any_accepted(source: Source, size: int) -> bool:
+    """Tell whether a person accepted something before a position."""
+    row = await source.fetch_one(
+        "SELECT 1 FROM custody_fault_info WHERE accepted_at IS NOT NULL AND position < %s LIMIT 1", (size,)
+    )
+    return row is not None
+
+
+async def forget_published_parts(db: Database, position: int) -> None:
+    """Have the catalogue seal the log anew from the slice on that has a position: a line has another hash there now."""
+    await db.execute("DELETE FROM catalogue_log_info WHERE last > %s", (position,))
 
 
 async def published(db: Database) -> bytes | None:

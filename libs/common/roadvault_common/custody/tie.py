@@ -5,7 +5,7 @@ nothing can be left out before the last that is shown. The last is tied to the h
 needs this text alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,15 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from roadvault_common.archive import merkle
 from roadvault_common.custody import store, tree
 from roadvault_common.custody.chain import NONE, Subject, link, parse, subject, text
-from roadvault_common.errors import IntegrityError
+from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.plain import first_fault
 from roadvault_common.sql.db import Database, Row
 
 MOST_LINES = 1000
 """Of a file, and of its archive, that a receipt shows: the oldest, as nothing else tells that none was before."""
 
+MOST_RANGES = 20
+"""Stretches of accepted lines that a head names."""
+
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Number = Annotated[int, Field(ge=0, lt=1 << 53)]
+_Stretch = Annotated[list[_Number], Field(min_length=2, max_length=2)]
 
 
 class _Shape(BaseModel):
@@ -29,7 +33,7 @@ class _Shape(BaseModel):
 
 
 class Root(_Shape):
-    """A head as it is published: so many lines, the newest one's hash, the root of the tree over all of them."""
+    """A head: so many lines, the newest one's hash, the root of the tree over all of them."""
 
     size: Annotated[int, Field(ge=1, lt=1 << 53)]
     hash: _Hash
@@ -52,7 +56,25 @@ class Root(_Shape):
 
     def encode(self) -> bytes:
         """Return the bytes of `custody.json`."""
-        return self.model_dump_json().encode()
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class Published(Root):
+    """A head as a catalogue's `custody.json` has it: with what a person accepted, if there is such a thing."""
+
+    accepted: Annotated[list[_Stretch], Field(min_length=1)] | None = None
+    """The first and last position of each stretch of lines that are not what was chained, or are lost; of very many
+    stretches the last stands for the rest."""
+
+    @property
+    def bare(self) -> Root:
+        """The head alone."""
+        return Root(size=self.size, hash=self.hash, root=self.root)
+
+    @property
+    def where(self) -> str:
+        """Return what was accepted, as it is told."""
+        return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in self.accepted or ())
 
 
 class Shown(_Shape):
@@ -114,6 +136,23 @@ async def root(db: Database, size: int | None = None) -> Root | None:
         raise IntegrityError(f"of the custody log {missing} is missing: `roadvault custody --check`") from None
 
 
+async def published(db: Database, head: Root) -> Published:
+    """Return a head as it is to be published."""
+    found = [list(one) for one in ranges(await store.accepted(db, 0, head.size))]
+    return Published(**head.model_dump(), accepted=found or None)
+
+
+def ranges(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the stretches of some positions, their first and last; of more than `MOST_RANGES` the last is long."""
+    found = list[tuple[int, int]]()
+    for at in sorted(set(positions)):
+        if found and (found[-1][1] == at - 1 or len(found) == MOST_RANGES):
+            found[-1] = found[-1][0], at
+        else:
+            found.append((at, at))
+    return found
+
+
 async def tie(db: Database, file_id: int, zip_id: int | None, head: Root) -> Tie:
     """Return a file's lines and its archive's, with what ties them to a head that was published."""
     subjects = [(file_id, None), *([] if zip_id is None else [(None, zip_id)])]
@@ -126,13 +165,41 @@ async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
     if not rows:
         return None
     before = {row["position"] - 1 for row in rows if row["position"]}
-    hashes, spans = await store.hashes_at(db, before), tree.beside(rows[-1]["position"], size)
+    hashes = await store.hashes_at(db, before)
+    rows = _up_to_break(rows, hashes, await store.accepted_among(db, _named(rows)))
+    if not rows:
+        return None
+    spans = tree.beside(rows[-1]["position"], size)
     known = await store.known(db, spans)
     return Chain(
         of="file" if about[0] is not None else "archive",
         lines=[_shown(row, hashes) for row in rows],
         path=[known.over(*span).hex() for span in spans],
     )
+
+
+def _named(rows: Iterable[Row]) -> Iterator[int]:
+    """Yield the positions of lines, and of those that they follow."""
+    for row in rows:
+        yield row["position"]
+        if row["follows"] is not None:
+            yield row["follows"]
+
+
+def _up_to_break(rows: list[Row], hashes: dict[int, bytes], accepted: frozenset[int]) -> list[Row]:
+    """Return lines up to the first that a person accepted though nothing proves it any more, or that builds on one."""
+    followed: bytes | None = None
+    for number, row in enumerate(rows):
+        at = row["position"]
+        if at in accepted or row["follows"] in accepted:
+            try:
+                proven = link(hashes.get(at - 1, b"") if at else NONE, followed, text(row, at)) == row["hash"]
+            except (TypeError, ValueError):  # a time or JSON that is none
+                proven = False
+            if not proven:
+                return rows[:number]
+        followed = row["hash"]
+    return rows
 
 
 async def paths(db: Database, content: Tie, head: Root) -> list[list[str] | None]:
@@ -160,6 +227,11 @@ def check_paths(content: Tie, head: Root, ways: Sequence[Sequence[str] | None]) 
     Raises:
         IntegrityError: They are not; it says which.
     """
+    if content.head.size < head.size or (content.head.size == head.size and content.head != head):
+        raise IntegrityError(
+            f"the log that is shown has {content.head.size} lines, not those {head.size} whose head was published: its"
+            " tail was cut off"
+        )
     if len(ways) != len(content.chains):
         raise IntegrityError("there is not one way to the head that was published for each chain of custody lines")
     count = 0
@@ -194,8 +266,13 @@ def _last_within(chain: Chain, size: int) -> tuple[int, Shown] | None:
 
 def _shown(row: Row, hashes: dict[int, bytes]) -> Shown:
     at = row["position"]
-    before = hashes[at - 1] if at else NONE
-    return Shown(line=text(row, at).decode(), before=before.hex(), hash=row["hash"].hex())
+    before = hashes.get(at - 1) if at else NONE
+    if before is None:
+        raise IntegrityError(f"custody line {at - 1} is missing: `roadvault custody --check`")
+    try:
+        return Shown(line=text(row, at).decode(), before=before.hex(), hash=row["hash"].hex())
+    except (TypeError, ValueError) as error:  # a time or JSON that is none
+        raise IntegrityError(f"custody line {at} can't be read: {brief(error)}") from None
 
 
 def check(content: Tie, file_id: int, zip_id: int | None) -> list[Row]:

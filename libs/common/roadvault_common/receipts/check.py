@@ -12,7 +12,7 @@ from roadvault_common.archive.label import Label
 from roadvault_common.catalogue.records import CUSTODY
 from roadvault_common.custody import tie
 from roadvault_common.custody.chain import parse
-from roadvault_common.custody.tie import Root, Tie
+from roadvault_common.custody.tie import Published, Tie
 from roadvault_common.errors import IntegrityError, IpfsUnavailable
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, directory
 from roadvault_common.ipfs.path import ARCHIVE, LABEL
@@ -55,7 +55,7 @@ def left_open(receipt: Receipt, *, seen: bool = False) -> Iterator[str]:
         yield "the head of the custody log is the keeper's own: it was not published yet"
     else:
         yield from _left_open(receipt.published.order, "the catalogue", seen=seen)
-        size = Root.read(_decoded(receipt.published.custody)).size
+        size = Published.read(_decoded(receipt.published.custody)).size
         if size < receipt.custody.head.size:
             yield f"custody lines from {size} on came after the head that was published: they are the keeper's word"
 
@@ -163,12 +163,17 @@ def _published(receipt: Receipt) -> Iterator[str]:
     if isinstance(published.order, ChainOrder) and published.order.extrinsic is None:
         raise IntegrityError("the bytes of the order of the catalogue are not there")
     yield from _order(published.order, str(Cid.of(DAG_PB, node)), "the catalogue")
-    head = Root.read(custody)
-    count = tie.check_paths(receipt.custody, head, published.paths)
+    head = Published.read(custody)
+    count = tie.check_paths(receipt.custody, head.bare, published.paths)
     yield (
         f"the catalogue {Cid.of(DAG_PB, node)} has the head of the custody log at {head.size} lines, with the root"
         f" {head.root}: {count} of the lines that are shown were in it"
     )
+    if head.accepted is not None:
+        yield (
+            "that head names lines of the log that somebody accepted as they are, though they are lost, or not what"
+            f" was chained: {head.where}"
+        )
 
 
 def _agree(receipt: Receipt, rows: list[Row]) -> None:

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Literal
 
 from roadvault_common.archive import merkle
+from roadvault_common.custody import store as custody_store
 from roadvault_common.custody import tie
+from roadvault_common.custody.check import goes_on
 from roadvault_common.custody.tie import Tie
 from roadvault_common.errors import PermanentError, RoadVaultError
 from roadvault_common.receipts import store
@@ -40,7 +42,7 @@ async def make(db: Database, file_id: int) -> Receipt:
     archive, file = await asyncio.to_thread(_place, row, files)
     custody = await _custody(db, file_id, row["zip_id"])
     published = None if custody is None else await _published(db, custody)
-    number: Literal[1, 2] = 1 if published is None else 2
+    number: Literal[1, 2, 3] = 1 if published is None else 3 if published.names_accepted else 2
     receipt = Receipt(
         archive=archive, custody=custody, file=file, format=number, order=order, published=published
     ).summed()
@@ -139,7 +141,10 @@ async def _published(db: Database, custody: Tie) -> Published | None:
     row = await store.catalogue(db)
     if row is None:
         return None
-    ways, order = await tie.paths(db, custody, tie.Root.read(row["custody"])), _shown(row)
+    head = tie.Published.read(row["custody"])
+    if await custody_store.any_accepted(db, custody.head.size) and not await goes_on(db, head):
+        return None  # a person accepted that the log does not go on from there: the next catalogue has this one
+    ways, order = await tie.paths(db, custody, head), _shown(row)
     if ways[0] is None or (isinstance(order, ChainOrder) and order.extrinsic is None):
         return None
     return Published(

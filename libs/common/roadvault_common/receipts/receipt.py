@@ -1,6 +1,7 @@
 """A receipt, as it is written: `architecture/receipts.md` describes it for strangers."""
 
 import hashlib
+from base64 import b64decode
 from typing import Annotated, Literal, Self
 
 import orjson
@@ -80,6 +81,11 @@ class Published(_Shape):
     paths: Annotated[list[Annotated[list[_Hash], Field(max_length=64)] | None], Field(min_length=1, max_length=2)]
     """For each chain of the custody lines the way to that head's root, of its last line in it; None: none is."""
 
+    @property
+    def names_accepted(self) -> bool:
+        """Whether the head names lines of the log that a person accepted as they are."""
+        return b'"accepted":' in b64decode(self.custody)
+
 
 class Receipt(_Shape):
     """All of it. Its fields are the JSON's."""
@@ -90,15 +96,15 @@ class Receipt(_Shape):
     digest: _Hash = "0" * 64
     """SHA-256 of the receipt with 64 zeros in this place: finds damage, proves nothing."""
     file: File
-    format: Literal[1, 2] = 1
-    """2 with `published`, 1 without."""
+    format: Literal[1, 2, 3] = 1
+    """1 without `published`, 2 with it, 3 if that names lines of the log that a person accepted as they are."""
     order: Order
     published: Published | None = None
     """What ties the custody log's head to a catalogue that was ordered; None: the head was not published."""
 
     @model_validator(mode="after")
     def _check_format(self) -> Self:
-        if self.format != (1 if self.published is None else 2):
+        if self.format != (1 if self.published is None else 3 if self.published.names_accepted else 2):
             raise ValueError("it says another format than it has")
         return self
 

@@ -65,6 +65,8 @@ class Act(StrEnum):
     """The key of an archive was destroyed."""
     ACCEPTED = "accepted"
     """A person accepted that lines of this log are lost, or not what they were."""
+    LOST = "lost"
+    """What was done here is not known any more: the line is missing, and a person accepted that."""
 
 
 Facts = Mapping[str, object]

@@ -29,7 +29,6 @@ from roadvault_common.catalogue.records import (
     seal_segment,
 )
 from roadvault_common.custody import check, tie
-from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
@@ -203,7 +202,7 @@ class Publisher:
 
     async def _has_news(self, last: Published) -> bool:
         """Tell whether the custody log has more than was published, besides the purchase of that very catalogue."""
-        size = 0 if last.custody is None else tie.Root.read(last.custody).size
+        size = 0 if last.custody is None else tie.Published.read(last.custody).size
         return bool(last.accepted) or await self._store.has_acts(size)
 
     async def _take_log(self, draft: Draft, last: Published, trouble: str | None, lease: Lease) -> bool:
@@ -220,17 +219,11 @@ class Publisher:
                 draft.log = await self._log.add(root.size, keep, whole=whole)
         except check.Faulty as error:
             await check.note_fault(self._db, self._bus, error.fault)
-            if await custody_store.is_accepted(self._db, error.fault.position):
-                goes_on = last.custody is not None and await check.goes_on(self._db, tie.Root.read(last.custody))
-                kept = await self._log_of_before(last) if goes_on else None
-                size = None if root is None else root.size
-                draft.log = kept or await self._log.add(size, keep, whole=whole, up_to_fault=True)
-            else:
-                trouble = brief(error)
+            trouble = brief(error)
         except IntegrityError as error:
             trouble = brief(error)
         if trouble is None:
-            draft.custody = None if root is None else root.encode()
+            draft.custody = None if root is None else (await tie.published(self._db, root)).encode()
             return True
         # What was proven once is not taken back, and archives don't wait until a person has looked.
         log.error("the catalogue has the custody log of before", reason=trouble)
@@ -252,7 +245,7 @@ class Publisher:
         given_out, identity, account, market = await self._store.head()
         head = Head(
             made=made, identity=identity, given_out=given_out, account=account, market=market,
-            custody=None if draft.custody is None else CustodyHead.model_validate_json(draft.custody),
+            custody=None if draft.custody is None else _custody_head(draft.custody),
             destroyed=draft.destroyed or None, segments=[segment.link for segment in segments],
         )  # fmt: skip
         sealed = await asyncio.to_thread(seal_head, head, self._keys)
@@ -283,6 +276,10 @@ class Publisher:
         for cid in await self._store.superseded():
             await self._ipfs.unpin(cid)
             await self._store.forget_pin(cid)
+
+
+def _custody_head(content: bytes) -> CustodyHead:
+    return CustodyHead(**tie.Published.read(content).bare.model_dump())
 
 
 def _directory(
