@@ -55,7 +55,6 @@ async def test_every_act_has_its_line(database_url: str) -> None:
             "dropped",
             "restored",
             "given up",
-            "hold",
             "end moved",
             "hold",
             "shredded",

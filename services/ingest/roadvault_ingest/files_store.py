@@ -47,6 +47,7 @@ _LEADS = {
 }
 """By the name in a mark; of two that narrow as much the first leads."""
 _BOUNDS = {"from": "{column} >= %s", "to": "{column} < %s"}
+_AND = " AND "
 _BEHIND_NUMBER = "file_id {beyond} %s"
 _BESIDE, _BEYOND = "{column} = %s AND file_id {beyond} %s", "{column} {beyond} %s"
 _BESIDE_NOTHING, _NOTHING, _SOMETHING = (
@@ -160,7 +161,7 @@ def _conditions(name: str, filters: Filters) -> Condition:
         elif value is not None:
             where.append(_BOUNDS[bound].format(column=lead.column))
             args.append(value)
-    return " AND ".join(where), tuple(args)
+    return _AND.join(where), tuple(args)
 
 
 def _prefix(name: str) -> str:

@@ -138,6 +138,18 @@ def read_list(query: Mapping[str, str]) -> tuple[Filters, Order]:
     return read_filters(rest), order
 
 
+def read_page(query: Mapping[str, str]) -> tuple[int, int]:
+    """Read behind which file's number a page of a batch begins, and how long it is.
+
+    Raises:
+        Problem: It can't be understood.
+    """
+    after, limit = _number("after", query.get("after", "0")), _number("limit", query.get("limit", str(PAGE)))
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise Problem(f"limit must be between 1 and {LARGEST_PAGE}, not {limit}")
+    return after, limit
+
+
 def _within(value: datetime | None, first: datetime | None, last: datetime | None) -> bool:
     if first is None and last is None:
         return True

@@ -6,11 +6,11 @@ from functools import partial
 from aiohttp import web
 
 from roadvault_ingest.clients import client_of
-from roadvault_ingest.fields import file_id, position, query_fields, request_fields
-from roadvault_ingest.filters import read_list
+from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
+from roadvault_ingest.filters import read_list, read_page
 from roadvault_ingest.problems import NoLength, TooLarge, WrongType, answer
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.states import describe, line, listed
+from roadvault_ingest.states import batch, describe, line, listed
 from roadvault_ingest.tus import tus_routes
 from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.checksums import digests
@@ -56,6 +56,34 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         *tus_routes(ingest.resumable),
         web.post("/api/open/downFile", download),
         *_questions(ingest),
+        *_batches(ingest),
+    ]
+
+
+def _batches(ingest: Ingest) -> list[web.RouteDef]:
+    """Return the routes of many files that are asked for at once."""
+    peer = partial(client_of, proxies=ingest.settings.proxy_networks)
+
+    async def download(request: web.Request) -> web.Response:
+        longest = 16_384 + NUMBER_BYTES * ingest.settings.batch_files
+        fields = await request_fields(request, ingest.settings, longest)
+        number, files = await ingest.request_batch(fields.wanted(), fields.text("cbUrl"), peer(request))
+        return answer({"batchID": number, "files": files})
+
+    async def described(request: web.Request) -> web.Response:
+        after, limit = read_page(query_fields(request))
+        rows = await ingest.batch(batch_id(request.match_info["batch_id"]), after, limit)
+        return answer(batch(*rows, limit))
+
+    async def cancel(request: web.Request) -> web.Response:
+        number = batch_id(request.match_info["batch_id"])
+        await ingest.batches.cancel(number)
+        return answer(batch(*await ingest.batch(number, 0, 0), 1))
+
+    return [
+        web.post("/api/open/downFiles", download),
+        web.get("/api/open/batch/{batch_id}", described),
+        web.delete("/api/open/batch/{batch_id}", cancel),
     ]
 
 

@@ -7,7 +7,7 @@ import orjson
 
 from roadvault_common.files.facts import of as facts_of
 from roadvault_common.sql.db import Row
-from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
+from roadvault_common.sql.states import ArchiveStatus, BatchFileState, FolderStatus, RequestStatus
 
 _FOLDER_STATES = {
     FolderStatus.OPEN: "waiting in an open folder",
@@ -19,6 +19,12 @@ NOT_PACKED = tuple(word for status, word in _FOLDER_STATES.items() if status is 
 """States of files that are in no archive yet."""
 ASIDE = ("set aside", "lost")
 """States of files that are in none, and will be in none by themselves."""
+_BATCH_FILE_STATES = {
+    BatchFileState.WANTED: "waiting to be asked for",
+    BatchFileState.DONE: "called back",
+    BatchFileState.FAILED: "failed",
+    BatchFileState.CANCELLED: "cancelled",
+}
 STATES = (*_FOLDER_STATES.values(), "ended", *ASIDE)
 """All that the API says of where a file stands."""
 
@@ -123,6 +129,54 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "auditProblem": row["audit_problem"],
         "dropped": time(row["dropped_at"]),
     }
+
+
+def batch(row: Row, counts: list[Row], files: list[Row], limit: int) -> dict[str, Any]:
+    """Return the answer of `GET /api/open/batch/{batchID}`."""
+    told = dict[str, int]()
+    for one in counts:
+        told[_of_batch(one)] = told.get(_of_batch(one), 0) + one["files"]
+    return {
+        "batchID": row["batch_id"],
+        "state": _batch_state(row),
+        "reason": row["reason"],
+        "cbUrl": row["cb_url"],
+        "files": row["files"],
+        "counts": told,
+        "requested": time(row["create_time"]),
+        "cancelled": time(row["cancelled_at"]),
+        "ended": time(row["ended_at"]),
+        "calledBack": time(row["called_back_at"]),
+        "requests": [
+            {
+                "fileID": one["file_id"],
+                "downloadID": one["download_id"],
+                "state": _of_batch(one),
+                "reason": one["reason"],
+            }
+            for one in files
+        ],
+        "next": files[-1]["file_id"] if len(files) == limit else None,
+    }
+
+
+def _batch_state(row: Row) -> str:
+    if row["called_back_at"] is not None:
+        return "called back"
+    if row["report_failed_at"] is not None:
+        return "callback failed"
+    if row["ended_at"] is not None:
+        return "ended"
+    if row["cancelled_at"] is not None:
+        return "being cancelled"
+    return "being asked for" if row["ask_due"] is not None else "under way"
+
+
+def _of_batch(row: Row) -> str:
+    """Return where a file of a batch stands."""
+    if row["state"] == BatchFileState.ASKED:
+        return _word(RequestStatus(row["status"]))
+    return _BATCH_FILE_STATES[row["state"]]
 
 
 def line(row: Row) -> dict[str, Any]:
