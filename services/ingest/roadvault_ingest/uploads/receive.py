@@ -82,6 +82,8 @@ class Body:
         """
         if self._content.at_eof():
             return b""
+        if self._content.exception() is not None and (data := self._ahead()):
+            return data
         started = time.monotonic()
         try:
             data = await timely(self._content.readany(), self._patience.left)
@@ -101,12 +103,21 @@ class Body:
         """How many bytes of it are still to be read; 0 if that is not known."""
         return (self._request.content_length or self._came) - self._came
 
+    def _ahead(self) -> bytes:
+        """Return what aiohttp has read ahead, also when it gives out no more since the client has hung up."""
+        error, self._content._exception = self._content._exception, None  # noqa: SLF001 - nothing else gives it out
+        try:
+            data = self._content.read_nowait()
+        finally:
+            self._content._exception = error  # noqa: SLF001
+        self._patience.note(0, len(data))
+        self._came += len(data)
+        return data
+
     @contextmanager
     def from_the_wire(self) -> Iterator[tuple[bytes, Wire]]:
         """Give what aiohttp has read ahead, and the connection for the rest."""
-        ahead = self._content.read_nowait()
-        self._patience.note(0, len(ahead))
-        self._came += len(ahead)
+        ahead = self._ahead()
         self.taken_over = True
         with taken_over(self._request, self.left, self._patience) as wire:
             yield ahead, wire
