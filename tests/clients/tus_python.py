@@ -19,7 +19,7 @@ uploader = client.uploader(
     upload_checksum=what == "resume",
 )
 if what == "part":
-    uploader.upload_chunk()
+    uploader.upload_chunk()  # type: ignore[no-untyped-call]
 else:
     uploader.upload()
 sys.stdout.write(f"{uploader.url}\n")
