@@ -28,6 +28,8 @@ CHUNK_BYTES = 1 << 18
 """What is handed to a thread to be written and hashed; less of it is written at the end, together with the sync."""
 WIRE_BYTES = 4 << 20
 """An upload of which so much is still to come is worth a thread, and a connection that takes no other afterwards."""
+_ASKED = web.RequestKey("asked", bool)
+"""Of a request, that its client waits to be asked for the body."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -52,6 +54,11 @@ class Received:
     keys: tuple[Key, ...] = ()
     upload: str | None = None
     """Of one that came in several requests, its id."""
+
+
+async def expect(request: web.Request) -> None:
+    """Ask for a body (Expect: 100-continue) only once it is read: what is refused before need not be sent."""
+    request[_ASKED] = True
 
 
 class Incoming(NewFile):
@@ -82,6 +89,8 @@ class Body:
         """
         if self._content.at_eof():
             return b""
+        if self._request.pop(_ASKED, None) and self._request.transport is not None:
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self._content.exception() is not None and (data := self._ahead()):
             return data
         started = time.monotonic()
