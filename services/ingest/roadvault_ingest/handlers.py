@@ -1,6 +1,5 @@
 """What comes in over HTTP: the API."""
 
-from contextlib import suppress
 from functools import partial
 
 from aiohttp import web
@@ -8,7 +7,7 @@ from aiohttp import web
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
 from roadvault_ingest.filters import read_list, read_page
-from roadvault_ingest.problems import NoLength, TooLarge, WrongType, answer
+from roadvault_ingest.problems import NoLength, WrongType, answer
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import batch, describe, line, listed
 from roadvault_ingest.tus import tus_routes
@@ -18,7 +17,7 @@ from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.intake import Taken
 from roadvault_ingest.uploads.names import name_in_path, shown
 from roadvault_ingest.uploads.plain import Plain
-from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
+from roadvault_ingest.uploads.receive import Body, Incoming, Received, expect, receive
 from roadvault_ingest.uploads.same import hashed
 from roadvault_ingest.uploads.wire import Room
 
@@ -51,7 +50,7 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         return answer("ok")
 
     return [
-        web.post("/api/open/upload", upload, expect_handler=partial(_expect, ingest)),
+        web.post("/api/open/upload", upload, expect_handler=expect),
         *_plain(ingest),
         *tus_routes(ingest.resumable),
         web.post("/api/open/downFile", download),
@@ -87,14 +86,6 @@ def _batches(ingest: Ingest) -> list[web.RouteDef]:
     ]
 
 
-async def _expect(ingest: Ingest, request: web.Request) -> None:
-    """Ask for the body (Expect: 100-continue) unless its length is going to be refused."""
-    with suppress(TooLarge):
-        ingest.check_length(request.content_length)
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
 def _plain(ingest: Ingest) -> list[web.RouteDef]:
     """Return the routes of bodies that are files."""
     peer = partial(client_of, proxies=ingest.settings.proxy_networks)
@@ -112,12 +103,8 @@ def _plain(ingest: Ingest) -> list[web.RouteDef]:
         async def take(incoming: Incoming, room: Room) -> Received:
             return await plain.receive(body, incoming, ingest.disk, room, ingest.settings.largest_upload)
 
-        return _taken(
-            body,
-            await ingest.upload(body.length, peer(request), _key(request), take),
-        )
+        return _taken(body, await ingest.upload(body.length, peer(request), _key(request), take))
 
-    expect = partial(_expect, ingest)
     path = "/api/open/upload/{name:.*}"
     return [web.post(path, put, expect_handler=expect), web.put(path, put, expect_handler=expect)]
 
