@@ -27,7 +27,11 @@ class Line:
     async def serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
         """Carry one connection, until either side hangs up."""
         to = urlsplit(self.to)
-        server, requests = await asyncio.open_connection(to.hostname, to.port)
+        try:
+            server, requests = await asyncio.open_connection(to.hostname, to.port)
+        except OSError:  # it is down
+            answers.transport.abort()
+            return
         self.writers += [answers, requests]
         passed = [0]
         await asyncio.gather(self._up(client, requests, passed), self._down(server, answers, passed))
