@@ -6,7 +6,6 @@ import inspect
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from free_ports import pick_free
@@ -14,6 +13,7 @@ from servers_door import LinkDoor
 from servers_ingest import Door, Open
 from servers_line import line
 from servers_services import Services
+from servers_talk import Talk
 
 from roadvault_client import (
     AsyncClient,
@@ -33,32 +33,7 @@ from roadvault_client import (
 )
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-QUICK = Retries(attempts=4, first_seconds=0.01, longest_seconds=0.05)
 NAME = "京A12345_前方.mp4"
-
-
-class Talk:
-    """Either client, awaited: the test's own event loop is the server's, too."""
-
-    def __init__(self, kind: type[Client] | type[AsyncClient]) -> None:
-        self.kind = kind
-
-    async def __call__(self, url: str, method: str, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
-        options: dict[str, Any] = {"retries": QUICK, "timeout_seconds": 20}
-        if self.kind is AsyncClient:
-            async with AsyncClient(url, **options) as client:
-                return await getattr(client, method)(*args, **kwargs)
-
-        def block() -> Any:  # noqa: ANN401
-            with Client(url, **options) as client:
-                return getattr(client, method)(*args, **kwargs)
-
-        return await asyncio.to_thread(block)
-
-
-@pytest.fixture(params=[Client, AsyncClient], ids=["blocking", "awaited"])
-def talk(request: pytest.FixtureRequest) -> Talk:
-    return Talk(request.param)
 
 
 def test_both_clients_have_the_same_methods() -> None:
@@ -195,10 +170,11 @@ async def test_a_file_is_asked_for_called_back_and_downloaded(all_services: str,
     with receive(SECRET) as receiver:
         await talk(all_services, "request", file_id, receiver.url)
         callback = await asyncio.to_thread(receiver.wait, file_id, 30)
-    target = tmp_path / "back.mp4"
+    (tmp_path / "to").mkdir()
+    target = tmp_path / "to" / "back.mp4"
     assert await talk(all_services, "download", callback.url, target) == hashlib.sha256(content).hexdigest()
     assert target.read_bytes() == content
-    assert names(tmp_path) == ["back.mp4"]
+    assert names(tmp_path / "to") == ["back.mp4"]
 
 
 async def test_a_download_goes_on_where_it_broke_off(link_door: LinkDoor, talk: Talk, tmp_path: Path) -> None:

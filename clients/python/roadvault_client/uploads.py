@@ -155,29 +155,25 @@ class _Resumable:
         self._furthest = 0
 
     def run(self) -> Steps[int]:
-        offset = None
+        ticket = self._what.ticket
         while True:
-            ticket = self._what.ticket
-            if ticket.url is None:
-                ticket.url, offset = (yield from self._create()), 0
-                if ticket.keep is not None:
-                    yield from work(partial(ticket.keep, ticket))
-            if offset is None:
-                try:
+            try:
+                if ticket.url is None:
+                    answer = yield from self._create(ticket)
+                else:
                     answer = yield from self._core.send(Call("HEAD", ticket.url, self._headers()))
-                except (NotFound, Gone) as error:  # it has expired
-                    yield from self._failed(error)
-                    ticket.url = None
-                    continue
-                offset = int(answer.headers["Upload-Offset"])
-                if _FILE_ID in answer.headers:
-                    return int(answer.headers[_FILE_ID])
-            file_id = yield from self._send(ticket.url, offset)
+            except (NotFound, Gone) as error:  # it has expired
+                yield from self._failed(error)
+                ticket.url = None
+                continue
+            file_id = _file_id(answer)
+            if file_id is None and ticket.url is not None:
+                file_id = yield from self._send(ticket.url, int(answer.headers.get("Upload-Offset", 0)))
             if file_id is not None:
                 return file_id
-            offset = None
 
-    def _create(self) -> Steps[str]:
+    def _create(self, ticket: Ticket) -> Steps[Answer]:
+        """Begin an upload, or find the one that was begun with this key."""
         told = {"filename": self._what.name, "sha256": self._sha256, **self._what.fields}
         metadata = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in told.items())
         headers = self._headers(**{
@@ -186,7 +182,10 @@ class _Resumable:
             "Idempotency-Key": self._what.ticket.key,
         })  # fmt: skip
         answer = yield from self._core.send(Call("POST", self._core.api("files"), headers))
-        return self._core.beside(answer.headers["Location"])
+        ticket.url = self._core.beside(answer.headers["Location"])
+        if ticket.keep is not None:
+            yield from work(partial(ticket.keep, ticket))
+        return answer
 
     def _send(self, url: str, offset: int) -> Steps[int | None]:
         """Send the rest; return the file's number, or None if it has to be asked how far that came."""
@@ -203,7 +202,7 @@ class _Resumable:
             yield from self._failed(error)
             return None
         if answer.status < 400:  # noqa: PLR2004 - no error
-            return int(answer.headers[_FILE_ID]) if _FILE_ID in answer.headers else None
+            return _file_id(answer)
         problem = refused(answer.status, answer.headers, answer.content)
         if answer.status not in _LOOK_AGAIN:
             raise problem
@@ -218,3 +217,7 @@ class _Resumable:
 
     def _headers(self, **more: str) -> dict[str, str]:
         return self._core.ours(**_TUS, **more)
+
+
+def _file_id(answer: Answer) -> int | None:
+    return int(answer.headers[_FILE_ID]) if _FILE_ID in answer.headers else None
