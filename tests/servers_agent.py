@@ -31,6 +31,7 @@ class AgentProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, command: str = "run") -> None:
+        await self.kill()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "roadvault_agent", "-c", str(self._config), command, stdout=log, stderr=log

@@ -18,7 +18,7 @@ from servers_services import Service, Services
 from roadvault_common.sql.db import Database
 
 FILES = int(os.environ.get("ROADVAULT_AGENT_FILES", "1000"))
-SECONDS = 90 + FILES / 8
+SECONDS = 90 + FILES / 5
 LONG_BYTES = 6_000_000
 CUT_SECONDS, KILL_SECONDS = 2.0, 3.0
 

@@ -144,6 +144,8 @@ class Agent:
             versions.append((Version(name, found.path, found.size, found.mtime_ns, mark), fresh_key()))
             founds.append(found)
         rows = self._state.take(versions)
+        # Of many files on a slow disk the first need not wait for the last.
+        self._todo.offer(row.row_id for row in rows if row.step == "waiting")
         for row in rows:
             if row.step == "done" and folder.then in {"move", "delete"}:
                 self._take_again(row)
