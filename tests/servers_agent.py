@@ -23,12 +23,17 @@ class AgentProcess:
         self.state = directory / "state"
         self.log = directory / "agent.log"
         self._config = directory / "agent.toml"
+        self.url = url
+        self.set(settings)
+        self._process: asyncio.subprocess.Process | None = None
+
+    def set(self, settings: str) -> None:
+        """Write settings: before a `|` the agent's, behind it the folder's."""
         self._config.write_text(
-            f'url = "{url}"\nstate = {json.dumps(str(self.state))}\npoll_seconds = 0.3\n'
+            f'url = "{self.url}"\nstate = {json.dumps(str(self.state))}\npoll_seconds = 0.3\n'
             f"{settings.partition('|')[0]}\n[[folder]]\npath = {json.dumps(str(self.cam))}\nsettle_seconds = 0.2\n"
             f"{settings.partition('|')[2]}"
         )
-        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, command: str = "run") -> None:
         await self.kill()

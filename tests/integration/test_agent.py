@@ -4,14 +4,24 @@ import asyncio
 import hashlib
 import json
 import os
+import sqlite3
 import urllib.request
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
+import pytest
 from free_ports import pick_free
 from servers_agent import AgentProcess, MakeAgent
 from servers_ingest import Door, Open
 
-from roadvault_agent import names
+from roadvault_agent import names, todo
+from roadvault_agent.agent import Agent
+from roadvault_agent.bucket import Bucket
+from roadvault_agent.config import Config, Folder
+from roadvault_agent.delivery import Delivery
+from roadvault_agent.state import State
+from roadvault_agent.tally import Tally
+from roadvault_client import Client
 
 ODD = os.fsdecode(b"\xff odd\n\xe5\x89\x8d:?.mp4")
 
@@ -186,6 +196,52 @@ async def test_a_server_that_has_lost_the_file_gets_it_again(door: Door, make_ag
         while await door.count("file_upload_info") < 2:
             await asyncio.sleep(0.1)
     assert agent.lying() == ["a.mp4"]
+
+
+async def test_settings_that_change_while_a_file_is_under_way(open_door: Open, make_agent: MakeAgent) -> None:
+    async with open_door(folder_bytes=100_000_000) as door:
+        agent = make_agent(door.url, "bytes_per_second = 1_000_000|")
+        content = os.urandom(5_000_000)
+        agent.put("a.mp4", content)
+        await agent.start()
+        async with asyncio.timeout(30):
+            while not await door.count("upload_info"):
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        assert await agent.stop() == 0
+        agent.set('|tags = ["night"]')
+        assert await agent.once() == 0, agent.log.read_text()
+        assert await kept(door) == {"a.mp4": sha256(content)}
+
+
+class FullDisk(State):
+    """What can't be written now and then."""
+
+    calls = 0
+
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:  # type: ignore[override] # any kind does
+        self.calls += 1
+        if self.calls % 3 == 1:
+            raise sqlite3.OperationalError("database or disk is full")
+        return super()._writing()
+
+
+async def test_a_full_disk_of_the_agents_own_costs_no_file(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cam").mkdir()
+    for number in range(5):
+        (tmp_path / "cam" / f"{number}.mp4").write_bytes(b"frames %d" % number)
+    folder = Folder(path=tmp_path / "cam", settle_seconds=0, then="delete")
+    told = Config(url=door.url, poll_seconds=0.05, folders=(folder,))
+    state = FullDisk(tmp_path / "state")
+    with closing(state), Client(door.url) as client:
+        agent = Agent(told, state, Delivery(client, state, Bucket(0)), Tally())
+        monkeypatch.setattr(todo, "_FIRST_SECONDS", 0.05)
+        assert await asyncio.wait_for(asyncio.to_thread(agent.run, once=True), 60)
+    assert state.calls > 10
+    assert list((tmp_path / "cam").iterdir()) == []
+    assert len(await kept(door)) == 5
 
 
 async def test_two_agents_do_not_share_a_state(door: Door, make_agent: MakeAgent) -> None:

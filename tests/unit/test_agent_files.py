@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,13 @@ def test_what_was_killed_half_way_is_finished(root: Path, tmp_path: Path) -> Non
     assert [path.name for path in done.iterdir()] == ["inner"]
 
 
-def test_a_moved_file_replaces_none_and_goes_to_other_disks(root: Path, tmp_path: Path) -> None:
+def no_room(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_moved_file_replaces_none_and_goes_to_other_disks(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = tmp_path / "done"
     (done / "inner").mkdir(parents=True)
     (done / "inner" / "a.mp4").write_bytes(b"before")
@@ -184,7 +191,15 @@ def test_a_moved_file_replaces_none_and_goes_to_other_disks(root: Path, tmp_path
         os.utime(root / "b.mp4", ns=(wrong.version.mtime_ns, wrong.version.mtime_ns))
         with pytest.raises(OSError, match="is not what was sent"):
             files.remove(wrong, elsewhere)
+        full = row_of(root, "c.mp4")
+        monkeypatch.setattr(os, "fsync", no_room)
+        with pytest.raises(OSError, match="No space left"):
+            files.remove(replace(full, key="fedcba9876543210"), elsewhere)
+        monkeypatch.undo()
         assert [path.name for path in elsewhere.iterdir()] == ["inner"]
+        files.remove(replace(full, key="fedcba9876543210"), elsewhere)
+        assert (elsewhere / "c.mp4").read_bytes() == b"frames"
+        (elsewhere / "c.mp4").unlink()
         assert (root / f"{names.OURS}{wrong.key}").read_bytes() == b"sector"
     finally:
         for path in sorted(elsewhere.rglob("*"), reverse=True):

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from roadvault_client import BadCallback, Callback, TookTooLong, read_callback, receive
+from roadvault_client import BadCallback, BatchEnded, Callback, TookTooLong, read_callback, receive
 
 SECRET, OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+CALLBACK = Callback(17, "https://files.example/d/t", "download-3")
 BODY = b'{"fileID":17,"fileUrl":"https://files.example/d/t"}'
 
 
@@ -25,16 +26,16 @@ def signed(body: bytes = BODY, secret: str = SECRET, *, seconds_ago: int = 0) ->
 
 
 def test_a_callback_says_which_file_is_where() -> None:
-    assert read_callback(signed(), BODY, SECRET) == Callback(17, "https://files.example/d/t", "download-3")
+    assert read_callback(signed(), BODY, SECRET) == CALLBACK
 
 
 def test_while_a_secret_is_changed_both_count() -> None:
-    assert read_callback(signed(secret=OTHER), BODY, [SECRET, OTHER]).file_id == 17
+    assert read_callback(signed(secret=OTHER), BODY, [SECRET, OTHER]) == CALLBACK
     twice = {
         **signed(),
         "Webhook-Signature": f"{signed()['Webhook-Signature']} {signed(secret=OTHER)['Webhook-Signature']}",
     }
-    assert read_callback(twice, BODY, OTHER).file_id == 17
+    assert read_callback(twice, BODY, OTHER) == CALLBACK
 
 
 @pytest.mark.parametrize("headers", [
@@ -60,6 +61,16 @@ def test_a_secret_that_is_none_is_told(secret: str) -> None:
         read_callback(signed(), BODY, secret)
 
 
+def test_a_batch_ends_with_a_callback_of_its_own() -> None:
+    body = b'{"batchID":17,"files":4,"done":2,"failed":1,"cancelled":1}'
+    ended = BatchEnded(batch_id=17, files=4, done=2, failed=1, cancelled=1, message_id="download-3")
+    assert read_callback(signed(body), body, SECRET) == ended
+    with receive(SECRET) as receiver:
+        assert [post(receiver.url, signed(body), body), post(receiver.url, signed())] == [204, 204]
+        assert receiver.wait_batch(17, 5) == ended
+        assert receiver.wait(17, 5) == CALLBACK
+
+
 def post(url: str, headers: dict[str, str], body: bytes = BODY) -> int:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=5) as answer:  # noqa: S310
@@ -77,6 +88,6 @@ def test_a_receiver_takes_what_is_signed_and_hands_each_out_once() -> None:
         assert post(receiver.url, {}) == 400
         assert post(receiver.url, signed(), b"x" * 70_000) == 413
         assert receiver.wait(18, 5).url == "https://files.example/d/u"
-        assert [one.file_id for one in receiver.all(0.1)] == [17]
+        assert list(receiver.all(0.1)) == [CALLBACK]
         with pytest.raises(TookTooLong, match="file 17: no callback within"):
             receiver.wait(17, 0.1)

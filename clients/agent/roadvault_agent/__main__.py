@@ -52,7 +52,8 @@ def main() -> None:
             case "status":
                 _status(told)
             case _:
-                sys.exit(0 if _run(told, once=arguments.command == "once") else 1)
+                once = arguments.command == "once"
+                sys.exit(0 if _run(told, once=once) or not once else 1)
     except (BadConfig, InUse, OSError) as error:
         sys.exit(f"roadvault-agent: {error}")
 

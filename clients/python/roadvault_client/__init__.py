@@ -1,6 +1,6 @@
 """A client of RoadVault: upload, ask, wait, take callbacks, download. `Client` blocks, `AsyncClient` is awaited."""
 
-from roadvault_client.callbacks import Callback, read_callback
+from roadvault_client.callbacks import BatchEnded, Callback, read_callback
 from roadvault_client.client import AsyncClient, Client, Options
 from roadvault_client.core import Retries
 from roadvault_client.errors import (
@@ -22,23 +22,30 @@ from roadvault_client.errors import (
     WrongBytes,
     WrongHash,
 )
+from roadvault_client.lists import Filter
 from roadvault_client.receiver import Receiver, receive
-from roadvault_client.states import Archive, File, Line, Request, Stage
+from roadvault_client.states import Archive, Batch, BatchBegun, BatchRequest, File, Line, Listed, Request, Stage
 from roadvault_client.uploads import Facts, Ticket, Uploaded
 
 __all__ = [
     "Archive",
     "AsyncClient",
     "BadCallback",
+    "Batch",
+    "BatchBegun",
+    "BatchEnded",
+    "BatchRequest",
     "Callback",
     "Client",
     "Conflict",
     "ConnectionFailed",
     "Facts",
     "File",
+    "Filter",
     "Forbidden",
     "Gone",
     "Line",
+    "Listed",
     "NeverReached",
     "NoRoom",
     "NotFound",

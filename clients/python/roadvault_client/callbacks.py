@@ -22,13 +22,25 @@ class Callback:
     message_id: str
 
 
+@dataclass(frozen=True)
+class BatchEnded:
+    """All files of a batch have been called back, have failed, or were cancelled; these numbers say how many."""
+
+    batch_id: int
+    files: int
+    done: int
+    failed: int
+    cancelled: int
+    message_id: str
+
+
 def read_callback(
     headers: Mapping[str, str],
     body: bytes,
     secret: str | Iterable[str] | None,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
-) -> Callback:
+) -> Callback | BatchEnded:
     """Return what a callback says, once its signature (Standard Webhooks) and its time were checked.
 
     Args:
@@ -51,9 +63,12 @@ def read_callback(
             raise BadCallback("the callback is too old, or one of the clocks is wrong")
     try:
         told = json.loads(body)
+        if "batchID" in told:
+            counts = {name: int(told[name]) for name in ("files", "done", "failed", "cancelled")}
+            return BatchEnded(batch_id=int(told["batchID"]), message_id=message_id, **counts)
         return Callback(int(told["fileID"]), str(told["fileUrl"]), message_id)
     except (ValueError, KeyError, TypeError):
-        raise BadCallback("the body has no fileID and fileUrl") from None
+        raise BadCallback("the body names neither a file and its link nor a batch") from None
 
 
 def _check(keys: list[bytes], message_id: str, timestamp: str, signatures: str, body: bytes) -> None:

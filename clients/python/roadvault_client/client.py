@@ -2,15 +2,17 @@
 
 import functools
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from roadvault_client import asking
+from roadvault_client import asking, lists
 from roadvault_client.core import Core, Retries
 from roadvault_client.downloads import download
+from roadvault_client.lists import Filter
+from roadvault_client.states import Listed
 from roadvault_client.steps import Steps, arun, run
 from roadvault_client.uploads import upload
 
@@ -87,10 +89,22 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def files(self, of: Filter | None = None, *, oldest_first: bool = False, page_size: int = 100) -> Iterator[Listed]:
+        """Iterate over files, page by page as they are taken: the newest first, all or those of a filter."""
+        after = None
+        while True:
+            page = run(lists.page(self.core, of, after, page_size, oldest_first=oldest_first), self.connections)
+            yield from page["files"]
+            if (after := page["next"]) is None:
+                return
+
     upload = _blocking(upload)
     file = _blocking(asking.file)
     wait = _blocking(asking.wait)
     request = _blocking(asking.request)
+    request_many = _blocking(lists.request_many)
+    batch = _blocking(lists.batch)
+    cancel = _blocking(lists.cancel)
     custody = _blocking(asking.custody)
     receipt = _blocking(asking.receipt)
     download = _blocking(download)
@@ -117,10 +131,25 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def files(
+        self, of: Filter | None = None, *, oldest_first: bool = False, page_size: int = 100
+    ) -> AsyncIterator[Listed]:
+        """Iterate over files, page by page as they are taken: the newest first, all or those of a filter."""
+        after = None
+        while True:
+            page = await arun(lists.page(self.core, of, after, page_size, oldest_first=oldest_first), self.connections)
+            for file in page["files"]:
+                yield file
+            if (after := page["next"]) is None:
+                return
+
     upload = _awaited(upload)
     file = _awaited(asking.file)
     wait = _awaited(asking.wait)
     request = _awaited(asking.request)
+    request_many = _awaited(lists.request_many)
+    batch = _awaited(lists.batch)
+    cancel = _awaited(lists.cancel)
     custody = _awaited(asking.custody)
     receipt = _awaited(asking.receipt)
     download = _awaited(download)

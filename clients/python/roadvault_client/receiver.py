@@ -5,9 +5,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 
-from roadvault_client.callbacks import Callback, read_callback
+from roadvault_client.callbacks import BatchEnded, Callback, read_callback
 from roadvault_client.errors import BadCallback, TookTooLong
+
+T = TypeVar("T", Callback, BatchEnded)
 
 _LONGEST_BODY = 1 << 16
 _CONNECTION_SECONDS = 10
@@ -20,7 +23,7 @@ class Receiver:
 
     def __init__(self, secret: str | list[str] | None) -> None:
         self._secret = secret
-        self._came: OrderedDict[int, Callback] = OrderedDict()
+        self._came: OrderedDict[tuple[type, int], Callback | BatchEnded] = OrderedDict()
         self._news = threading.Condition()
         self.url = ""
         """To be given as `cb_url`."""
@@ -33,7 +36,8 @@ class Receiver:
         """
         callback = read_callback(headers, body, self._secret)
         with self._news:
-            self._came[callback.file_id] = callback
+            number = callback.file_id if isinstance(callback, Callback) else callback.batch_id
+            self._came[type(callback), number] = callback
             while len(self._came) > _REMEMBERED:
                 self._came.popitem(last=False)
             self._news.notify_all()
@@ -44,12 +48,25 @@ class Receiver:
         Raises:
             TookTooLong: It did not come in time.
         """
-        with self._news:
-            if not self._news.wait_for(lambda: file_id in self._came, seconds):
-                raise TookTooLong(f"file {file_id}: no callback within {seconds} s")
-            return self._came.pop(file_id)
+        return self._wait(Callback, file_id, f"file {file_id}", seconds)
 
-    def all(self, seconds: float | None = None) -> Iterator[Callback]:
+    def wait_batch(self, batch_id: int, seconds: float | None = None) -> BatchEnded:
+        """Wait until a batch has ended.
+
+        Raises:
+            TookTooLong: It has not in time.
+        """
+        return self._wait(BatchEnded, batch_id, f"batch {batch_id}", seconds)
+
+    def _wait(self, kind: type[T], number: int, called: str, seconds: float | None) -> T:
+        with self._news:
+            if not self._news.wait_for(lambda: (kind, number) in self._came, seconds):
+                raise TookTooLong(f"{called}: no callback within {seconds} s")
+            found = self._came.pop((kind, number))
+            assert isinstance(found, kind)  # noqa: S101 - by its key
+            return found
+
+    def all(self, seconds: float | None = None) -> Iterator[Callback | BatchEnded]:
         """Hand out callbacks as they come, until none has come for so long."""
         while True:
             with self._news:

@@ -66,3 +66,60 @@ class Line(TypedDict):
     zipID: int | None
     facts: dict[str, Any]
     hash: str | None
+
+
+class Listed(TypedDict):
+    """A file in a list; its archive's number is None before it is packed."""
+
+    fileID: int
+    filename: str
+    size: int
+    sha256: str
+    received: str
+    camera: str | None
+    recordedAt: str | None
+    lat: float | None
+    lon: float | None
+    tags: list[str]
+    state: str
+    zipID: int | None
+
+
+class Page(TypedDict):
+    """Some files of a list; without `next` it is over."""
+
+    files: list[Listed]
+    next: str | None
+
+
+class BatchBegun(TypedDict):
+    """A batch that was taken, and of how many files it is."""
+
+    batchID: int
+    files: int
+
+
+class BatchRequest(TypedDict):
+    """What has become of one file of a batch."""
+
+    fileID: int
+    downloadID: int | None
+    state: str
+    reason: str | None
+
+
+class Batch(TypedDict):
+    """Where a batch stands: how many of its files in each state, and some of its requests."""
+
+    batchID: int
+    state: str
+    reason: str | None
+    cbUrl: str
+    files: int
+    counts: dict[str, int]
+    requested: str
+    cancelled: str | None
+    ended: str | None
+    calledBack: str | None
+    requests: list[BatchRequest]
+    next: int | None
