@@ -156,6 +156,9 @@ async def test_ffmpeg_streams_what_it_records(open_door: Open, method: str) -> N
         source = ["-f", "lavfi", "-i", "testsrc=duration=2:size=320x240:rate=10"]
         ffmpeg = [str(shutil.which("ffmpeg")), "-v", "error", *source, "-c:v", "mpeg2video", "-f", "mpegts"]
         await answer([*ffmpeg, "-method", method, url])
+        async with asyncio.timeout(10):
+            while not await door.count("file_upload_info"):  # ffmpeg does not wait for the answer
+                await asyncio.sleep(0.02)
         file = (await door.file(1))["result"]
         (path,) = door.files_on_disk()
         assert (file["filename"], file["size"]) == ("gate-7.ts", path.stat().st_size)

@@ -324,3 +324,24 @@ async def test_a_wrong_sha256_in_the_metadata_leaves_nothing(door: Door, tus: Cl
     assert (await tus.patch(url, 0, CONTENT)).status == 422
     assert (await tus.head(url)).status == 404
     assert await door.nothing_is_left()
+
+
+async def test_what_came_before_the_line_broke_is_kept_though_nobody_had_looked_yet(
+    door: Door, tus: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await tus.begun(len(CONTENT))
+    state = door.ingest.resumable.state
+
+    async def slow(upload_id: str) -> Any:  # noqa: ANN401 - as it is
+        await asyncio.sleep(0.3)
+        return await state(upload_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(door.ingest.resumable, "state", slow)
+        async with door.connection() as (_, writer):
+            writer.write(head_of(url, 0, len(CONTENT)) + CONTENT[:50_000])
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+        await asyncio.sleep(1)
+    assert (await tus.head(url)).offset == 50_000

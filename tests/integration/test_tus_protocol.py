@@ -314,3 +314,18 @@ async def test_a_whole_upload_is_a_file_and_is_not_terminated(door: Door, tus: C
     whole = await tus.begin(4, b"0123")
     assert (await tus.ask("DELETE", tus.at(whole))).status == 403
     assert (await door.file(whole.file_id))["result"]["size"] == 4
+
+
+async def test_a_body_is_asked_for_only_once_it_is_going_to_be_taken(door: Door, tus: Client) -> None:
+    url = (await tus.begun(10)).removeprefix(door.url)
+    for offset, line in ((3, b"HTTP/1.1 409 "), (0, b"HTTP/1.1 100 ")):
+        async with door.connection() as (reader, writer), asyncio.timeout(20):
+            writer.write(
+                f"PATCH {url} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n"
+                f"Content-Type: {TYPE}\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n".encode()
+            )
+            assert (await reader.readline()).startswith(line)
+            if not offset:
+                await reader.readline()
+                writer.write(b"0123456789")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")

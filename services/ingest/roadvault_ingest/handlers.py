@@ -1,12 +1,9 @@
 """What comes in over HTTP: the API."""
 
-from contextlib import suppress
-from functools import partial
-
 from aiohttp import web
 
 from roadvault_ingest.fields import file_id, position, query_fields, request_fields
-from roadvault_ingest.problems import NoLength, TooLarge, WrongType, answer
+from roadvault_ingest.problems import NoLength, WrongType, answer
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe, line
 from roadvault_ingest.tus import tus_routes
@@ -15,7 +12,7 @@ from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.intake import Taken
 from roadvault_ingest.uploads.names import name_in_path, shown
 from roadvault_ingest.uploads.plain import Plain
-from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
+from roadvault_ingest.uploads.receive import Body, Incoming, Received, expect, receive
 from roadvault_ingest.uploads.same import hashed
 from roadvault_ingest.uploads.wire import Room
 
@@ -44,20 +41,12 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         return answer("ok")
 
     return [
-        web.post("/api/open/upload", upload, expect_handler=partial(_expect, ingest)),
+        web.post("/api/open/upload", upload, expect_handler=expect),
         *_plain(ingest),
         *tus_routes(ingest.resumable),
         web.post("/api/open/downFile", download),
         *_questions(ingest),
     ]
-
-
-async def _expect(ingest: Ingest, request: web.Request) -> None:
-    """Ask for the body (Expect: 100-continue) unless its length is going to be refused."""
-    with suppress(TooLarge):
-        ingest.check_length(request.content_length)
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _plain(ingest: Ingest) -> list[web.RouteDef]:
@@ -78,7 +67,6 @@ def _plain(ingest: Ingest) -> list[web.RouteDef]:
 
         return _taken(body, await ingest.upload(body.length, request.remote or "", _key(request), take))
 
-    expect = partial(_expect, ingest)
     path = "/api/open/upload/{name:.*}"
     return [web.post(path, put, expect_handler=expect), web.put(path, put, expect_handler=expect)]
 

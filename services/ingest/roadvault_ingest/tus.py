@@ -14,7 +14,7 @@ from roadvault_ingest.uploads.checksums import ALGORITHMS, Checksum, upload_chec
 from roadvault_ingest.uploads.form import content_type
 from roadvault_ingest.uploads.intake import digest
 from roadvault_ingest.uploads.names import shown
-from roadvault_ingest.uploads.receive import Body
+from roadvault_ingest.uploads.receive import Body, expect
 from roadvault_ingest.uploads.resumable import Resumable
 from roadvault_ingest.uploads.same import hashed
 from roadvault_ingest.uploads.upload_store import Upload
@@ -118,9 +118,9 @@ def tus_routes(uploads: Resumable) -> list[web.RouteDef]:
         hdrs.METH_DELETE: tus.delete,
     }
     return [
-        *(web.route(method, FILES, partial(_by_method, of_all)) for method in of_all),
+        *(web.route(method, FILES, partial(_by_method, of_all), expect_handler=expect) for method in of_all),
         *(
-            web.route(method, f"{FILES}/{{upload_id}}", partial(_by_method, of_one))
+            web.route(method, f"{FILES}/{{upload_id}}", partial(_by_method, of_one), expect_handler=expect)
             for method in {*of_one, hdrs.METH_POST} - {hdrs.METH_HEAD}  # which aiohttp adds to GET
         ),
     ]

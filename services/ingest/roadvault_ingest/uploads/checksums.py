@@ -12,7 +12,7 @@ ALGORITHMS = ("sha1", "sha256", "md5")
 """Of tus' checksums."""
 _DIGESTS = {"sha-256": "sha256", "sha-512": "sha512"}
 """Of RFC 9530, the two that are fit for what strangers send."""
-_MEMBER = re.compile(r"([a-z*][a-z0-9_.*-]*)(?:=(?::([A-Za-z0-9+/=]*):|[^,:]*))?(?:\s*;[^,]*)?")
+_MEMBER = re.compile(r"([a-z*][a-z0-9_.*-]*)(?:=(?::([A-Za-z0-9+/=]*):|[^:]*))?")
 
 
 class Checksum:
@@ -54,9 +54,10 @@ def digests(name: str, headers: Iterable[str]) -> list[Checksum]:
     """
     found = []
     for member in ",".join(headers).split(","):
-        if not member.strip():
+        item = member.partition(";")[0].strip()  # parameters mean nothing here
+        if not item:
             continue
-        match = _MEMBER.fullmatch(member.strip())
+        match = _MEMBER.fullmatch(item)
         if match is None:
             raise Problem(f"{name} can't be read: it looks like sha-256=:…base64…:, and not like {shown(member)}")
         if match[1] not in _DIGESTS:

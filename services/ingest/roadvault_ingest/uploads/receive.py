@@ -28,6 +28,8 @@ CHUNK_BYTES = 1 << 18
 """What is handed to a thread to be written and hashed; less of it is written at the end, together with the sync."""
 WIRE_BYTES = 4 << 20
 """An upload of which so much is still to come is worth a thread, and a connection that takes no other afterwards."""
+_ASKED = web.RequestKey("asked", bool)
+"""Of a request, that its client waits to be asked for the body."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -52,6 +54,11 @@ class Received:
     keys: tuple[Key, ...] = ()
     upload: str | None = None
     """Of one that came in several requests, its id."""
+
+
+async def expect(request: web.Request) -> None:
+    """Ask for a body (Expect: 100-continue) only once it is read: what is refused before need not be sent."""
+    request[_ASKED] = True
 
 
 class Incoming(NewFile):
@@ -82,6 +89,10 @@ class Body:
         """
         if self._content.at_eof():
             return b""
+        if self._request.pop(_ASKED, None) and self._request.transport is not None:
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._content.exception() is not None and (data := self._ahead()):
+            return data
         started = time.monotonic()
         try:
             data = await timely(self._content.readany(), self._patience.left)
@@ -101,12 +112,21 @@ class Body:
         """How many bytes of it are still to be read; 0 if that is not known."""
         return (self._request.content_length or self._came) - self._came
 
+    def _ahead(self) -> bytes:
+        """Return what aiohttp has read ahead, also when it gives out no more since the client has hung up."""
+        error, self._content._exception = self._content._exception, None  # noqa: SLF001 - nothing else gives it out
+        try:
+            data = self._content.read_nowait()
+        finally:
+            self._content._exception = error  # noqa: SLF001
+        self._patience.note(0, len(data))
+        self._came += len(data)
+        return data
+
     @contextmanager
     def from_the_wire(self) -> Iterator[tuple[bytes, Wire]]:
         """Give what aiohttp has read ahead, and the connection for the rest."""
-        ahead = self._content.read_nowait()
-        self._patience.note(0, len(ahead))
-        self._came += len(ahead)
+        ahead = self._ahead()
         self.taken_over = True
         with taken_over(self._request, self.left, self._patience) as wire:
             yield ahead, wire

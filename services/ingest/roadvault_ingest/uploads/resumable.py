@@ -211,7 +211,7 @@ class Resumable:
         if checksum is not None:
             file.also.append(checksum.hash)
         try:
-            async with self._noted(upload, size, file, on=checksum is None):
+            async with self._noted(upload, size, file, trusted=checksum is None):
                 await take(body, file, self._disk, room, size or self.largest, rest)
         except BaseException:
             if checksum is None:
@@ -243,22 +243,24 @@ class Resumable:
         await self.store.go_on(upload.upload_id, came, size)
 
     @asynccontextmanager
-    async def _noted(self, upload: Upload, size: int | None, file: Unfinished, *, on: bool) -> AsyncIterator[None]:
-        """Note again and again, until the block ends, how much has come."""
+    async def _noted(self, upload: Upload, size: int | None, file: Unfinished, *, trusted: bool) -> AsyncIterator[None]:
+        """Note again and again, until the block ends, how much has come; or, if that is not trusted, nothing of it."""
 
         async def note() -> None:
             while True:
                 await asyncio.sleep(_PROGRESS_SECONDS)
                 with suppress(Outage):  # then it is noted later
-                    await self._note(upload, size, file)
+                    if trusted:
+                        await self._note(upload, size, file)
+                    else:
+                        await self.store.go_on(upload.upload_id, upload.came, size)
 
-        task = asyncio.create_task(note()) if on else None
+        task = asyncio.create_task(note())
         try:
             yield
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+            task.cancel()
+            await asyncio.wait({task})
 
     def _remember(self, upload: Upload, known: Known) -> None:
         self._known[upload.upload_id] = known

@@ -89,8 +89,8 @@ class UploadStore:
             if not duplicate_key(error):
                 raise
         found = await self.find(upload.upload_id) or await self.of_key(upload.key)
-        if found is None:  # it ended meanwhile
-            raise Unavailable("try again", retry_after=1)
+        if found is None or (found.expired and found.file_id is None):
+            raise Unavailable("the upload with this Idempotency-Key has just expired; begin it again", _LATER_SECONDS)
         return found
 
     @transacted
