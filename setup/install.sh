@@ -163,7 +163,7 @@ venv_is_current() { [ "$(cat "$1" 2>/dev/null)" = "$2" ] && .venv/bin/python -c 
 ensure_venv() {
     local stamp=.venv/roadvault-stamp wanted
     # A virtual environment knows its place, so a checkout that was moved gets a new one.
-    wanted="$(hash_of pyproject.toml constraints.txt) $PWD"
+    wanted="$(hash_of pyproject.toml clients/*/pyproject.toml constraints.txt) $PWD"
     venv_is_current "$stamp" "$wanted" && return
     # One at a time; whoever waited finds the work done.
     exec 9<.
@@ -171,7 +171,8 @@ ensure_venv() {
     venv_is_current "$stamp" "$wanted" && return
     say "installing the Python packages into .venv (about a minute the first time)"
     .venv/bin/python -m pip --version >/dev/null 2>&1 || "$(find_python)" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,dev]' ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+        -e clients/python -e clients/agent -e '.[local,dev]' ||
         fail "pip could not install the Python packages (see above); is the package index within reach? Run this again once it is."
     echo "$wanted" >"$stamp"
     exec 9>&-

@@ -16,6 +16,8 @@ if _WORKER:
 
 pytest_plugins = [
     "servers_session",
+    "servers_agent",
+    "servers_talk",
     "servers_devnet",
     "servers_door",
     "servers_ingest",

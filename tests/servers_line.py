@@ -15,6 +15,10 @@ class Line:
     url: str = ""
     break_after: int | None = None
     """Bytes of an answer after which its connection is cut."""
+    loses: bool = False
+    """Each other piece of answers is lost, with its connection."""
+    came: int = 0
+    """Pieces of answers."""
     asked: list[str] = field(default_factory=list)
     """The targets of all requests."""
     cut: asyncio.Event = field(default_factory=asyncio.Event)
@@ -27,7 +31,11 @@ class Line:
     async def serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
         """Carry one connection, until either side hangs up."""
         to = urlsplit(self.to)
-        server, requests = await asyncio.open_connection(to.hostname, to.port)
+        try:
+            server, requests = await asyncio.open_connection(to.hostname, to.port)
+        except OSError:  # it is down
+            answers.transport.abort()
+            return
         self.writers += [answers, requests]
         passed = [0]
         await asyncio.gather(self._up(client, requests, passed), self._down(server, answers, passed))
@@ -48,6 +56,9 @@ class Line:
                 if data.startswith(b"HTTP/1.1 504 "):
                     self.cut.set()
                 await self.open.wait()
+                self.came += 1
+                if self.loses and self.came % 2:
+                    break
                 room = len(data) if self.break_after is None else self.break_after - passed[0]
                 broken = room < len(data)  # at that very byte, however the answer comes in pieces
                 answers.write(data[:room])
@@ -56,6 +67,26 @@ class Line:
             if not broken:
                 self.cut.set()
         answers.close()
+
+
+@asynccontextmanager
+async def cut_again_and_again(one: Line, seconds: float) -> AsyncIterator[None]:
+    """Cut all connections every so often, until the block ends."""
+
+    async def cut() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            for writer in one.writers:
+                writer.transport.abort()
+            one.writers.clear()
+
+    task = asyncio.create_task(cut())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 from rich.console import Console
 
+from roadvault_client import RoadVaultError
 from roadvault_common.plain import plain_lines
 from roadvault_stack import plan, settings
 from roadvault_stack.demo.errors import DemoError
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     console = Console(highlight=False, markup=False)
     try:
         _run(arguments, console)
-    except (DemoError, StackError, aiohttp.ClientError, OSError) as error:
+    except (DemoError, StackError, RoadVaultError, aiohttp.ClientError, OSError) as error:
         sys.exit(plain_lines(f"demo: {str(error) or type(error).__name__}"))
     except KeyboardInterrupt:
         sys.exit(130)

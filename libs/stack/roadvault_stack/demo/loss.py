@@ -76,7 +76,7 @@ async def _see(client: Client, folder: Folder, file: Uploaded) -> None:
     state = await client.state(file.file_id)
     archive = state["archive"] or {}
     found = [state["filename"], state["size"], state["sha256"], archive.get("zipID"), archive.get("cid")]
-    expected = [file.path.name, file.size, file.sha256, folder.archive["zipID"], folder.archive["cid"]]
+    expected = [file.name, file.size, file.sha256, folder.archive["zipID"], folder.archive["cid"]]
     if found != expected:
         raise DemoError(f"file {file.file_id} came back as {found}, not as {expected}")
 

@@ -138,7 +138,7 @@ class Demo:
         with self._screen.step(f"fetch file {file.file_id}", file.size) as step:
             link = await client.ask(file.file_id, _CALLBACK_SECONDS)
             target = self._fetched(file)
-            if await client.download(link, target) != file.sha256:
+            if await client.api.download(link, target) != file.sha256:
                 raise DemoError(f"file {file.file_id} came back with another SHA-256")
         moved = (await network.counters(*self._ours, self._network)).since(before)
         inner = state["archive"]["dagSize"] - state["archive"]["size"]
@@ -226,7 +226,7 @@ class Demo:
         with self._screen.step("check receipt"):
             with self._screen.waiting("waiting until the file's custody lines are chained"):
                 await _chained(client, file)
-            await client.receipt(file.file_id, receipt)
+            receipt.write_bytes(await client.api.receipt(file.file_id))
             node = f"ws://{HOST}:{self._settings.devnet_port}"
             await self._commands.shown("check-receipt", receipt.name, fetched.name, "--node", node)
             await self._commands.script(_CHECK_RECEIPT, receipt.name, fetched.name)

@@ -1,0 +1,1 @@
+"""RoadVault: the agent at the edge, which hands finished files over."""

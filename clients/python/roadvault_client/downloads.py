@@ -1,0 +1,142 @@
+"""Downloads of links: resumed where they broke off, also by a later run, and checked at the end."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from roadvault_client.core import LATER, Core
+from roadvault_client.errors import ConnectionFailed, RoadVaultError, WrongBytes, refused
+from roadvault_client.source import PIECE_BYTES, Progress
+from roadvault_client.steps import Answer, Call, Sink, Sleep, Steps, work
+
+_SHA256 = re.compile(r'"([0-9a-f]{64})"')
+_PARTIAL, _NO_SUCH_BYTES = 206, 416
+_PLAIN = {"Accept-Encoding": "identity"}
+
+
+class _Part:
+    """What has come of a file: its bytes beside the target, and their hash."""
+
+    def __init__(self, path: Path, size: int | None, progress: Progress | None) -> None:
+        self.path = path
+        self._total = size
+        self._progress = progress
+        self._file: BinaryIO | None = None
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def open(self) -> None:
+        """Read what is there already."""
+        self._file = self.path.open("a+b")
+        self._file.seek(0)
+        while piece := self._file.read(PIECE_BYTES):
+            self.hash.update(piece)
+            self.size += len(piece)
+
+    def add(self, piece: bytes) -> None:
+        """Add what came."""
+        self.file.write(piece)
+        self.hash.update(piece)
+        self.size += len(piece)
+        if self._progress is not None:
+            self._progress(self.size, self._total)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.file.truncate(0)
+        self.hash, self.size = hashlib.sha256(), 0
+
+    @property
+    def file(self) -> BinaryIO:
+        """The open file."""
+        assert self._file is not None, "not opened"  # noqa: S101 - a defect
+        return self._file
+
+    def close(self) -> None:
+        """Leave what came for a later run."""
+        if self._file is not None:
+            self._file.close()
+
+    def finish(self, target: Path) -> None:
+        """Give it its name, durably."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self.path.replace(target)
+
+
+def download(
+    core: Core,
+    url: str,
+    path: str | os.PathLike[str],
+    sha256: str | None = None,
+    progress: Progress | None = None,
+) -> Steps[str]:
+    """Download a link; return the SHA-256 of the file.
+
+    It goes on where it broke off, even in another run: until then what came is in `.<16 hex digits>.part` beside
+    `path`, which appears, durable, when it is whole and checked, and replaces what was there.
+
+    Raises:
+        WrongBytes: They are not those that the server names, or not `sha256`.
+    """
+    target = Path(path)
+    head = yield from core.send(Call("HEAD", url, _PLAIN))
+    etag, length = head.headers.get("ETag", ""), head.headers.get("Content-Length")
+    named = _SHA256.fullmatch(etag)
+    wanted = {one for one in (sha256, named and named[1]) if one}
+    if len(wanted) > 1:
+        raise WrongBytes(f"the link has a file with the SHA-256 {etag}, not {sha256}")
+    mark = hashlib.sha256((etag or url).encode()).hexdigest()[:16]
+    part = _Part(target.with_name(f".{mark}.part"), None if length is None else int(length), progress)
+    with ExitStack() as stack:
+        stack.callback(part.close)
+        yield from work(part.open)
+        yield from _fetch(core, url, etag, part)
+        if wanted and part.hash.hexdigest() not in wanted:
+            yield from work(part.path.unlink)
+            raise WrongBytes(f"what came has the SHA-256 {part.hash.hexdigest()}, not {wanted.pop()}")
+        yield from work(lambda: part.finish(target))
+    return part.hash.hexdigest()
+
+
+def _fetch(core: Core, url: str, etag: str, part: _Part) -> Steps[None]:
+    """Get what is missing, as long as something comes."""
+    failures, furthest = 0, part.size
+    while True:
+        error: RoadVaultError
+        try:
+            answer: Answer = yield Call("GET", url, _conditions(etag, part), into=_into(part))
+        except ConnectionFailed as failed:
+            error = failed
+        else:
+            if answer.status < 400 or (answer.status == _NO_SUCH_BYTES and part.size):  # noqa: PLR2004 - no error
+                return
+            error = refused(answer.status, answer.headers, answer.content)
+            if answer.status not in LATER:
+                raise error
+        if part.size > furthest:
+            furthest, failures = part.size, 0
+        failures += 1
+        if failures >= core.retries.attempts:
+            raise error
+        yield Sleep(core.retries.pause(failures, error))
+
+
+def _conditions(etag: str, part: _Part) -> dict[str, str]:
+    if not part.size:
+        return _PLAIN
+    return {**_PLAIN, "Range": f"bytes={part.size}-", **({"If-Range": etag} if etag else {})}
+
+
+def _into(part: _Part) -> Callable[[Answer], Sink]:
+    def begin(answer: Answer) -> Sink:
+        if answer.status != _PARTIAL:
+            part.clear()  # the whole file comes: it is another one by now, or nothing was there
+        return part.add
+
+    return begin
