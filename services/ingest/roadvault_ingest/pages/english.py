@@ -74,6 +74,8 @@ ENGLISH = {
     "stage_callback": "Calling a client back",
     "stage_expire": "Removing an extraction",
     "stage_shred": "Ending an archive",
+    "stage_ask": "Asking for the files of a batch",
+    "stage_report": "Telling a client that its batch has ended",
     "ends_ask": "Archives are over, and none ends before somebody allows it",
     "ends_ask_archives": "Archives whose time is over",
     "ends_ask_periods": "period keys that open nothing here, and go, too",
