@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,31 @@ async def test_a_file_with_very_many_lines_shows_the_oldest(log: Database, monke
     assert rows == [parse(one.line.encode()) for one in shown.chains[0].lines]
     assert (len(rows), rows[0]["act"]) == (3, "received")
     assert tie.position(shown.chains[0].lines[-1]) == rows[-1]["position"]
+
+
+async def test_a_line_or_a_node_that_is_missing_is_told_wherever_it_is(log: Database) -> None:
+    head = await tie.root(log)
+    assert head is not None
+    rows = await log.fetch_all("SELECT position FROM custody_info WHERE file_id = 7 ORDER BY position")
+    told = list[str]()
+    near = {row["position"] + beside for row in rows for beside in (-1, 0, 1)}
+    for at in sorted(near | {LINES - 1, LINES - 2}):
+        moved = await log.execute("UPDATE custody_info SET position = position + 1000000 WHERE position = %s", (at,))
+        try:
+            whole = await tie.tie(log, 7, 1, head)
+            await tie.root(log)
+            tie.check(whole, 7, 1)
+        except IntegrityError as error:
+            told.append(str(error))
+        finally:
+            if moved:
+                await log.execute("UPDATE custody_info SET position = %s WHERE position = %s", (at, at + 1_000_000))
+    assert len(told) >= len(rows)
+    assert all(re.search("missing|left out|was changed", one) for one in told)
+    await log.execute("DELETE FROM custody_node_info")
+    for work in (tie.root(log), tie.tie(log, 7, 1, head)):
+        with pytest.raises(IntegrityError, match="is missing"):
+            await work
 
 
 async def test_slices_bring_the_log_back_into_an_empty_database(

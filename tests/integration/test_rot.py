@@ -189,6 +189,7 @@ async def test_without_room_for_what_is_to_be_fetched_nothing_is_let_go(rotten: 
     assert isinstance(await rotten.retriever.fetching.work(await rotten.ask()), Retry)
     outcome = await pinner.restoring.work(rotten.zip_id)
     assert isinstance(outcome, Wait)
+    assert outcome.after is None  # not in a moment: all of it was read to find what has rotted
     assert outcome.reason.startswith(f"no room for restores: {(2 << 20) + (1 << 14)} bytes are needed")  # for one leaf
     assert await own._ipfs.has_pinned(rotten.cid)
 

@@ -9,6 +9,7 @@ import structlog
 
 from roadvault_common.custody import history
 from roadvault_common.custody import store as custody_store
+from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DownloadRequested, FileReceived
 from roadvault_common.files.ledger import Ledger
@@ -196,6 +197,9 @@ class Ingest:
             raise NotFound(str(error)) from None
         except making.NoReceipt as error:
             raise NoReceipt(str(error)) from None
+        except IntegrityError as error:  # a line of the custody log is missing, or was changed: a person has to look
+            log.warning("no receipt can be made", file_id=file_id, error=brief(error))
+            raise NoReceipt(f"no receipt of file {file_id} can be made as things stand: {brief(error)}") from None
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""

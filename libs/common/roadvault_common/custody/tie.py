@@ -129,9 +129,22 @@ async def root(db: Database, size: int | None = None) -> Root | None:
     if head is None or not 0 < size <= head.size:
         return None
     spans = [(0, size)]
-    known, newest = await store.known(db, spans), await store.hashes_at(db, [size - 1])
+    newest = await store.hashes_at(db, [size - 1])
+    (hashed,) = await _over(db, spans)
+    if not newest:
+        raise IntegrityError(f"custody line {size - 1} is missing: `roadvault custody --check`")
+    return Root(size=size, hash=newest[size - 1].hex(), root=hashed)
+
+
+async def _over(db: Database, spans: Sequence[tree.Span]) -> list[str]:
+    """Return the hashes of some parts of the tree.
+
+    Raises:
+        IntegrityError: A line, or a node, is missing that they take.
+    """
+    known = await store.known(db, spans)
     try:
-        return Root(size=size, hash=newest[size - 1].hex(), root=known.over(0, size).hex())
+        return [known.over(*span).hex() for span in spans]
     except KeyError as missing:
         raise IntegrityError(f"of the custody log {missing} is missing: `roadvault custody --check`") from None
 
@@ -169,12 +182,10 @@ async def _chain(db: Database, about: Subject, size: int) -> Chain | None:
     rows = _up_to_break(rows, hashes, await store.accepted_among(db, _named(rows)))
     if not rows:
         return None
-    spans = tree.beside(rows[-1]["position"], size)
-    known = await store.known(db, spans)
     return Chain(
         of="file" if about[0] is not None else "archive",
         lines=[_shown(row, hashes) for row in rows],
-        path=[known.over(*span).hex() for span in spans],
+        path=await _over(db, tree.beside(rows[-1]["position"], size)),
     )
 
 
@@ -215,9 +226,7 @@ async def paths(db: Database, content: Tie, head: Root) -> list[list[str] | None
     found = list[list[str] | None]()
     for chain in content.chains:
         within = _last_within(chain, head.size)
-        spans = [] if within is None else tree.beside(within[0], head.size)
-        known = await store.known(db, spans)
-        found.append(None if within is None else [known.over(*span).hex() for span in spans])
+        found.append(None if within is None else await _over(db, tree.beside(within[0], head.size)))
     return found
 
 

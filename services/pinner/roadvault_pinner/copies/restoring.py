@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from roadvault_common.errors import IpfsUnavailable, NetworkAway, brief
+from roadvault_common.errors import DiskFull, IpfsUnavailable, NetworkAway, brief
 from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.dag import linked
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, Ipfs
@@ -64,12 +64,15 @@ class Restorer:
             return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
         if broken and (away := await self._away()):
             return away
-        async with self._room.for_restore(lacking, archive.zip_id):
-            if broken:
-                below = [] if archive.node is None else linked(archive.node)  # where the root itself has rotted
-                await shelter.keep(self._ipfs, archive.cid, [archive.cid, *map(str, below)])
-                await self._step_aside(archive.cid, broken)
-            await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
+        try:
+            async with self._room.for_restore(lacking, archive.zip_id):
+                if broken:
+                    below = [] if archive.node is None else linked(archive.node)  # where the root itself has rotted
+                    await shelter.keep(self._ipfs, archive.cid, [archive.cid, *map(str, below)])
+                    await self._step_aside(archive.cid, broken)
+                await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
+        except DiskFull as full:
+            return Wait(brief(full))  # a longer one than an outage's: all that is kept was read
         await shelter.release(self._ipfs, archive.cid)
         self._garbage.pinned += lacking
         await self._store.close_restored(lease)
