@@ -293,7 +293,7 @@ async def test_a_schema_that_only_grew_serves_old_services(
 ) -> None:
     ingest = services("ingest")
     await ingest.start()
-    directory = newer_schema(tmp_path, "9999_more", "ALTER TABLE file_upload_info ADD COLUMN camera VARCHAR(50) NULL;")
+    directory = newer_schema(tmp_path, "9999_more", "ALTER TABLE file_upload_info ADD COLUMN weather VARCHAR(50) NULL;")
     monkeypatch.setattr(migrations, "schema_dir", lambda: directory)
     crowd = Crowd(ingest.url)
     async with asyncio.TaskGroup() as group:
@@ -304,7 +304,7 @@ async def test_a_schema_that_only_grew_serves_old_services(
         crowd.over.set()
     assert set(crowd.results) == {"good"}, crowd.results
     await restart(ingest)
-    assert await db.fetch_one("SELECT camera FROM file_upload_info LIMIT 1") == {"camera": None}
+    assert await db.fetch_one("SELECT weather FROM file_upload_info LIMIT 1") == {"weather": None}
 
 
 async def test_a_service_refuses_a_schema_that_it_does_not_know(
