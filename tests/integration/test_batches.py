@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
 from servers_ingest import Door, Open
+from servers_services import Services
 from sites import site
 
 from roadvault_common.errors import LeaseLost
@@ -314,3 +316,40 @@ async def test_two_batches_and_single_requests_do_not_get_in_each_others_way(cli
     done = await asyncio.gather(*(asking.work(batch_id) for batch_id in ids), *(single(n) for n in files[40:80]))
     assert done[:2] == [Done(), Done()]
     assert [row["file_id"] for row in sorted(await client.requests(), key=lambda row: row["file_id"])] == files
+
+
+@pytest.mark.timeout(180)
+async def test_with_real_services_of_which_the_ingest_is_killed(services: Services) -> None:
+    calls, over = list[dict[str, Any]](), asyncio.Event()
+
+    async def take(request: web.Request) -> web.Response:
+        calls.append({"id": request.headers["webhook-id"], **json.loads(await request.read())})
+        if "batchID" in calls[-1]:
+            over.set()
+        return web.Response()
+
+    killed, others = services("ingest"), [services("ingest"), services("retriever"), services("notifier")]
+    await asyncio.gather(*(service.start() for service in (killed, *others)))
+    async with aiohttp.ClientSession() as http, site([web.post("/{any:.*}", take)]) as url:
+        sent = set[int]()
+        for number in range(150):
+            form = aiohttp.FormData({"camera": "gate 7", "recordedAt": f"{1_795_825_800 + number}"})
+            form.add_field("file", f"{number}".encode(), filename=f"{number}.mp4")
+            async with http.post(f"{others[0].url}/api/open/upload", data=form) as response:
+                sent.add((await response.json())["result"]["fileID"])
+        wanted = {"camera": "gate 7", "recordedFrom": 1_795_825_800, "recordedTo": 1_795_825_940}
+        body = {"filter": wanted, "cbUrl": f"{url}/done"}
+        async with http.post(f"{killed.url}/api/open/downFiles", json=body) as response:
+            batch = (await response.json())["result"]
+        assert killed.process is not None
+        killed.process.kill()
+        assert batch["files"] == 140
+        async with asyncio.timeout(120):
+            await over.wait()
+        async with http.get(f"{others[0].url}/api/open/batch/{batch['batchID']}") as response:
+            seen = (await response.json())["result"]
+    assert seen["counts"] == {"called back": 140}
+    assert (calls[-1]["done"], calls[-1]["failed"], calls[-1]["cancelled"]) == (140, 0, 0)
+    of_files = [call["fileID"] for call in calls if "fileID" in call]
+    assert len(of_files) == len(set(of_files)) == 140
+    assert set(of_files) <= sent

@@ -56,11 +56,11 @@ class Batches:
             file_ids = await self._fitting(wanted, most)
         else:
             file_ids = sorted(set(wanted))
-            if unknown := await self.store.unknown(file_ids[: most + 1]):
-                named = ", ".join(map(str, unknown[:_NAMED])) + (", …" if len(unknown) > _NAMED else "")
-                raise NotFound(f"there is no file {named}; nothing was asked for")
         if len(file_ids) > most:
             raise Problem(f"a batch can be of {most} files, and these are more; ask for them in several")
+        if unknown := await self.store.unknown(file_ids):
+            named = ", ".join(map(str, unknown[:_NAMED])) + (", …" if len(unknown) > _NAMED else "")
+            raise NotFound(f"there is no file {named}; nothing was asked for")
         if not file_ids:
             raise NotFound("no file fits; nothing was asked for")
         batch_id = await self.store.add(file_ids, url, peer, self._settings.batches_per_peer)
