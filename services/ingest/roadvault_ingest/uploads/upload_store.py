@@ -9,6 +9,8 @@ from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_ingest.problems import TooMany, Unavailable
 
+PARTIAL = "partial"
+"""What `concat` says of an upload that is to be a part of a file."""
 _LATER_SECONDS = 60
 """After so long a client that has too many open uploads may begin another."""
 _STEP = 500
@@ -32,6 +34,11 @@ class Upload:
     expired: bool
     expires_at: datetime
     sha256: str | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether it never becomes a file, but a part of one."""
+        return self.concat == PARTIAL
 
     @property
     def offset(self) -> int:
@@ -133,6 +140,14 @@ class UploadStore:
             " held_until = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE upload_id = %s AND file_id IS NULL",
             (came, size, self._times.held, self._times.expires, upload_id),
+        )
+
+    async def end_soon(self, upload_id: str) -> None:
+        """Keep an upload that was used no longer than its room would be kept."""
+        await self._db.execute(
+            "UPDATE upload_info SET expires_at = LEAST(expires_at, UTC_TIMESTAMP(6) + INTERVAL %s SECOND)"
+            " WHERE upload_id = %s AND file_id IS NULL",
+            (self._times.held, upload_id),
         )
 
     async def remove(self, upload_id: str) -> None:
