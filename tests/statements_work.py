@@ -272,6 +272,7 @@ async def _resume(filled: Filled, db: Database) -> None:
     assert (placed.twice, whole is not None and whole.file_id) == (True, placed.file_id)
     for row in await uploads.expired():
         await uploads.put_off(row["upload_id"])
+        await uploads.end_soon(row["upload_id"])
         await uploads.remove(row["upload_id"])
     await db.execute("UPDATE upload_info SET expires_at = create_time WHERE file_id IS NULL")
     for row in (await uploads.expired())[:3]:

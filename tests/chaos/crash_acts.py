@@ -10,7 +10,7 @@ from typing import cast
 import aiohttp
 import redis as blocking_redis
 from sites import site
-from tus_requests import Client
+from tus_requests import Client, metadata
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events import bus
@@ -88,6 +88,14 @@ async def go_on(servers: Servers, number: int) -> None:
     if answered.offset < len(UPLOAD):
         answered = await tus.patch(at, answered.offset, UPLOAD[answered.offset :])
     say(f"ACK {answered.file_id}")
+
+
+async def join(servers: Servers, number: int) -> None:
+    """Make a file of two parts, under a key."""
+    uploads = (await ingest(servers)).resumable
+    parts = [f"{number + turn:032x}" for turn in (1, 2)]
+    upload = await uploads.join(f"final;{number}", parts, metadata(filename="a.mp4"), "x", f"{number:064x}")
+    say(f"ACK {upload.file_id}")
 
 
 async def expire_uploads(servers: Servers, _: int) -> None:
@@ -292,7 +300,7 @@ Act = Callable[[Servers, int], Awaitable[None]]
 ACTS: dict[str, Act] = {
     act.__name__: act
     for act in (
-        upload, go_on, expire_uploads,
+        upload, go_on, join, expire_uploads,
         request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
         inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
         shred, make_period_key, tend_keyring, request_batch, ask_batch, cancel_batch, report,

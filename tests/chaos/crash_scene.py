@@ -28,7 +28,7 @@ class Scene(Subjects):
         """Compare rows and disk with what the act should have left, however often it was begun."""
         if act == "upload":
             await self._check_uploads(acknowledged)
-        elif act in {"go_on", "expire_uploads"}:
+        elif act in {"go_on", "join", "expire_uploads"}:
             await self._check_upload(act, row_id, acknowledged)
         elif act in {"request", "fetch", "fetch_from_ipfs", "expire", "keep_room", "call_back"}:
             await self._check_request(act, row_id)
@@ -117,7 +117,8 @@ class Scene(Subjects):
             assert (self.vault.root / row["path"]).read_bytes() == UPLOAD
 
     async def _check_upload(self, act: str, number: int, acknowledged: str | None) -> None:
-        rows = await self.db.fetch_all("SELECT * FROM upload_info WHERE upload_id = %s", (f"{number:032x}",))
+        by, value = ("upload_key", f"{number:064x}") if act == "join" else ("upload_id", f"{number:032x}")
+        rows = await self.db.fetch_all(f"SELECT * FROM upload_info WHERE {by} = %s", (value,))  # noqa: S608 - one of two
         if act == "expire_uploads":
             assert rows == []
             return
@@ -126,6 +127,14 @@ class Scene(Subjects):
         assert (file["path"], file["size"]) == (upload["path"], len(UPLOAD))
         assert (self.vault.root / file["path"]).read_bytes() == UPLOAD
         assert acknowledged is None or int(acknowledged) == file["file_id"]
+        await self._forget_parts()
+
+    async def _forget_parts(self) -> None:
+        """Have the parts expire, that were joined."""
+        parts = await self.db.fetch_all("SELECT path FROM upload_info WHERE concat = 'partial'")
+        await self.db.execute("DELETE FROM upload_info WHERE concat = 'partial'")
+        for part in parts:
+            (self.vault.root / part["path"]).unlink()
 
     async def _check_packed(self, folder_id: int) -> None:
         folder = await self.row("SELECT * FROM folder_info WHERE folder_id = %s", folder_id)

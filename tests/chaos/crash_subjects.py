@@ -88,6 +88,7 @@ class Subjects:
         makers: dict[str, Callable[[], Awaitable[int]]] = {
             "upload": self._nothing,
             "go_on": self._open_upload,
+            "join": self._parts,
             "expire_uploads": self._expired_upload,
             "request": self._file,
             "close_folders": self._aged_folder,
@@ -120,6 +121,18 @@ class Subjects:
 
     async def _nothing(self) -> int:
         return 0
+
+    async def _parts(self) -> int:
+        number, half = secrets.randbits(62), len(UPLOAD) // 2
+        for turn, content in ((1, UPLOAD[:half]), (2, UPLOAD[half:])):
+            path = self.vault.new_upload()
+            (self.vault.root / path).write_bytes(content)
+            await self.db.execute(
+                "INSERT INTO upload_info (upload_id, path, size, came, metadata, concat, held_until, expires_at) VALUES"
+                " (%s, %s, %s, %s, '', 'partial', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL 1 HOUR)",
+                (f"{number + turn:032x}", path, len(content), len(content)),
+            )
+        return number
 
     async def _open_upload(self) -> int:
         number = secrets.randbits(62)

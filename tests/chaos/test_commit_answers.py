@@ -10,6 +10,7 @@ import pytest
 from servers_faults import Proxied
 from servers_ingest import Door, Open
 from servers_process import Running
+from tus_requests import Client
 
 from roadvault_common.sql import db as db_module
 from roadvault_common.sql.db import Database
@@ -183,3 +184,41 @@ async def test_an_upload_whose_fate_stays_unknown_keeps_its_file(
         monkeypatch.setattr(asyncmy.Connection, "commit", real)
         kept = {str(path.relative_to(door.vault.root)) for path in door.files_on_disk()}
         assert len(kept - await IngestStore(truth).named(list(kept))) == 1  # which the sweep sets aside
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("stream", "step"), [("downstream", 5 * DOWNSTREAM_STEP), ("upstream", 5 * UPSTREAM_STEP)])
+async def test_no_cut_makes_two_files_of_a_resumable_upload_or_none(
+    stream: str, step: int, proxied_database: Proxied, open_door: Open, truth: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that tries until it is told, under one key, is told of one file, with its bytes."""
+    monkeypatch.setattr("roadvault_ingest.uploads.intake._LOOK_SECONDS", 0.01)
+    size, whole, number = 1, 0, 0
+    while whole < 3:  # until three in a row were too short to be cut
+        content, headers, number = os.urandom(3000 + number), {"Idempotency-Key": f"key {number}"}, number + 1
+        async with open_door(database_url=proxied_database.url) as door:
+            tus, tries = Client(door.http, door.url), 0
+            with proxied_database.proxies.toxic("database", "limit_data", stream, bytes=size):
+                file_id = await try_to_resume(tus, content, headers)
+            while file_id is None:
+                tries += 1
+                assert tries < 5
+                file_id = await try_to_resume(tus, content, headers)
+            rows = await truth.fetch_all("SELECT file_id, path, size FROM file_upload_info")
+            assert (len(rows), len(door.files_on_disk())) == (number, number)
+            (row,) = (row for row in rows if row["file_id"] == file_id)
+            assert (door.vault.root / row["path"]).read_bytes() == content
+            assert await truth.fetch_value("SELECT COUNT(*) FROM upload_info") == number
+        whole = 0 if tries else whole + 1
+        size += step
+    assert number > 10
+
+
+async def try_to_resume(tus: Client, content: bytes, headers: dict[str, str]) -> int | None:
+    begun = await tus.begin(len(content), None, headers)
+    if begun.status != 201:
+        return None
+    told = await tus.head(tus.at(begun))
+    if told.status == 200 and told.offset < len(content):
+        told = await tus.patch(tus.at(begun), told.offset, content[told.offset :])
+    return told.file_id if told.status in {200, 204} else None

@@ -61,6 +61,15 @@ async def test_a_line_that_breaks_again_and_again(door: Door, film: Path, client
     assert await is_one_file(door, at)
 
 
+async def test_parts_over_several_connections(door: Door, film: Path) -> None:
+    command = CLIENTS["tus-js-client"]
+    url = await answer(command, "parallel", f"{door.url}/api/open/files", str(film), NAME)
+    told = await Client(door.http, door.url).head(url.strip())
+    assert told.headers["Upload-Concat"].startswith("final;")
+    file = (await door.file(told.file_id))["result"]
+    assert (file["filename"], file["sha256"]) == (NAME, SHA256)
+
+
 @asynccontextmanager
 async def breaking(url: str, after: int) -> AsyncIterator[str]:
     """Lead to a server by a line that is cut each time so many bytes have gone there."""

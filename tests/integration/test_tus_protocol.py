@@ -165,6 +165,7 @@ async def test_options_must_tell_versions_and_extensions_whatever_version_is_sen
                 "termination",
                 "checksum",
                 "expiration",
+                "concatenation",
             } <= set(extensions)
             assert "sha1" in told.headers["Tus-Checksum-Algorithm"].split(",")
 
@@ -329,3 +330,84 @@ async def test_a_body_is_asked_for_only_once_it_is_going_to_be_taken(door: Door,
                 await reader.readline()
                 writer.write(b"0123456789")
                 assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")
+
+
+# --- concatenation -----------------------------------------------------------------------------------------------
+
+PART = {"Upload-Concat": "partial", "Upload-Metadata": ""}
+
+
+async def parts_of(tus: Client, *contents: bytes) -> list[str]:
+    urls = [await tus.begun(len(content), PART) for content in contents]
+    for url, content in zip(urls, contents, strict=True):
+        assert (await tus.patch(url, 0, content)).offset == len(content)
+    return urls
+
+
+async def join(tus: Client, urls: list[str], **headers: str) -> Answered:
+    final = {"Upload-Concat": "final;" + " ".join(urls), "Upload-Metadata": metadata(filename="a.mp4")}
+    return await tus.ask(
+        "POST", tus.files, {**final, **{name.replace("_", "-"): text for name, text in headers.items()}}
+    )
+
+
+async def test_parts_are_joined_in_their_order_and_may_be_used_more_than_once(door: Door, tus: Client) -> None:
+    first, second = await parts_of(tus, CONTENT[:300], CONTENT[300:])
+    assert await door.count("file_upload_info") == 0
+    short = [second.removeprefix(door.url), first, first]
+    whole = await join(tus, short)
+    assert (whole.status, whole.offset) == (201, len(CONTENT) + 300)
+    content = CONTENT[300:] + CONTENT[:300] * 2
+    assert (await door.file(whole.file_id))["result"]["sha256"] == hashlib.sha256(content).hexdigest()
+    told = await tus.head(tus.at(whole))
+    assert (told.headers["Upload-Concat"], told.headers["Upload-Length"]) == ("final;" + " ".join(short), "1324")
+    assert (told.offset, told.file_id) == (1324, whole.file_id)
+    again = await join(tus, [first, second])
+    assert (await door.file(again.file_id))["result"]["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+async def test_head_of_a_part_must_tell_that_it_is_one(tus: Client) -> None:
+    url = await tus.begun(10, PART)
+    for offset, piece in ((0, b"0123"), (4, b"456789"), (10, b"")):
+        told = await tus.head(url)
+        assert (told.offset, told.headers["Upload-Concat"], told.headers["Upload-Length"]) == (offset, "partial", "10")
+        assert "RoadVault-File-ID" not in (await tus.patch(url, offset, piece)).headers
+
+
+async def test_what_is_joined_must_not_be_patched(tus: Client) -> None:
+    whole = await join(tus, await parts_of(tus, b"0123", b"4567"))
+    assert (await tus.patch(tus.at(whole), 8, b"x")).status == 403
+
+
+async def test_what_can_not_be_joined(door: Door, tus: Client) -> None:
+    (part,) = await parts_of(tus, b"0123")
+    unfinished, ordinary = await tus.begun(10, PART), await tus.begun(10)
+    for urls, status in (
+        ([part, unfinished], 409),
+        ([ordinary], 400),
+        ([f"{tus.files}/{'0' * 32}"], 404),
+        ([], 400),
+        (["x"], 400),
+        ([f"{door.url}/api/open/file/{part[-32:]}"], 400),
+    ):
+        assert (await join(tus, urls)).status == status, urls
+    headers = {"Upload-Concat": "finished", "Upload-Length": "1", "Upload-Metadata": metadata(filename="a")}
+    assert (await tus.ask("POST", tus.files, headers)).status == 400
+    assert (await join(tus, [part], Upload_Metadata="")).status == 400
+    assert await door.count("file_upload_info") == 0
+
+
+async def test_parts_of_more_than_the_maximum_must_be_413(tus: Client) -> None:
+    parts = await parts_of(tus, b"x" * 600_000)
+    assert (await join(tus, parts * 2)).status == 413
+
+
+async def test_what_is_joined_twice_under_one_key_is_one_file_and_parts_go(door: Door, tus: Client) -> None:
+    parts = await parts_of(tus, CONTENT[:500], CONTENT[500:])
+    answers = [await join(tus, parts, Idempotency_Key="k") for _ in range(2)]
+    assert [answered.file_id for answered in answers] == [1, 1]
+    await door.db.execute("UPDATE upload_info SET expires_at = expires_at - INTERVAL 900 SECOND")
+    await door.ingest.sweep_uploads()
+    assert [(await tus.head(url)).status for url in parts] == [404, 404]
+    assert len(door.files_on_disk()) == 1
+    assert (await join(tus, parts, Idempotency_Key="k")).file_id == 1

@@ -29,8 +29,8 @@ from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.intake import Intake, Taken
+from roadvault_ingest.uploads.joining import Joining
 from roadvault_ingest.uploads.receive import Incoming, Received
-from roadvault_ingest.uploads.resumable import Resumable
 from roadvault_ingest.uploads.same import Sameness
 from roadvault_ingest.uploads.tagging import Tagger
 from roadvault_ingest.uploads.upload_sweep import UploadSweep
@@ -68,7 +68,7 @@ class Ingest:
         self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness)
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self.disk = Disk(direct=settings.direct_uploads)
-        self.resumable = Resumable(settings, db, vault, self._admission, self.disk, self._intake)
+        self.resumable = Joining(settings, db, vault, self._admission, self.disk, self._intake)
         self.sweep_uploads = UploadSweep(self.resumable.store, db, vault).sweep
         self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._named)
 

@@ -14,19 +14,20 @@ from roadvault_ingest.problems import Forbidden, NotFound, Problem, WrongType, W
 from roadvault_ingest.uploads.checksums import ALGORITHMS, Checksum, upload_checksum
 from roadvault_ingest.uploads.form import content_type
 from roadvault_ingest.uploads.intake import digest
+from roadvault_ingest.uploads.joining import Joining
 from roadvault_ingest.uploads.names import shown
 from roadvault_ingest.uploads.receive import Body, expect
-from roadvault_ingest.uploads.resumable import Resumable
 from roadvault_ingest.uploads.same import hashed
-from roadvault_ingest.uploads.upload_store import Upload
+from roadvault_ingest.uploads.upload_store import PARTIAL, Upload
 
 FILES = "/api/open/files"
 """Where uploads are begun; each has its URL below."""
 VERSION = "1.0.0"
-EXTENSIONS = "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration"
+EXTENSIONS = "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration,concatenation"
 _TYPE = "application/offset+octet-stream"
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_PART = re.compile(rf"(?:https?://[^/?#]+)?{FILES}/([0-9a-f]{{32}})", re.ASCII)
 
 _Handle = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -34,7 +35,7 @@ _Handle = Callable[[web.Request], Awaitable[web.Response]]
 class Tus:
     """The protocol's requests."""
 
-    def __init__(self, uploads: Resumable) -> None:
+    def __init__(self, uploads: Joining) -> None:
         self._uploads = uploads
         self._peer = partial(client_of, proxies=uploads.settings.proxy_networks)
 
@@ -49,25 +50,23 @@ class Tus:
         return web.Response(status=204, headers=headers)
 
     async def begin(self, request: web.Request) -> web.Response:
-        """Begin an upload, and take what the request has of it."""
+        """Begin an upload, and take what the request has of it; or join uploads to one."""
+        key, peer = hashed(request.headers.get("Idempotency-Key")), self._peer(request)
+        metadata, concat = request.headers.get("Upload-Metadata", ""), request.headers.get("Upload-Concat")
+        if concat not in {None, PARTIAL}:
+            upload = await self._uploads.join(concat, _parts(concat), metadata, peer, key)
+            return _answer(request, None, _created(upload), upload)
         size, deferred = _number(request, "Upload-Length"), request.headers.get("Upload-Defer-Length")
         if deferred not in {None, "1"} or (size is None) == (deferred is None):
             raise Problem("send either Upload-Length, or Upload-Defer-Length: 1 as long as it is not known")
         body = self._body(request)
         if body.length != 0:
             _check_type(request)
-        key, peer = (
-            hashed(request.headers.get("Idempotency-Key")),
-            self._peer(request),
-        )
-        metadata = request.headers.get("Upload-Metadata", "")
         checksum = _checksum(request)
-        upload = await self._uploads.begin(size, metadata, peer, key)
+        upload = await self._uploads.begin(size, metadata, peer, key, concat)
         if body.length != 0 and not upload.offset:
             upload = await self._uploads.go_on(upload.upload_id, 0, None, body, peer, checksum)
-        return _answer(
-            request, body, web.Response(status=201, headers={"Location": f"{FILES}/{upload.upload_id}"}), upload
-        )
+        return _answer(request, body, _created(upload), upload)
 
     async def head(self, request: web.Request) -> web.Response:
         """Tell where an upload goes on."""
@@ -75,6 +74,8 @@ class Tus:
         response = web.Response(headers={"Cache-Control": "no-store"})
         if upload.metadata:
             response.headers["Upload-Metadata"] = upload.metadata
+        if upload.concat is not None:
+            response.headers["Upload-Concat"] = upload.concat
         if upload.size is None:
             response.headers["Upload-Defer-Length"] = "1"
         else:
@@ -111,7 +112,7 @@ class Tus:
         return Body(request, self._uploads.settings)
 
 
-def tus_routes(uploads: Resumable) -> list[web.RouteDef]:
+def tus_routes(uploads: Joining) -> list[web.RouteDef]:
     """Return the routes of the protocol."""
     tus = Tus(uploads)
     of_all = {hdrs.METH_OPTIONS: tus.options, hdrs.METH_POST: tus.begin}
@@ -153,7 +154,8 @@ async def _by_method(handlers: Mapping[str, _Handle], request: web.Request) -> w
 
 
 def _answer(request: web.Request, body: Body | None, response: web.Response, upload: Upload) -> web.Response:
-    response.headers["Upload-Offset"] = str(upload.offset)
+    if upload.concat in {None, PARTIAL} or upload.file_id is not None:
+        response.headers["Upload-Offset"] = str(upload.offset)
     if upload.file_id is None:
         response.headers["Upload-Expires"] = format_datetime(upload.expires_at.replace(tzinfo=UTC), usegmt=True)
     else:
@@ -163,6 +165,19 @@ def _answer(request: web.Request, body: Body | None, response: web.Response, upl
     if (body is not None and body.taken_over) or not request.content.is_eof():
         response.force_close()
     return response
+
+
+def _created(upload: Upload) -> web.Response:
+    return web.Response(status=201, headers={"Location": f"{FILES}/{upload.upload_id}"})
+
+
+def _parts(concat: str) -> list[str]:
+    """Return the ids of the uploads that an Upload-Concat names, by URLs with or without a host."""
+    kind, _, names = concat.partition(";")
+    found = [_PART.fullmatch(url) for url in names.split()]
+    if kind != "final" or not found or None in found:
+        raise Problem(f"Upload-Concat must be {PARTIAL}, or final;{FILES}/… and so on, not {shown(concat)}")
+    return [match[1] for match in found if match is not None]
 
 
 def _id(request: web.Request) -> str:

@@ -212,7 +212,9 @@ def peer_of(address: object) -> str:
 
 
 def counts_for(address: str) -> str:
-    """Return whom a client at this address counts for: of IPv6 its network, any of whose addresses it may take."""
+    """Return whom a client at this address counts for: of IPv6 its network, any of whose addresses it may take; of '' ''."""
+    if not address:
+        return ""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped or ip_network((ip, _NETWORK_BITS), strict=False))

@@ -59,7 +59,7 @@ class Admission:
         Raises:
             Unavailable: Too many are.
         """
-        peer = counts_for(peer) if peer else ""
+        peer = counts_for(peer)
         if self._count >= self._at_once:
             raise Unavailable(f"{self._count} uploads are under way; try again", retry_after=5)
         if self._of_peer[peer] >= self._per_peer:

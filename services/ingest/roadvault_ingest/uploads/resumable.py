@@ -13,9 +13,8 @@ from functools import partial
 from roadvault_common.errors import Outage
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web.connections import counts_for
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.problems import Conflict, Gone, Locked, NotFound, Problem, TooLarge, WrongHash
+from roadvault_ingest.problems import Conflict, Forbidden, Gone, Locked, NotFound, Problem, TooLarge, WrongHash
 from roadvault_ingest.uploads import facts, metadata
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.checksums import Checksum
@@ -25,7 +24,7 @@ from roadvault_ingest.uploads.plain import take
 from roadvault_ingest.uploads.receive import Body, Received, check_sha256, expected_sha256
 from roadvault_ingest.uploads.turns import Turns
 from roadvault_ingest.uploads.unfinished import Busy, Known, Lost, Unfinished
-from roadvault_ingest.uploads.upload_store import Begin, MostOpen, Times, Upload, UploadStore
+from roadvault_ingest.uploads.upload_store import PARTIAL, Begin, MostOpen, Times, Upload, UploadStore
 from roadvault_ingest.uploads.wire import Room
 
 _PROGRESS_SECONDS = 2.0
@@ -53,21 +52,22 @@ class Resumable:
         self._turns = Turns()
         self._known: dict[str, Known] = {}
 
-    async def begin(self, size: int | None, header: str, peer: str, key: str | None) -> Upload:
+    async def begin(
+        self, size: int | None, header: str, peer: str, key: str | None, concat: str | None = None
+    ) -> Upload:
         """Begin an upload of `size` bytes, for which there is room; or return the one that was begun with its key.
 
         Raises:
             Problem: It can't be taken.
         """
         fields = metadata.read(header)
-        metadata.name(fields)
-        facts.read(fields)
-        expected_sha256(fields)
+        if concat != PARTIAL:
+            metadata.name(fields)
+            facts.read(fields)
+            expected_sha256(fields)
         if size is not None:
             self._check(size)
-        begin = Begin(
-            secrets.token_hex(16), self._vault.new_upload(), size, header, None, counts_for(peer) if peer else "", key
-        )
+        begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, peer, key)
         async with self._admission.hand_over(size or 0):
             upload = await self.store.begin(begin, self._most)
         if (upload.size, upload.metadata) != (size, header) and (size is not None or upload.file_id is None):
@@ -135,7 +135,9 @@ class Resumable:
         self, upload_id: str, offset: int, size: int | None, body: Body, peer: str, checksum: Checksum | None
     ) -> Upload:
         upload = await self.state(upload_id)
-        if upload.file_id is not None and offset == upload.offset and body.length == 0:
+        if upload.concat not in {None, PARTIAL}:
+            raise Forbidden("this upload is made of others: nothing can be added to it")
+        if offset == upload.offset == upload.size and body.length == 0:
             return upload  # a client that has lost the last answer
         async with self._taken(await self._open(upload_id)) as file:
             upload = await self._open(upload_id)
@@ -144,9 +146,13 @@ class Resumable:
             size = self._size(upload, size, body.length)
             async with self._admitted(upload, size, file, body, peer) as room:
                 whole = await self._append(upload, size, file, body, room, checksum)
-                if whole is None:
-                    return await self.state(upload_id)
-                await to_its_end(asyncio.create_task(self._complete(upload, file, whole, peer)))
+                if whole is not None:
+                    done = (
+                        self._keep(upload, size, file, whole)
+                        if upload.partial
+                        else self._complete(upload, file, whole, peer)
+                    )
+                    await to_its_end(asyncio.create_task(done))
         return await self.state(upload_id)
 
     async def _open(self, upload_id: str) -> Upload:
@@ -241,7 +247,7 @@ class Resumable:
         self._remember(upload, file.known())
 
     async def _note(self, upload: Upload, size: int | None, file: Unfinished) -> None:
-        came = file.size if size is None else min(file.size, size - 1)
+        came = file.size if size is None or upload.partial else min(file.size, size - 1)
         await to_its_end(asyncio.create_task(asyncio.to_thread(file.flush)))
         await self.store.go_on(upload.upload_id, came, size)
 

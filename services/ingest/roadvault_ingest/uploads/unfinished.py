@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -87,8 +88,26 @@ class Unfinished(NewFile):
             begin += count
         self.size = self.began = begin
 
+    def join(self, parts: Sequence[Path]) -> None:
+        """Append what other files have.
+
+        Raises:
+            Lost: One of them is gone.
+            DiskFull: There is no room for it.
+        """
+        buffer = memoryview(bytearray(_READ_BYTES))
+        for path in parts:
+            try:
+                part = path.open("rb", buffering=0)
+            except FileNotFoundError:
+                raise Lost from None
+            with part:
+                while (count := part.readinto(buffer)) and not self._stopped:
+                    self.write(buffer[:count])
+            self.flush()
+
     def stop(self) -> None:
-        """Have `go_on` end early: nobody goes on."""
+        """Have `go_on` or `join` end early: nobody goes on."""
         self._stopped = True
 
     def known(self) -> Known:

@@ -7,8 +7,11 @@ from datetime import datetime
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
+from roadvault_common.web.connections import counts_for
 from roadvault_ingest.problems import TooMany, Unavailable
 
+PARTIAL = "partial"
+"""What `concat` says of an upload that is to be a part of a file."""
 _LATER_SECONDS = 60
 """After so long a client that has too many open uploads may begin another."""
 _STEP = 500
@@ -32,6 +35,11 @@ class Upload:
     expired: bool
     expires_at: datetime
     sha256: str | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether it never becomes a file, but a part of one."""
+        return self.concat == PARTIAL
 
     @property
     def offset(self) -> int:
@@ -97,14 +105,14 @@ class UploadStore:
     async def _insert(self, tx: Transaction, upload: Begin, most: MostOpen) -> None:
         if await _reach(tx, "file_id IS NULL", (), most.in_all):
             raise Unavailable(f"{most.in_all} uploads are open; begin this one later", _LATER_SECONDS)
-        if await _reach(tx, "peer = %s AND file_id IS NULL", (upload.peer,), most.per_peer):
+        if await _reach(tx, "peer = %s AND file_id IS NULL", (counts_for(upload.peer),), most.per_peer):
             raise TooMany(f"{most.per_peer} uploads of your address are open; end some of them first", _LATER_SECONDS)
         await tx.execute(
             "INSERT INTO upload_info"
             " (upload_id, path, size, metadata, concat, peer, upload_key, held_until, expires_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
-            (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, upload.peer, upload.key,
+            (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, counts_for(upload.peer), upload.key,
              self._times.held, self._times.expires),
         )  # fmt: skip
 
@@ -133,6 +141,14 @@ class UploadStore:
             " held_until = UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " expires_at = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE upload_id = %s AND file_id IS NULL",
             (came, size, self._times.held, self._times.expires, upload_id),
+        )
+
+    async def end_soon(self, upload_id: str) -> None:
+        """Keep an upload that was used no longer than its room would be kept."""
+        await self._db.execute(
+            "UPDATE upload_info SET expires_at = LEAST(expires_at, UTC_TIMESTAMP(6) + INTERVAL %s SECOND)"
+            " WHERE upload_id = %s AND file_id IS NULL",
+            (self._times.held, upload_id),
         )
 
     async def remove(self, upload_id: str) -> None:
