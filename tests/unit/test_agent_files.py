@@ -34,7 +34,7 @@ def row_of(root: Path, path: str, content: bytes = b"frames") -> Row:
     (root / path).write_bytes(content)
     state = (root / path).stat()
     version = Version(str(root), path, state.st_size, state.st_mtime_ns, b"")
-    return Row(1, version, "0123456789abcdef", None, hashlib.sha256(content).hexdigest(), 17, "sent")
+    return Row(1, version, "0123456789abcdef", None, hashlib.sha256(content).hexdigest(), 17, "sent", 0.0)
 
 
 def looked(watch: Watch) -> set[str]:
