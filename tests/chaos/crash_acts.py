@@ -10,6 +10,7 @@ from typing import cast
 import aiohttp
 import redis as blocking_redis
 from sites import site
+from tus_requests import Client
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events import bus
@@ -74,6 +75,23 @@ async def upload(servers: Servers, _: int) -> None:
     async with http.post(f"{url}/api/open/upload", data=form) as response:
         body = await response.json()
         say(f"ACK {body['result']['fileID']}")
+
+
+async def go_on(servers: Servers, number: int) -> None:
+    """Go on with a resumable upload, in two requests, until it is a file."""
+    url = await servers.stack.enter_async_context(site(api_routes(await ingest(servers)), [answer_problems], 0))
+    tus = Client(await servers.stack.enter_async_context(aiohttp.ClientSession()), url)
+    at, half = f"{tus.files}/{number:032x}", len(UPLOAD) // 2
+    answered = await tus.head(at)
+    if answered.offset < half:
+        answered = await tus.patch(at, answered.offset, UPLOAD[answered.offset : half])
+    if answered.offset < len(UPLOAD):
+        answered = await tus.patch(at, answered.offset, UPLOAD[answered.offset :])
+    say(f"ACK {answered.file_id}")
+
+
+async def expire_uploads(servers: Servers, _: int) -> None:
+    await (await ingest(servers)).sweep_uploads()
 
 
 async def request(servers: Servers, file_id: int) -> None:
@@ -252,7 +270,8 @@ Act = Callable[[Servers, int], Awaitable[None]]
 ACTS: dict[str, Act] = {
     act.__name__: act
     for act in (
-        upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
+        upload, go_on, expire_uploads,
+        request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
         inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
         shred, make_period_key, tend_keyring,
     )

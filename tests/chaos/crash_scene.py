@@ -28,6 +28,8 @@ class Scene(Subjects):
         """Compare rows and disk with what the act should have left, however often it was begun."""
         if act == "upload":
             await self._check_uploads(acknowledged)
+        elif act in {"go_on", "expire_uploads"}:
+            await self._check_upload(act, row_id, acknowledged)
         elif act in {"request", "fetch", "fetch_from_ipfs", "expire", "keep_room", "call_back"}:
             await self._check_request(act, row_id)
         elif act == "shred":
@@ -90,6 +92,17 @@ class Scene(Subjects):
         assert acknowledged is None or int(acknowledged) in {row["file_id"] for row in rows}
         for row in rows:
             assert (self.vault.root / row["path"]).read_bytes() == UPLOAD
+
+    async def _check_upload(self, act: str, number: int, acknowledged: str | None) -> None:
+        rows = await self.db.fetch_all("SELECT * FROM upload_info WHERE upload_id = %s", (f"{number:032x}",))
+        if act == "expire_uploads":
+            assert rows == []
+            return
+        (upload,) = rows
+        file = await self.row("SELECT * FROM file_upload_info WHERE file_id = %s", upload["file_id"])
+        assert (file["path"], file["size"]) == (upload["path"], len(UPLOAD))
+        assert (self.vault.root / file["path"]).read_bytes() == UPLOAD
+        assert acknowledged is None or int(acknowledged) == file["file_id"]
 
     async def _check_packed(self, folder_id: int) -> None:
         folder = await self.row("SELECT * FROM folder_info WHERE folder_id = %s", folder_id)

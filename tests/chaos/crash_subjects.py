@@ -12,7 +12,9 @@ from pathlib import Path
 
 import aiohttp
 import evidence_rows
+from chaos.crash_acts import UPLOAD
 from redis import Redis
+from tus_requests import metadata
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.events.kinds import FileReceived
@@ -23,6 +25,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.stages import STAGES
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
+from roadvault_ingest.uploads.upload_store import Begin, MostOpen, Times, UploadStore
 from roadvault_stack.kubo import Kubo
 
 SIZE = 300_000
@@ -84,6 +87,8 @@ class Subjects:
         """Make a fresh row that the act is due on."""
         makers: dict[str, Callable[[], Awaitable[int]]] = {
             "upload": self._nothing,
+            "go_on": self._open_upload,
+            "expire_uploads": self._expired_upload,
             "request": self._file,
             "close_folders": self._aged_folder,
             "pack": self._folder,
@@ -111,6 +116,22 @@ class Subjects:
 
     async def _nothing(self) -> int:
         return 0
+
+    async def _open_upload(self) -> int:
+        number = secrets.randbits(62)
+        uploads = UploadStore(self.db, Times(expires=3600, held=900))
+        begin = Begin(
+            f"{number:032x}", self.vault.new_upload(), len(UPLOAD), metadata(filename="a.mp4"), None, "x", None
+        )
+        await uploads.begin(begin, MostOpen(1000, 1000))
+        return number
+
+    async def _expired_upload(self) -> int:
+        number = await self._open_upload()
+        row = await self.row("SELECT path FROM upload_info WHERE upload_id = %s", f"{number:032x}")
+        (self.vault.root / row["path"]).write_bytes(b"some of it")
+        await self.db.execute("UPDATE upload_info SET came = 5, expires_at = UTC_TIMESTAMP(6) WHERE file_id IS NULL")
+        return number
 
     async def _aged_folder(self) -> int:
         await self._file()

@@ -58,12 +58,15 @@ def parse(trace: str) -> list[Call]:
     return [call for call in calls if not call.result.startswith("-1")]
 
 
-def lost(calls: Sequence[Call], path: str, statement: str, answer: str | None, beside: Sequence[str] = ()) -> list[str]:
+def lost(
+    calls: Sequence[Call], path: str, statement: str, answer: str | None, beside: Sequence[str] = (), token: str = ""
+) -> list[str]:
     """Return what a power cut would take of `path`, and what lies `beside` it, when it is promised: nothing, if well.
 
-    The promise is the COMMIT after `statement`, which names the path; and the first send that contains `answer`.
+    The promise is the COMMIT after `statement`, which names the path, or the `token`; and the first send that contains
+    `answer`.
     """
-    token = PurePosixPath(path).name
+    token = token or PurePosixPath(path).name
     named = _first(calls, lambda call: call.name in _SENDS and statement in call.arguments and token in call.arguments)
     if named is None:
         return [f"no {statement} names {path}"]

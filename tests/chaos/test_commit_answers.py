@@ -59,7 +59,7 @@ async def check(truth: Database, door: Door, outcome: tuple[int, str, int | None
 async def test_no_cut_makes_row_and_file_disagree(
     stream: str, step: int, proxied_database: Proxied, open_door: Open, truth: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadvault_ingest.service._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("roadvault_ingest.uploads.intake._LOOK_SECONDS", 0.01)
     real, found = IngestStore.find_file, list[object]()
 
     async def find_file(store: IngestStore, path: str) -> object:
@@ -89,7 +89,7 @@ async def test_no_cut_of_a_transaction_that_uploads_share_makes_them_disagree(
     stream: str, step: int, proxied_database: Proxied, open_door: Open, truth: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Uploads that end together are recorded together; what each client is told holds for its own."""
-    monkeypatch.setattr("roadvault_ingest.service._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("roadvault_ingest.uploads.intake._LOOK_SECONDS", 0.01)
     real, shared = IngestStore.add_files, Counter[str]()
 
     async def add_files(store: IngestStore, slot: str, batch: list[object], limits: object) -> object:
@@ -165,7 +165,7 @@ async def test_a_commit_that_takes_place_late_is_waited_for(
 async def test_an_upload_whose_fate_stays_unknown_keeps_its_file(
     proxied_database: Proxied, open_door: Open, truth: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadvault_ingest.service._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("roadvault_ingest.uploads.intake._LOOK_SECONDS", 0.01)
     async with open_door(database_url=proxied_database.url) as door:
         await door.upload(b"opens the folder, and the connection")
         real = asyncmy.Connection.commit

@@ -50,6 +50,8 @@ from roadvault_common.work.stages import (
 from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_ingest.service import Ingest
+from roadvault_ingest.uploads.resumable import Resumable
+from roadvault_ingest.uploads.upload_sweep import UploadSweep
 from roadvault_notifier.service import Notifier
 from roadvault_packer.service import Packer
 from roadvault_pinner.inspecting import Inspector
@@ -84,6 +86,8 @@ DOES: dict[type, dict[str, str | None]] = {
         "custody": None,
         "receipt": None,
     },
+    Resumable: {"begin": "go_on", "go_on": "go_on", "state": None, "settled": None, "remove": "expire_uploads"},
+    UploadSweep: {"sweep": "expire_uploads"},
     Packer: {"sweep_orphans": "sweep_orphans", "measure": None},
     Pinner: {"tidy": None},  # our node's garbage goes, which is nobody's
     Prover: {},

@@ -16,6 +16,7 @@ from evidence_rows import prove
 from free_ports import pick_free
 from servers_process import Running
 from servers_services import Service, Services
+from tus_requests import Client
 
 from roadvault_common.sql.db import Database, Row
 from roadvault_stack.mariadb import MariaDB
@@ -106,6 +107,34 @@ def _check_that_the_check_can_fail(calls: list[Call], path: str, insert: str, to
     assert complains("the directory", lambda call: call.name == "fsync" and call.target == above)
     assert complains("told before", lambda call: call.name in RECEIVES)
     assert complains("no COMMIT", lambda call: "COMMIT" in call.arguments)
+
+
+@pytest.mark.timeout(180)
+async def test_what_has_come_of_a_resumable_upload_is_durable_before_it_is_said(
+    services: Services, db: Database, data_dir: Path, tmp_path: Path
+) -> None:
+    ingest, trace = services("ingest"), tmp_path / "strace"
+    await traced(ingest, trace).start()
+    async with aiohttp.ClientSession() as http:
+        tus = Client(http, ingest.url)
+        part, whole = await tus.begun(200_000), await tus.begun(5_000_000)
+        assert (await tus.patch(part, 0, os.urandom(100_001))).offset == 100_001
+        file_id = (await tus.patch(whole, 0, os.urandom(5_000_000))).file_id
+    await stopped(ingest)
+    calls = parse(trace.read_text())
+    rows = await db.fetch_all("SELECT upload_id, path, file_id FROM upload_info ORDER BY size")
+    part_path, whole_path = (str(data_dir / row["path"]) for row in rows)
+    told = f"RoadVault-File-ID: {file_id}"
+    assert lost(calls, whole_path, "INSERT INTO file_upload_info", told) == []
+
+    def of_part(calls: list[Call]) -> list[str]:
+        noted = "UPDATE upload_info SET came = 100001"
+        return lost(calls, part_path, noted, "Upload-Offset: 100001", token=rows[0]["upload_id"])
+
+    assert of_part(calls) == []
+    for path in (part_path, str(Path(part_path).parent)):
+        unsynced = broken(calls, lambda call, path=path: call.name in {"fsync", "fdatasync"} and call.target == path)  # type: ignore[misc]
+        assert of_part(unsynced)
 
 
 @pytest.mark.timeout(180)

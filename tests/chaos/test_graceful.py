@@ -1,6 +1,7 @@
 """Stopping, rolling restarts, and schemas that move on, with services as an operator runs them."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from chaos.crowd import Crowd, left_by_itself, restart
 from free_ports import pick_free
 from servers_devnet import Devnet
 from servers_services import Service, Services
+from tus_requests import Client
 
 from roadvault_common.sql import migrate as migrations
 from roadvault_common.sql.db import Database
@@ -161,6 +163,7 @@ async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_reque
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(crowd.client())
+            resumed = group.create_task(_resumed(f"http://{HOST}:{port}", crowd.over))
             for _ in range(2):
                 for ingest in ingests:
                     await restart(ingest)
@@ -171,7 +174,24 @@ async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_reque
         await balancer.wait()
     assert set(crowd.results) == {"good"}, crowd.results
     row = await db.fetch_one("SELECT COUNT(*) AS n FROM file_upload_info")
-    assert row == {"n": len(set(crowd.file_ids))}
+    assert resumed.result()
+    assert row == {"n": len({*crowd.file_ids, *resumed.result()})}
+
+
+async def _resumed(url: str, over: asyncio.Event) -> list[int]:
+    """Upload one file after the other, in pieces, without looking whether anybody restarts; return their ids."""
+    file_ids, content = [], os.urandom(500_000)
+    async with aiohttp.ClientSession() as http:
+        tus = Client(http, url)
+        while not over.is_set():
+            answered = await tus.begin(len(content))
+            at, offset = tus.at(answered), 0
+            while offset < len(content):
+                answered = await tus.patch(at, offset, content[offset : offset + 100_000])
+                assert answered.status == 204, answered
+                offset = answered.offset
+            file_ids.append(answered.file_id)
+    return file_ids
 
 
 async def _served(ingest: Service, balancer: str) -> None:

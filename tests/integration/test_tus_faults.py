@@ -345,3 +345,14 @@ async def test_what_came_before_the_line_broke_is_kept_though_nobody_had_looked_
             writer.transport.abort()
         await asyncio.sleep(1)
     assert (await tus.head(url)).offset == 50_000
+
+
+async def test_requests_under_way_are_counted_with_all_other_uploads(open_door: Open) -> None:
+    async with open_door(uploads_per_peer=1) as door:
+        tus = Client(door.http, door.url)
+        url, other = await tus.begun(len(CONTENT)), await tus.begun(len(CONTENT))
+        async with half_sent(door, url, 0, CONTENT, 1000):
+            refused = await tus.patch(other, 0, CONTENT)
+            assert (refused.status, "Retry-After" in refused.headers) == (503, True)
+            assert (await tus.head(url)).offset == 1000
+            assert (await tus.patch(other, 0, CONTENT)).status == 204

@@ -5,8 +5,9 @@ yet written, and, but by the way out, nothing that the way out needs, nor the ma
 pack what was uploaded and to put the archives on IPFS: after that uploads go, and once the network holds the archives
 these, too; removing takes no room. What it needs is the size of all that waits to be packed, and, if our Kubo copies
 archives on this disk, that again, and the archives that wait for it. An upload reserves twice, for itself and for its
-share of an archive. So what was taken can always be packed, whatever else is under way: no upload, extraction or
-restore was let in before its room was there beside that. What others write to the disk is up to the margin.
+share of an archive; of a resumable one the database counts both for a while. So what was taken can always be packed,
+whatever else is under way: no upload, extraction or restore was let in before its room was there beside that. What
+others write to the disk is up to the margin.
 
 Nothing is counted twice but for moments, and what moves is never missed: a writer's reservation shrinks by what is seen
 of its file on the disk; an upload's share of an archive that the database counts by now is known by the `moved` of the
