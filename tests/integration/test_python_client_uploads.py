@@ -15,7 +15,7 @@ from servers_line import cut_again_and_again, line
 from servers_services import Services
 from servers_talk import Talk
 
-from roadvault_client import NotRoadVault, Refused, Ticket, WrongHash
+from roadvault_client import NoRoom, NotRoadVault, Refused, Ticket, TooLarge, WrongHash
 
 CONTENT = os.urandom(8_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -95,6 +95,15 @@ async def test_wrong_bytes_are_refused_by_either_way(door: Door, talk: Talk) -> 
         with pytest.raises(WrongHash):
             await talk(door.url, "upload", io.BytesIO(content), "a.mp4", sha256="0" * 64)
     assert await stored(door) == []
+
+
+async def test_an_upload_that_is_refused_while_it_is_sent_is_told_so(open_door: Open, talk: Talk) -> None:
+    for setting, error in (({"folder_bytes": 1_000_000}, TooLarge), ({"disk_margin_bytes": 1 << 60}, NoRoom)):
+        async with open_door(**{"folder_bytes": 100_000_000, **setting}) as door:
+            for resumable in (True, False):
+                with pytest.raises(error):
+                    await talk(door.url, "upload", io.BytesIO(CONTENT), "a.mp4", resumable=resumable)
+            assert await stored(door) == []
 
 
 async def test_a_file_that_shrinks_is_no_upload(door: Door, talk: Talk, tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ FAST = Bucket(0)
 ODD = os.fsdecode(b"\xff odd\n\xe5\x89\x8d:?.mp4")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(params=[True, False], ids=["by directories", "as on Windows"])
+def root(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(files, "_BY_DIRECTORY", request.param)
     (tmp_path / "cam" / "inner").mkdir(parents=True)
     return tmp_path / "cam"
 
@@ -143,7 +144,7 @@ def test_what_is_written_to_at_the_last_moment_is_put_back(root: Path, monkeypat
     row, whole = row_of(root, "a.mp4"), os.rename
 
     def late(source: str, target: str, **where: int | None) -> None:
-        if source == "a.mp4":
+        if source.endswith("a.mp4"):
             (root / "a.mp4").write_bytes(b"frames and more")
         whole(source, target, **where)
 
