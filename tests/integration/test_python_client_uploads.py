@@ -15,7 +15,7 @@ from servers_line import cut_again_and_again, line
 from servers_services import Services
 from servers_talk import Talk
 
-from roadvault_client import Refused, Ticket, WrongHash
+from roadvault_client import NoRoom, NotRoadVault, Refused, Ticket, TooLarge, WrongHash
 
 CONTENT = os.urandom(8_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -97,6 +97,15 @@ async def test_wrong_bytes_are_refused_by_either_way(door: Door, talk: Talk) -> 
     assert await stored(door) == []
 
 
+async def test_an_upload_that_is_refused_while_it_is_sent_is_told_so(open_door: Open, talk: Talk) -> None:
+    for setting, error in (({"folder_bytes": 1_000_000}, TooLarge), ({"disk_margin_bytes": 1 << 60}, NoRoom)):
+        async with open_door(**{"folder_bytes": 100_000_000, **setting}) as door:
+            for resumable in (True, False):
+                with pytest.raises(error):
+                    await talk(door.url, "upload", io.BytesIO(CONTENT), "a.mp4", resumable=resumable)
+            assert await stored(door) == []
+
+
 async def test_a_file_that_shrinks_is_no_upload(door: Door, talk: Talk, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(CONTENT)
@@ -145,3 +154,35 @@ async def test_ingest_is_killed_again_and_again(services: Services, talk: Talk) 
     if await ingest.readiness() != 200:
         await ingest.start()
     assert (await talk(ingest.url, "file", uploaded.file_id))["sha256"] == SHA256
+
+
+async def test_what_is_no_roadvault_is_not_believed(talk: Talk, tmp_path: Path) -> None:
+    """A network that wants a login first answers everything with its page, or leads to it."""
+
+    answers = [b""]
+
+    async def portal(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+            await reader.readexactly(length)
+            writer.write(answers[0])
+        writer.close()
+
+    page = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
+    redirect = (
+        b"HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    async with await asyncio.start_server(portal, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for answers[0], error in ((page, NotRoadVault), (redirect, Refused)):
+            for content in (CONTENT, b"frames"):
+                with pytest.raises(error):
+                    await talk(url, "upload", io.BytesIO(content), "a.mp4")
+            with pytest.raises(error):
+                await talk(url, "upload", io.BytesIO(CONTENT), "a.mp4", ticket=Ticket(url=f"{url}/api/open/files/1"))
+            with pytest.raises(error):
+                await talk(url, "file", 1)
+        with pytest.raises(Refused):
+            await talk(url, "download", f"{url}/d/token", tmp_path / "a.mp4")
+    assert not (tmp_path / "a.mp4").exists()

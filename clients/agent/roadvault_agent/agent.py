@@ -20,6 +20,7 @@ from roadvault_client import (
     Forbidden,
     NoRoom,
     NotFound,
+    NotRoadVault,
     Refused,
     RoadVaultError,
     TooMany,
@@ -217,7 +218,15 @@ class Agent:
             case NotYet():
                 self._answered()
                 seconds = _SENT_SECONDS
-            case ConnectionFailed() | Unavailable() | NoRoom() | TooMany() | Unauthorized() | Forbidden():
+            case (
+                ConnectionFailed()
+                | NotRoadVault()
+                | Unavailable()
+                | NoRoom()
+                | TooMany()
+                | Unauthorized()
+                | Forbidden()
+            ):
                 seconds = 0.0  # it is nothing of this file's: all rest
                 if self.rest.begin(str(error), getattr(error, "retry_after", None)):
                     log.warning("the server is not there for us; asked again from time to time: %s", error)

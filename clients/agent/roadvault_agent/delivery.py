@@ -2,17 +2,24 @@
 
 import json
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from roadvault_agent import files, names
 from roadvault_agent.bucket import Bucket
 from roadvault_agent.config import Folder
 from roadvault_agent.files import Changed
 from roadvault_agent.state import Row, State
-from roadvault_client import Client, Conflict, Facts, File, NotFound, Ticket, Unavailable, WrongHash
+from roadvault_client import Client, Conflict, Facts, File, Filter, NotFound, Refused, Ticket, Unavailable, WrongHash
 
+_LONG_BYTES = 64 << 20
+"""The hash of such a file is noted as soon as it is known."""
+_KEY_SECONDS = 12 * 3600.0
+"""A server keeps the keys of uploads for two days, or what it is told to."""
+_CLOCKS = timedelta(days=1)
+"""By so much the server's clock and ours may differ."""
 _GIVEN_UP = {"lost", "set aside"}
 """States in which the server has a file no more, or not as it was: we still have it."""
 
@@ -39,6 +46,8 @@ class Delivery:
         """
         with files.opened(row.version, self.bucket) as file:
             sha256 = row.sha256 or file.sha256()
+            if row.sha256 is None and row.version.size >= _LONG_BYTES:
+                self._state.note_sha256(row.row_id, sha256)
             ticket = Ticket(row.key, row.url, lambda one: self._state.note_url(row.row_id, one.url))
             path = row.version.path
             facts = Facts(
@@ -49,10 +58,10 @@ class Delivery:
                 folder.tags,
             )
             try:
-                uploaded = self._client.upload(
+                file_id = self._sent_before(row, sha256) or self._client.upload(
                     file, names.for_server(path), facts=facts, sha256=sha256, ticket=ticket,
                     progress=lambda sent, _: progress(sent),
-                )  # fmt: skip
+                ).file_id  # fmt: skip
             except WrongHash as error:
                 with suppress(Changed):
                     file.check()
@@ -61,10 +70,25 @@ class Delivery:
                     )
                     raise
                 raise Changed("the file was changed while it was read") from error
-        self._state.note_sent(row.row_id, uploaded.file_id, sha256)
+        self._state.note_sent(row.row_id, file_id, sha256)
         found = self._state.row(row.row_id)
         assert found is not None  # noqa: S101 - nobody else drops it
         return found
+
+    def _sent_before(self, row: Row, sha256: str) -> int | None:
+        """Return the number of a file that the server has, if it is so old that its key may be forgotten there."""
+        if time.time() - row.seen_at < _KEY_SECONDS:
+            return None
+        since = datetime.fromtimestamp(row.seen_at, UTC) - _CLOCKS
+        of = Filter(name=names.for_server(row.version.path), received_from=since)
+        with suppress(Refused):  # by a server that has no lists, or does not show them to us
+            found = (
+                one["fileID"]
+                for one in self._client.files(of)
+                if one["sha256"] == sha256 and one["state"] not in _GIVEN_UP
+            )
+            return next(found, None)
+        return None
 
     def finish(self, row: Row, folder: Folder) -> str | None:
         """See that the server has the file, and do with it as told; return why that was not all, if it was not.

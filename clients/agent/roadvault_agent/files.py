@@ -41,7 +41,8 @@ def _at(folder: str, path: str) -> Iterator[tuple[str, int | None]]:
         whole = Path(folder, path)
         if not whole.parent.resolve().is_relative_to(Path(folder).resolve()):
             raise Vanished("a link leads out of the folder")
-        yield names.reachable(PureWindowsPath(whole.absolute())), None
+        whole = whole.absolute()
+        yield names.reachable(PureWindowsPath(whole)) if os.name == "nt" else str(whole), None
         return
     *directories, name = path.split("/")
     descriptor = os.open(folder, os.O_RDONLY | _DIRECTORY | os.O_CLOEXEC)  # a folder that is away may come back

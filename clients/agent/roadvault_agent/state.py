@@ -60,10 +60,12 @@ class Row:
     sha256: str | None
     file_id: int | None
     step: Step
+    seen_at: float
+    """When it was first ready: seconds since 1970."""
 
 
 _AT_ONCE = 500
-_COLUMNS = "id, folder, path, size, mtime_ns, print, key, url, sha256, file_id, step"
+_COLUMNS = "id, folder, path, size, mtime_ns, print, key, url, sha256, file_id, step, seen_at"
 
 
 class State:
@@ -151,6 +153,10 @@ class State:
         """Note where an upload goes on."""
         self._change("UPDATE file SET url = ? WHERE id = ?", url, row_id)
 
+    def note_sha256(self, row_id: int, sha256: str) -> None:
+        """Note a file's hash before it is sent: to read it takes long."""
+        self._change("UPDATE file SET sha256 = ? WHERE id = ?", sha256, row_id)
+
     def note_sent(self, row_id: int, file_id: int, sha256: str) -> None:
         """Note that the server has a file."""
         self._change(
@@ -170,8 +176,8 @@ class State:
         """Have a file uploaded as if it had never been."""
         self._change(
             "UPDATE file SET step = 'waiting', key = ?, url = NULL, file_id = NULL, sha256 = NULL, reason = ?,"
-            " done_at = NULL WHERE id = ?",
-            key, reason, row_id,
+            " seen_at = ?, done_at = NULL WHERE id = ?",
+            key, reason, time.time(), row_id,
         )  # fmt: skip
 
     def look_again(self, row_id: int) -> None:
@@ -235,7 +241,7 @@ def _identity(version: Version) -> tuple[bytes, bytes, int, int, bytes]:
     )  # fmt: skip
 
 
-def _row(found: tuple[int, bytes, bytes, int, int, bytes, str, str | None, str | None, int | None, Step]) -> Row:
+def _row(found: tuple[int, bytes, bytes, int, int, bytes, str, str | None, str | None, int | None, Step, float]) -> Row:
     row_id, folder, path, size, mtime_ns, prints, *rest = found
     version = Version(os.fsdecode(folder), os.fsdecode(path), size, mtime_ns, prints)
     return Row(row_id, version, *rest)  # type: ignore[arg-type] # as selected

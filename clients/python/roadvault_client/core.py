@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from roadvault_client.errors import ConnectionFailed, Refused, RoadVaultError, refused
+from roadvault_client.errors import ConnectionFailed, NotRoadVault, Refused, RoadVaultError, refused
 from roadvault_client.steps import Answer, Call, Sleep, Steps
 
 LATER = frozenset({408, 423, 429, 502, 503, 504, 507})
@@ -65,21 +65,34 @@ class Core:
             except ConnectionFailed as failed:
                 error, safe = failed, repeatable or not failed.sent
             else:
-                if answer.status < 400:  # noqa: PLR2004 - no error
+                if 200 <= answer.status < 300:  # noqa: PLR2004 - a redirect leads elsewhere: not followed
                     return answer
                 error = refused(answer.status, answer.headers, answer.content)
                 safe = answer.status in LATER and (repeatable or answer.status == _NOTHING_DONE)
-            body = call.body
-            if (
-                not safe
-                or number >= self.retries.attempts
-                or not (body is None or isinstance(body, bytes) or body.again)
-            ):
+            again = call.body is None or isinstance(call.body, bytes) or call.body.again
+            if not (safe and again) or number >= self.retries.attempts:
                 raise error
             yield Sleep(self.retries.pause(number, error))
         raise AssertionError
 
     def ask(self, call: Call, *, repeatable: bool = True) -> Steps[Any]:
-        """Send a request to the API; return what its answer holds."""
+        """Send a request to the API; return what its answer holds.
+
+        Raises:
+            NotRoadVault: That can't be understood.
+        """
         answer = yield from self.send(call, repeatable=repeatable)
-        return json.loads(answer.content)["result"]
+        try:
+            return json.loads(answer.content)["result"]
+        except (ValueError, KeyError, TypeError):
+            raise NotRoadVault(f"{call.method} {call.url} was answered by something else") from None
+
+    def header(self, answer: Answer, name: str) -> str:
+        """Return a header that an answer must have.
+
+        Raises:
+            NotRoadVault: It has not.
+        """
+        if name not in answer.headers:
+            raise NotRoadVault(f"what answered is something else: {name} is missing")
+        return answer.headers[name]

@@ -14,7 +14,7 @@ from roadvault_client.source import PIECE_BYTES, Progress
 from roadvault_client.steps import Answer, Call, Sink, Sleep, Steps, work
 
 _SHA256 = re.compile(r'"([0-9a-f]{64})"')
-_PARTIAL, _NO_SUCH_BYTES = 206, 416
+_WHOLE, _PARTIAL, _NO_SUCH_BYTES = 200, 206, 416
 _PLAIN = {"Accept-Encoding": "identity"}
 
 
@@ -23,7 +23,7 @@ class _Part:
 
     def __init__(self, path: Path, size: int | None, progress: Progress | None) -> None:
         self.path = path
-        self._total = size
+        self.total = size
         self._progress = progress
         self._file: BinaryIO | None = None
         self.hash = hashlib.sha256()
@@ -43,7 +43,7 @@ class _Part:
         self.hash.update(piece)
         self.size += len(piece)
         if self._progress is not None:
-            self._progress(self.size, self._total)
+            self._progress(self.size, self.total)
 
     def clear(self) -> None:
         """Begin anew."""
@@ -97,9 +97,9 @@ def download(
         stack.callback(part.close)
         yield from work(part.open)
         yield from _fetch(core, url, etag, part)
-        if wanted and part.hash.hexdigest() not in wanted:
+        if (wanted and part.hash.hexdigest() not in wanted) or part.size != (part.total or part.size):
             yield from work(part.path.unlink)
-            raise WrongBytes(f"what came has the SHA-256 {part.hash.hexdigest()}, not {wanted.pop()}")
+            raise WrongBytes(f"what came, {part.size} bytes with the SHA-256 {part.hash.hexdigest()}, is not the file")
         yield from work(lambda: part.finish(target))
     return part.hash.hexdigest()
 
@@ -114,7 +114,7 @@ def _fetch(core: Core, url: str, etag: str, part: _Part) -> Steps[None]:
         except ConnectionFailed as failed:
             error = failed
         else:
-            if answer.status < 400 or (answer.status == _NO_SUCH_BYTES and part.size):  # noqa: PLR2004 - no error
+            if answer.status in {_WHOLE, _PARTIAL} or (answer.status == _NO_SUCH_BYTES and part.size):
                 return
             error = refused(answer.status, answer.headers, answer.content)
             if answer.status not in LATER:
@@ -135,8 +135,10 @@ def _conditions(etag: str, part: _Part) -> dict[str, str]:
 
 def _into(part: _Part) -> Callable[[Answer], Sink]:
     def begin(answer: Answer) -> Sink:
-        if answer.status != _PARTIAL:
-            part.clear()  # the whole file comes: it is another one by now, or nothing was there
+        if answer.status == _WHOLE:
+            part.clear()  # it is another one by now, or nothing was there
+        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {part.size}-"):
+            raise WrongBytes(f"asked for what is behind {part.size} bytes, other bytes came")
         return part.add
 
     return begin

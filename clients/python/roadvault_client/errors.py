@@ -18,6 +18,10 @@ class ConnectionFailed(RoadVaultError):
         self.sent = sent
 
 
+class NotRoadVault(RoadVaultError):
+    """What answered is something else: a proxy, a network that wants a login first."""
+
+
 class WrongBytes(RoadVaultError):
     """What was downloaded is not the file; it was thrown away."""
 

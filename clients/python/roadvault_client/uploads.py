@@ -12,13 +12,14 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from roadvault_client.core import LATER, Core
-from roadvault_client.errors import ConnectionFailed, Gone, NotFound, RoadVaultError, refused
+from roadvault_client.errors import ConnectionFailed, Gone, NotFound, NotRoadVault, RoadVaultError, refused
 from roadvault_client.source import Form, Progress, Rest, Source
 from roadvault_client.steps import Answer, Call, Sleep, Steps, work
 
 RESUMABLE_BYTES = 4 << 20
 """From this size on uploads are resumable unless it is said otherwise: below, one request is less than three."""
 _TUS = {"Tus-Resumable": "1.0.0"}
+_CREATED = 201
 _FILE_ID = "RoadVault-File-ID"
 _LOOK_AGAIN = {*LATER, 404, 409, 410}
 """Answers to a piece after which it is asked how far the upload has come: that tells, too, if it is no more."""
@@ -168,7 +169,9 @@ class _Resumable:
                 continue
             file_id = _file_id(answer)
             if file_id is None and ticket.url is not None:
-                file_id = yield from self._send(ticket.url, int(answer.headers.get("Upload-Offset", 0)))
+                fresh = answer.status == _CREATED and "Upload-Offset" not in answer.headers
+                offset = 0 if fresh else int(self._core.header(answer, "Upload-Offset"))
+                file_id = yield from self._send(ticket.url, offset)
             if file_id is not None:
                 return file_id
 
@@ -182,7 +185,7 @@ class _Resumable:
             "Idempotency-Key": self._what.ticket.key,
         })  # fmt: skip
         answer = yield from self._core.send(Call("POST", self._core.api("files"), headers))
-        ticket.url = self._core.beside(answer.headers["Location"])
+        ticket.url = self._core.beside(self._core.header(answer, "Location"))
         if ticket.keep is not None:
             yield from work(partial(ticket.keep, ticket))
         return answer
@@ -201,7 +204,9 @@ class _Resumable:
         except ConnectionFailed as error:
             yield from self._failed(error)
             return None
-        if answer.status < 400:  # noqa: PLR2004 - no error
+        if 200 <= answer.status < 300:  # noqa: PLR2004 - a redirect is an error
+            if _file_id(answer) is None and int(self._core.header(answer, "Upload-Offset")) <= offset:
+                raise NotRoadVault("the upload does not get on, and nothing says why")
             return _file_id(answer)
         problem = refused(answer.status, answer.headers, answer.content)
         if answer.status not in _LOOK_AGAIN:
