@@ -151,7 +151,7 @@ async def test_two_ingests_behind_a_load_balancer_restart_without_a_failed_reque
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(crowd.client())
-            resumed = group.create_task(_resumed(f"http://{HOST}:{port}", crowd.over))
+            resumed = group.create_task(_resumed(url, crowd.over))
             for _ in range(2):
                 for ingest in ingests:
                     await restart(ingest)

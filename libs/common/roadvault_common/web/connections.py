@@ -212,7 +212,7 @@ def peer_of(address: object) -> str:
 
 
 def counts_for(address: str) -> str:
-    """Return whom a client at this address counts for: of IPv6 its network, any of whose addresses it may take; of '' ''."""
+    """Return whom a client at an address counts for: of IPv6 its network, any of whose addresses it may take."""
     if not address:
         return ""
     ip = ip_address(address.partition("%")[0])

@@ -112,8 +112,8 @@ class UploadStore:
             " (upload_id, path, size, metadata, concat, peer, upload_key, held_until, expires_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
-            (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, counts_for(upload.peer), upload.key,
-             self._times.held, self._times.expires),
+            (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, counts_for(upload.peer),
+             upload.key, self._times.held, self._times.expires),
         )  # fmt: skip
 
     async def find(self, upload_id: str) -> Upload | None:
