@@ -65,22 +65,22 @@ class Restorer:
         if broken and (away := await self._away()):
             return away
         try:
-            await self._fetch(archive, archive.cid, broken, lacking, lease)
+            async with self._room.for_restore(lacking, archive.zip_id):
+                return await self._fetch(archive, archive.cid, broken, lacking, lease)
         except DiskFull as full:
             return Wait(brief(full))  # a longer one than an outage's: all that is kept was read
-        await self._store.close_restored(lease)
-        log.info("archive fetched back and pinned", cid=archive.cid)
-        return Done()
 
-    async def _fetch(self, archive: Archive, cid: str, broken: list[str], lacking: int, lease: Lease) -> None:
-        async with self._room.for_restore(lacking, archive.zip_id):
-            if broken:
-                below = [] if archive.node is None else linked(archive.node)  # where the root itself has rotted
-                await shelter.keep(self._ipfs, cid, [cid, *map(str, below)])
-                await self._step_aside(cid, broken)
-            await self._ipfs.fetch_and_pin(cid, lease.progress)
+    async def _fetch(self, archive: Archive, cid: str, broken: list[str], lacking: int, lease: Lease) -> Outcome:
+        if broken:
+            below = [] if archive.node is None else linked(archive.node)  # where the root itself has rotted
+            await shelter.keep(self._ipfs, cid, [cid, *map(str, below)])
+            await self._step_aside(cid, broken)
+        await self._ipfs.fetch_and_pin(cid, lease.progress)
         await shelter.release(self._ipfs, cid)
         self._garbage.pinned += lacking
+        await self._store.close_restored(lease)
+        log.info("archive fetched back and pinned", cid=cid)
+        return Done()
 
     async def _away(self) -> Wait | None:
         """Return a wait while there is no network: a longer one than an outage's, since all that is kept was read."""
