@@ -62,8 +62,6 @@ class Restorer:
         if broken and not archive.replicas and await self._ipfs.has_pinned(archive.cid):
             told = _only_copy(archive, len(broken))  # if the rest did not come, Kubo would let go of it
             return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
-        if broken and (away := await self._away()):
-            return away
         try:
             async with self._room.for_restore(lacking, archive.zip_id):
                 return await self._fetch(archive, archive.cid, broken, lacking, lease)
@@ -71,6 +69,8 @@ class Restorer:
             return Wait(brief(full))  # a longer one than an outage's: all that is kept was read
 
     async def _fetch(self, archive: Archive, cid: str, broken: list[str], lacking: int, lease: Lease) -> Outcome:
+        if broken and (away := await self._away()):
+            return away
         if broken:
             below = [] if archive.node is None else linked(archive.node)  # where the root itself has rotted
             await shelter.keep(self._ipfs, cid, [cid, *map(str, below)])
