@@ -138,7 +138,7 @@ class Subjects:
         number = secrets.randbits(62)
         uploads = UploadStore(self.db, Times(expires=3600, held=900))
         begin = Begin(
-            f"{number:032x}", self.vault.new_upload(), len(UPLOAD), metadata(filename="a.mp4"), None, "x", None
+            f"{number:032x}", self.vault.new_upload(), len(UPLOAD), metadata(filename="a.mp4"), None, "192.0.2.1", None
         )
         await uploads.begin(begin, MostOpen(1000, 1000))
         return number
