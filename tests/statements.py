@@ -165,7 +165,7 @@ def status(filled: Filled) -> list[Statement]:
             archives_before=lambda db: PagesStore(db).archives(archive, None),
             archives_after=lambda db: PagesStore(db).archives(None, archive),
         ),
-        *_lists(filled),
+        *[one for one in lists(filled, 10) if one.name not in {"set aside", "by much at once", "not packed"}],
         *group(
             "status: a batch",
             batch=lambda db: BatchStore(db).batch(filled.downloads // 2),
@@ -255,11 +255,14 @@ def status(filled: Filled) -> list[Statement]:
     ]
 
 
-def _lists(filled: Filled) -> list[Statement]:
-    """Return lists of files, by each index that can lead: a page, and one far behind it."""
+def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
+    """Return lists of files, by each index that can lead: a page, and one far behind it.
+
+    Short pages read as much at every length of the archive, where no filter besides the one that leads is to be met.
+    """
     middle, now = filled.files // 2, datetime.now(UTC).replace(tzinfo=None)
     ago, then = now - timedelta(days=700), now - timedelta(days=800)
-    lists = {
+    wanted = {
         "all": (Filters(), Mark("number", None, middle)),
         "of an archive": (Filters(archive=filled.zip_ids[0]), Mark("archive", None, 5)),
         "set aside": (Filters(state="set aside"), Mark("aside", None, middle)),
@@ -282,12 +285,11 @@ def _lists(filled: Filled) -> list[Statement]:
 
     async def run(filters: Filters, place: Mark, db: Database) -> None:
         for newest_first in (True, False):
-            for limit in (10, 1000):
-                order = Order(newest_first, limit)
-                await FilesStore(db).page(filters, order)
-                await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
+            order = Order(newest_first, limit)
+            await FilesStore(db).page(filters, order)
+            await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
 
-    return group("status: lists of files", **{name: partial(run, *what) for name, what in lists.items()})
+    return group("status: lists of files", **{name: partial(run, *what) for name, what in wanted.items()})
 
 
 async def _tied(db: Database, size: int) -> object:

@@ -106,6 +106,7 @@ async def ran(database_url: str, monkeypatch: pytest.MonkeyPatch) -> list[Ran]:
         filled = await fill(db, FILES, EACH_ARCHIVE, EACH_REQUEST)
         recorder = Recorder(monkeypatch)
         looks = [*statements.sweeps(), *statements.status(filled), *statements.of_a_row(filled)]
+        looks += statements.lists(filled)
         for statement in [*looks, *statements_work.work(filled)]:
             await statement.run(db)
     return recorder.ran

@@ -1,13 +1,15 @@
 """What a client says of a file besides its name: what is understood, and what is refused with which words."""
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 import pytest
 from pydantic import ValidationError
 
 from roadvault_common.files.facts import NOTHING, Facts, told
-from roadvault_common.files.tags import Tag
+from roadvault_common.files.tags import TAG, Tag, write
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.uploads.facts import read
 
@@ -92,3 +94,18 @@ def test_what_a_strangers_tag_says_is_looked_at_as_well(spoilt: dict[str, object
     assert Tag.model_validate_json(orjson.dumps({**tag, "tags": ["b ", "a", "b"]})).tags == ("a", "b")
     with pytest.raises(ValidationError):
         Tag.model_validate_json(orjson.dumps({**tag, **spoilt}))
+
+
+@pytest.mark.parametrize("character", ['"', "日"])
+def test_all_that_can_be_said_has_room_in_an_attribute_of_ext4(tmp_path: Path, character: str) -> None:
+    width = len(character.encode())
+    tags = ",".join(f"{number:02}{character * (22 // width)}" for number in range(20))[:500]
+    said = {"camera": character * 100, "lat": "-89.12345678901234", "lon": "-179.12345678901234", "tags": tags}
+    facts = read({**said, "recordedAt": "2026-11-28T08:30:00.000001Z"})
+    names = {"file_id": 1 << 52, "folder_id": 1 << 52, "size": 1 << 52, "sha256": "0" * 64, "path": "a"}
+    (tmp_path / "a").touch()
+    row = {**names, "file_name": character * (255 // width), "create_time": HALF_PAST, "facts": facts}
+    assert write(tmp_path, [row]) == []
+    attribute = os.getxattr(tmp_path / "a", TAG)
+    assert len(attribute) < 3900
+    assert Tag.model_validate_json(attribute).tags == facts.tags
