@@ -1,7 +1,8 @@
 SET sql_log_bin = 0;
 CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED VIA unix_socket;
 GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICATION SLAVE ON *.* TO mysql@localhost;
-IF EXISTS (SELECT 1 FROM mysql.global_priv WHERE User = 'roadvault' AND Host = '%') THEN GRANT ALL ON `roadvault\_rehearsal`.* TO roadvault@'%'; END IF;
+SET @rehearsal = (SELECT IF(COUNT(*), 'GRANT ALL ON `roadvault\_rehearsal`.* TO roadvault@''%''', 'DO 0') FROM mysql.global_priv WHERE User = 'roadvault' AND Host = '%');
+EXECUTE IMMEDIATE @rehearsal;
 CREATE USER IF NOT EXISTS door@'%' IDENTIFIED VIA mysql_native_password USING 'invalid';
 EXECUTE IMMEDIATE IF(LOAD_FILE('/run/secrets/door_database_password') IS NULL, 'DO 0', CONCAT('ALTER USER door@''%'' IDENTIFIED BY ', QUOTE(TRIM(TRAILING '\n' FROM LOAD_FILE('/run/secrets/door_database_password')))));
 GRANT SELECT, CREATE ON roadvault.download_info TO door@'%';

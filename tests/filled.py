@@ -19,7 +19,7 @@ from roadvault_common.work.stages import (
     WATCH,
     Stage,
 )
-from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
+from roadvault_crust_orderer.buying.renewals_store import BLOCKS_A_DAY
 
 HANDFUL = 10
 """Rows that are due, and rows that have failed, in each stage; one more is at work."""

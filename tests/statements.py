@@ -25,12 +25,12 @@ from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import backlog, repair
 from roadvault_common.work.stages import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
-from roadvault_crust_orderer import renewals_store
-from roadvault_crust_orderer.overview_store import OverviewStore
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
+from roadvault_crust_orderer.buying.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.proof.proof_store import ProofStore
-from roadvault_crust_orderer.purchase_store import PurchaseStore
-from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
+from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore

@@ -20,11 +20,19 @@ from statements import UPLOAD_TIMES, Statement, each_stage, group
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
 from roadvault_common.catalogue import left_out
-from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, ArchiveRecord, Hold, Purchase, SegmentLink
+from roadvault_common.catalogue.records import (
+    SEGMENT_ARCHIVES,
+    ArchiveRecord,
+    DestroyedKey,
+    Hold,
+    Purchase,
+    SegmentLink,
+)
 from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
+from roadvault_common.files.identity import keep_ahead
 from roadvault_common.files.tags import Tag
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
@@ -58,13 +66,13 @@ from roadvault_common.work.stages import (
     WATCH,
     Stage,
 )
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Signed
 from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
-from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
-from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
+from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
@@ -72,7 +80,7 @@ from roadvault_ingest.uploads.receive import Key, Received
 from roadvault_ingest.uploads.upload_store import Begin, MostOpen, UploadStore
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
-from roadvault_operator.recover import archive_store, hold_store, known_store, left_holds, rehearsal_store
+from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, left_holds, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
 from roadvault_operator.recover.manifest import Manifest
@@ -80,8 +88,8 @@ from roadvault_packer.archive import Packed
 from roadvault_packer.store import PackerStore, Sealed
 from roadvault_pinner.catalogue import log_store, record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Segment
-from roadvault_pinner.inspect_store import InspectStore
-from roadvault_pinner.shred_store import Ended, ShredStore
+from roadvault_pinner.copies.inspect_store import InspectStore
+from roadvault_pinner.ends.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore, Shared
@@ -147,6 +155,7 @@ async def _identity(db: Database) -> None:
     assert await identity_store.local_paths(db, 100)
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
+    await keep_ahead(db)
     assert not await asking.trust(db)
     await asking.allow(db)
 
@@ -347,7 +356,7 @@ async def _recover_archive(db: Database, number: int) -> None:
         await db.execute("DELETE FROM order_info WHERE order_id = %s", (number,)) if again > 1 else None
         await known_store.complete(db, there, archive, some, held=True)
     await known_store.follow(db, there, some)
-    await db.transact(partial(hold_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
+    await db.transact(partial(end_store.follow_end, zip_id=number, ends_at=None, made=now.replace(tzinfo=None)))
     await hold_store.bring_back_late(db, number, record.model_copy(update={"more_holds": 3}))
     ends = Line(Act.END_MOVED, {"ends": "never"}, zip_id=number)
     packed = Line(Act.PACKED, {"folder": number}, zip_id=3 * number)
@@ -359,12 +368,12 @@ async def _recover_archive(db: Database, number: int) -> None:
     apart = logged._replace(hold_id=5, file_id=1), logged._replace(file_id=None, zip_id=3 * number)
     for held in (logged, logged, logged._replace(hold_id=6, file_id=4 * number), *apart):
         await db.transact(partial(hold_store.bring_back_logged, hold=held))
-    await db.transact(partial(hold_store.move_end, zip_id=number, ends_at=found.ends[number]))
-    gone = await hold_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
+    await db.transact(partial(end_store.move_end, zip_id=number, ends_at=found.ends[number]))
+    gone = await end_store.shredded(db, {number: now, 3 * number: now, 4 * number: now})
     assert set(gone.numbers) == {4 * number}
-    assert number in await hold_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
+    assert number in await end_store.living(db, gone._replace(numbers={number: now, 4 * number: now}))
     later = now.replace(tzinfo=None, year=2099)
-    await db.transact(partial(hold_store.end_again, zip_id=number, shredded_at=later))
+    await db.transact(partial(end_store.end_again, zip_id=number, shredded_at=later))
     await known_store.known(db)
     assert await rehearsal_store.archived_after(db, number - 1)
     assert await rehearsal_store.recovered_after(db, number - 1)
@@ -483,8 +492,12 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
     assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
     await left_out.end(db, [], {}, [(record, "x")])
+    await retention_store.hold(db, "x", zip_id=6001)
+    await retention_store.hold(db, "x", file_id=1 << 40)
+    assert not await retention_store.is_here(db, zip_id=6001, file_id=None)
+    assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
-    await CatalogueStore(db).note_newer("bafycatalogue", 7)
+    await CatalogueStore(db).note_newer("bafycatalogue", 7, (await CatalogueStore(db).head())[0])
     assert await left_out.passed_by(db)
     await local.note_unopened(db, {"archives/nobodys.7z.enc": "x"})
     assert await local.named(db, ["archives/nobodys.7z.enc"])
@@ -536,6 +549,7 @@ async def _end(filled: Filled, db: Database) -> None:
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
     number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
     assert kept == held
+    assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
     store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
     await retention_store.release(db, number, "x")
@@ -566,6 +580,11 @@ async def _periods(db: Database) -> None:
     await periods.rewrap(db, MasterKeys(SecretStr(f"{Fernet.generate_key().decode()},{secret}")))
     await db.execute("DELETE FROM left_out_info")
     assert await db.transact(periods.destroy) == ["2020-01"]
+    known = DestroyedKey(period_key="f" * 16, period="2020-02", at=datetime.now(UTC))
+    assert await periods.bring_back(db, keys, [PeriodKey.new("2099-01")], [known]) == []
+    gone, fresh = await periods.gone(db)
+    assert known in gone
+    await periods.note_catalogued(db, fresh)
 
 
 async def _fetch(filled: Filled, db: Database) -> None:

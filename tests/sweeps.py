@@ -5,7 +5,7 @@ import asyncio
 from roadvault_common.work import backlog, batches
 from roadvault_common.work.stages import WATCH
 from roadvault_common.work.worker import Worker
-from roadvault_crust_orderer.watching import TOGETHER, Watcher
+from roadvault_crust_orderer.watching.watcher import TOGETHER, Watcher
 
 
 async def sweep_once(worker: Worker) -> int:

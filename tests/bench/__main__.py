@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bookkeeping, growth, latency, line, pack, recover, retrieval, start, uploads, written
+from bench import bookkeeping, growth, latency, line, looks, pack, recover, retrieval, start, uploads, written
 from bench.measure import RUNS, Measure, show
 from rich.console import Console
 
@@ -36,6 +36,7 @@ def main() -> None:
         "line": lambda directory: line.measure(directory, 1_000_000_000, runs),
         "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
         "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),
+        "looks": lambda directory: looks.measure(directory, 500 if quick else 2000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "recover": lambda directory: recover.measure(directory, 200 if quick else 2000, fewer),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, fewer),

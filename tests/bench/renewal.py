@@ -18,8 +18,8 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 
+from roadvault_crust_orderer.buying.planner import Buy, Need, Purse, RenewalPolicy, Stop, Wait, decide, renewal_block
 from roadvault_crust_orderer.markets.market import MIB, Offer, Renewals, mebibytes
-from roadvault_crust_orderer.planner import Buy, Need, Purse, RenewalPolicy, Stop, Wait, decide, renewal_block
 
 BLOCK_SECONDS = 6
 DAY = 86_400 // BLOCK_SECONDS

@@ -37,7 +37,7 @@ from roadvault_notifier.webhook import Callbacks
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.inspecting import Inspector
+from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever

@@ -11,12 +11,12 @@ from sweeps import look_once
 
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.chain import Chain
-from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.service import Orderer
 from roadvault_crust_orderer.store import OrdererStore
-from roadvault_crust_orderer.watching_store import WatchingStore
+from roadvault_crust_orderer.watching.watching_store import WatchingStore
 
 CLASSES = {cls.__name__: cls for cls in (Chain, OrdererStore, PurchaseStore, WatchingStore, Bus)}
 _LONG_SECONDS = 600

@@ -8,8 +8,8 @@ from chaos.contents import Row
 from chaos.history import History
 from chaos.losses import Loss
 
+from roadvault_crust_orderer.buying.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.markets.market import mebibytes
-from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 _LIVE = 3
 """An archive's status while its order runs."""

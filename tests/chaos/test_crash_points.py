@@ -54,7 +54,7 @@ from roadvault_ingest.uploads.joining import Joining
 from roadvault_ingest.uploads.upload_sweep import UploadSweep
 from roadvault_notifier.service import Notifier
 from roadvault_packer.service import Packer
-from roadvault_pinner.inspecting import Inspector
+from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo

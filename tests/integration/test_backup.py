@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from servers_services import Service, Services
 
 from roadvault_common.files.identity import MARGIN, Identity
 from roadvault_common.sql.migrate import migrate
+from roadvault_stack import programs
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 
@@ -89,6 +91,28 @@ def test_the_services_user_may_make_the_scratch_database_of_a_rehearsal(logged: 
             cursor.execute(statement)
             grants += [row[0] for row in cursor.fetchall()]
     assert r"GRANT ALL PRIVILEGES ON `roadvault\_rehearsal`.* TO `roadvault`@`%`" in grants
+
+
+def test_the_users_can_be_made_by_hand_with_the_client_that_ends_a_statement_at_each_semicolon(
+    logged: Running[MariaDB],
+) -> None:
+    """`mariadb < deploy/database-users.sql`, as the runbook says; again, when there are users."""
+    reach = ["--user=root", f"--host={HOST}", f"--port={logged.server.port}", "--skip-ssl"]
+    with logged.server.connect(admin=True) as connection, connection.cursor() as cursor:
+        for made in (False, True):
+            with (ROOT / "deploy" / "database-users.sql").open() as users:
+                done = subprocess.run(
+                    [programs.find("mariadb"), *reach], stdin=users, capture_output=True, text=True, check=False,
+                    env={"PATH": os.environ["PATH"], "MYSQL_PWD": "test-password"},
+                )  # fmt: skip
+            assert (done.returncode, done.stderr) == (0, "")
+            cursor.execute("SHOW GRANTS FOR mysql@localhost")
+            assert "BINLOG MONITOR" in str(cursor.fetchall())
+            if made:
+                cursor.execute("SHOW GRANTS FOR roadvault@'%'")
+                grants = [row[0] for row in cursor.fetchall()]
+                assert r"GRANT ALL PRIVILEGES ON `roadvault\_rehearsal`.* TO `roadvault`@`%`" in grants
+            cursor.execute("CREATE USER IF NOT EXISTS roadvault@'%' IDENTIFIED BY 'p'")
 
 
 class Keeper:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from clients_run import answer
@@ -58,7 +59,7 @@ ASKED = {"fileID": 0, "cbUrl": "http://client.example/done?sig=a%2Fb"}
 REQUESTS: dict[str, Sequence[str]] = {
     **{name: [*JAVA, name] for name in ("okhttp-json", "okhttp-text", "apache5-text", "jdk-json")},
     **{name: [*NODE, name] for name in ("axios-object", "axios-string", "axios-params", "axios-form", "fetch-string")},
-    "go-json": [*GO, "go-json"],
+    **{name: [*GO, name] for name in ("go-json", "go-form")},
     "requests-json": python("import requests\nr = requests.post(url, json=json.loads(first))"),
     "requests-data": python("import requests\nr = requests.post(url, data=first)"),
     "requests-form": python("import requests\nr = requests.post(url, data=json.loads(first))"),
@@ -120,6 +121,8 @@ async def test_a_request_is_recorded(door: Door) -> None:
 
 
 def _ordered(client: str, url: str, body: str) -> tuple[Sequence[str], str, str]:
+    if client == "go-form":
+        return REQUESTS[client], url, urlencode(json.loads(body))
     first, second = (body, url) if client in {"curl", "wget"} else (url, body)
     if client == "wget":
         return [*REQUESTS[client][:-1], f"--post-data={body}"], "--", url

@@ -55,6 +55,7 @@ async def test_every_act_has_its_line(database_url: str) -> None:
             "dropped",
             "restored",
             "given up",
+            "hold",
             "end moved",
             "shredded",
         }

@@ -4,7 +4,7 @@ import pytest
 from servers_orderer import CID, Desk
 
 from roadvault_common.work.outcome import Done
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
 
 TERM = 400
 

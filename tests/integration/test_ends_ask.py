@@ -10,7 +10,7 @@ from roadvault_common.files import identity as identities
 from roadvault_common.retention import asking
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_operator import retention_store
-from roadvault_pinner.shredding import ASKS
+from roadvault_pinner.ends.shredding import ASKS
 
 
 async def test_nothing_ends_in_a_database_that_was_accepted_until_a_person_allows_it(keeper: Keeper) -> None:

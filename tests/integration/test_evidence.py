@@ -198,3 +198,34 @@ async def test_what_was_known_before_evidence_was_kept_is_carried_over(console: 
     (row,) = await evidence(console.db, zip_id)
     assert (row["valid"], row["market"], row["replicas"], row["block"]) == (1, "0xgenesis", 70, None)
     assert (row["counted_at"].day, row["proven_at"].day) == (2, 3)
+
+
+async def test_the_columns_from_before_are_emptied_and_what_voids_evidence_needs_them_no_more(
+    yard: Yard,
+) -> None:
+    db = yard.console.db
+    migration = (ROOT / "schema" / "0029_evidence_alone.sql").read_text()
+    emptied = re.search(r"^UPDATE zip_ipfs_info.*?;", migration, re.DOTALL | re.MULTILINE)
+    assert emptied is not None
+    await db.execute("UPDATE zip_ipfs_info SET enough_at = UTC_TIMESTAMP(6), replicated_at = UTC_TIMESTAMP(6)")
+    await db.execute(emptied[0].rstrip(";"))
+    assert await db.fetch_all("SELECT enough_at, replicated_at FROM zip_ipfs_info") == [
+        {"enough_at": None, "replicated_at": None}
+    ]
+    await db.execute(  # as the contracting migration to come does, but so that the next test has them again
+        "ALTER TABLE zip_ipfs_info RENAME COLUMN enough_at TO was_enough_at,"
+        " RENAME COLUMN replicated_at TO was_replicated_at"
+    )
+    try:
+        yard.desk.devnet.turn(set_replicas={"cid": yard.cid, "count": 50})
+        yard.desk.devnet.final()
+        await yard.desk.attend(yard.zip_id)
+        (voided,) = await evidence(db, yard.zip_id)
+        assert voided["valid"] is None
+        assert await yard.drop() == Done()
+    finally:
+        await db.execute(
+            "ALTER TABLE zip_ipfs_info RENAME COLUMN was_enough_at TO enough_at,"
+            " RENAME COLUMN was_replicated_at TO replicated_at"
+        )
+    assert yard.kept()

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 
 import pytest
 from evidence_rows import prove
@@ -9,11 +10,11 @@ from prometheus_client import REGISTRY
 from servers_operator import Console
 from servers_rot import Rotten, RottenNode, find_block, is_whole
 
-from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.ipfs import publishing
+from roadvault_common.errors import IpfsUnavailable, PinBroken
+from roadvault_common.ipfs import pins, publishing
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.work.outcome import Done, Wait
-from roadvault_pinner import garbage
+from roadvault_pinner.node import garbage
 from roadvault_pinner.service import Pinner
 
 
@@ -42,6 +43,7 @@ async def test_rot_in_another_archive_holds_up_a_drop_until_it_is_mended(
     assert (row["drop_attempts"], row["path"] is not None) == (0, True)
     assert (await rotten.archive())["restore_due"] is not None
     assert await rotten.restore() == Done()
+    assert await console.pinner.pinning.work(rotten.zip_id) == Done()
     assert await is_whole(rotten)
     await console.db.execute("UPDATE zip_ipfs_info SET drop_due = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
     assert await console.pinner.dropping.work(zip_id) == Done()
@@ -59,6 +61,27 @@ async def test_a_pin_that_is_no_archive_of_ours_is_told_of(rotten: Rotten, node:
     node.file.write_bytes(node.whole)
     await rotten.console.pinner._collect_garbage()
     assert shown() == (False, 0)
+
+
+async def test_very_many_broken_pins_are_looked_up_a_thousand_at_a_time(
+    rotten: Rotten, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, asked = rotten.console.pinner, list[int]()
+    restore_kept = own._store.restore_kept
+
+    async def counted(cids: Sequence[str]) -> bool:
+        asked.append(len(cids))
+        return await restore_kept(cids)
+
+    async def broken(_: object) -> list[str]:
+        return [*(f"bafy{number}" for number in range(2_500)), rotten.cid]
+
+    monkeypatch.setattr(own._store, "restore_kept", counted)
+    monkeypatch.setattr(pins, "broken", broken)
+    with pytest.raises(PinBroken, match="2501 pins are broken"):
+        await own._garbage.see_pins(IpfsUnavailable("garbage collection aborted"))
+    assert asked == [1000, 1000, 501]
+    assert (await rotten.archive())["restore_due"] is not None
 
 
 async def test_rot_in_one_archive_holds_up_the_mending_of_another_until_it_is_mended_itself(rotten: Rotten) -> None:

@@ -14,7 +14,17 @@ from servers_services import Service, Services
 
 from roadvault_common.errors import IdentityMismatch, Outage
 from roadvault_common.files import identity_store as store
-from roadvault_common.files.identity import FILE, MARGIN, Identity, NoDirectory, Stamp, adopt, read_stamp
+from roadvault_common.files.identity import (
+    FILE,
+    MARGIN,
+    MOST_A_SECOND,
+    Identity,
+    NoDirectory,
+    Stamp,
+    adopt,
+    keep_ahead,
+    read_stamp,
+)
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention import asking
@@ -296,3 +306,60 @@ async def test_a_sweep_looks_at_the_identity_before_it_moves_anything(console: C
     with pytest.raises(IdentityMismatch):
         await console.packer.sweep_orphans()
     assert (looks, stray.exists()) == (1, True)
+
+
+DAY = 86_400
+
+
+async def test_a_machine_that_is_yesterdays_in_all_its_parts_gives_no_number_twice(
+    services: Services, console: Console, database_url: str
+) -> None:
+    stamp = console.vault.root / FILE
+    ingest = services("ingest")
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+        await upload(http, ingest.url, os.urandom(1000))
+        await Identity(console.db, console.vault.root, moves_on=True).move_on()
+        dumped, stamped = await dump(database_url), stamp.read_bytes()
+        since = [await upload(http, ingest.url, os.urandom(1000)) for _ in range(3)]
+        ingest.terminate()
+        await ingest.ended(60)
+        await restore(database_url, dumped)
+        stamp.write_bytes(stamped)
+        await console.db.execute("UPDATE identity_info SET seen_at = seen_at - INTERVAL 1 DAY")
+        ingest = services("ingest")
+        await ingest.start()
+        after = await upload(http, ingest.url, os.urandom(1000))
+        ingest.terminate()
+        await ingest.ended(60)
+        ingest = services("ingest")  # that was a moment: nothing is left out for it
+        await ingest.start()
+        assert (since, await upload(http, ingest.url, os.urandom(1000))) == ([2, 3, 4], after + 1)
+    assert DAY * MOST_A_SECOND < after < (DAY + 3600) * MOST_A_SECOND
+
+
+async def test_after_a_time_without_services_numbers_go_on_once_however_many_start(
+    db: Database, database_url: str, vault: Vault
+) -> None:
+    async def start() -> None:
+        async with Database.open(database_url, size=2) as mine:
+            await NoDirectory(mine).look()
+
+    await Identity(db, vault.root).settle()
+    before = await store.given_out(db)
+    for unseen in ("NULL", "UTC_TIMESTAMP(6) - INTERVAL 100 SECOND", "UTC_TIMESTAMP(6) + INTERVAL 1 YEAR"):
+        await db.execute(f"UPDATE identity_info SET seen_at = {unseen}")  # noqa: S608 - of this test
+        await keep_ahead(db)
+        assert await store.given_out(db) == before
+        assert await store.unseen(db) in range(10)
+    await db.execute("UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY")
+    await asyncio.gather(*(start() for _ in range(6)))
+    for number in (await store.given_out(db)).values():
+        assert DAY <= number / MOST_A_SECOND < DAY + 60
+    # What is brought back before any service runs goes by it, too.
+    for begin in (lambda: adopt(db, vault.root), lambda: Takeover(db, vault.root).begin({})):
+        there = await store.given_out(db)
+        await db.execute("UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY")
+        await begin()
+        for name, number in (await store.given_out(db)).items():
+            assert number >= there[name] + DAY * MOST_A_SECOND

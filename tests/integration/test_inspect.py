@@ -11,7 +11,7 @@ from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.stages import INSPECT, RESTORE
-from roadvault_pinner.inspecting import Inspector
+from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_stack.kubo import Kubo
 
 

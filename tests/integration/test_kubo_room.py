@@ -10,7 +10,7 @@ from roadvault_common.errors import IpfsDiskFull
 from roadvault_common.files.vault import Vault
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.room import KuboRoom
+from roadvault_pinner.node.room import KuboRoom
 from roadvault_pinner.service import Pinner
 
 
@@ -25,7 +25,7 @@ def copying(console: Console) -> Pinner:
 async def test_a_copy_on_our_disk_is_the_way_out_and_what_is_fetched_back_is_not(console: Console) -> None:
     zip_id = await console.archive()
     pinner, copies = copying(console), console.vault.root / "ledger" / "kubo-copies"
-    await pinner.room.note_copies()
+    await pinner.room.note_disk()
     assert copies.exists()
     await console.db.execute("UPDATE zip_ipfs_info SET cid = NULL, pin_due = UTC_TIMESTAMP(6)")
     assert await pinner.pinning.work(zip_id) == Done()
@@ -33,7 +33,7 @@ async def test_a_copy_on_our_disk_is_the_way_out_and_what_is_fetched_back_is_not
     outcome = await pinner.restoring.work(zip_id)
     assert isinstance(outcome, Wait)
     assert outcome.reason.startswith("no room for restores: ")
-    await console.pinner.room.note_copies()  # the filestore is on again
+    await console.pinner.room.note_disk()  # the filestore is on again
     assert not copies.exists()
 
 
@@ -41,7 +41,7 @@ async def test_a_kubo_with_a_disk_of_its_own_has_to_have_room_there(console: Con
     elsewhere = Vault(Path(mkdtemp(dir="/dev/shm")))
     pinner = copying(console)
     room = KuboRoom(pinner._ipfs, elsewhere, pinner.ledger, filestore=False)
-    await room.note_copies()
+    await room.note_disk()
     assert not (console.vault.root / "ledger" / "kubo-copies").exists()
     async with room.for_add(1_000_000, 1):  # our own disk has no room but for the way out, and is not asked
         pass

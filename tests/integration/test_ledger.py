@@ -14,7 +14,7 @@ from servers_process import Running
 from roadvault_common.errors import DiskFull, Outage, SettingsError
 from roadvault_common.files import ledger_book, ledger_store
 from roadvault_common.files.ledger import Ledger
-from roadvault_common.files.ledger_book import Book, Note
+from roadvault_common.files.ledger_book import Book, KuboNote, Note
 from roadvault_common.files.room import Purpose, Reservation
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
@@ -191,12 +191,12 @@ async def test_where_kubo_copies_the_way_out_is_twice_as_wide(process: Process, 
         )
     )
     assert await room(one) == 80
-    await pinner.set_copies(copies=True)
+    await pinner.set_kubo(KuboNote(copies=True))
     assert await room(one) == 50
     assert one.way_out(1) == 2
     async with pinner.keep(Purpose.PINNING, 10 * MB, row=zip_id):
         assert await room(one) == 50
-    await pinner.set_copies(copies=False)
+    await pinner.set_kubo(KuboNote())
     assert await room(one) == 80
 
 

@@ -15,7 +15,7 @@ from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import MOST_HOLDS, ArchiveRecord, Head, Hold
 from roadvault_common.custody import chainer, store
-from roadvault_common.errors import IdentityMismatch, IpfsUnavailable
+from roadvault_common.errors import IdentityMismatch, IpfsUnavailable, PermanentError
 from roadvault_common.files import identity_store
 from roadvault_common.files.identity import Identity
 from roadvault_common.ipfs.dag import Cid
@@ -455,6 +455,7 @@ async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
     newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
     for one in (newest, (await lost.newest())[new].cid):
         await estate.network.fetch_and_pin(one, lambda: None)
+    given_out = await identity_store.given_out(db)
     await dumps.restore(url, dumped)
     if adopted:
         await console.says("identity", "adopt", "--yes")
@@ -472,6 +473,7 @@ async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
     assert await resolve(estate.network, ipns_name(lost.keys)) == newest
     assert await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0") == ordered
     assert await asking.in_doubt(db)
+    assert all(number >= given_out[name] for name, number in (await identity_store.given_out(db)).items())
     await lost.recover()
     assert [row["reason"] for row in await db.fetch_all("SELECT reason FROM hold_info WHERE zip_id = 1")] == ["case 77"]
     assert await lost.publish() == Done(again_after=1800)
@@ -501,8 +503,66 @@ async def test_once_it_was_found_nothing_takes_the_name_of_the_newer_one_while_t
     db = lost.estate.console.db
     await lost.recover()
     assert await lost.publish() == Done(again_after=1800)
-    await CatalogueStore(db).note_newer("bafynewer", 5)
+    await CatalogueStore(db).note_newer("bafynewer", 5, lost.head.given_out)
     await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
     monkeypatch.setattr(before, "resolve", AsyncMock(side_effect=IpfsUnavailable("nobody answers")))
     monkeypatch.setattr(publishing, "publish_name", AsyncMock(side_effect=AssertionError))
     assert isinstance(await lost.publish(), Wait)
+
+
+async def test_what_is_left_out_can_be_put_on_hold_and_is_kept_once_it_is_back(lost: Lost) -> None:
+    console, db, one = lost.estate.console, lost.estate.console.db, lost.cids[1]
+    with pytest.raises(PermanentError, match="there is no archive 1"):
+        await retention_store.hold(db, "x", zip_id=1)
+    file_id = next(row["file_id"] for row in lost.files if row["zip_id"] == 1)
+    with pytest.raises(PermanentError, match="there is no file"):
+        await retention_store.hold(db, "x", file_id=file_id)
+    block = await lost.take(one, one)
+    await lost.recover(code=1)
+    assert await lost.publish() == Done(again_after=1800)
+    said = await console.says("retention", "hold", "--archive", 1, "--reason", "case 77")
+    assert "archive 1 is not here: what a recovery left out may have it" in said
+    said = await console.says("retention", "hold", "--file", file_id, "--reason", "case 78")
+    assert f"file {file_id} is not here: what a recovery left out may have it" in said
+    with pytest.raises(PermanentError, match="there is no archive 999"):
+        await retention_store.hold(db, "x", zip_id=999)
+    extra, _ = await retention_store.hold(db, "case 79", zip_id=1)
+    assert await lost.publish() == Done(again_after=1800)
+    assert [hold.reason for hold in (await lost.newest())[1].holds or ()] == ["case 77", "case 79"]
+    await retention_store.release(db, extra, "over")
+    assert await lost.publish() == Done(again_after=1800)
+    assert [hold.reason for hold in (await lost.newest())[1].holds or ()] == ["case 77"]
+
+    # All is lost once more; and the archive comes back when it is over.
+    await chainer.chain(db)
+    await db.execute("UPDATE left_out_info SET catalogued = 0")
+    await lost.publish()
+    newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
+    await lost.estate.network.fetch_and_pin(newest, lambda: None)
+    await lost.estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
+    await lost.give(one, block)
+    await lost.recover("--catalogue-cid", newest)
+    kept = await db.fetch_all("SELECT zip_id, file_id, reason FROM hold_info WHERE active = 1 ORDER BY reason")
+    assert [(row["zip_id"], row["file_id"], row["reason"]) for row in kept] == [
+        (1, None, "case 77"), (1, file_id, "case 78")
+    ]  # fmt: skip
+
+
+async def test_a_hold_on_what_an_unread_segment_names_is_in_force_as_it_comes_back(lost: Lost) -> None:
+    console, db, segment, number = lost.estate.console, lost.estate.console.db, lost.head.segments[1], max(lost.cids)
+    cid, file_id = lost.cids[number], next(row["file_id"] for row in lost.files if row["zip_id"] == number)
+    block = await lost.take(lost.cid, segment.cid)
+    await lost.recover(code=1)
+    await retention_store.hold(db, "case 77", zip_id=number)
+    await retention_store.hold(db, "case 78", file_id=file_id)
+    archive = await lost.take(cid, cid)
+    await lost.give(segment.cid, block)
+    await lost.recover("--catalogue-cid", lost.cid, code=1)
+    assert await lost.publish() == Done(again_after=1800)
+    assert [hold.reason for hold in (await lost.newest())[number].holds or ()] == ["case 77"]
+    await lost.give(cid, archive)
+    (listed := console.vault.root / "cids").write_text(cid)
+    await lost.recover("--cids", str(listed))
+    zip_id = await db.fetch_value("SELECT zip_id FROM zip_ipfs_info WHERE cid = %s", (cid,))
+    assert zip_id != number
+    assert {row["reason"]: row["zip_id"] for row in await db.fetch_all(HOLDS)} == {"case 77": zip_id, "case 78": zip_id}

@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 from servers_devnet import FINALITY_LAG
 from servers_orderer import CID, Desk, OpenDesk, balance
 
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.money import BALANCE, PRICE, RUNWAY, UNKNOWN
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
-from roadvault_crust_orderer.money import BALANCE, PRICE, RUNWAY, UNKNOWN
 
 ROOT = Path(__file__).parents[2]
 FIVE_GB = 5_000_000_000

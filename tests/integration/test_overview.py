@@ -16,7 +16,7 @@ from roadvault_common.errors import DatabaseUnavailable
 from roadvault_common.sql.db import Database
 from roadvault_common.work import backlog
 from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN
-from roadvault_crust_orderer.overview_store import OverviewStore
+from roadvault_crust_orderer.watching.overview_store import OverviewStore
 
 DAY = 86_400
 

@@ -7,8 +7,8 @@ from servers_orderer import CID, SIZE, Desk, OpenDesk, balance
 from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work.outcome import Failed, Retry, Wait
 from roadvault_crust_orderer import readiness
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
-from roadvault_crust_orderer.purchase_store import PurchaseStore
 
 DEPOSIT = 10**8
 """Balances.ExistentialDeposit, planck."""

@@ -6,9 +6,9 @@ from servers_devnet import FINALITY_LAG
 from servers_orderer import CID, SIZE, Desk
 
 from roadvault_common.sql.db import Database
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.markets.market import MIB, Renewals
-from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 
 
 async def days(db: Database) -> dict[int, tuple[int, int]]:

@@ -31,7 +31,7 @@ from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.stages import FETCH, STAGES
 from roadvault_operator import retention_store
 from roadvault_packer.config import PackerSettings
-from roadvault_pinner.shredding import SOON
+from roadvault_pinner.ends.shredding import ASKS, SOON
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
@@ -93,7 +93,7 @@ async def test_a_hold_keeps_an_archive_past_its_end_until_the_last_is_released(k
     file = await keeper.console.db.fetch_one("SELECT file_id FROM file_upload_info")
     assert file is not None
     early = await keeper.console.says("retention", "hold", "--file", file["file_id"], "--reason", "case 7")
-    assert "once it is packed" in early
+    assert "its archive, once there is one, does not end before" in early
     await keeper.console.file()
     assert await keeper.console.packer.packing.work(folder_id) == Done()
     zip_id = (await keeper.console.db.fetch_all("SELECT zip_id FROM zip_ipfs_info"))[0]["zip_id"]
@@ -242,17 +242,22 @@ async def test_keys_that_the_database_does_not_know_stay_in_the_keyring_unless_t
     assert keeper.keyring(1) == f"{held}{sealed}\n"
     keeper.places[0].rmdir()
     keeper.places[1].write_text(held)
-    await periods.bring_back(db, keeper.keys, period_keys(held, keeper.keys).values())
+    await periods.bring_back(db, keeper.keys, [*period_keys(held, keeper.keys).values()])
     await keeper.months_pass()
+    await keeper.console.says("identity", "adopt", "--yes")
     await tend()  # no archive of it is here: it may still have to be recovered
     (brought,) = period_keys(held, keeper.keys)
     assert [*period_keys(keeper.keyring(), keeper.keys)] == [brought]
-    await db.execute("INSERT INTO retention_info (zip_id, period_key, shredded_at) VALUES (1, %s, NOW())", (brought,))
+    await keeper.console.pinner.shredder.measure()
+    assert ASKS._value.get() == 1
+    assert "the keys of 2020-01 open nothing that is here" in (await keeper.console.run("retention", "allow"))[1]
+    await keeper.console.says("retention", "allow", "--yes")
     await tend()  # destroyed on purpose, it leaves all places, and a disk that was away brings it back to none
     assert period_keys(keeper.keyring(), keeper.keys) == {}
     keeper.places[1].write_text(held)
     await tend()
-    await periods.bring_back(db, keeper.keys, period_keys(held, keeper.keys).values())
+    (refused,) = await periods.bring_back(db, keeper.keys, [*period_keys(held, keeper.keys).values()])
+    assert (refused["period_key"], refused["lives"]) == (brought, 0)
     await tend()
     assert [period_keys(keeper.keyring(place), keeper.keys) for place in (0, 1)] == [{}, {}]
     assert UNKNOWN._value.get() == 0

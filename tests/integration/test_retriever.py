@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import REGISTRY
 from servers_retriever import SIZES, Bench
 
+from roadvault_common.files.ledger_book import KuboNote
 from roadvault_common.files.new_file import NewFile
-from roadvault_common.files.room import Purpose
+from roadvault_common.files.room import Purpose, Reservation, blocks
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.dag import directory
 from roadvault_common.ipfs.own_blocks import held
@@ -52,7 +53,7 @@ async def test_what_comes_from_the_network_has_room_in_our_nodes_repository_too(
 ) -> None:
     keep, kept = bench.retriever.ledger.keep, list[int]()
 
-    def counted(purpose: Purpose, size: int, **more: Any) -> AbstractAsyncContextManager[None]:  # noqa: ANN401
+    def counted(purpose: Purpose, size: int, **more: Any) -> AbstractAsyncContextManager[Reservation]:  # noqa: ANN401
         kept.append(size)
         return keep(purpose, size, **more)
 
@@ -63,6 +64,25 @@ async def test_what_comes_from_the_network_has_room_in_our_nodes_repository_too(
             await bench.db.execute(f"UPDATE {table} SET path = NULL")  # noqa: S608 - constants
     once, again, both = kept
     assert once == again == both // 2
+
+
+async def test_so_has_what_was_to_come_from_our_disk_and_a_kubo_elsewhere_takes_nothing_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.lose("received", "archives")
+    monkeypatch.setattr(bench.vault, "free_bytes", lambda: blocks(SIZES["1 MB"]) * 3 // 2)
+    download_id = await bench.request("1 MB")
+    outcome = await bench.retriever.fetching.work(download_id)
+    assert isinstance(outcome, Wait)
+    assert "no room for extractions" in outcome.reason
+    assert (await bench.row(download_id))["fetch_attempts"] == 0
+    wanted = bench.retriever.ledger._waits.wanted()
+    assert wanted >= 2 * blocks(SIZES["1 MB"])  # uploads leave room for both
+    await bench.retriever.ledger.set_kubo(KuboNote(elsewhere=True))
+    assert (await bench.fetched("1 MB"))[0] == "ipfs"
+    for table in ("file_upload_info", "zip_ipfs_info"):
+        await bench.db.execute(f"UPDATE {table} SET path = NULL")  # noqa: S608 - constants
+    assert (await bench.fetched("1 MB"))[0] == "ipfs"
 
 
 @pytest.mark.parametrize("name", list(SIZES))

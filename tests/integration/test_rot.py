@@ -1,14 +1,18 @@
 """Rot in the archive that is kept here does not hide the network's good copies: what has rotted steps aside."""
 
+from collections.abc import Callable
+
 import aiohttp
 import pytest
 from download_rows import download_row
+from evidence_rows import prove
 from servers_operator import Console
 from servers_rot import HOW_NODES_ROT, Rotten, RottenNode, find_block, is_whole, spoil
 
-from roadvault_common.errors import IpfsUnavailable
-from roadvault_common.ipfs.dag import Cid
-from roadvault_common.ipfs.own_blocks import broken_blocks
+from roadvault_common.errors import IpfsUnavailable, NetworkAway, NoProvider
+from roadvault_common.ipfs.dag import Cid, directory
+from roadvault_common.ipfs.own_blocks import broken_blocks, has_any
+from roadvault_common.ipfs.path import ARCHIVE
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import backlog, repair
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
@@ -42,6 +46,77 @@ async def test_a_request_gets_the_file_from_the_network(rotten: Rotten) -> None:
     async with Ipfs.open(rotten.kubo.rpc_url, 30) as ours:
         assert await ours.has_pinned(rotten.cid)
         assert await broken_blocks(ours, rotten.cid, lambda: None) == []
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_garbage_that_is_collected_meanwhile_takes_nothing_that_is_whole(
+    rotten: Rotten, monkeypatch: pytest.MonkeyPatch, *, comes: bool
+) -> None:
+    """Kubo collects by itself, too; and what is asked for may not come for long."""
+    assert isinstance(await rotten.retriever.fetching.work(await rotten.ask()), Retry)
+    ipfs, fetch = rotten.console.pinner._ipfs, rotten.console.pinner._ipfs.fetch_and_pin
+
+    async def late(cid: str, progress: Callable[[], None]) -> None:
+        await ipfs.collect_garbage()
+        if not comes:
+            raise NoProvider("nothing more comes")
+        await fetch(cid, progress)
+
+    monkeypatch.setattr(ipfs, "fetch_and_pin", late)
+    before = await received(rotten.kubo)
+    assert isinstance(await rotten.restore(), Done if comes else Wait)
+    assert await broken_blocks(ipfs, rotten.cid, lambda: None) == ([] if comes else [rotten.leaf])
+    assert await received(rotten.kubo) - before < 2 << 20
+    await prove(rotten.console.db, rotten.zip_id)
+    assert await rotten.console.pinner.dropping.work(rotten.zip_id) == Done()
+    assert not await has_any(ipfs, [rotten.cid, rotten.leaf])  # and nothing is kept for ever
+
+
+@pytest.mark.parametrize("node", ["directory"], indirect=True)
+async def test_what_is_whole_below_a_root_that_has_rotted_stays_too(
+    rotten: Rotten, node: RottenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(rotten)  # so that it has to come from the network
+    node.rot("cut short")
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    ipfs = rotten.console.pinner._ipfs
+
+    async def never(*_: object) -> None:
+        await ipfs.collect_garbage()
+        raise NoProvider("nothing more comes")
+
+    monkeypatch.setattr(ipfs, "fetch_and_pin", never)
+    assert isinstance(await rotten.restore(), Wait)
+    archive = directory(node.whole)[ARCHIVE]
+    assert await broken_blocks(ipfs, str(archive), lambda: None) == [rotten.leaf]
+    node.file.parent.mkdir(exist_ok=True)
+
+
+@pytest.mark.parametrize("node", ["archive"], indirect=True)
+async def test_what_the_file_mends_waits_for_no_network(rotten: Rotten, node: RottenNode) -> None:
+    node.rot("cut short")
+    await rotten.console.db.execute("UPDATE zip_ipfs_info SET restore_due = UTC_TIMESTAMP(6)")
+    network = rotten.console.pinner.restoring._breakers[-1]
+    for _ in range(5):
+        network.open(NetworkAway("our Kubo has no peer"))
+    assert await rotten.restore() == Done()
+    assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
+    assert await is_whole(rotten)
+
+
+async def test_what_has_to_come_from_a_network_that_is_away_waits_uncounted(rotten: Rotten) -> None:
+    network = rotten.console.pinner.restoring._breakers[-1]
+    for _ in range(5):
+        network.open(NetworkAway("our Kubo has no peer"))
+    for path in ("path", "NULL"):
+        await rotten.console.db.execute(
+            f"UPDATE zip_ipfs_info SET path = {path}, restore_due = UTC_TIMESTAMP(6)"  # noqa: S608 - as above
+        )
+        outcome = await rotten.restore()
+        assert isinstance(outcome, Wait)
+        assert outcome.reason == "our Kubo has no peer"
+        assert (await rotten.archive())["restore_attempts"] == 0
+    assert await rotten.console.pinner._ipfs.has_pinned(rotten.cid)
 
 
 async def test_what_the_network_is_not_known_to_hold_stays_as_it_is(rotten: Rotten) -> None:
@@ -129,7 +204,9 @@ async def test_an_inner_node_that_has_rotted_steps_aside_like_a_leaf(
     rotten.archive_file.with_name("away").rename(rotten.archive_file)
     before = await received(rotten.kubo)
     assert await rotten.restore() == Done()
-    assert await received(rotten.kubo) - before < 1 << 20  # the node, and no leaf
+    if how != "gone":  # that came with the request, since our node knew that it lacked it
+        assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()
+    assert await received(rotten.kubo) - before < 1 << 16  # it is made anew from the file, which is whole
     assert await rotten.again(download_id) == Done()
     assert await is_whole(rotten)
 
@@ -177,6 +254,7 @@ async def test_to_pin_it_again_mends_inner_nodes_too(rotten: Rotten, node: Rotte
     row = await rotten.archive()
     if row["restore_due"] is not None:
         assert await rotten.restore() == Done()
+        assert await rotten.console.pinner.pinning.work(rotten.zip_id) == Done()  # from the file, which is whole
     else:  # where Kubo saw nothing amiss
         assert await backlog.due_rows(rotten.console.db, INSPECT, 10) == [rotten.zip_id]
         node.file.write_bytes(node.whole)

@@ -7,8 +7,8 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Wait
 from roadvault_common.work.stages import DROP, ORDER, PROVE, Stage
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven
-from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_pinner.store import PinnerStore
 
 COUNT, PROOF = Count("here", 7, 60, None), Proof("by hand", 1, 1)

@@ -14,7 +14,7 @@ from roadvault_common.errors import ChainUnavailable
 from roadvault_common.work import backlog, batches, repair
 from roadvault_common.work.stages import PROVE, WATCH
 from roadvault_crust_orderer.markets.market import MOST_HEIGHT, FileInfo
-from roadvault_crust_orderer.watching import TOGETHER
+from roadvault_crust_orderer.watching.watcher import TOGETHER
 
 DAY = 86_400
 
@@ -32,7 +32,7 @@ async def test_many_archives_are_looked_at_in_a_few_calls(desk: Desk, monkeypatc
     await desk.chain.files(
         [CID.format(0)], await desk.chain.head_to_look_at()
     )  # the connection, and the runtime's description
-    monkeypatch.setattr("roadvault_crust_orderer.watching.time.monotonic", lambda: 1.0)  # all within one block
+    monkeypatch.setattr("roadvault_crust_orderer.watching.watcher.time.monotonic", lambda: 1.0)  # all within one block
     with calls(monkeypatch) as asked:
         assert await looked_at(desk) == -(-MANY // TOGETHER)
     assert asked["state_queryStorageAt"] == -(-MANY // TOGETHER)

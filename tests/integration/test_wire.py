@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 from servers_ingest import Door, Open, answer_of, multipart
 
+from roadvault_common.errors import DiskFull
 from roadvault_common.files.new_file import BLOCK_BYTES, NewFile
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import TooSlow
 from roadvault_ingest.uploads.receive import WIRE_BYTES
-from roadvault_ingest.uploads.wire import BUFFER_BYTES, Buffer, Patience, Wire
+from roadvault_ingest.uploads.wire import BUFFER_BYTES, Buffers, Patience, Wire
 
 FILE, NAME = "name=file; filename=a", ("name=filename", b"late.mp4")
 LONG = os.urandom(WIRE_BYTES + 3 * BUFFER_BYTES)
@@ -124,7 +126,7 @@ def skimmed(pair: tuple[socket.socket, socket.socket], file: NewFile, body: byte
     wire = Wire(ours, len(body) - first, Patience(IngestSettings.model_construct()))
     sender = threading.Thread(target=theirs.sendall, args=(body[first:],))
     sender.start()
-    end = wire.skim(body[:first], MARK, file, Buffer(), lambda _: None)
+    end = wire.skim(body[:first], MARK, file, Buffers(), lambda _: None)
     while wire.left:
         end += wire.read()
     sender.join()
@@ -158,7 +160,7 @@ def test_what_has_come_already_may_be_more_than_a_buffer(
 
 def test_room_is_asked_for_before_it_is_taken(tmp_path: Path, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    content, file, asked = os.urandom(20 * BUFFER_BYTES), NewFile(tmp_path / "file"), list[int]()
+    content, file, asked = os.urandom(20 << 20), NewFile(tmp_path / "file"), list[int]()
 
     def room(size: int) -> None:
         assert size > file.size
@@ -167,10 +169,51 @@ def test_room_is_asked_for_before_it_is_taken(tmp_path: Path, pair: tuple[socket
     sender = threading.Thread(target=theirs.sendall, args=(content + MARK,))
     sender.start()
     wire = Wire(ours, len(content + MARK), Patience(IngestSettings.model_construct()))
-    wire.skim(b"", MARK, file, Buffer(), room)
+    wire.skim(b"", MARK, file, Buffers(), room)
     sender.join()
     file.finish()
     assert (len(asked) <= 4, max(asked) >= file.size) == (True, True)
+
+
+class Refused(NewFile):
+    """A file that has no room after its first buffer, and is slow to say so."""
+
+    def append(self, data: bytes | memoryview) -> None:
+        time.sleep(0.05)
+        if self.size:
+            raise DiskFull("no room")
+        super().append(data)
+
+
+@pytest.mark.parametrize("buffers", [2, 4])
+def test_a_write_that_fails_beside_the_next_read_is_told_and_leaves_the_buffers_fit(
+    tmp_path: Path, pair: tuple[socket.socket, socket.socket], buffers: int
+) -> None:
+    ours, _ = pair
+    body, lent = os.urandom(buffers * BUFFER_BYTES), Buffers()
+    wire = Wire(ours, 0, Patience(IngestSettings.model_construct()))
+    refused = Refused(tmp_path / "refused")
+    with pytest.raises(DiskFull):
+        wire.skim(body + MARK, MARK, refused, lent, lambda _: None)
+    refused.discard()
+    file = NewFile(tmp_path / "file")
+    wire.skim(body + MARK, MARK, file, lent, lambda _: None)
+    file.finish()
+    assert file.sha256 == hashlib.sha256(body).hexdigest()
+    assert file.path.read_bytes() == body
+
+
+def test_a_client_that_hangs_up_leaves_no_write_behind(
+    tmp_path: Path, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    theirs.close()
+    wire = Wire(ours, 3 * BUFFER_BYTES, Patience(IngestSettings.model_construct()))
+    file = NewFile(tmp_path / "file")
+    with pytest.raises(ConnectionResetError):
+        wire.skim(os.urandom(2 * BUFFER_BYTES), MARK, file, Buffers(), lambda _: None)
+    assert file.size == file.path.stat().st_size == BUFFER_BYTES
+    file.discard()
 
 
 def test_a_trickle_is_told_from_a_stall() -> None:

@@ -316,7 +316,7 @@ def test_only_what_people_and_nodes_ask_has_ports(compose: dict[str, Any]) -> No
 def test_the_door_writes_nothing_and_has_no_keys(compose: dict[str, Any]) -> None:
     door = compose["services"]["door"]
     assert door["read_only"]
-    assert [volume["read_only"] for volume in door["volumes"]] == [True]
+    assert all(volume["read_only"] for volume in door["volumes"])
     given = _environment(compose, "door").keys()
     assert not {f"{PREFIX}{name}" for name in ("MASTER_KEYS_FILE", "REDIS_URL", "CRUST_URL", "IPFS_RPC_URL")} & given
     assert _environment(compose, "door")["ROADVAULT_DATABASE_URL"] == "mysql://door@mariadb:3306/roadvault"
@@ -333,8 +333,17 @@ def test_each_sees_its_part_of_the_volume_and_kubo_archives_where_services_write
     services = compose["services"]
     seen = {name: {volume["target"]: volume for volume in _parts(service)} for name, service in services.items()}
     data = _given(compose, "pinner")["ROADVAULT_DATA_DIR"]
+    covered = {"ingest": {"archives", "downloads"}, "door": {"received", "archives", "quarantine", "ledger"}}
     for name in ("ingest", "door", "packer", "pinner", "retriever"):
-        assert {target: volume["volume"]["subpath"] for target, volume in seen[name].items()} == {data: "data"}
+        directory, *over = seen[name].values()
+        assert (directory["target"], directory["volume"]["subpath"]) == (data, "data")
+        assert {volume["target"].removeprefix(f"{data}/") for volume in over} == covered.get(name, set())
+        assert all(volume["read_only"] for volume in over)
+    assert {volume["volume"]["subpath"] for volume in list(seen["ingest"].values())[1:]} == {
+        "data/archives",
+        "data/downloads",
+    }
+    assert {volume["type"] for volume in list(seen["door"].values())[1:]} == {"tmpfs"}  # there is nothing in it
     repository = services["ipfs"]["environment"]["IPFS_PATH"]
     assert Path(repository).parent in Path(data).parents  # what the filestore asks for
     assert seen["ipfs"].keys() == {repository, f"{data}/archives"}
@@ -343,7 +352,8 @@ def test_each_sees_its_part_of_the_volume_and_kubo_archives_where_services_write
     made = services["vault"]["command"]
     for volumes in seen.values():
         for volume in volumes.values():
-            assert f"/vault/{volume['volume']['subpath']}" in made
+            made_by = f"/vault/{volume['volume']['subpath']}" if volume["type"] == "volume" else volume["target"]
+            assert made_by in made
 
 
 def _parts(service: dict[str, Any]) -> list[dict[str, Any]]:

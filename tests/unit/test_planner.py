@@ -4,8 +4,7 @@ import pytest
 from bench import renewal
 from bench.renewal import simulate
 
-from roadvault_crust_orderer.config import OrdererSettings
-from roadvault_crust_orderer.planner import (
+from roadvault_crust_orderer.buying.planner import (
     Buy,
     Decision,
     Need,
@@ -17,6 +16,7 @@ from roadvault_crust_orderer.planner import (
     renewal_block,
     runway_days,
 )
+from roadvault_crust_orderer.config import OrdererSettings
 
 POLICY = RenewalPolicy()
 TERM = 2_592_000

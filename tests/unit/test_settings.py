@@ -49,6 +49,10 @@ def test_ingest_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ROADVAULT_FOLDER_BYTES", str(9 << 30), "8 GiB"),
         ("ROADVAULT_UPLOAD_MAX_BYTES", str(6 << 30), "ROADVAULT_UPLOAD_MAX_BYTES"),
         ("ROADVAULT_FOLDER_FILES", "many", "ROADVAULT_FOLDER_FILES"),
+        *(
+            ("ROADVAULT_PROXIES", value, "addresses and networks")
+            for value in ("haproxy", "10.0.0.1/8", "::/0", "0.0.0.0/0")
+        ),
     ],
 )
 def test_what_is_wrong_is_named_without_its_value(

@@ -62,7 +62,10 @@ async def hold(
         raise SettingsError("name --file or --archive")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         number, kept = await store.hold(db, reason, zip_id=archive, file_id=file)
-    what = f"archive {kept}" if kept is not None else "its archive, once it is packed,"
+        if not await store.is_here(db, zip_id=archive, file_id=file):
+            name = f"archive {archive}" if file is None else f"file {file}"
+            say(f"{name} is not here: what a recovery left out may have it (`roadvault status`), and is kept once back")
+    what = f"archive {kept}" if kept is not None else "its archive, once there is one,"
     say(f"hold {number}: {what} does not end before `roadvault retention release {number}`")
 
 
@@ -127,6 +130,11 @@ async def allow(
             )
         if found is not None and found.first is not None and found.last is not None:
             say(f"{found.archives} archives are over, since {found.first:{_TIME}} to {found.last:{_TIME}}")
+        if found is not None and found.periods:
+            say(
+                f"the keys of {', '.join(found.periods)} open nothing that is here, and go, too: archives of these"
+                " months that are not recovered yet don't come back then"
+            )
         if (left := await left_out.count(db)) > 0:
             say(
                 f"{left} archives are left out of a recovery: the keys of periods stay until they are back, or given up"

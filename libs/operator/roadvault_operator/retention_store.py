@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from roadvault_common.catalogue import left_out
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -45,6 +46,8 @@ async def hold(
 ) -> tuple[int, int | None]:
     """Put an archive on hold, or a file, packed or not; return the hold's id, and the archive that it keeps.
 
+    What a recovery left out, or may have, is on hold as well: once it comes back it does not end.
+
     Raises:
         PermanentError: There is no such archive or file, or it has ended; nothing was changed.
     """
@@ -52,10 +55,13 @@ async def hold(
     async def write(tx: Transaction) -> tuple[int, int | None]:
         kept = zip_id if file_id is None else await _archive_of(tx, file_id)
         if kept is not None:
-            await _lock(tx, kept)
+            await _lock(tx, kept, or_left_out=True)
         number = await tx.insert(
             "INSERT INTO hold_info (zip_id, file_id, reason) VALUES (%s, %s, %s)", (kept, file_id, reason)
         )
+        if file_id is not None and kept is None and (kept := await _archive_of(tx, file_id)) is not None:
+            # it came back meanwhile
+            await tx.execute("UPDATE hold_info SET zip_id = %s WHERE hold_id = %s", (kept, number))
         if kept is not None:
             await look_again(tx, kept)
         await record(tx, _line(Act.HOLD, number, reason, file_id, kept))
@@ -113,10 +119,19 @@ def _line(act: Act, hold_id: int, reason: str, file_id: int | None, zip_id: int 
     return Line(act, facts, zip_id=zip_id) if file_id is None else Line(act, facts, file_id=file_id)
 
 
-async def _lock(tx: Transaction, zip_id: int) -> None:
+async def is_here(db: Database, *, zip_id: int | None, file_id: int | None) -> bool:
+    """Tell whether an archive, or a file, has its rows."""
+    if file_id is None:
+        return await db.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)) is not None
+    return await db.fetch_one("SELECT 1 FROM file_upload_info WHERE file_id = %s", (file_id,)) is not None
+
+
+async def _lock(tx: Transaction, zip_id: int, *, or_left_out: bool = False) -> None:
     row = await tx.fetch_one(
         "SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s AND kind = 'archive' FOR UPDATE", (zip_id,)
     )
+    if row is None and or_left_out and await left_out.may_have(tx, zip_id):
+        return
     if row is None:
         raise PermanentError(f"there is no archive {zip_id}; nothing was changed")
     ended = await tx.fetch_one("SELECT shredded_at FROM retention_info WHERE zip_id = %s FOR UPDATE", (zip_id,))
@@ -126,10 +141,9 @@ async def _lock(tx: Transaction, zip_id: int) -> None:
 
 async def _archive_of(tx: Transaction, file_id: int) -> int | None:
     row = await tx.fetch_one("SELECT zip_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-    if row is None:
+    if row is None and not await left_out.any_left(tx):
         raise PermanentError(f"there is no file {file_id}; nothing was changed")
-    zip_id: int | None = row["zip_id"]
-    return zip_id
+    return None if row is None else row["zip_id"]
 
 
 async def look_again(tx: Transaction, zip_id: int) -> None:
@@ -138,6 +152,7 @@ async def look_again(tx: Transaction, zip_id: int) -> None:
     And the catalogue says when it ends, and what is on hold.
     """
     await tx.execute("UPDATE zip_ipfs_info SET catalogued = NULL WHERE zip_id = %s", (zip_id,))
+    await left_out.name_anew(tx, zip_id)
     bought = await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s AND cid IS NOT NULL", (zip_id,))
     if bought is not None:
         for stage in (WATCH, ORDER):

@@ -20,17 +20,17 @@ from roadvault_common.work import audit_gauges, breakers, gauges
 from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.stages import AUDIT, ORDER, PROVE, WATCH
 from roadvault_crust_orderer import readiness
+from roadvault_crust_orderer.buying.money import PLANCK
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.handlers import HANDLERS
 from roadvault_crust_orderer.markets.chain import Chain
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.markets.pinning import PinningMarket
-from roadvault_crust_orderer.money import PLANCK
-from roadvault_crust_orderer.overview import Overview
 from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
-from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.service import Orderer
+from roadvault_crust_orderer.watching.overview import Overview
 
 _PART_OF_LEASE = 3 / 4
 """What one call may take of the lease under which it is made: after the call there is progress, or an outage."""

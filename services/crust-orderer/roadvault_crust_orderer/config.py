@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from roadvault_common.settings.archives import AuditSettings, KeySettings, ProofSettings
 from roadvault_common.settings.config import Settings
 from roadvault_common.urls import has_host
-from roadvault_crust_orderer.planner import RenewalPolicy
+from roadvault_crust_orderer.buying.planner import RenewalPolicy
 
 
 class OrdererSettings(Settings, KeySettings, ProofSettings, AuditSettings):

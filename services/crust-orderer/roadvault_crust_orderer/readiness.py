@@ -6,8 +6,8 @@ from roadvault_common.errors import ChainUnavailable, Domain
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers as kinds
 from roadvault_common.work.breakers import Breaker
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.markets.market import Market
-from roadvault_crust_orderer.purchase_store import PurchaseStore
 
 
 async def check(market: Market, store: PurchaseStore) -> None:

@@ -6,12 +6,12 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
 from roadvault_common.work.breakers import Breaker
 from roadvault_crust_orderer import readiness
-from roadvault_crust_orderer.buying import Buyer
+from roadvault_crust_orderer.buying.buyer import Buyer
+from roadvault_crust_orderer.buying.money import Money
+from roadvault_crust_orderer.buying.needs import Needs
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Market
-from roadvault_crust_orderer.money import Money
-from roadvault_crust_orderer.needs import Needs
-from roadvault_crust_orderer.watching import Watcher
+from roadvault_crust_orderer.watching.watcher import Watcher
 
 
 class Orderer:

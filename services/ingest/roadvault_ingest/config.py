@@ -2,11 +2,12 @@
 
 import socket
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
 from roadvault_common.web.reach import CallbackSettings
+from roadvault_ingest.clients import networks
 
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
@@ -37,7 +38,7 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         ge=1,
         title="Uploads of a client",
         description="uploads under way from one address; more are told to try again (503). All clients behind a proxy"
-        " have its address: then as many as uploads at once",
+        " have its address, unless ROADVAULT_PROXIES names it",
     )
     direct_uploads: bool = Field(
         default=True,
@@ -75,7 +76,7 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         1000,
         ge=1,
         title="Open uploads of a client",
-        description="resumable uploads of one address that may be open; one more gets 429. Behind a proxy all have its",
+        description="resumable uploads of one address that may be open; one more gets 429. Behind a proxy as above",
     )
     upload_key_hours: float = Field(
         48, gt=0, title="Idempotency keys", description="hours for which an Idempotency-Key leads to the same file"
@@ -86,6 +87,13 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         title="Same upload",
         description="seconds within which an upload with the same name, bytes and camera is the same file; 0: never",
     )
+    proxies: str = Field(
+        "",
+        title="Proxies",
+        description="addresses and networks, separated by commas, of the proxies before ingest that write last into"
+        " X-Forwarded-For from whom they took a request: limits for each client go by that then. Of nobody else is that"
+        " header read, so no client may have one of these addresses",
+    )
     requests_per_file: int = Field(
         50, ge=1, title="Requests for a file", description="requests for one file that may be open; more get 429"
     )
@@ -93,11 +101,23 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         1000,
         ge=1,
         title="Requests of a peer",
-        description="requests from one address that may be open; more get 429. Behind a proxy all come from one",
+        description="requests from one address that may be open; more get 429. Behind a proxy all come from one,"
+        " unless ROADVAULT_PROXIES names it",
     )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )
+
+    @field_validator("proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        try:
+            everybody = any(network.prefixlen == 0 for network in networks(value))
+        except ValueError:
+            everybody = True
+        if everybody:  # then any client could choose its address
+            raise ValueError("must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24")
+        return value
 
     @property
     def largest_upload(self) -> int:

@@ -1,7 +1,10 @@
 """What comes in over HTTP: the API."""
 
+from functools import partial
+
 from aiohttp import web
 
+from roadvault_ingest.clients import Who, client_of, networks
 from roadvault_ingest.fields import file_id, position, query_fields, request_fields
 from roadvault_ingest.problems import NoLength, WrongType, answer
 from roadvault_ingest.service import Ingest
@@ -22,6 +25,7 @@ _DIGESTS = ("Repr-Digest", "Content-Digest")
 
 def api_routes(ingest: Ingest) -> list[web.RouteDef]:
     """Return the routes of the API."""
+    who = partial(client_of, proxies=networks(ingest.settings.proxies))
 
     async def upload(request: web.Request) -> web.Response:
         form = _form(request, ingest.settings.largest_upload)
@@ -30,26 +34,26 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         async def take(incoming: Incoming, room: Room) -> Received:
             return await receive(body, form, incoming, ingest.disk, room)
 
-        response = _taken(body, await ingest.upload(body.length, request.remote or "", _key(request), take))
+        response = _taken(body, await ingest.upload(body.length, who(request) or "", _key(request), take))
         if not request.content.is_eof():
             await _answer_and_end(request, response)
         return response
 
     async def download(request: web.Request) -> web.Response:
         fields = await request_fields(request, ingest.settings)
-        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), request.remote)
+        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), who(request))
         return answer("ok")
 
     return [
         web.post("/api/open/upload", upload, expect_handler=expect),
-        *_plain(ingest),
-        *tus_routes(ingest.resumable),
+        *_plain(ingest, who),
+        *tus_routes(ingest.resumable, who),
         web.post("/api/open/downFile", download),
         *_questions(ingest),
     ]
 
 
-def _plain(ingest: Ingest) -> list[web.RouteDef]:
+def _plain(ingest: Ingest, who: Who) -> list[web.RouteDef]:
     """Return the routes of bodies that are files."""
 
     async def put(request: web.Request) -> web.Response:
@@ -65,7 +69,7 @@ def _plain(ingest: Ingest) -> list[web.RouteDef]:
         async def take(incoming: Incoming, room: Room) -> Received:
             return await plain.receive(body, incoming, ingest.disk, room, ingest.settings.largest_upload)
 
-        return _taken(body, await ingest.upload(body.length, request.remote or "", _key(request), take))
+        return _taken(body, await ingest.upload(body.length, who(request) or "", _key(request), take))
 
     path = "/api/open/upload/{name:.*}"
     return [web.post(path, put, expect_handler=expect), web.put(path, put, expect_handler=expect)]

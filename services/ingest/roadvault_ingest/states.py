@@ -78,7 +78,7 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "packed": time(row["packed_at"]),
         "pinned": time(row["pinned_at"]),
         "ordered": time(row["ordered_at"]),
-        "replicated": time(row["replicated_at"]),
+        "replicated": time(row["enough_since"]),
         "proven": time(row["proven_at"]),
         "provenBy": row["proven_by"],
         "counted": time(row["counted_at"]),

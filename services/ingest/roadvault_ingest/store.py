@@ -14,14 +14,13 @@ from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
+from roadvault_common.web.connections import counts_for
 from roadvault_ingest.problems import Gone, TooMany
 from roadvault_ingest.uploads import same, upload_store
 from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
-_PEER_LENGTH = 64
-"""Characters of `download_info.peer`."""
 _SHOWN_REQUESTS = 20
 _LATER_SECONDS = 60
 """After so long a client that has too many open requests may ask again."""
@@ -189,7 +188,7 @@ class IngestStore:
             Gone: The file has ended.
         """
         key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
-        peer = None if peer is None else peer[:_PEER_LENGTH]
+        counted = counts_for(peer) if peer else None
         # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
         known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
         if known is None:
@@ -205,7 +204,7 @@ class IngestStore:
         if joined is not None:
             return int(joined["download_id"])
         await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
-        await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
+        await _check_open(tx, "peer", counted, most.per_peer, f"the address {counted}")
         await tx.execute(
             f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
             (url.text, file_id),
@@ -213,7 +212,7 @@ class IngestStore:
         download_id = await tx.insert(
             "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
             " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (file_id, url.text, url.place, key, peer),
+            (file_id, url.text, url.place, key, counted),
         )
         await record(tx, Line(Act.ASKED, {"by": peer, "for": url.place, "request": download_id}, file_id))
         return download_id
@@ -226,7 +225,7 @@ class IngestStore:
             " zip.pin_failed_at, zip.format AS zip_format,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
             " zip.expires_at, zip.path AS zip_path, zip.create_time AS packed_at, zip.pinned_at, zip.dropped_at,"
-            " evidence.create_time AS replicated_at, evidence.proven_at,"
+            " evidence.create_time AS enough_since, evidence.proven_at,"
             " evidence.proven_at IS NOT NULL AS proven, evidence.proven_by, evidence.counted_at,"
             " evidence.block AS counted_block, audit.audited_at, audit.bytes AS audited_bytes,"
             " audit.reason AS audit_problem,"

@@ -9,6 +9,7 @@ from functools import partial
 from aiohttp import hdrs, web
 
 from roadvault_ingest.answers import answer_problems
+from roadvault_ingest.clients import Who
 from roadvault_ingest.problems import Forbidden, NotFound, Problem, WrongType, WrongVersion, answer
 from roadvault_ingest.uploads.checksums import ALGORITHMS, Checksum, upload_checksum
 from roadvault_ingest.uploads.form import content_type
@@ -34,8 +35,9 @@ _Handle = Callable[[web.Request], Awaitable[web.Response]]
 class Tus:
     """The protocol's requests."""
 
-    def __init__(self, uploads: Joining) -> None:
+    def __init__(self, uploads: Joining, who: Who) -> None:
         self._uploads = uploads
+        self._who = who
 
     async def options(self, _: web.Request) -> web.Response:
         """Tell what is understood here."""
@@ -49,7 +51,7 @@ class Tus:
 
     async def begin(self, request: web.Request) -> web.Response:
         """Begin an upload, and take what the request has of it; or join uploads to one."""
-        key, peer = hashed(request.headers.get("Idempotency-Key")), request.remote or ""
+        key, peer = hashed(request.headers.get("Idempotency-Key")), self._who(request) or ""
         metadata, concat = request.headers.get("Upload-Metadata", ""), request.headers.get("Upload-Concat")
         if concat not in {None, PARTIAL}:
             upload = await self._uploads.join(concat, _parts(concat), metadata, peer, key)
@@ -94,7 +96,7 @@ class Tus:
         if offset is None:
             raise Problem("Upload-Offset is missing")
         body = self._body(request)
-        peer = request.remote or ""
+        peer = self._who(request) or ""
         upload = await self._uploads.go_on(_id(request), offset, size, body, peer, _checksum(request))
         return _answer(request, body, web.Response(status=204), upload)
 
@@ -110,9 +112,9 @@ class Tus:
         return Body(request, self._uploads.settings)
 
 
-def tus_routes(uploads: Joining) -> list[web.RouteDef]:
+def tus_routes(uploads: Joining, who: Who) -> list[web.RouteDef]:
     """Return the routes of the protocol."""
-    tus = Tus(uploads)
+    tus = Tus(uploads, who)
     of_all = {hdrs.METH_OPTIONS: tus.options, hdrs.METH_POST: tus.begin}
     of_one = {
         hdrs.METH_OPTIONS: tus.options,

@@ -20,8 +20,8 @@ from roadvault_common.work import audit_gauges, gauges
 from roadvault_common.work.stages import DROP, INSPECT, PIN, RESTORE, SHRED
 from roadvault_pinner.catalogue.ages import measure
 from roadvault_pinner.config import PinnerSettings
+from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.handlers import HANDLERS
-from roadvault_pinner.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 
 
@@ -61,7 +61,7 @@ async def serve() -> None:
             partial(inspector.inspecting.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
             partial(pinner.publishing.sweep, seconds=settings.sweep_seconds),
-            partial(repeat, pinner.room.note_copies, seconds=settings.sweep_seconds),
+            partial(repeat, pinner.room.note_disk, seconds=settings.sweep_seconds),
             partial(repeat, pinner.tidy, seconds=settings.sweep_seconds),
             partial(repeat, pinner.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),

@@ -23,7 +23,7 @@ from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs import own_blocks, peering
-from roadvault_common.ipfs.rpc import CHUNK_BYTES, GC_SECONDS, Ipfs
+from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
 from roadvault_common.work import breakers
@@ -33,13 +33,15 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stages import DROP, PIN, PUBLISH, RESTORE, SHRED
 from roadvault_common.work.worker import Worker
-from roadvault_pinner.adding import Adding
 from roadvault_pinner.catalogue.publishing import Publisher
 from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.garbage import Garbage
-from roadvault_pinner.room import KuboRoom
-from roadvault_pinner.shared_run import SharedRun
-from roadvault_pinner.shredding import Shredder
+from roadvault_pinner.copies.adding import Adding
+from roadvault_pinner.copies.restoring import Restorer
+from roadvault_pinner.ends.shredding import Shredder
+from roadvault_pinner.node import shelter
+from roadvault_pinner.node.garbage import Garbage
+from roadvault_pinner.node.room import KuboRoom
+from roadvault_pinner.node.shared_run import SharedRun
 from roadvault_pinner.store import Archive, Look, PinnerStore
 
 log = structlog.get_logger()
@@ -87,14 +89,16 @@ class Pinner:
         self.dropping = worker(
             DROP, self._drop, lease_seconds=_DROP_LEASE_SECONDS, concurrency=_DROPS_AT_ONCE, needs=node
         )
-        self.restoring = worker(
-            RESTORE, self._restore, lease_seconds=seconds, concurrency=at_once, needs=[*storing, network]
-        )
         publisher = Publisher(
             db, bus, keys, ipfs, look_every=settings.catalogue_seconds, order_every=settings.catalogue_order_seconds
         )
         self.publishing = worker(PUBLISH, publisher.publish, lease_seconds=seconds, concurrency=1, needs=storing)
-        self._garbage = Garbage(ipfs, self._store, self.restoring.nudge)
+        self._garbage = Garbage(ipfs, self._store)
+        restorer = Restorer(ipfs, self._store, self._adding, self.room, self._garbage, network, self.pinning.nudge)
+        self.restoring = worker(
+            RESTORE, restorer.restore, lease_seconds=seconds, concurrency=at_once, needs=storing, uses=[network]
+        )
+        self._garbage.on_broken = self.restoring.nudge
         self._collect_garbage = SharedRun(self._garbage.collect)
         self._emptying: asyncio.Task[None] | None = None
         self._emptied_at = float("-inf")
@@ -196,6 +200,7 @@ class Pinner:
         Then everything stays, our node is to hold the archive again, and the lease is closed with what is returned.
         """
         if archive.kept:
+            await shelter.release(self._ipfs, cid)
             await self._ipfs.unpin(cid)
             await self._collect_garbage()
             lease.progress()
@@ -233,62 +238,7 @@ class Pinner:
         await self._store.note_uploads_dropped(lease)
         log.info("uploads dropped", files=len(paths))
 
-    async def _restore(self, lease: Lease) -> Outcome:
-        """Fetch an archive back whose replicas have fallen too low, so that the network can copy it from us again.
-
-        Likewise one that our node still has, but no longer whole: only what has rotted is fetched.
-        """
-        archive = await self._store.archive(lease.row_id)
-        if archive.cid is None:
-            return Failed("the archive has no CID to fetch")
-        await self._adding.keep_label(archive)
-        broken, lacking = await self._look_for_rot(archive, archive.cid, lease) if archive.kept else ([], archive.size)
-        if broken and not archive.replicas:
-            if await self._adding.is_whole(archive, lease):
-                return await self._add_anew(archive.cid, broken, lease)
-            if await self._ipfs.has_pinned(archive.cid):  # if the rest did not come, Kubo would let go of it
-                told = _only_copy(archive, len(broken))
-                return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
-        async with self.room.for_restore(lacking, archive.zip_id):
-            if broken:
-                await self._step_aside(archive.cid, broken)
-            await self._ipfs.fetch_and_pin(archive.cid, lease.progress)
-        self._garbage.pinned += lacking
-        await self._store.close_restored(lease)
-        log.info("archive fetched back and pinned", cid=archive.cid)
-        return Done()
-
-    async def _look_for_rot(self, archive: Archive, cid: str, lease: Lease) -> tuple[list[str], int]:
-        """Return the blocks that are not whole in our node, and how many bytes are to be fetched at the most."""
-        broken, unseen = await own_blocks.broken_and_unseen(self._ipfs, cid, archive.size, lease.progress)
-        return broken, (len(broken) + unseen) * CHUNK_BYTES
-
-    async def _step_aside(self, cid: str, broken: list[str]) -> None:
-        # Our node asks nobody for a block as long as it believes to have it; what is pinned can't be removed.
-        await self._ipfs.unpin(cid)
-        try:
-            await own_blocks.forget(self._ipfs, broken)
-        except IpfsUnavailable as error:
-            await self._garbage.see_pins(error)  # Kubo has to follow all pins before it removes a block
-            raise
-        log.warning("rotten blocks of an archive stepped aside", blocks=len(broken))
-
-    async def _add_anew(self, cid: str, broken: list[str], lease: Lease) -> Outcome:
-        """Have what our node lacks made anew from the archive's file: nobody else is known to have it."""
-        await self._step_aside(cid, broken)  # an add writes no block that our node believes to have
-        await self._store.close_kept(lease, Done())
-        self.pinning.nudge()
-        return Done()
-
     def _remove_all(self, paths: list[str], lease: Lease) -> None:
         for path in paths:
             self._vault.remove(path)
             lease.progress()
-
-
-def _only_copy(archive: Archive, broken: int) -> str:
-    return (
-        f"{broken} blocks of the archive have rotted here, or are gone, and the network is not known to hold it:"
-        f" nothing was changed. Bring {archive.path or 'it'} back from a backup, then retry; or retry once the market"
-        " counts replicas"
-    )

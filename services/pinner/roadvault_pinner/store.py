@@ -50,6 +50,8 @@ class Archive:
     """Whether the market was asked at all: not yet of one that was recovered."""
     label: bytes | None
     """The archive's label; None if it was written without one."""
+    node: bytes | None
+    """The block of the directory that links both on IPFS."""
 
     @property
     def labelled(self) -> bool:
@@ -94,7 +96,7 @@ class PinnerStore:
         row = await self._db.fetch_one(
             f"SELECT zip_id, path, `key`, master_key, {PERIOD_KEY.format(zip='zip_ipfs_info')} AS period_key, iv,"  # noqa: S608
             " size, files, cid, format, uploads_dropped_at, restored_at,"
-            " replicas, checked_at IS NOT NULL AS asked, label"
+            " replicas, checked_at IS NOT NULL AS asked, label, node"
             " FROM zip_ipfs_info LEFT JOIN label_info USING (zip_id) WHERE zip_id = %s",
             (zip_id,),
         )

@@ -23,7 +23,7 @@ from roadvault_common.errors import (
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileExtracted
 from roadvault_common.files.ledger import Ledger
-from roadvault_common.files.room import Purpose, blocks
+from roadvault_common.files.room import Purpose, Reservation, blocks
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.ipfs.reading import Reader
@@ -112,21 +112,28 @@ class Retriever:
         return found or await self._bring_back(lease, wanted, damaged)
 
     async def _bring_back(self, lease: Lease, wanted: Wanted, damaged: Collection[str]) -> Outcome:
-        """Have room for the file, and extract it; without room, what nobody can fetch any more is expired for it."""
+        """Have room for the file, and extract it; without room, what nobody can fetch any more is expired for it.
+
+        What comes from the network our Kubo keeps, too, until it collects garbage.
+        """
         directory = f"{DOWNLOADS}/{lease.row_id}"
         path = f"{directory}/{lease.token}"
         await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         try:
-            async with self.ledger.keep(Purpose.EXTRACTIONS, _room(wanted), row=lease.row_id, file=path):
+            size = blocks(wanted.size)
+            needed = size if wanted.is_here else size + self.ledger.kubo_keeps(size)
+            async with self.ledger.keep(Purpose.EXTRACTIONS, needed, row=lease.row_id, file=path) as room:
                 await self._store.note_begun(wanted)
                 await asyncio.to_thread(self._vault.make_directory, directory)
-                return await self._extract(lease, wanted, damaged, path)
+                return await self._extract(lease, wanted, damaged, path, room)
         except DiskFull as error:
             raise DiskFull(f"{error}; {await self._hasten_expiry()} extractions expire now") from error
 
-    async def _extract(self, lease: Lease, wanted: Wanted, damaged: Collection[str], path: str) -> Outcome:
+    async def _extract(
+        self, lease: Lease, wanted: Wanted, damaged: Collection[str], path: str, room: Reservation
+    ) -> Outcome:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
-        source = await self._from_first_source(wanted, path, lease)
+        source = await self._from_first_source(wanted, path, lease, room)
         if source is None:
             return await self._nowhere(wanted)
         try:
@@ -154,7 +161,7 @@ class Retriever:
         SHARED.inc(shared)
         await asyncio.gather(*(self._bus.emit(FileExtracted(download_id=download_id)) for download_id in download_ids))
 
-    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease) -> str | None:
+    async def _from_first_source(self, wanted: Wanted, path: str, lease: Lease, room: Reservation) -> str | None:
         """Extract the file from the first source that has it, and name it; None if there is no source.
 
         Raises:
@@ -163,7 +170,7 @@ class Retriever:
         """
         rot: IntegrityError | None = None
         unreadable: Unreadable | None = None
-        for name, pieces, key in self._sources(wanted, lease):
+        for name, pieces, key in self._sources(wanted, lease, room):
             try:
                 await extract(pieces, key, wanted, self._vault.path(path), lease)
             except Missing as missing:
@@ -189,7 +196,7 @@ class Retriever:
             raise trouble
         return None
 
-    def _sources(self, wanted: Wanted, lease: Lease) -> Iterator[Source]:
+    def _sources(self, wanted: Wanted, lease: Lease, room: Reservation) -> Iterator[Source]:
         """Yield where the file may be, nearest first."""
         if wanted.path is not None:
             yield "received", from_disk(self._vault.path(wanted.path), 0, wanted.size), None
@@ -199,19 +206,22 @@ class Retriever:
         if wanted.zip_path is not None:
             yield "archive", from_disk(self._vault.path(wanted.zip_path), wanted.zip_offset, wanted.size), key
         if wanted.on_ipfs is not None:
-            yield "ipfs", self._from_network(wanted, wanted.on_ipfs, wanted.zip_offset, lease), key
+            yield "ipfs", self._from_network(wanted, wanted.on_ipfs, wanted.zip_offset, lease, room), key
 
     async def _from_network(
-        self, wanted: Wanted, archive: str, offset: int, lease: Lease
+        self, wanted: Wanted, archive: str, offset: int, lease: Lease, room: Reservation
     ) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes from the network, if that is there.
 
         Raises:
             Outage: It isn't, or our node isn't.
+            DiskFull: It was to come from here, and there is no room for what our node keeps of it.
             NoProvider: Nobody has it; other requests for the archive, which would hold a slot each, wait, too.
         """
         for breaker in self._network:
             await breaker.require()
+        if wanted.is_here and (more := self.ledger.kubo_keeps(blocks(wanted.size))):
+            await self.ledger.grow(room, more)
         try:
             async with aclosing(self._reader.read(archive, offset, wanted.size, lease.progress)) as pieces:
                 async for piece in pieces:
@@ -253,12 +263,6 @@ class Retriever:
     async def sweep_orphans(self) -> None:
         """Move extractions that no row names to quarantine: attempts that were cut short."""
         await self._sweeper.sweep()
-
-
-def _room(wanted: Wanted) -> int:
-    """Return the room that a file needs: what comes from the network our Kubo keeps, too, until it collects garbage."""
-    size = blocks(wanted.size)
-    return size if wanted.path is not None or wanted.zip_path is not None else 2 * size
 
 
 def _aside(wanted: Wanted) -> str:

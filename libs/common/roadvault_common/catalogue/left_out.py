@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from roadvault_common.catalogue.records import MOST_HOLDS, ArchiveRecord, SegmentLink
+from roadvault_common.catalogue.records import MOST_HOLDS, SEGMENT_ARCHIVES, ArchiveRecord, SegmentLink
 from roadvault_common.errors import PermanentError
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -204,6 +204,26 @@ async def records(db: Database, first: int, last: int) -> list[ArchiveRecord]:
         "SELECT record FROM left_out_info WHERE zip_id >= %s AND zip_id < %s ORDER BY zip_id", (first, last)
     )
     return [_parsed(row["record"])[0] for row in rows]
+
+
+async def may_have(tx: Transaction, zip_id: int) -> bool:
+    """Tell whether an archive is left out, or may be, as what would name it was not read."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM left_out_info WHERE zip_id = %s"
+        " OR (zip_id IS NULL AND (kind = 'catalogue' OR (kind = 'segment' AND segment = %s))) LIMIT 1 FOR UPDATE",
+        (zip_id, zip_id // SEGMENT_ARCHIVES),
+    )
+    return row is not None
+
+
+async def any_left(tx: Transaction) -> bool:
+    """Tell whether anything is left out."""
+    return await tx.fetch_one("SELECT 1 FROM left_out_info LIMIT 1") is not None
+
+
+async def name_anew(tx: Transaction, zip_id: int) -> None:
+    """Have the catalogue say of an archive that is left out what is on hold now."""
+    await tx.execute("UPDATE left_out_info SET catalogued = 0 WHERE zip_id = %s", (zip_id,))
 
 
 async def first_new(db: Database, behind: int) -> int | None:

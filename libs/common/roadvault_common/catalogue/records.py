@@ -26,6 +26,8 @@ MOST_BYTES = 1 << 20
 """Of a head or a segment as it is published: each is one block of IPFS, which is no longer."""
 MOST_HOLDS: Final = 16
 """Of an archive that are in its record."""
+MOST_DESTROYED: Final = 4096
+"""Of period keys in a head: one for each month of three centuries."""
 _MOST_PLAIN = 16 << 20
 """What one may have before it is compressed."""
 
@@ -149,6 +151,15 @@ class GivenOut(_Strict):
     order_id: _Number
 
 
+class DestroyedKey(_Strict):
+    """A period key that was destroyed, by its id: no old recovery sheet, or copy of the keyring, brings it back."""
+
+    period_key: _Hex16
+    period: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+    """The month that it was made for."""
+    at: AwareDatetime
+
+
 class Head(_Strict):
     """What the catalogue begins with."""
 
@@ -162,6 +173,8 @@ class Head(_Strict):
     """Who paid for the latest purchase, and at which market (as in `order_info.market`)."""
     market: _Text | None = None
     custody: CustodyHead | None = None
+    destroyed: Annotated[list[DestroyedKey], Field(min_length=1, max_length=MOST_DESTROYED)] | None = None
+    """All that ever were; None: none was. Readers from before this refuse the catalogue."""
     segments: Annotated[list[SegmentLink], Field(max_length=1 << 15)]
     """By their numbers."""
 

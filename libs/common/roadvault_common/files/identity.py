@@ -4,12 +4,16 @@ Both have it, and a mark that ingest moves on, about once a minute if something 
 then in the directory's `identity.json`. So a directory is never ahead of its database, and one that is tells that the
 database went back in time: a dump was restored. A dump that is younger than the last mark is not noticed so; what its
 rows don't name falls to quarantine.
+
+A dump that is restored together with its `identity.json` looks like a system that was switched off for as long. So
+after each such time numbers go on by the clock: what was given out meanwhile, if it was, is not given out again.
 """
 
 import asyncio
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -28,7 +32,13 @@ FILE = "identity.json"
 """Its name in the data directory."""
 MARGIN = 1_000_000
 """Numbers that are left out when a database is adopted: far more than can be given out between two marks."""
+MOST_A_SECOND = 1000
+"""Numbers that may have been given out in each second of which nobody knows."""
 _MARK_SECONDS = 60.0
+_SEEN_SECONDS = 60
+"""How often it is noted that a service works with the database."""
+_UNSEEN_SECONDS = 120
+"""For so long none has: a restart takes less."""
 _LOOKS = 3
 """A directory that seems too old is looked at again: between two looks at both sides the mark may have moved on."""
 _SAMPLE = 100
@@ -95,6 +105,8 @@ class Identity:
                 break
         else:
             raise _mismatch(trouble or "")
+        if not self._only_looks:
+            await keep_ahead(self._db)
         if self._moves_on and time.monotonic() - self._moved_at >= _MARK_SECONDS:
             await self.move_on()
             self._moved_at = time.monotonic()
@@ -179,6 +191,42 @@ class NoDirectory:
         row = await store.read(self._db)
         if row is not None and not row["identity"]:
             raise _mismatch(_CUT_OFF)
+        await keep_ahead(self._db)
+
+
+async def keep_ahead(db: Database) -> None:
+    """After a time without any service have numbers go on behind all that can have been given out meanwhile.
+
+    It was switched off, as a rule. But it may be a dump, restored with all of its machine: nothing here tells them
+    apart, the catalogue on the network does so only later, and numbers are plenty.
+    """
+    seconds = await store.unseen(db)
+    if seconds is not None and 0 <= seconds < _SEEN_SECONDS:
+        return
+
+    async def work(tx: Transaction) -> None:
+        await store.lock(tx)  # of several services one does it, the others wait until it is done
+        seconds = await store.unseen(tx) or 0
+        if seconds >= _UNSEEN_SECONDS:
+            there = await store.given_out(db)
+            for table, name in store.COUNTED.items():
+                await store.go_on_behind(db, table, there[name] + seconds * MOST_A_SECOND)
+            log.info("no service has seen this database for a while: numbers are left out", seconds=seconds)
+        await store.see(tx)
+
+    await db.transact(work)
+
+
+async def go_on_behind(db: Database, known: Mapping[str, int], *, new: bool = False) -> None:
+    """Have numbers go on MARGIN behind those `known`, by their columns' names, where these are higher than ours.
+
+    Of a `new` database, which has no numbers of its own yet, all go on.
+    """
+    there = await store.given_out(db)
+    for table, name in store.COUNTED.items():
+        number = known.get(name, 0)
+        if new or number > there[name]:
+            await store.go_on_behind(db, table, number + MARGIN)
 
 
 async def adopt(db: Database, root: Path) -> Stamp:
@@ -187,6 +235,7 @@ async def adopt(db: Database, root: Path) -> Stamp:
     What it numbers goes on behind the highest number that either side knows, and MARGIN more. It is in doubt: no
     archive ends in it before a person allows that, so that holds and later ends can be brought back.
     """
+    await keep_ahead(db)
     row, highest = await store.read(db), await store.given_out(db)
     try:
         known = await asyncio.to_thread(read_stamp, root)

@@ -40,6 +40,19 @@ async def move_on(tx: Transaction) -> None:
     await tx.execute("UPDATE identity_info SET mark = mark + 1 WHERE one = 1")
 
 
+async def unseen(db: Database | Transaction) -> int | None:
+    """Return for how many seconds no service has noted that it works with this database; None: none ever has."""
+    row = await db.fetch_one(
+        "SELECT TIMESTAMPDIFF(SECOND, seen_at, UTC_TIMESTAMP(6)) AS seconds FROM identity_info WHERE one = 1"
+    )
+    return row["seconds"] if row else None
+
+
+async def see(tx: Transaction) -> None:
+    """Note that a service works with this database."""
+    await tx.execute("UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) WHERE one = 1")
+
+
 async def replace(tx: Transaction, identity: str, mark: int) -> None:
     """Give the database an identity and a mark, whatever it had; it is in doubt from then on."""
     await tx.execute(

@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 from roadvault_common import metrics
 from roadvault_common.errors import DiskFull, Outage
 from roadvault_common.files import ledger_store as store
-from roadvault_common.files.ledger_book import Book, Note, in_hand, moved_since, settled, with_granted
+from roadvault_common.files.ledger_book import Book, KuboNote, Note, in_hand, moved_since, settled, with_granted
 from roadvault_common.files.room import WAY_OUT, Purpose, Reservation, Waits
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
@@ -77,7 +77,7 @@ class Ledger:
         self._noted = Note()
         self._seen: Mapping[str, Note] | None = None
         """What all processes had noted at the last look."""
-        self._copies = False
+        self._kubo = KuboNote()
         self._waits = Waits()
         for purpose in Purpose:
             metrics.DISK_RESERVED.labels(purpose).set(0)
@@ -85,8 +85,8 @@ class Ledger:
     @asynccontextmanager
     async def keep(
         self, purpose: Purpose, size: int, *, row: int | None = None, file: str | None = None
-    ) -> AsyncIterator[None]:
-        """Keep room for `size` bytes until the block ends; `row` and `file` as of a Reservation.
+    ) -> AsyncIterator[Reservation]:
+        """Keep room for `size` bytes until the block ends, which may `grow`; `row` and `file` as of a Reservation.
 
         Raises:
             DiskFull: There is too little.
@@ -95,7 +95,7 @@ class Ledger:
         reservation = Reservation(purpose, row=row, file=file)
         await self.grow(reservation, size)
         try:
-            yield
+            yield reservation
         finally:
             self._reservations.discard(reservation)
             with suppress(Outage):  # then it is noted at the next occasion
@@ -161,17 +161,17 @@ class Ledger:
                 await self._in_thread(lambda: self._write(note))
                 self._show(note)
 
-    async def set_copies(self, *, copies: bool) -> None:
-        """Note whether archives that are put on IPFS are copied, by a Kubo whose repository is on this disk.
+    async def set_kubo(self, kubo: KuboNote) -> None:
+        """Note for all processes what our Kubo does with this disk.
 
         Raises:
             Outage: Another process has the account locked, or the disk is full.
         """
-        await self._in_thread(lambda: self._set_copies(copies=copies))
+        await self._in_thread(lambda: self._set_kubo(kubo))
 
-    def _set_copies(self, *, copies: bool) -> None:
+    def _set_kubo(self, kubo: KuboNote) -> None:
         with self._book.locked():
-            self._book.set_copies(copies=copies)
+            self._book.set_kubo(kubo)
 
     # --- decisions -----------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Ledger:
                 break
         if answer.left >= short:
             raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
-        self._waits.begin(reservation, short)
+        self._waits.begin(reservation, reservation.size + short)
         keeps = "" if way_out else f", {needed} are kept to pack what was uploaded, {margin} as the margin"
         raise DiskFull(
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
@@ -204,7 +204,7 @@ class Ledger:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 needed = await store.to_pack(self._db, packing)
-                return needed + (await store.to_copy(self._db, pinning) if self._copies else 0)
+                return needed + (await store.to_copy(self._db, pinning) if self._kubo.copies else 0)
         except TimeoutError:
             raise Outage("the database does not say what waits to be packed") from None
 
@@ -213,12 +213,12 @@ class Ledger:
         way_out, uploads = reservation.purpose in WAY_OUT, reservation.purpose is Purpose.UPLOADS
         with self._book.locked():
             notes = {**self._book.others(), self._book.name: mine}
-            copied, self._copies = self._copies, self._book.copies()
+            before, self._kubo = self._kubo, self._book.kubo()
             reserved, free = self._reserved(notes)
             left = free - reserved - needed - (0 if way_out else moved_since(seen, notes))
             if uploads:
                 left -= min(sum(note.wanted for note in notes.values()), self._vault.total_bytes() // _WANTED_SHARE)
-            final = way_out or (copied == self._copies and settled(seen, notes))
+            final = way_out or (before.copies == self._kubo.copies and settled(seen, notes))
             granted = 0
             if left >= short and final:
                 granted = short + (min(_AHEAD_BYTES, (left - short) // _AHEAD_SHARE) if uploads else 0)
@@ -239,7 +239,7 @@ class Ledger:
 
     def _look(self) -> Mapping[str, Note]:
         with self._book.locked():
-            self._copies = self._book.copies()
+            self._kubo = self._book.kubo()
             return self._book.others()
 
     def _write(self, note: Note) -> None:
@@ -249,7 +249,11 @@ class Ledger:
 
     def way_out(self, size: int) -> int:
         """Return what the way out needs for an upload of `size` bytes."""
-        return size * (2 if self._copies else 1)
+        return size * (2 if self._kubo.copies else 1)
+
+    def kubo_keeps(self, size: int) -> int:
+        """Return what our Kubo takes of this disk for `size` bytes that it fetches, as far as is known."""
+        return 0 if self._kubo.elsewhere else size
 
     def _note(self) -> Note:
         """Return what this process has reserved, as it stands."""

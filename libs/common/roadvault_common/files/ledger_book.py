@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,7 +25,7 @@ from roadvault_common.files.room import Purpose, Reservation
 
 LEDGER = "ledger"
 """The directory's name in the data directory."""
-_LOCK, _NOTES, _COPIES = "lock", "process-", "kubo-copies"
+_LOCK, _NOTES, _COPIES, _ELSEWHERE = "lock", "process-", "kubo-copies", "kubo-elsewhere"
 _WAIT_SECONDS, _TRY_SECONDS = 5.0, 0.001
 """How long another process may hold the lock, which a suspended one could do for ever; and between two tries."""
 
@@ -45,6 +46,13 @@ class Note(BaseModel):
     """Folders whose archives have their room reserved: they need no other."""
     pinning: frozenset[int] = frozenset()
     """Archives whose copies in Kubo's repository have."""
+
+
+class KuboNote(NamedTuple):
+    """Of our Kubo: whether it copies archives on this disk, and whether its repository is known to be on another."""
+
+    copies: bool = False
+    elsewhere: bool = False
 
 
 class Book:
@@ -148,18 +156,19 @@ class Book:
         except FileNotFoundError:
             return 0
 
-    def copies(self) -> bool:
-        """Tell whether archives that are put on IPFS are copied, by a Kubo whose repository is on this disk."""
-        return (self._directory / _COPIES).exists()
+    def kubo(self) -> KuboNote:
+        """Return what is noted of our Kubo; nothing is, until a pinner has asked it."""
+        return KuboNote((self._directory / _COPIES).exists(), (self._directory / _ELSEWHERE).exists())
 
-    def set_copies(self, *, copies: bool) -> None:
-        """Note whether they are; that stays when all processes are gone."""
-        path = self._directory / _COPIES
-        with disk_errors(path):
-            if copies:
-                path.touch()
-            else:
-                path.unlink(missing_ok=True)
+    def set_kubo(self, kubo: KuboNote) -> None:
+        """Note it; that stays when all processes are gone."""
+        for name, is_so in ((_COPIES, kubo.copies), (_ELSEWHERE, kubo.elsewhere)):
+            path = self._directory / name
+            with disk_errors(path):
+                if is_so:
+                    path.touch()
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def moved_since(seen: Mapping[str, Note], notes: Mapping[str, Note]) -> int:
@@ -184,7 +193,7 @@ def with_granted(note: Note, reservation: Reservation, granted: int) -> Note:
     purpose, row, file = reservation.purpose, reservation.row, reservation.file
     changes: dict[str, object] = {"reserved": {**note.reserved, purpose: note.reserved[purpose] + granted}}
     if file is not None:
-        changes["files"] = {**note.files, file: granted}
+        changes["files"] = {**note.files, file: note.files.get(file, 0) + granted}
     if row is not None and purpose is Purpose.PACKING:
         changes["packing"] = note.packing | {row}
     if row is not None and purpose is Purpose.PINNING:

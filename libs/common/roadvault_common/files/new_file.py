@@ -58,6 +58,10 @@ class NewFile:
             DiskFull: There is no room for it.
         """
         self.append(data)
+        self.hash(data)
+
+    def hash(self, data: bytes | memoryview) -> None:
+        """Hash what is appended by itself."""
         for one in (self._hash, *self.also):
             one.update(data)
 

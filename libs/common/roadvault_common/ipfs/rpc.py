@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from roadvault_common.errors import (
 )
 from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, connector, read_body, refused, said, see_plain, see_token
 from roadvault_common.urls import without_secrets
+
+Parameters = Mapping[str, str | Sequence[str]]
 
 CHUNK_BYTES = 1 << 20
 """Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
@@ -286,7 +288,7 @@ class Ipfs:
         except IpfsUnavailable as error:
             raise IpfsAway(f"Kubo pins nothing now, perhaps it collects garbage: {brief(error)}") from error
 
-    async def call_unless(self, words: str, command: str, parameters: dict[str, str], **more: Any) -> bytes | None:  # noqa: ANN401
+    async def call_unless(self, words: str, command: str, parameters: Parameters, **more: Any) -> bytes | None:  # noqa: ANN401
         """As `call`, but return None if the node says `words`."""
         try:
             return await self.call(command, parameters, **more)
@@ -298,7 +300,7 @@ class Ipfs:
     async def call(
         self,
         command: str,
-        parameters: dict[str, str],
+        parameters: Parameters,
         body: aiohttp.MultipartWriter | None = None,
         limits: aiohttp.ClientTimeout | None = None,
         most: int = _ANSWER_BYTES,

@@ -1,5 +1,7 @@
 """Whether archives may end now: not in a database that is in doubt, nor unusually many at once, until a person allows.
 
+Likewise whether period keys may go.
+
 A database that was accepted after a restored dump, or recovered, may lack holds and ends that were moved; one whose
 clock is wrong finds everything over. Nothing brings back what ends then.
 """
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from roadvault_common.retention.ends import HELD
+from roadvault_common.retention.ends import HELD, IDLE
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.work.stages import SHRED
 
@@ -26,6 +28,8 @@ class Asked:
     last: datetime | None
     doubted: datetime | None
     """Since when the database is in doubt, UTC; None: it is not, there are only many."""
+    periods: tuple[str, ...]
+    """Of period keys that open nothing here, and go once it is allowed."""
 
 
 async def held_back(tx: Transaction, ends_at: datetime, usual: int) -> str | None:
@@ -49,8 +53,9 @@ async def held_back(tx: Transaction, ends_at: datetime, usual: int) -> str | Non
 async def asked(db: Database, usual: int) -> Asked | None:
     """Return what waits for a person; None if nothing does."""
     doubted, allowed = await _decided(db)
-    found = Asked(**await _over(db, allowed, MOST), doubted=doubted)
-    return found if found.archives > (usual if doubted is None else 0) else None
+    idle = [] if doubted is None else await db.fetch_all(f"{IDLE} ORDER BY period, period_key")
+    found = Asked(**await _over(db, allowed, MOST), doubted=doubted, periods=tuple(row["period"] for row in idle))
+    return found if found.periods or found.archives > (usual if doubted is None else 0) else None
 
 
 async def in_doubt(source: Database | Transaction) -> bool:

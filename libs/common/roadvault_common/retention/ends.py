@@ -9,6 +9,12 @@ PERIOD_KEY = "(SELECT period.`key` FROM period_key_info AS period WHERE period.p
 """The period key that wraps an archive's key, as its row has it; NULL if a master key does."""
 HELD = "EXISTS (SELECT 1 FROM hold_info WHERE hold_info.zip_id = {zip}.zip_id AND active = 1)"
 """Whether an archive is on hold, or one of its files is."""
+IDLE = (
+    "SELECT period_key, period FROM period_key_info WHERE `key` IS NOT NULL"
+    " AND period < DATE_FORMAT(UTC_TIMESTAMP(), '%%Y-%%m')"
+    " AND NOT EXISTS (SELECT 1 FROM zip_ipfs_info WHERE master_key = period_key)"
+)
+"""The period keys that live, and that nothing here needs any more: their month is over, they wrap no archive's key."""
 SOON_DAYS = 30
 """So long before its end an archive is announced."""
 _MOST = 10_000

@@ -5,7 +5,7 @@ One row for each month in which archives end, so that lists of them stay short h
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -13,10 +13,12 @@ from prometheus_client import Gauge
 
 from roadvault_common.archive import keyring
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
+from roadvault_common.catalogue.records import MOST_DESTROYED, DestroyedKey
 from roadvault_common.errors import TransientError, Waiting
 from roadvault_common.retention.asking import in_doubt
+from roadvault_common.retention.ends import IDLE
 from roadvault_common.retention.places import Places
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 
 log = structlog.get_logger()
@@ -29,6 +31,7 @@ UNKNOWN = Gauge(
 )
 _TOLD_DAYS = 90
 """So long it is told that a period key was destroyed, and that copies may have to be destroyed by hand."""
+_STATES: Final = "SELECT period_key, period, `key` IS NOT NULL AS lives, destroyed_at FROM period_key_info FOR UPDATE"
 _LIVING: Final = "SELECT period, `key` FROM period_key_info WHERE `key` IS NOT NULL ORDER BY period, period_key"
 
 
@@ -139,14 +142,38 @@ async def add(tx: Transaction, keys: MasterKeys, one: PeriodKey, *, wraps: bool 
     )
 
 
-async def bring_back(db: Database, keys: MasterKeys, some: Iterable[PeriodKey]) -> None:
-    """Add the period keys of a keyring that the database does not know; one that was destroyed stays so."""
+async def bring_back(
+    db: Database, keys: MasterKeys, some: Sequence[PeriodKey], gone: Iterable[DestroyedKey] = ()
+) -> list[Row]:
+    """Add the period keys of a keyring that the database does not know; those that were destroyed stay so.
 
-    async def write(tx: Transaction) -> None:
-        for one in some:
-            await add(tx, keys, one)
+    `gone` were, by a catalogue, which is noted, so that ours carries that on. Return `period_key`, `period`,
+    `destroyed_at` and whether it `lives` of what was destroyed and is in the keyring, or lives here all the same.
+    """
 
-    await db.transact(write)
+    async def write(tx: Transaction) -> list[Row]:
+        there = {row["period_key"]: row for row in await tx.fetch_all(_STATES)}
+        found = list[Row]()
+        for one in gone:
+            at = one.at.astimezone(UTC).replace(tzinfo=None)
+            if one.period_key not in there:
+                await tx.execute(
+                    "INSERT INTO period_key_info (period_key, period, wraps, destroyed_at) VALUES (%s, %s, NULL, %s)",
+                    (one.period_key, one.period, at),
+                )
+                there[one.period_key] = {
+                    "period_key": one.period_key, "period": one.period, "lives": 0, "destroyed_at": at,
+                }  # fmt: skip
+            elif there[one.period_key]["lives"]:  # a dump of before
+                found.append({**there[one.period_key], "destroyed_at": at})
+        for key in some:
+            if key.id in there and not there[key.id]["lives"]:
+                found.append(there[key.id])
+            else:
+                await add(tx, keys, key)
+        return found
+
+    return await db.transact(write)
 
 
 async def hold(tx: Transaction, period_key: str) -> None:
@@ -165,21 +192,15 @@ async def hold(tx: Transaction, period_key: str) -> None:
 async def destroy(tx: Transaction) -> list[str]:
     """Destroy the keys of periods that are over and wrap no archive's key any more; return those periods.
 
-    One that was brought back, and that no archive here was ever of, stays: its archives may still be recovered. All do
-    in a database that is in doubt, or lacks archives that a recovery left out: they may wrap what it does not know.
+    All stay in a database that is in doubt, as each is that was recovered into, or that lacks archives that a recovery
+    left out: they may wrap what it does not know.
     """
     if await in_doubt(tx) or await tx.fetch_one("SELECT 1 FROM left_out_info LIMIT 1") is not None:
         return []
     await tx.fetch_all(
         f"{_LIVING} FOR UPDATE"
     )  # an archive that is being sealed is seen below, or waits, and finds none
-    over = await tx.fetch_all(
-        "SELECT period_key, period FROM period_key_info WHERE `key` IS NOT NULL"
-        " AND period < DATE_FORMAT(UTC_TIMESTAMP(), %s)"
-        " AND NOT EXISTS (SELECT 1 FROM zip_ipfs_info WHERE master_key = period_key) AND (wraps IS NOT NULL"
-        " OR EXISTS (SELECT 1 FROM retention_info AS end WHERE end.period_key = period_key_info.period_key))",
-        ("%Y-%m",),
-    )
+    over = await tx.fetch_all(IDLE)
     for row in over:
         await tx.execute(
             "UPDATE period_key_info SET `key` = NULL, master_key = NULL, wraps = NULL,"
@@ -201,6 +222,26 @@ async def destroyed(db: Database) -> Sequence[Row]:
         " ORDER BY period DESC",
         (_TOLD_DAYS,),
     )
+
+
+async def gone(db: Database) -> tuple[list[DestroyedKey], list[str]]:
+    """Return all period keys that were destroyed, and the ids of those of which the catalogue does not say so yet."""
+    rows = await db.fetch_all(
+        "SELECT period_key, period, destroyed_at, catalogued FROM period_key_info WHERE destroyed_at IS NOT NULL"
+        " ORDER BY period DESC, period_key LIMIT %s",
+        (MOST_DESTROYED,),
+    )
+    found = [
+        DestroyedKey(period_key=row["period_key"], period=row["period"], at=row["destroyed_at"].replace(tzinfo=UTC))
+        for row in rows
+    ]
+    return found, [row["period_key"] for row in rows if not row["catalogued"]]
+
+
+async def note_catalogued(db: Database, ids: Sequence[str]) -> None:
+    """Note that the catalogue says of these period keys that they were destroyed."""
+    if ids:
+        await db.execute(f"UPDATE period_key_info SET catalogued = 1 WHERE period_key IN ({marks(ids)})", ids)  # noqa: S608
 
 
 async def rewrap(db: Database, keys: MasterKeys) -> None:

@@ -208,9 +208,12 @@ def _stop(timer: asyncio.TimerHandle | None) -> None:
 
 def peer_of(address: object) -> str:
     """Return whom a connection counts for, by its address as a transport tells it; '' if it tells none."""
-    if not isinstance(address, tuple):
-        return ""
-    ip = ip_address(str(address[0]).partition("%")[0])
+    return counts_for(str(address[0])) if isinstance(address, tuple) else ""
+
+
+def counts_for(address: str) -> str:
+    """Return whom a client at this address counts for: of IPv6 its network, any of whose addresses it may take."""
+    ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         return str(ip.ipv4_mapped or ip_network((ip, _NETWORK_BITS), strict=False))
     return str(ip)

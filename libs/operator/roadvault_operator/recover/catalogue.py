@@ -21,7 +21,7 @@ from roadvault_common.catalogue.records import (
     open_segment,
 )
 from roadvault_common.errors import IntegrityError, RoadVaultError, brief
-from roadvault_common.files.identity import MARGIN, read_stamp
+from roadvault_common.files.identity import MARGIN, MOST_A_SECOND, read_stamp
 from roadvault_common.ipfs.asking import Patience
 from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, directory
 from roadvault_common.ipfs.path import Path
@@ -31,8 +31,6 @@ from roadvault_common.ipfs.rpc import Ipfs
 
 _RECOVERIES = 10
 """Databases that may have been recovered, or adopted, since a catalogue was made: each left numbers out."""
-_MOST_A_SECOND = 1000
-"""Numbers that may have been given out in each second since."""
 
 
 class Unread(NamedTuple):
@@ -58,15 +56,17 @@ class Catalogue:
     def given_out(self, root: File, now: datetime) -> dict[str, int]:
         """Return the highest numbers that may have been given out, by the names of their columns. Blocks.
 
-        The data directory, `root`, knows what came after the catalogue; if it is lost, too, or is another's, that is a
-        guess: however often the same catalogue is recovered from, each time goes on behind what the time before can
-        have given out.
+        The data directory, `root`, knows what came after the catalogue; if it is lost, too, or is another's, or an old
+        copy, that is a guess: however often the same catalogue is recovered from, each time goes on behind what the
+        time before can have given out.
         """
         known, stamp = self.head.given_out.model_dump(), read_stamp(root)
         if stamp is not None and stamp.identity == self.head.identity:
-            return known
+            there = stamp.given_out
+            if all(there.get(name, 0) >= number for name, number in known.items()):
+                return known
         seconds = max((now - self.head.made).total_seconds(), 0)
-        more = _RECOVERIES * MARGIN + int(seconds * _MOST_A_SECOND)
+        more = _RECOVERIES * MARGIN + int(seconds * MOST_A_SECOND)
         return {name: number + more for name, number in known.items()}
 
     @property

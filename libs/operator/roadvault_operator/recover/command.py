@@ -191,6 +191,14 @@ async def _archives(recovery: Recovery, db: Database, *, changes: bool = True) -
 
 
 def _tell_archives(report: restoring.Report) -> bool:
+    for row in report.destroyed:
+        key = f"the period key {row['period_key']}, of {row['period']}, was destroyed on {row['destroyed_at']:%Y-%m-%d}"
+        say(
+            f"{key}, and lives here: it goes after `roadvault retention allow`, once nothing here needs it"
+            if row["lives"]
+            else f"{key}: it was not taken. Destroy this copy of it by hand: what was given as --keyring, and the"
+            " recovery sheet, or the disk, that it is from"
+        )
     for line in report.strange:
         say(f"no archive: {line}")
     for line in report.spoilt:

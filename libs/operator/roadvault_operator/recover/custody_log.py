@@ -13,9 +13,9 @@ from roadvault_common.errors import DatabaseUnavailable, RoadVaultError, brief
 from roadvault_common.files import identity_store
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database, Row
-from roadvault_operator.recover import hold_store
+from roadvault_operator.recover import end_store, hold_store
 from roadvault_operator.recover.catalogue import Catalogue
-from roadvault_operator.recover.hold_store import Shredded
+from roadvault_operator.recover.end_store import Shredded
 
 
 async def bring_back(db: Database, catalogue: Catalogue, reader: Reader, keys: MasterKeys) -> list[str]:
@@ -65,7 +65,7 @@ async def lost(catalogue: Catalogue, reader: Reader, keys: MasterKeys) -> list[R
 
 async def shredded(db: Database, others: Iterable[Row] = ()) -> Shredded:
     """Return the archives that were shredded, by the log, and by lines of `others`."""
-    return await hold_store.shredded(db, (await hold_store.logged(db, others)).shredded)
+    return await end_store.shredded(db, (await hold_store.logged(db, others)).shredded)
 
 
 async def bring_back_holds(db: Database, others: Iterable[Row] = ()) -> list[str]:
@@ -78,14 +78,14 @@ async def bring_back_holds(db: Database, others: Iterable[Row] = ()) -> list[str
     logged = await hold_store.logged(db, others)
     told = [await db.transact(partial(hold_store.bring_back_logged, hold=hold)) for hold in logged.holds]
     told += [
-        await db.transact(partial(hold_store.move_end, zip_id=zip_id, ends_at=ends_at))
+        await db.transact(partial(end_store.move_end, zip_id=zip_id, ends_at=ends_at))
         for zip_id, ends_at in logged.ends.items()
     ]
-    living = await hold_store.living(db, await hold_store.shredded(db, logged.shredded))
+    living = await end_store.living(db, await end_store.shredded(db, logged.shredded))
     if living:
         await identity_store.doubt(db)
     told += [
-        await db.transact(partial(hold_store.end_again, zip_id=zip_id, shredded_at=shredded_at))
+        await db.transact(partial(end_store.end_again, zip_id=zip_id, shredded_at=shredded_at))
         for zip_id, shredded_at in living.items()
     ]
     return [line for line in told if line is not None]

@@ -17,9 +17,9 @@ from roadvault_common.files.vault import ARCHIVES
 from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
-from roadvault_common.sql.db import Database
-from roadvault_operator.recover import archive_store, hold_store, known_store, reading
-from roadvault_operator.recover.hold_store import Shredded
+from roadvault_common.sql.db import Database, Row
+from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, reading
+from roadvault_operator.recover.end_store import Shredded
 from roadvault_operator.recover.known_store import There
 from roadvault_operator.recover.reading import Archive, NotAnArchive, Opener, Place
 
@@ -75,6 +75,8 @@ class Report:
     """Archives whose key was destroyed at their end, by the catalogue, or the custody log: nothing brings them back."""
     over: list[str] = field(default_factory=list)
     """Of those that ended: what lives here and is over now, and what was found and not brought back."""
+    destroyed: list[Row] = field(default_factory=list)
+    """Period keys that were destroyed, and are in the keyring, or live here: as `periods.bring_back` has them."""
     strange: list[str] = field(default_factory=list)
     """Found, and no archive: which, and what it is."""
 
@@ -237,7 +239,7 @@ class Restoring:
             return
         self.report.known.add(there.zip_id)
         if not there.ended:
-            told = await self._db.transact(partial(hold_store.end_again, zip_id=there.zip_id, shredded_at=at))
+            told = await self._db.transact(partial(end_store.end_again, zip_id=there.zip_id, shredded_at=at))
             self.report.over += [] if told is None else [told]
 
     def _is_shredded(self, candidate: Candidate, folder_id: int | None) -> bool:
@@ -295,7 +297,7 @@ class Restoring:
         ends = None if record.ends is None else archive_store.utc(record.ends)
         if ends == there.ends or self._made is None:
             return
-        follow = partial(hold_store.follow_end, zip_id=there.zip_id, ends_at=ends, made=self._made)
+        follow = partial(end_store.follow_end, zip_id=there.zip_id, ends_at=ends, made=self._made)
         told = await self._db.transact(follow)
         if told is not None:
             self.report.ends.append(told)

@@ -1,7 +1,7 @@
 """One recovery of archives: from all the sources that were named, into one database."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ class Recovery:
         self,
         wanted: Sources,
         keys: MasterKeys,
-        opened: Mapping[str, PeriodKey],
+        opened: dict[str, PeriodKey],
         reader: Reader,
         node: Ipfs,
         root: Path,
@@ -167,8 +167,11 @@ class Recovery:
         Raises:
             DatabaseUnavailable: The database is away: run it again.
         """
-        await periods.bring_back(db, self._keys, self._periods.values())
         catalogue = self._catalogue
+        gone = () if catalogue is None else catalogue.head.destroyed or ()
+        destroyed = await periods.bring_back(db, self._keys, [*self._periods.values()], gone)
+        for row in destroyed:
+            self._periods.pop(row["period_key"], None)
         if catalogue is not None:
             head = catalogue.head
             await left_out.begin(db, head.segments, catalogue.log if head.custody is not None else None)
@@ -198,6 +201,7 @@ class Recovery:
             read = [one.cid for one in catalogue.head.segments if one.cid not in self._unread]
             await left_out.end(db, [*read, *restoring.ended], self._unread, restoring.left_out, catalogue.head.made)
             await left_out.follow(db, catalogue.cid)
+        restoring.report.destroyed = destroyed
         restoring.report.held += [*held, *await left_holds.keep(db)]
         self.shredded = restoring.ended
         restoring.report.failed += [*lost, *self._failed]

@@ -12,8 +12,7 @@ from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database
 
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
-_MOST_A_SECOND = 1000
-"""Numbers that may have been given out in each second since then, where nobody knows."""
+"""Nothing was given out before."""
 
 
 class Takeover:
@@ -46,16 +45,13 @@ class Takeover:
             await identity_store.make(self._db, "")
         new = await self._is_new()  # a service may have been quicker
         stamp = await asyncio.to_thread(identities.read_stamp, self._root)
-        known, there = (
-            [catalogue, *given_out, stamp.given_out if stamp else {}],
-            await identity_store.given_out(self._db),
-        )
+        sources = [catalogue, *given_out, stamp.given_out if stamp else {}]
         if new and stamp is None and not catalogue:
-            known.append(dict.fromkeys(identity_store.COUNTED.values(), _by_the_clock()))
-        for table, name in identity_store.COUNTED.items():
-            number = max(one.get(name, 0) for one in known)
-            if new or number > there[name]:
-                await identity_store.go_on_behind(self._db, table, number + identities.MARGIN)
+            sources.append(dict.fromkeys(identity_store.COUNTED.values(), _by_the_clock()))
+        known = {name: max(one.get(name, 0) for one in sources) for name in identity_store.COUNTED.values()}
+        if not new:
+            await identities.keep_ahead(self._db)
+        await identities.go_on_behind(self._db, known, new=new)
         if not new:
             await identity_store.doubt(self._db)
 
@@ -93,4 +89,4 @@ def _by_the_clock() -> int:
 
     Of a machine and a catalogue that are lost nobody knows what they gave out.
     """
-    return int((datetime.now(UTC) - _SINCE).total_seconds() * _MOST_A_SECOND)
+    return int((datetime.now(UTC) - _SINCE).total_seconds() * identities.MOST_A_SECOND)

@@ -63,8 +63,6 @@ async def void(tx: Transaction, zip_id: int, reason: str) -> bool:
         " WHERE zip_id = %s AND valid = 1",
         (reason[:_REASON_LENGTH], zip_id),
     )
-    # What a pinner from before evidence_info goes by.
-    await tx.execute("UPDATE zip_ipfs_info SET enough_at = NULL, replicated_at = NULL WHERE zip_id = %s", (zip_id,))
     return voided == 1
 
 

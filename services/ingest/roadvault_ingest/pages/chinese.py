@@ -75,6 +75,7 @@ CHINESE = {
     "stage_shred": "归档包到期销毁",
     "ends_ask": "有归档包已到期，须人工确认后才会销毁",
     "ends_ask_archives": "已到期的归档包",
+    "ends_ask_periods": "本库已无归档包需要、将一并销毁的期间密钥",
     "ends_ask_doubt": "数据库经过接受或恢复，可能缺少保留标记和改过的期限。时间：",
     "ends_ask_hint": "尚未销毁任何内容。请查看期限与保留，然后决定：",
     "ends": "即将到期",

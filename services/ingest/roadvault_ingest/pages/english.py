@@ -76,6 +76,7 @@ ENGLISH = {
     "stage_shred": "Ending an archive",
     "ends_ask": "Archives are over, and none ends before somebody allows it",
     "ends_ask_archives": "Archives whose time is over",
+    "ends_ask_periods": "period keys that open nothing here, and go, too",
     "ends_ask_doubt": "The database was accepted or recovered; it may lack holds, and ends that were moved. Since:",
     "ends_ask_hint": "Nothing was destroyed. To look at ends and holds, and to decide:",
     "ends": "Ends soon",

@@ -12,6 +12,7 @@ from roadvault_common.plain import plain
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work.stages import STAGES
+from roadvault_ingest.clients import client_of, networks
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.texts import LANGUAGES
@@ -110,7 +111,9 @@ class Pages:
         """Ask for a file from its page."""
         file_id = int(request.match_info["file_id"])
         fields = await request_fields(request, self._ingest.settings)
-        await self._ingest.request_download(file_id, fields.text("cbUrl"), request.remote)
+        await self._ingest.request_download(
+            file_id, fields.text("cbUrl"), client_of(request, networks(self._ingest.settings.proxies))
+        )
         raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
 
     async def archives(self, request: web.Request) -> web.Response:

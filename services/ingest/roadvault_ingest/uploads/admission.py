@@ -8,6 +8,7 @@ from roadvault_common.errors import CommitUnknown, DiskFull, Outage
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.room import Purpose, Reservation, blocks
+from roadvault_common.web.connections import counts_for
 from roadvault_ingest.problems import NoRoom, Unavailable
 
 _FIRST_BYTES, _STEP_BYTES = 1 << 20, 64 << 20
@@ -58,6 +59,7 @@ class Admission:
         Raises:
             Unavailable: Too many are.
         """
+        peer = counts_for(peer) if peer else ""
         if self._count >= self._at_once:
             raise Unavailable(f"{self._count} uploads are under way; try again", retry_after=5)
         if self._of_peer[peer] >= self._per_peer:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from roadvault_common.files.new_file import NewFile, disk_errors, sync_directory
-from roadvault_ingest.uploads.wire import FLUSH_BYTES, Buffer
+from roadvault_ingest.uploads.wire import FLUSH_BYTES, Buffers
 
 T = TypeVar("T")
 
 _TOGETHER, _THREADS = 32, 2
 """Short files that a thread takes at a time, and such threads: more of them keep each other from Python's lock."""
 WIRES = 8
-"""Long uploads that a thread of their own takes from the wire at a time, each with a buffer of 1 MiB."""
+"""Long uploads that a thread of their own takes from the wire at a time, each with two buffers of 2 MiB."""
 
 _Short = tuple[NewFile, Sequence[bytes], asyncio.Future[None]]
 
@@ -27,26 +27,26 @@ class Disk:
         self.direct = direct
         """Whether long uploads go past the page cache."""
         self._pool = ThreadPoolExecutor(WIRES, thread_name_prefix="uploads")
-        self._buffers = [Buffer() for _ in range(WIRES)]
+        self._buffers = [Buffers() for _ in range(WIRES)]
         self._short: list[_Short] = []
         self._finishing = set[asyncio.Task[None]]()
 
     @contextmanager
-    def lend(self) -> Iterator[Buffer | None]:
-        """Lend a buffer to a long upload, whose bytes `run` may then take from the wire; None if all are lent."""
-        buffer = self._buffers.pop() if self._buffers else None
+    def lend(self) -> Iterator[Buffers | None]:
+        """Lend two buffers to a long upload, whose bytes `run` may then take from the wire; None if all are lent."""
+        buffers = self._buffers.pop() if self._buffers else None
         try:
-            yield buffer
+            yield buffers
         finally:
-            if buffer is not None:
-                self._buffers.append(buffer)
+            if buffers is not None:
+                self._buffers.append(buffers)
 
     async def run(self, work: Callable[[], T], stop: Callable[[], None]) -> T:
         """Do `work` in a thread of long uploads; whoever is cancelled meanwhile has it stop, and waits for its end."""
         return await to_its_end(asyncio.get_running_loop().run_in_executor(self._pool, work), stop)
 
     async def write(self, file: NewFile, pieces: Sequence[bytes]) -> None:
-        """Write more of a long upload that has no buffer.
+        """Write more of a long upload that has no buffers.
 
         Raises:
             DiskFull: There was no room for it.

@@ -20,7 +20,7 @@ from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.facts import Facts
 from roadvault_ingest.uploads.form import Form
 from roadvault_ingest.uploads.names import checked_name
-from roadvault_ingest.uploads.wire import Buffer, Patience, Room, Wire, from_thread, taken_over
+from roadvault_ingest.uploads.wire import Buffers, Patience, Room, Wire, from_thread, taken_over
 
 T = TypeVar("T")
 
@@ -183,9 +183,9 @@ async def _stream(body: Body, form: Form, incoming: Incoming, disk: Disk, room: 
         length += sum(map(len, found))
         if length < CHUNK_BYTES:
             continue
-        with disk.lend() if _worth_it(body, form, incoming) else nullcontext() as buffer:
-            if buffer is not None:
-                return await _skim(body, form, incoming, pieces, room, disk, buffer)
+        with disk.lend() if _worth_it(body, form, incoming) else nullcontext() as buffers:
+            if buffers is not None:
+                return await _skim(body, form, incoming, pieces, room, disk, buffers)
         await room(form.size)
         await disk.write(incoming, pieces)
         pieces, length = [], 0
@@ -199,7 +199,7 @@ def _worth_it(body: Body, form: Form, incoming: Incoming) -> bool:
 
 
 async def _skim(
-    body: Body, form: Form, incoming: Incoming, pieces: list[bytes], room: Room, disk: Disk, buffer: Buffer
+    body: Body, form: Form, incoming: Incoming, pieces: list[bytes], room: Room, disk: Disk, buffers: Buffers
 ) -> list[bytes]:
     """Have a thread write the rest of the file as it comes from the wire; then read the form's end."""
     with body.from_the_wire() as (ahead, wire):
@@ -207,7 +207,7 @@ async def _skim(
         if disk.direct:
             incoming.bypass_cache(on=True)
         known, ask = form.size, from_thread(room)
-        end = await disk.run(partial(wire.skim, first, form.mark, incoming, buffer, ask), wire.stop)
+        end = await disk.run(partial(wire.skim, first, form.mark, incoming, buffers, ask), wire.stop)
         form.pass_by(incoming.size - known)
         rest: list[bytes] = []
         while end:

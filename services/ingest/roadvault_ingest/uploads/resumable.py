@@ -13,6 +13,7 @@ from functools import partial
 from roadvault_common.errors import Outage
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
+from roadvault_common.web.connections import counts_for
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Conflict, Forbidden, Gone, Locked, NotFound, Problem, TooLarge, WrongHash
 from roadvault_ingest.uploads import facts, metadata
@@ -67,7 +68,8 @@ class Resumable:
             expected_sha256(fields)
         if size is not None:
             self._check(size)
-        begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, peer, key)
+        whose = counts_for(peer) if peer else ""
+        begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, whose, key)
         async with self._admission.hand_over(size or 0):
             upload = await self.store.begin(begin, self._most)
         if (upload.size, upload.metadata) != (size, header) and (size is not None or upload.file_id is None):
@@ -271,7 +273,9 @@ class Resumable:
             task.cancel()
             await asyncio.wait({task})
 
-    def _remember(self, upload: Upload, known: Known) -> None:
+    def _remember(self, upload: Upload, known: Known | None) -> None:
+        if known is None:
+            return
         self._known[upload.upload_id] = known
         if len(self._known) > _KNOWN:
             del self._known[next(iter(self._known))]

@@ -35,6 +35,7 @@ class Unfinished(NewFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._lock: int | None = None
+        self._hashed = 0
         self._new = self._stopped = self._broken = False
 
     def take(self, *, create: bool = True) -> bool:
@@ -86,7 +87,7 @@ class Unfinished(NewFile):
                 raise Lost
             self._hash.update(buffer[:count])
             begin += count
-        self.size = self.began = begin
+        self.size = self.began = self._hashed = begin
 
     def join(self, parts: Sequence[Path]) -> None:
         """Append what other files have.
@@ -110,9 +111,14 @@ class Unfinished(NewFile):
         """Have `go_on` or `join` end early: nobody goes on."""
         self._stopped = True
 
-    def known(self) -> Known:
-        """Return the hash of the bytes so far."""
-        return Known(self.size, self._hash.copy())
+    def hash(self, data: bytes | memoryview) -> None:
+        """Hash what is appended by itself."""
+        super().hash(data)
+        self._hashed += len(data)
+
+    def known(self) -> Known | None:
+        """Return the hash of the bytes so far; None if more was hashed than could be written."""
+        return Known(self.size, self._hash.copy()) if self._hashed == self.size else None
 
     def flush(self) -> None:
         """Make what was appended so far durable, and its name.

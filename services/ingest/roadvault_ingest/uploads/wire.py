@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from aiohttp import web
@@ -20,7 +21,7 @@ from roadvault_common.files.new_file import BLOCK_BYTES, NewFile
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import TooSlow
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 2 << 20
 """What is written at a time."""
 FLUSH_BYTES = 64 << 20
 """So little is left for the sync at the end that the client waits for."""
@@ -81,6 +82,43 @@ class Buffer:
         return found if found < 0 else found - self._begin
 
 
+class Buffers:
+    """Two buffers of a long upload, and a thread that writes one of them while the other is filled and hashed.
+
+    So the disk, which keeps its writer waiting, and the hash, which takes a core, don't wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self.pair = Buffer(), Buffer()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writing: Future[None] | None = None
+
+    def write(self, file: NewFile, data: memoryview) -> None:
+        """Begin to append `data`, once what was begun before is written.
+
+        Raises:
+            DiskFull: There was no room for that.
+        """
+        self.wait()
+        self._writing = self._thread.submit(_append, file, data)
+
+    def wait(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            DiskFull: There was no room for it.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+
+def _append(file: NewFile, data: memoryview) -> None:
+    file.append(data)
+    if not (file.size % FLUSH_BYTES or file.bypasses):
+        file.flush()
+
+
 class Wire:
     """The connection of a request, of whose body `left` bytes are still to come. All but `stop` is for one thread."""
 
@@ -96,7 +134,7 @@ class Wire:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
-    def skim(self, first: bytes, mark: bytes, file: NewFile, buffer: Buffer, room: Callable[[int], None]) -> bytes:
+    def skim(self, first: bytes, mark: bytes, file: NewFile, buffers: Buffers, room: Callable[[int], None]) -> bytes:
         """Write to `file` what comes up to `mark`, or what can't be a part of it; return the last that was read.
 
         That begins with the mark, or else the body is over. `first` has come already; the mark has a block at most.
@@ -106,7 +144,15 @@ class Wire:
             TooSlow: The client is.
             DiskFull: There is no room.
         """
-        view, pending, have, looked, granted = buffer.view, memoryview(first), 0, 0, 0
+        try:
+            return self._skim(first, mark, file, buffers, room)
+        finally:
+            buffers.wait()
+
+    def _skim(self, first: bytes, mark: bytes, file: NewFile, buffers: Buffers, room: Callable[[int], None]) -> bytes:
+        buffer, other = buffers.pair
+        view, pending, have, looked = buffer.view, memoryview(first), 0, 0
+        size = granted = file.size
         while True:
             if pending:
                 taken = min(len(pending), len(view) - have)
@@ -119,21 +165,23 @@ class Wire:
             if have < len(view) and not over:
                 looked = max(have - len(mark) + 1, 0)
                 continue
-            if file.size + have > granted:
-                granted = file.size + max(have, min(_ROOM_BYTES, self.left))
+            if size + have > granted:
+                granted = size + max(have, min(_ROOM_BYTES, self.left))
                 room(granted)
             if over:
+                buffers.wait()
                 file.bypass_cache(on=False)
                 file.write(view[: max(found, 0)])
                 return b"".join((view[max(found, 0) : have], pending))
-            file.write(view[:BUFFER_BYTES])
-            if not (file.size % FLUSH_BYTES or file.bypasses):
-                file.flush()
-            view[:BLOCK_BYTES] = view[BUFFER_BYTES:]  # the mark may begin in front of it
+            buffers.write(file, view[:BUFFER_BYTES])
+            file.hash(view[:BUFFER_BYTES])
+            size += BUFFER_BYTES
+            other.view[:BLOCK_BYTES] = view[BUFFER_BYTES:]  # the mark may begin in front of it
+            buffer, other, view = other, buffer, other.view
             have, looked = BLOCK_BYTES, 0
 
-    def pour(self, first: bytes, file: NewFile, buffer: Buffer, room: Callable[[int], None]) -> None:
-        """Write to `file` all that comes; `first` has come already, and may begin anywhere in a block of the file.
+    def pour(self, first: bytes, file: NewFile, buffers: Buffers, room: Callable[[int], None]) -> None:
+        """Write to `file` all that comes; `first` has come already, and where it goes a block of the file begins.
 
         Also what came before the client hung up, or was too slow.
 
@@ -142,32 +190,41 @@ class Wire:
             TooSlow: The client is.
             DiskFull: There is no room.
         """
-        view, pending, have, granted = buffer.view[:BUFFER_BYTES], memoryview(first), 0, 0
         try:
-            while pending or self.left:
-                if pending:
-                    taken = min(len(pending), len(view) - have)
-                    view[have : have + taken], pending = pending[:taken], pending[taken:]
-                    have += taken
-                else:
+            self._pour(first, file, buffers, room)
+        finally:
+            buffers.wait()
+
+    def _pour(self, first: bytes, file: NewFile, buffers: Buffers, room: Callable[[int], None]) -> None:
+        buffer, other = buffers.pair
+        pending, have, size, granted = memoryview(first), 0, file.size, file.size
+        gone: ConnectionResetError | TooSlow | None = None
+        while (pending or self.left) and gone is None:
+            view = buffer.view[:BUFFER_BYTES]
+            if pending:
+                taken = min(len(pending), len(view) - have)
+                view[have : have + taken], pending = pending[:taken], pending[taken:]
+                have += taken
+            else:
+                try:
                     have += self._receive(view[have:])
-                if have < len(view) or not (pending or self.left):
-                    continue
-                if file.size + have > granted:
-                    granted = file.size + max(have, min(_ROOM_BYTES, self.left))
-                    room(granted)
-                file.write(view)
-                if not (file.size % FLUSH_BYTES or file.bypasses):
-                    file.flush()
-                have = 0
-        except (ConnectionResetError, TooSlow):
-            room(file.size + have)
-            file.bypass_cache(on=False)
-            file.write(view[:have])
-            raise
-        room(file.size + have)
+                except (ConnectionResetError, TooSlow) as error:
+                    gone = error
+            if have < len(view):
+                continue
+            if size + have > granted:
+                granted = size + max(have, min(_ROOM_BYTES, self.left))
+                room(granted)
+            buffers.write(file, view)
+            file.hash(view)
+            size, have = size + have, 0
+            buffer, other = other, buffer
+        room(size + have)
+        buffers.wait()
         file.bypass_cache(on=False)
-        file.write(view[:have])
+        file.write(buffer.view[:have])
+        if gone is not None:
+            raise gone
 
     def read(self) -> bytes:
         """Return more of what comes behind the file; nothing at the end.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, GivenOut, SegmentLink
+from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
@@ -180,11 +181,18 @@ class CatalogueStore:
         )
         return found is not None
 
-    @transacted
-    async def note_newer(self, tx: Transaction, cid: str, archives: int) -> None:
-        """Note a catalogue that nobody has recovered from: there was more than this database knows, holds among it."""
-        if await left_out.note_catalogue(tx, cid, archives):
-            await identity_store.doubt(tx)
+    async def note_newer(self, cid: str, archives: int, given_out: GivenOut) -> None:
+        """Note a catalogue that nobody has recovered from: there was more than this database knows, holds among it.
+
+        `given_out` is what it says of numbers: what others have by now is not given out here.
+        """
+        await identities.go_on_behind(self._db, given_out.model_dump())
+
+        async def work(tx: Transaction) -> None:
+            if await left_out.note_catalogue(tx, cid, archives):
+                await identity_store.doubt(tx)
+
+        await self._db.transact(work)
 
     async def note_pin(self, cid: str) -> None:
         """Note that our node is about to pin a catalogue."""

@@ -21,6 +21,7 @@ from roadvault_common.catalogue.records import (
     SEGMENTS,
     ArchiveRecord,
     CustodyHead,
+    DestroyedKey,
     Head,
     Sealed,
     encode_segment,
@@ -35,6 +36,7 @@ from roadvault_common.events.kinds import ZipPinned
 from roadvault_common.ipfs.dag import DAG_PB, RAW, Cid, directory, encode_directory
 from roadvault_common.ipfs.publishing import import_blocks, publish_name
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.retention import periods
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
@@ -71,6 +73,8 @@ class Draft:
     """How far the custody log has come."""
     log: Parts | None = None
     """The log itself."""
+    destroyed: list[DestroyedKey] = field(default_factory=list)
+    """Period keys, all that ever were."""
     changed: bool = False
     to_name: bool = True
     """Whether the name is to say it."""
@@ -114,6 +118,8 @@ class Publisher:
             await self._compare(draft, number)
             await self._import(draft)
             lease.progress()
+        draft.destroyed, lately = await periods.gone(self._db)
+        draft.changed |= bool(draft.segments and lately)
         trouble = await check.trouble(self._db)
         # The log moves on with each act: that alone is published when it can be bought, and so be proven by a block.
         if draft.segments and trouble is None and (last.may_order or last.accepted):
@@ -124,6 +130,7 @@ class Publisher:
         await self._store.write(lease, new, draft.compared, draft.gone, draft.log.fresh if draft.log else ())
         await self._store.note_catalogued(draft.fresh)
         await left_out.note_catalogued(self._db, draft.carried)
+        await periods.note_catalogued(self._db, lately if new is not None else ())
         if new is None and draft.to_name:
             await self._name_again(last)
         if draft.to_name:
@@ -146,7 +153,7 @@ class Publisher:
         cid, head = found
         if last.made is None or last.name is None or head.made > last.made:
             log.warning("our name leads to a catalogue that this database knows nothing of", cid=cid, made=head.made)
-            await self._store.note_newer(cid, sum(one.archives for one in head.segments))
+            await self._store.note_newer(cid, sum(one.archives for one in head.segments), head.given_out)
 
     async def _name_again(self, last: Published) -> None:
         if last.cid is None or last.master_key != self._keys.ids[0]:
@@ -246,7 +253,7 @@ class Publisher:
         head = Head(
             made=made, identity=identity, given_out=given_out, account=account, market=market,
             custody=None if draft.custody is None else CustodyHead.model_validate_json(draft.custody),
-            segments=[segment.link for segment in segments],
+            destroyed=draft.destroyed or None, segments=[segment.link for segment in segments],
         )  # fmt: skip
         sealed = await asyncio.to_thread(seal_head, head, self._keys)
         more = [] if draft.log is None or draft.log.link is None else [draft.log.link]

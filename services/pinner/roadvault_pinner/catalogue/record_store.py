@@ -1,7 +1,7 @@
 """Archives as the catalogue says of them: its records, from their rows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,7 +67,7 @@ async def records(db: Database, number: int) -> tuple[list[ArchiveRecord], dict[
     begun = await _first_purchases(db, [one for one in found if one.purchase is not None and one.purchase.term > 1])
     more = {zip_id: {**held.get(zip_id, {}), **begun.get(zip_id, {})} for zip_id in held.keys() | begun.keys()}
     said = {one.zip_id: one.model_copy(update=more.get(one.zip_id, {})) for one in found}
-    carried = await left_out.records(db, first, first + SEGMENT_ARCHIVES)
+    carried = await _held(db, await left_out.records(db, first, first + SEGMENT_ARCHIVES), held)
     for one in carried:
         if said.setdefault(one.zip_id, one).cid != one.cid:
             raise Waiting(
@@ -102,6 +102,26 @@ async def _holds(db: Database, first: int) -> dict[int, dict[str, object]]:
         record = found[row["zip_id"]]
         record["holds"].append(_hold(row))
         record["more_holds"] = max(row["held"] - MOST_HOLDS, 0) or None
+    return found
+
+
+async def _held(
+    db: Database, carried: Sequence[ArchiveRecord], held: Mapping[int, Mapping[str, Any]]
+) -> list[ArchiveRecord]:
+    """Return records of what is left out with the holds that are in force: some were set, or released, since."""
+    some = [one.zip_id for one in carried]
+    rows = await db.fetch_all(
+        f"SELECT zip_id, file_id, reason FROM hold_info WHERE zip_id IN ({marks(some)})",  # noqa: S608
+        some,
+    ) if some else []  # fmt: skip
+    known = {(row["zip_id"], row["file_id"], row["reason"]) for row in rows}
+    found = list[ArchiveRecord]()
+    for one in carried:
+        here = held.get(one.zip_id, {})
+        noted = [hold for hold in one.holds or () if (one.zip_id, hold.file_id, hold.reason) not in known]
+        holds = sorted([*here.get("holds", ()), *noted], key=lambda hold: int(hold.hold_id))
+        more = (here.get("more_holds") or 0) + (one.more_holds or 0) + max(len(holds) - MOST_HOLDS, 0)
+        found.append(one.model_copy(update={"holds": holds[:MOST_HOLDS] or None, "more_holds": more or None}))
     return found
 
 

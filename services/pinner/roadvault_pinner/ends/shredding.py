@@ -17,14 +17,18 @@ from roadvault_common.retention import asking, ends
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
-from roadvault_pinner.shred_store import Ended, ShredStore
+from roadvault_pinner.ends.shred_store import Ended, ShredStore
+from roadvault_pinner.node import shelter
 
 log = structlog.get_logger()
 
 SOON = Gauge(
     "roadvault_shreds_soon", f"Archives that end within {ends.SOON_DAYS} days, those on hold too, up to 10 000"
 )
-ASKS = Gauge("roadvault_shred_asks", "Archives whose time is over, and that wait until a person allows them to end")
+ASKS = Gauge(
+    "roadvault_shred_asks",
+    "Archives whose time is over, and period keys that open nothing here, that wait until a person allows them to end",
+)
 
 
 class Shredder:
@@ -46,6 +50,7 @@ class Shredder:
         if not isinstance(decided, Ended):
             return decided
         if decided.cid is not None:
+            await shelter.release(self._ipfs, decided.cid)
             await self._ipfs.unpin(decided.cid)
             await self._collect_garbage()
             lease.progress()
@@ -64,4 +69,4 @@ class Shredder:
         """Show how many archives end soon, and how many would, and wait for a person."""
         SOON.set(await ends.count_soon(self._db))
         asked = await asking.asked(self._db, self._usual)
-        ASKS.set(0 if asked is None else asked.archives)
+        ASKS.set(0 if asked is None else asked.archives + len(asked.periods))

@@ -26,7 +26,7 @@ from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.stages import INSPECT
 from roadvault_common.work.worker import Worker
 from roadvault_pinner.config import PinnerSettings
-from roadvault_pinner.inspect_store import InspectStore
+from roadvault_pinner.copies.inspect_store import InspectStore
 from roadvault_pinner.store import Archive, PinnerStore
 
 log = structlog.get_logger()

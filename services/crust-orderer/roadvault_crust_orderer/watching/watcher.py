@@ -25,12 +25,12 @@ from roadvault_common.work.gauges import show_stage
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.stages import WATCH
+from roadvault_crust_orderer.buying.needs import Needs, behind
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Found, Head, Market
-from roadvault_crust_orderer.needs import Needs, behind
 from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import Archive, OrdererStore
-from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
+from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Failed, Outcome
 from roadvault_common.work.repair import note_failed
 from roadvault_common.work.stages import ORDER
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.proof import evidence_store
 from roadvault_crust_orderer.proof.evidence_store import Count

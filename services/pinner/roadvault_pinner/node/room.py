@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 
 from roadvault_common.errors import IpfsDiskFull
 from roadvault_common.files.ledger import Ledger
+from roadvault_common.files.ledger_book import KuboNote
 from roadvault_common.files.room import Purpose
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Disk, Ipfs
@@ -47,13 +48,14 @@ class KuboRoom:
         """Show how much room Kubo has."""
         FREE.set((await self._ipfs.disk()).available)
 
-    async def note_copies(self) -> None:
-        """Tell all who reserve room whether archives are copied on their disk: then the way out needs as much more.
+    async def note_disk(self) -> None:
+        """Tell all who reserve room what Kubo does with their disk: if it copies there, the way out needs as much more.
 
         Raises:
             IpfsUnavailable: Kubo does not tell.
         """
-        await self._ledger.set_copies(copies=not self._filestore and await self._elsewhere() is None)
+        elsewhere = await self._elsewhere() is not None
+        await self._ledger.set_kubo(KuboNote(copies=not (self._filestore or elsewhere), elsewhere=elsewhere))
 
     @asynccontextmanager
     async def _kept(self, purpose: Purpose, size: int, zip_id: int) -> AsyncIterator[None]:

@@ -10,8 +10,8 @@ import structlog
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import OrderPlaced
 from roadvault_common.work.outcome import Failed, Outcome, Retry, Wait
+from roadvault_crust_orderer.buying.purchase_store import Purchase, PurchaseStore, Refusal
 from roadvault_crust_orderer.markets.market import EntryUnreadable, Head, Included, Market
-from roadvault_crust_orderer.purchase_store import Purchase, PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED
 
 log = structlog.get_logger()

@@ -17,15 +17,15 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.stages import ORDER
 from roadvault_common.work.worker import Worker
-from roadvault_crust_orderer import planner
+from roadvault_crust_orderer.buying import planner
+from roadvault_crust_orderer.buying.money import Money
+from roadvault_crust_orderer.buying.needs import SOON_DAYS, Needs, behind
+from roadvault_crust_orderer.buying.planner import Buy, Need, Stop, decide
+from roadvault_crust_orderer.buying.purchase_store import Purchase, PurchaseStore
+from roadvault_crust_orderer.buying.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Head, Market, Offer
-from roadvault_crust_orderer.money import Money
-from roadvault_crust_orderer.needs import SOON_DAYS, Needs, behind
-from roadvault_crust_orderer.planner import Buy, Need, Stop, decide
 from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
-from roadvault_crust_orderer.purchase_store import Purchase, PurchaseStore
-from roadvault_crust_orderer.settling import MARKET_CLOSED, NO_MONEY, Settler, explained
 from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
 
 log = structlog.get_logger()

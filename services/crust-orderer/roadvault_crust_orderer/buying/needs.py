@@ -1,8 +1,8 @@
 """What an archive needs, by its rows and by what the market says: decided alike by who looks and by who buys."""
 
+from roadvault_crust_orderer.buying.planner import Need, renewal_block
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head
-from roadvault_crust_orderer.planner import Need, renewal_block
 from roadvault_crust_orderer.store import Archive
 
 SOON_DAYS, _SOON_PART = 30, 4

@@ -3,11 +3,11 @@
 from prometheus_client import Gauge
 
 from roadvault_common.sql.db import Database
-from roadvault_crust_orderer import renewals_store
+from roadvault_crust_orderer.buying import renewals_store
+from roadvault_crust_orderer.buying.planner import Purse, runway_days
+from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import Head, Market, Offer
-from roadvault_crust_orderer.planner import Purse, runway_days
-from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.store import OrdererStore
 
 PLANCK = 10**12

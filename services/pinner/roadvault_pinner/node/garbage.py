@@ -25,17 +25,20 @@ _MUCH_BYTES = 1 << 30
 """Garbage that is collected though nothing is dropped: no more than the margin that the disk has by default."""
 _REST_SECONDS, _REST_SHARE = 300, 9
 """Then nothing is collected for so long, and for so many times as long as the last collection took."""
+_AT_ONCE = 1000
+"""Broken pins that one statement names: after a disk was lost there may be very many."""
 _CANT_FOLLOW = "garbage collection aborted", "pin check failed"
 """What Kubo's repo/gc and block/rm say where they can't follow a pin."""
 
 
 class Garbage:
-    """Has garbage collected; `on_broken` is called when archives are due to be restored before it can be."""
+    """Has garbage collected."""
 
-    def __init__(self, ipfs: Ipfs, store: PinnerStore, on_broken: Callable[[], None]) -> None:
+    def __init__(self, ipfs: Ipfs, store: PinnerStore) -> None:
         self._ipfs = ipfs
         self._store = store
-        self._on_broken = on_broken
+        self.on_broken: Callable[[], None] = lambda: None
+        """Called when archives are due to be restored before garbage can be collected."""
         self._failed_at: float | None = None
         self._left: int | None = 0
         """Bytes of the repository after the last collection, which the next look tells; before the first all counts."""
@@ -90,6 +93,7 @@ class Garbage:
         if not broken:
             return
         log.warning("pins of our IPFS node are broken", pins=broken[:10], count=len(broken))
-        if await self._store.restore_kept(broken):
-            self._on_broken()
+        some = [broken[begin : begin + _AT_ONCE] for begin in range(0, len(broken), _AT_ONCE)]
+        if any([await self._store.restore_kept(cids) for cids in some]):
+            self.on_broken()
         raise PinBroken(f"{len(broken)} pins are broken, the first is {broken[0]}: {error}") from error

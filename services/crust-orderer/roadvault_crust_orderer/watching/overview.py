@@ -6,7 +6,7 @@ from prometheus_client import Gauge
 
 from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.markets.market import Market
-from roadvault_crust_orderer.overview_store import OverviewStore
+from roadvault_crust_orderer.watching.overview_store import OverviewStore
 
 HEAD_AGE = Gauge(
     "roadvault_finalized_head_age_seconds",

@@ -1,0 +1,1 @@
+"""Archives in our IPFS node: added, and inspected again and again."""

@@ -1,0 +1,1 @@
+"""Archives whose time is over."""

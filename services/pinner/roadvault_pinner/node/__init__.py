@@ -1,0 +1,1 @@
+"""Our IPFS node: its room, and its garbage collections."""
