@@ -277,7 +277,7 @@ make_node_clients() {
 make_go_client() { CGO_ENABLED=0 go build -o "$1/go-client" tests/clients/clients.go; }
 
 make_rust_client() {
-    cargo build -q --release --locked --manifest-path tests/clients/tus-rust/Cargo.toml --target-dir "$1/target" &&
+    cargo build -q --release --manifest-path tests/clients/tus-rust/Cargo.toml --target-dir "$1/target" &&
         mv "$1/target/release/tus-rust" "$1" && rm -rf "$1/target"
 }
 
@@ -285,7 +285,7 @@ ensure_clients() {
     local java node go rust
     java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java tests/clients/Tus.java)"
     node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs)"
-    rust="$CACHE/clients-rust-$(hash_of tests/clients/tus-rust/Cargo.lock tests/clients/tus-rust/src/main.rs)"
+    rust="$CACHE/clients-rust-$(hash_of tests/clients/tus-rust/Cargo.toml tests/clients/tus-rust/src/main.rs)"
     go="$CACHE/clients-go-$(hash_of tests/clients/clients.go)"
     ensure_made "$java" make_java_clients
     ensure_made "$node" make_node_clients
