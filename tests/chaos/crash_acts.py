@@ -94,7 +94,7 @@ async def join(servers: Servers, number: int) -> None:
     """Make a file of two parts, under a key."""
     uploads = (await ingest(servers)).resumable
     parts = [f"{number + turn:032x}" for turn in (1, 2)]
-    upload = await uploads.join(f"final;{number}", parts, metadata(filename="a.mp4"), "x", f"{number:064x}")
+    upload = await uploads.join(f"final;{number}", parts, metadata(filename="a.mp4"), "192.0.2.1", f"{number:064x}")
     say(f"ACK {upload.file_id}")
 
 
