@@ -94,6 +94,7 @@ missing_test_packages() {
     { have node && have npm; } || printf 'nodejs\nnpm\n'
     { have javac && have mvn; } || printf 'default-jdk-headless\nmaven\n'
     have go || echo golang-go
+    have cargo || echo cargo
 }
 
 as_root() {
@@ -264,28 +265,36 @@ ensure_made() {
 make_java_clients() {
     say "getting the Java clients of the tests, once (about half a minute)"
     mvn -q -B -f tests/clients/pom.xml dependency:copy-dependencies -DoutputDirectory="$1/jars" &&
-        javac -cp "$1/jars/*" -d "$1/classes" tests/clients/Clients.java
+        javac -cp "$1/jars/*" -d "$1/classes" tests/clients/Clients.java tests/clients/Tus.java
 }
 
 make_node_clients() {
-    cp tests/clients/package.json tests/clients/clients.cjs "$1" &&
+    cp tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs "$1" &&
         npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent
 }
 
 make_go_client() { CGO_ENABLED=0 go build -o "$1/go-client" tests/clients/clients.go; }
 
+make_rust_client() {
+    cargo build -q --release --locked --manifest-path tests/clients/tus-rust/Cargo.toml --target-dir "$1/target" &&
+        mv "$1/target/release/tus-rust" "$1" && rm -rf "$1/target"
+}
+
 ensure_clients() {
-    local java node go
-    java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java)"
-    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs)"
+    local java node go rust
+    java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java tests/clients/Tus.java)"
+    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs)"
+    rust="$CACHE/clients-rust-$(hash_of tests/clients/tus-rust/Cargo.lock tests/clients/tus-rust/src/main.rs)"
     go="$CACHE/clients-go-$(hash_of tests/clients/clients.go)"
     ensure_made "$java" make_java_clients
     ensure_made "$node" make_node_clients
     ensure_made "$go" make_go_client
+    ensure_made "$rust" make_rust_client
     mkdir -p .venv/clients
     ln -sfn "$java" .venv/clients/java
     ln -sfn "$node" .venv/clients/node
     ln -sfn "$go" .venv/clients/go
+    ln -sfn "$rust" .venv/clients/rust
 }
 
 # --- what the benchmarks measure RoadVault beside --------------------------------------------------------------

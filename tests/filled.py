@@ -131,6 +131,24 @@ _CUSTODY_NODES = """
 INSERT INTO custody_node_info (level, number, hash) SELECT 8 + level.seq, number.seq, UNHEX(SHA2(number.seq, 256))
 FROM seq_0_to_9 AS level JOIN seq_0_to_499 AS number
 """
+# Each tenth file came by tus, under a key, and its row has not been forgotten yet; a hundred are still coming.
+_UPLOADS = """
+INSERT INTO upload_info (upload_id, path, size, came, metadata, peer, upload_key, file_id, held_until, expires_at)
+SELECT MD5(seq), CONCAT('received/x/', seq), {size}, {size}, 'filename YQ==', CONCAT('10.0.0.', MOD(seq, 200)),
+    SHA2(seq, 256), seq, {now}, {now} + INTERVAL seq SECOND
+FROM seq_{first}_to_{last} WHERE MOD(seq, 10) = 0
+"""
+_UPLOAD_KEYS = """
+INSERT INTO upload_key_info (upload_key, path, file_id, expires_at)
+SELECT SHA2(seq, 256), CONCAT('received/x/', seq), seq, {now} + INTERVAL seq SECOND
+FROM seq_{first}_to_{last} WHERE MOD(seq, 10) = 0
+"""
+_OPEN_UPLOADS = """
+INSERT INTO upload_info (upload_id, path, size, came, metadata, peer, held_until, expires_at)
+SELECT MD5(CONCAT('open-', seq)), CONCAT('received/open/', seq), 1000, 10, 'filename YQ==', '10.0.0.1',
+    {now} + INTERVAL 1 HOUR, {now} + INTERVAL CAST(seq AS SIGNED) - 10 HOUR
+FROM seq_1_to_100
+"""
 _UNDER_WAY = """
 INSERT INTO order_info
     (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death, extrinsic_hash, extrinsic, price)
@@ -206,6 +224,9 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     )
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
     await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
+    for statement in (_UPLOADS, _UPLOAD_KEYS):
+        await _history(db, statement, files, _FILES_AT_ONCE, values)
+    await db.execute(_OPEN_UPLOADS.format(**values))
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
@@ -236,6 +257,8 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "retention_info",
         "hold_info",
         "period_key_info",
+        "upload_info",
+        "upload_key_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled

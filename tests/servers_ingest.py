@@ -20,8 +20,9 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import own_sites_only
+from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems, api_routes
+from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.service import Ingest
 
 

@@ -34,6 +34,7 @@ from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore
+from roadvault_ingest.uploads.upload_store import Times, UploadStore
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
 from roadvault_operator import store as operator
@@ -44,6 +45,7 @@ from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore
 
+UPLOAD_TIMES = Times(expires=86_400, held=900)
 Run = Callable[[Database], Awaitable[object]]
 
 NO_PATHS = [f"received/{number:02x}/{number:032x}" for number in range(500)]
@@ -83,10 +85,13 @@ def sweeps() -> list[Statement]:
             folders_past_their_age=lambda db: IngestStore(db).close_aged_folders(),
             bytes_not_packed=lambda db: ledger_store.to_pack(db, [1, 2]),
             bytes_not_copied=lambda db: ledger_store.to_copy(db, [1, 2]),
+            uploads_expired=lambda db: UploadStore(db, UPLOAD_TIMES).expired(),
+            uploads_open=lambda db: UploadStore(db, UPLOAD_TIMES).open(),
         ),
         *group(
             "sweep: which of 500 files a row names",
             received=lambda db: IngestStore(db).named(NO_PATHS),
+            uploads=lambda db: UploadStore(db, UPLOAD_TIMES).named(NO_PATHS),
             untagged=lambda db: IngestStore(db).uploads(NO_PATHS[:100]),
             archives=lambda db: PackerStore(db).named(NO_PATHS),
             downloads=lambda db: RetrieverStore(db).named(NO_PATHS),

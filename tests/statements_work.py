@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 from filled import HEIGHT, Filled
 from pydantic import SecretStr
-from statements import Statement, each_stage, group
+from statements import UPLOAD_TIMES, Statement, each_stage, group
 
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
@@ -76,7 +76,8 @@ from roadvault_crust_orderer.watching.watching_store import Look, Seen, Watching
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
-from roadvault_ingest.uploads.receive import Received
+from roadvault_ingest.uploads.receive import Key, Received
+from roadvault_ingest.uploads.upload_store import Begin, MostOpen, UploadStore
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
 from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, left_holds, rehearsal_store
@@ -101,6 +102,7 @@ def work(filled: Filled) -> list[Statement]:
     """Return the calls."""
     calls = (
         _upload,
+        _resume,
         _ask,
         _pack,
         _set_aside,
@@ -238,6 +240,29 @@ async def _upload(filled: Filled, db: Database) -> None:
     (received,) = batch(1)
     await store.add_files(slot, [received], Limits(100, 1 << 40, 86_400))
     assert await store.find_file(received.path) is not None
+
+
+async def _resume(filled: Filled, db: Database) -> None:
+    uploads, store, slot = UploadStore(db, UPLOAD_TIMES), IngestStore(db), f"worker-{filled.open_folders[0]}"
+    upload_id, path, key = secrets.token_hex(16), f"received/00/{secrets.token_hex(16)}", secrets.token_hex(32)
+    begin = Begin(upload_id, path, None, "", None, "192.0.2.1", key)
+    upload = await uploads.begin(begin, MostOpen(10_000, 1000))
+    again = await uploads.begin(replace(begin, upload_id="0" * 32, path="x"), MostOpen(10_000, 1000))
+    assert again == upload
+    await uploads.go_on(upload_id, 10, 100)
+    received = Received("a.mp4", path, 100, "0" * 64, keys=(Key(key, 60),), upload=upload_id)
+    for came in (received, replace(received, path=f"received/00/{secrets.token_hex(16)}", upload=None)):
+        (placed,) = await store.add_files(slot, [came], Limits(100, 1 << 40, 86_400))
+    whole = await uploads.find(upload_id)
+    assert (placed.twice, whole is not None and whole.file_id) == (True, placed.file_id)
+    for row in await uploads.expired():
+        await uploads.put_off(row["upload_id"])
+        await uploads.remove(row["upload_id"])
+    await db.execute("UPDATE upload_info SET expires_at = create_time WHERE file_id IS NULL")
+    for row in (await uploads.expired())[:3]:
+        assert await uploads.expire(row["upload_id"])
+    while await uploads.forget():
+        pass
 
 
 async def _ask(filled: Filled, db: Database) -> None:

@@ -27,6 +27,8 @@ def main() -> None:
         "written": lambda directory: written.measure(directory, 100_000_000 if quick else 1_000_000_000, fewer),
         "upload-1": lambda directory: uploads.large(directory, 1, large, runs),
         "upload-4": lambda directory: uploads.large(directory, 4, large // 2 if quick else large, runs),
+        "tus-1": lambda directory: uploads.large(directory, 1, large, runs, tus=True),
+        "tus-4": lambda directory: uploads.large(directory, 4, large // 2 if quick else large, runs, tus=True),
         "upload-small": lambda directory: uploads.small(directory, 300 if quick else 3000, runs),
         "retrieval": lambda directory: retrieval.measure(
             directory, 200_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200

@@ -25,6 +25,7 @@ from roadvault_stack.redis_server import Redis as RedisServer
 
 HASHED = "tusd + fsync + SHA-256"
 """What tusd comes to if it does as much as RoadVault, which answers with the hash known and recorded."""
+FORM = "RoadVault, multipart"
 SMALL_BYTES, SMALL_AT_ONCE = 100_000, 32
 _START_SECONDS = 20
 _STOP_SECONDS = 10
@@ -91,18 +92,23 @@ def ingest(directory: Path) -> Iterator[tuple[str, Path, str]]:
         yield f"http://{HOST}:{port}", data_dir, database.server.url()
 
 
-def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
-    """Upload files of `size` bytes with curl, `at_once` in parallel; figures are MB for each second, all together."""
+def large(directory: Path, at_once: int, size: int, runs: int, *, tus: bool = False) -> Measure:
+    """Upload files of `size` bytes with curl, `at_once` in parallel; figures are MB for each second, all together.
+
+    RoadVault's are forms, or, with `tus`, one request of tus each, as tusd's are; then its own forms are a peer.
+    """
     source = directory / "large"
     with source.open("wb") as file:
         for _ in range(size // 1_000_000):
             file.write(os.urandom(1_000_000))
     measure = Measure(
-        f"upload of {size / 1e9:g} GB files, {at_once} at a time, durable before the answer",
+        f"upload of {size / 1e9:g} GB files{' by tus' if tus else ''}, {at_once} at a time, durable before the answer",
         "MB/s",
         more_is_better=True,
-        targets=[Target("tusd + fsync", 0.8), Target(HASHED, 1.0), Target("nginx PUT + fsync", 0.9)],
-    )
+        targets=[
+            Target("tusd + fsync", 0.8), Target(HASHED, 1.0), Target("nginx PUT + fsync", 0.9), Target(FORM, 0.9),
+        ],
+    )  # fmt: skip
     tusd_port, nginx_port = pick_free(2)
     tusd_dir, nginx_dir = directory / "tusd", directory / "nginx"
     for path in (tusd_dir, nginx_dir / "files", nginx_dir / "body"):
@@ -117,16 +123,19 @@ def large(directory: Path, at_once: int, size: int, runs: int) -> Measure:
         stack.enter_context(process(nginx, nginx_port))
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
 
-        to_tusd = [
+        by_tus = [
             "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", f"Upload-Length: {size}",
-            "-H", "Content-Type: application/offset+octet-stream", "-T", str(source),
-            f"http://{HOST}:{tusd_port}/files",
+            "-H", "Content-Type: application/offset+octet-stream", "-H", "Upload-Metadata: filename YS5tcDQ=",
+            "-T", str(source),
         ]  # fmt: skip
+        to_tusd = [*by_tus, f"http://{HOST}:{tusd_port}/files"]
+        form = ["-F", "filename=a.mp4", "-F", f"file=@{source}", f"{url}/api/open/upload"]
+
+        def ours(arguments: list[str]) -> Callable[[], float]:
+            return _by_curl(pool, at_once, size, lambda _: arguments, data_dir / "received", fsync=False)
+
         contenders = {
-            OURS: _by_curl(pool, at_once, size,
-                lambda _: ["-F", "filename=a.mp4", "-F", f"file=@{source}", f"{url}/api/open/upload"],
-                data_dir / "received", fsync=False,
-            ),
+            **({OURS: ours([*by_tus, f"{url}/api/open/files"]), FORM: ours(form)} if tus else {OURS: ours(form)}),
             "tusd + fsync": _by_curl(pool, at_once, size, lambda _: to_tusd, tusd_dir, fsync=True),
             HASHED: _by_curl(pool, at_once, size, lambda _: to_tusd, tusd_dir, fsync=True, sha256=True),
             "nginx PUT + fsync": _by_curl(pool, at_once, size,

@@ -26,8 +26,9 @@ from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
 from roadvault_crust_orderer.proof.audit import Auditor
 from roadvault_crust_orderer.proof.proof import Prover
+from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems, api_routes
+from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.service import Ingest
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.service import Notifier

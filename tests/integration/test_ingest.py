@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from servers_ingest import Door, Open, multipart
 
 from roadvault_common.files import new_file
-from roadvault_ingest.store import IngestStore, Limits, Placed
+from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
 
 

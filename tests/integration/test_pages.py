@@ -20,8 +20,8 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import own_sites_only
 from roadvault_common.work import outage_store
 from roadvault_common.work.outage_store import Away
+from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems
 from roadvault_ingest.pages.store import _ARCHIVES, _FILES, PagesStore
 from roadvault_ingest.pages.texts import LANGUAGES
 from roadvault_ingest.pages.views import page_routes

@@ -15,8 +15,9 @@ from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.work.breakers import Breakers, redis
+from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.handlers import answer_problems, api_routes
+from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
@@ -43,6 +44,7 @@ async def serve() -> None:
         jobs: list[app.Job] = [
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]

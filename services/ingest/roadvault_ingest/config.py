@@ -64,6 +64,36 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         " X-Forwarded-For from whom they took a request: limits for each client go by that then. Of nobody else is that"
         " header read, so no client may have one of these addresses",
     )
+    upload_expires_hours: float = Field(
+        24,
+        gt=0,
+        title="Resumable upload",
+        description="hours after which a resumable upload that nobody goes on with is removed",
+    )
+    upload_hold_seconds: float = Field(
+        900,
+        ge=60,
+        title="Held room",
+        description="seconds for which the disk's room for all of a resumable upload is kept while nothing comes of it",
+    )
+    open_uploads: int = Field(
+        10_000, ge=1, title="Open uploads", description="resumable uploads that may be open; one more gets 503"
+    )
+    open_uploads_per_peer: int = Field(
+        1000,
+        ge=1,
+        title="Open uploads of a client",
+        description="resumable uploads of one address that may be open; one more gets 429. Behind a proxy all have its",
+    )
+    upload_key_hours: float = Field(
+        48, gt=0, title="Idempotency keys", description="hours for which an Idempotency-Key leads to the same file"
+    )
+    same_upload_seconds: float = Field(
+        0,
+        ge=0,
+        title="Same upload",
+        description="seconds within which an upload with the same name, bytes and camera is the same file; 0: never",
+    )
     requests_per_file: int = Field(
         50, ge=1, title="Requests for a file", description="requests for one file that may be open; more get 429"
     )

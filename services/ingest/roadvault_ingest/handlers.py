@@ -1,30 +1,32 @@
 """What comes in over HTTP: the API."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
-import structlog
 from aiohttp import web
 
-from roadvault_common.errors import DiskFull, TransientError, brief
-from roadvault_common.web.guards import refusal
-from roadvault_common.web.listener import route_of
 from roadvault_ingest.clients import client_of, networks
-from roadvault_ingest.fields import file_id, position, request_fields
-from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
+from roadvault_ingest.fields import file_id, position, query_fields, request_fields
+from roadvault_ingest.problems import NoLength, TooLarge, WrongType, answer
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe, line
+from roadvault_ingest.tus import tus_routes
+from roadvault_ingest.uploads.checksums import digests
 from roadvault_ingest.uploads.form import Form, content_type
-from roadvault_ingest.uploads.names import shown
+from roadvault_ingest.uploads.intake import Taken
+from roadvault_ingest.uploads.names import name_in_path, shown
+from roadvault_ingest.uploads.plain import Plain
 from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
+from roadvault_ingest.uploads.same import hashed
 from roadvault_ingest.uploads.wire import Room
 
-log = structlog.get_logger()
+_DIGESTS = ("Repr-Digest", "Content-Digest")
+"""RFC 9530; of a body without an encoding both are the same."""
 
 
 def api_routes(ingest: Ingest) -> list[web.RouteDef]:
     """Return the routes of the API."""
-    proxies = networks(ingest.settings.proxies)
+    client = partial(client_of, proxies=networks(ingest.settings.proxies))
 
     async def upload(request: web.Request) -> web.Response:
         form = _form(request, ingest.settings.largest_upload)
@@ -33,32 +35,55 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         async def take(incoming: Incoming, room: Room) -> Received:
             return await receive(body, form, incoming, ingest.disk, room)
 
-        response = answer(
-            {"fileID": await ingest.upload(request.content_length, client_of(request, proxies) or "", take)}
-        )
-        if body.taken_over:
-            response.force_close()
+        response = _taken(body, await ingest.upload(body.length, client(request) or "", _key(request), take))
         if not request.content.is_eof():
             await _answer_and_end(request, response)
         return response
 
     async def download(request: web.Request) -> web.Response:
         fields = await request_fields(request, ingest.settings)
-        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), client_of(request, proxies))
+        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), client(request))
         return answer("ok")
 
-    async def expect(request: web.Request) -> None:
-        """Ask for the body (Expect: 100-continue) unless `upload` is going to refuse its length."""
-        with suppress(TooLarge):
-            ingest.check_length(request.content_length)
-            if request.transport is not None:
-                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
     return [
-        web.post("/api/open/upload", upload, expect_handler=expect),
+        web.post("/api/open/upload", upload, expect_handler=partial(_expect, ingest)),
+        *_plain(ingest),
+        *tus_routes(ingest.resumable),
         web.post("/api/open/downFile", download),
         *_questions(ingest),
     ]
+
+
+async def _expect(ingest: Ingest, request: web.Request) -> None:
+    """Ask for the body (Expect: 100-continue) unless its length is going to be refused."""
+    with suppress(TooLarge):
+        ingest.check_length(request.content_length)
+        if request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _plain(ingest: Ingest) -> list[web.RouteDef]:
+    """Return the routes of bodies that are files."""
+    client = partial(client_of, proxies=networks(ingest.settings.proxies))
+
+    async def put(request: web.Request) -> web.Response:
+        if not request.body_exists and request.content_length is None:
+            raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
+        plain = Plain(
+            name_in_path(request.raw_path),
+            query_fields(request),
+            [check for name in _DIGESTS for check in digests(name, request.headers.getall(name, ()))],
+        )
+        body = Body(request, ingest.settings)
+
+        async def take(incoming: Incoming, room: Room) -> Received:
+            return await plain.receive(body, incoming, ingest.disk, room, ingest.settings.largest_upload)
+
+        return _taken(body, await ingest.upload(body.length, client(request) or "", _key(request), take))
+
+    expect = partial(_expect, ingest)
+    path = "/api/open/upload/{name:.*}"
+    return [web.post(path, put, expect_handler=expect), web.put(path, put, expect_handler=expect)]
 
 
 def _questions(ingest: Ingest) -> list[web.RouteDef]:
@@ -88,47 +113,6 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
     ]
 
 
-@web.middleware
-async def answer_problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Turn what handlers raise into the API's shape."""
-    try:
-        return await handler(request)
-    except Problem as problem:
-        response = refusal(problem.status, brief(problem), problem.retry_after)
-        if not request.content.is_eof() or isinstance(problem, NoLength):
-            response.force_close()  # the rest of the body may never come: no other request can follow it
-        return response
-    except DiskFull:
-        return refusal(507, "the disk is full; try again later", 60)
-    except TransientError as error:
-        log.warning("request failed", route=route_of(request), error=brief(error))
-        return refusal(503, "not possible right now; try again", 5)
-    except web.HTTPException as error:
-        if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
-            raise
-        return _refused(request, error)
-    except ConnectionError:  # the client hung up; aiohttp says so
-        raise
-    except Exception:  # a defect of ours: the client gets the API's shape for it, the log gets the trace
-        log.exception("request failed", route=route_of(request))
-        return refusal(500, "internal error; it has been logged")
-
-
-def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
-    """Return what aiohttp refuses in the API's shape."""
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        response = refusal(error.status, f"{shown(error.method)} is not taken here; use {allowed}")
-        response.headers["Allow"] = allowed
-    else:
-        response = refusal(error.status, error.reason)
-    if not request.content.is_eof():
-        response.force_close()
-    return response
-
-
 async def _answer_and_end(request: web.Request, response: web.Response) -> None:
     """Answer a client that promised more than the form that it sent: where its next request begins is not known.
 
@@ -141,12 +125,24 @@ async def _answer_and_end(request: web.Request, response: web.Response) -> None:
         request.transport.write_eof()
 
 
+def _key(request: web.Request) -> str | None:
+    return hashed(request.headers.get("Idempotency-Key"))
+
+
+def _taken(body: Body, taken: Taken) -> web.Response:
+    response = answer({"fileID": taken.file_id})
+    response.headers["Repr-Digest"] = taken.digest
+    if body.taken_over:
+        response.force_close()
+    return response
+
+
 def _form(request: web.Request, largest: int) -> Form:
     # aiohttp's own `content_type` takes a third of a small upload's time, as each client's boundary is another.
     kind, options = content_type(request.headers.get("Content-Type", ""))
     if kind != "multipart/form-data":
         called = f"it came as {shown(kind)}" if kind else "it came without a Content-Type"
-        raise NotMultipart(f"send the file as multipart/form-data, with the parts file and filename; {called}")
+        raise WrongType(f"send the file as multipart/form-data, with the parts file and filename; {called}")
     if not request.body_exists and request.content_length is None:
         raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
     return Form(options.get("boundary", ""), largest, request.content_length)

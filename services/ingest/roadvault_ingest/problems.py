@@ -10,7 +10,7 @@ from roadvault_common.errors import PermanentError
 class Problem(PermanentError):
     """A request that is refused; `status` is the HTTP status, `retry_after` seconds if a later try may succeed."""
 
-    status = HTTPStatus.BAD_REQUEST
+    status: int = HTTPStatus.BAD_REQUEST
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -29,6 +29,24 @@ class Gone(Problem):
     status = HTTPStatus.GONE
 
 
+class Conflict(Problem):
+    """It does not fit how things stand."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class Locked(Problem):
+    """Another process has it in hand."""
+
+    status = HTTPStatus.LOCKED
+
+
+class Forbidden(Problem):
+    """That is never done."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
 class NoReceipt(Problem):
     """The file has no receipt as things stand."""
 
@@ -41,7 +59,7 @@ class TooLarge(Problem):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
-class NotMultipart(Problem):
+class WrongType(Problem):
     """The body has the wrong type."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
@@ -57,6 +75,18 @@ class WrongHash(Problem):
     """The bytes that arrived are not those the client meant."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class WrongChecksum(Problem):
+    """The bytes of a request are not those that the client meant; tus has a status of its own for that."""
+
+    status = 460
+
+
+class WrongVersion(Problem):
+    """The client speaks a version of tus that is not known."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
 
 
 class TooSlow(Problem):

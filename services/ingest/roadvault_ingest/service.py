@@ -1,7 +1,7 @@
 """Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -9,34 +9,30 @@ import structlog
 
 from roadvault_common.custody import history
 from roadvault_common.custody import store as custody_store
-from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DownloadRequested, FileReceived
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
-from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.receipts import making
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge, Unavailable
-from roadvault_ingest.store import IngestStore, Limits, Most, Placed
+from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge
+from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
+from roadvault_ingest.uploads.intake import Intake, Taken
 from roadvault_ingest.uploads.receive import Incoming, Received
-from roadvault_ingest.uploads.recorder import Recorder
+from roadvault_ingest.uploads.resumable import Resumable
+from roadvault_ingest.uploads.same import Sameness
 from roadvault_ingest.uploads.tagging import Tagger
+from roadvault_ingest.uploads.upload_sweep import UploadSweep
 from roadvault_ingest.uploads.wire import Room
 
 log = structlog.get_logger()
-
-_COMMIT_LOOKS = 5
-"""Times that ingest looks for a row after the answer to its COMMIT was lost."""
-_LOOK_SECONDS = 1.0
-"""Between two of these looks."""
 
 CUSTODY_LINES = 100
 """Lines of a file's custody log in one answer."""
@@ -59,14 +55,16 @@ class Ingest:
         self._store = IngestStore(db)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
-        self._bytes = STAGE_BYTES.labels("receive")
-        self._recorder = Recorder(self._store, settings.worker, limits, self._announce)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
         self._tagger = Tagger(self._store, vault.root)
-        self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._tagger.named)
+        sameness = Sameness(settings.upload_key_hours * 3600, settings.same_upload_seconds)
+        self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness)
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self.disk = Disk(direct=settings.direct_uploads)
+        self.resumable = Resumable(settings, db, vault, self._admission, self.disk, self._intake)
+        self.sweep_uploads = UploadSweep(self.resumable.store, db, vault).sweep
+        self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._named)
 
     def check_length(self, content_length: int | None) -> None:
         """Look whether an upload may be as long as it says.
@@ -79,8 +77,8 @@ class Ingest:
         if content_length is not None and content_length > largest + (1 << 16):
             raise TooLarge(f"the file is longer than {largest} bytes, the largest that is taken")
 
-    async def upload(self, content_length: int | None, peer: str, receive: Receive) -> int:
-        """Take an upload from an address and return its file id; file and row are durable by then.
+    async def upload(self, content_length: int | None, peer: str, key: str | None, receive: Receive) -> Taken:
+        """Take an upload from an address; file and row are durable by then. `key` is the client's own, hashed.
 
         `receive` fills the `Incoming` it is given. On any error nothing is left on disk or in the database.
 
@@ -95,56 +93,7 @@ class Ingest:
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
-            placed = await self._record(incoming, replace(received, peer=peer))
-        self._bytes.inc(received.size)
-        return placed.file_id
-
-    async def _record(self, incoming: Incoming, received: Received) -> Placed:
-        # The client's connection may break here; the row and the file must still agree, so this runs to its end.
-        return await asyncio.shield(asyncio.create_task(self._record_or_discard(incoming, received)))
-
-    async def _record_or_discard(self, incoming: Incoming, received: Received) -> Placed:
-        try:
-            return await self._recorder.record(received)
-        except CommitUnknown:
-            return await self._find_committed(incoming, received)
-        except DatabaseUnavailable as error:
-            await asyncio.to_thread(incoming.discard)
-            raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5) from error
-        except Exception:  # whatever it is, there is no row: the file must not stay without one
-            await asyncio.to_thread(incoming.discard)
-            raise
-        # Cut short by the end of the process, the file stays: a COMMIT may be under way. The sweep takes it if not.
-
-    async def _find_committed(self, incoming: Incoming, received: Received) -> Placed:
-        """Look whether the row is there; the file stays unless the database says that it is not."""
-        for _ in range(_COMMIT_LOOKS):
-            try:
-                placed = await self._store.find_file(incoming.relative)
-            except DatabaseUnavailable:
-                await asyncio.sleep(_LOOK_SECONDS)
-                continue
-            if placed is not None:
-                await self._announce([(received, placed)])
-                return placed
-            await asyncio.to_thread(incoming.discard)
-            raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5)
-        raise Unavailable("the database is away; whether the file was taken is not known", retry_after=30)
-
-    async def _announce(self, recorded: Sequence[tuple[Received, Placed]]) -> None:
-        """Tag uploads that were recorded, and tell the packer of them, and the log: one line for each transaction."""
-        files = [{"file_id": one.file_id, "folder_id": one.folder_id, "bytes": came.size} for came, one in recorded]
-        log.info("files received", files=files)
-        await asyncio.gather(self._tagger.tag(recorded), self._ring([placed for _, placed in recorded]))
-
-    async def _ring(self, placed: Sequence[Placed]) -> None:
-        """Tell the packer of the folders that uploads went to, and of those that closed: one event for each folder."""
-        latest = {one.folder_id: one.file_id for one in placed}
-        for one in placed:
-            if one.closed_folder_id is not None:
-                latest.setdefault(one.closed_folder_id, one.file_id)
-        events = [FileReceived(file_id=file_id, folder_id=folder_id) for folder_id, file_id in latest.items()]
-        await asyncio.gather(*(self._bus.emit(event) for event in events))
+            return await self._intake.record(incoming, replace(received, peer=peer), key)
 
     async def request_download(self, file_id: int, cb_url: str, peer: str | None) -> int:
         """Record that a client, at the address `peer`, wants a file back; return the request's id.
@@ -218,6 +167,9 @@ class Ingest:
         for closed in await self._store.close_aged_folders():
             log.info("folder closed by age", folder_id=closed.folder_id)
             await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id))
+
+    async def _named(self, paths: list[str]) -> set[str]:
+        return await self._tagger.named(paths) | await self.resumable.store.named(paths)
 
     async def sweep_orphans(self) -> None:
         """Move uploads that no row names to quarantine: those cut short by a crash; tag those that it left untagged."""

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Literal
 
 from roadvault_common.files.tags import file_type
@@ -17,6 +16,8 @@ from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
 from roadvault_ingest.problems import Gone, TooMany
+from roadvault_ingest.uploads import same, upload_store
+from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
@@ -40,16 +41,6 @@ class Most:
 
     per_file: int
     per_peer: int
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Where a file went and when (UTC), and the folder that closed before or with it, if any."""
-
-    file_id: int
-    folder_id: int
-    create_time: datetime
-    closed_folder_id: int | None = None
 
 
 @dataclass
@@ -82,6 +73,8 @@ class IngestStore:
     async def add_files(self, slot: str, batch: Sequence[Received], limits: Limits) -> list[Placed]:
         """Record uploads in the worker's open folder, all or none; open and close folders as the limits ask.
 
+        Those that came before are where they went then.
+
         Raises:
             CommitUnknown: Whether it took place is for `find_file` to tell.
         """
@@ -99,8 +92,9 @@ class IngestStore:
             "SELECT folder_id, files, bytes FROM folder_info WHERE open_slot = %s FOR UPDATE", (slot,)
         )
         folder = _Folder(**row) if row else None
+        claims = await same.claim(tx, batch)
         placed: list[Placed] = []
-        for received in batch:
+        for received in claims.fresh:
             closed: int | None = None
             if folder is not None and not folder.takes(received, limits):
                 placed += await self._write(tx, folder, close=True)
@@ -113,7 +107,16 @@ class IngestStore:
                 folder = None
         if folder is not None:
             placed += await self._write(tx, folder, close=False)
-        return placed
+        results = await claims.settle(tx, placed)
+        await upload_store.became_files(
+            tx,
+            {
+                received.upload: (where.file_id, received.size)
+                for received, where in zip(batch, results, strict=True)
+                if received.upload is not None and not where.differs
+            },
+        )
+        return results
 
     async def _open(self, tx: Transaction, slot: str, limits: Limits) -> int:
         return await tx.insert(

@@ -9,11 +9,16 @@ UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAI
 """Folders whose files still have to be packed."""
 
 
+# Of a resumable upload that is open, what came has to be packed; for a while room for what is to come is kept, too.
+_HELD = "size IS NOT NULL AND held_until > UTC_TIMESTAMP(6)"
+
+
 async def to_pack(db: Database, but: Collection[int] = ()) -> int:
-    """Return the bytes of all files that still have to be packed, but for those of some folders."""
+    """Return the bytes of all files and open uploads that still have to be packed, but for those of some folders."""
     size = await db.fetch_value(
-        "SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s)"  # noqa: S608 - placeholders
-        f" AND folder_id NOT IN ({marks(but) or 0})",
+        "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s)"  # noqa: S608 - placeholders
+        f" AND folder_id NOT IN ({marks(but) or 0}))"
+        f" + (SELECT COALESCE(SUM(IF({_HELD}, 2 * size - came, came)), 0) FROM upload_info WHERE file_id IS NULL)",
         (*UNPACKED, *but),
     )
     return int(size)
@@ -24,7 +29,8 @@ async def to_copy(db: Database, but: Collection[int] = ()) -> int:
     size = await db.fetch_value(
         "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s))"  # noqa: S608 - likewise
         " + (SELECT COALESCE(SUM(size), 0) FROM zip_ipfs_info WHERE pin_due IS NOT NULL"
-        f" AND zip_id NOT IN ({marks(but) or 0}))",
+        f" AND zip_id NOT IN ({marks(but) or 0}))"
+        f" + (SELECT COALESCE(SUM(IF({_HELD}, size, came)), 0) FROM upload_info WHERE file_id IS NULL)",
         (*UNPACKED, *but),
     )
     return int(size)

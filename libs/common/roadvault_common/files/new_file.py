@@ -25,8 +25,12 @@ class NewFile:
         self.path = path
         self._file: FileIO | None = None
         self._hash = hashlib.sha256()
+        self.also: list[hashlib._Hash] = []
+        """Hashes of other kinds that are made on the way."""
+        self.began = 0
+        """Bytes that were there before the first was appended."""
         self.size = 0
-        """Bytes appended so far."""
+        """Bytes so far."""
         self.discarded = False
 
     @property
@@ -58,7 +62,8 @@ class NewFile:
 
     def hash(self, data: bytes | memoryview) -> None:
         """Hash what is appended by itself."""
-        self._hash.update(data)
+        for one in (self._hash, *self.also):
+            one.update(data)
 
     def append(self, data: bytes | memoryview) -> None:
         """Append `data`; the file is created at the first call.
@@ -113,6 +118,10 @@ class NewFile:
         if self._file is not None:
             self._file.close()
             self.path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self.discard()
 
 
 @contextmanager

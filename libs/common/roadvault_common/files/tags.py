@@ -88,6 +88,15 @@ def write(root: Path, rows: Iterable[Row]) -> list[OSError]:
     return errors
 
 
+def has(path: Path) -> bool:
+    """Tell whether a file has a tag. Blocks."""
+    try:
+        os.getxattr(path, TAG)
+    except OSError:
+        return False
+    return True
+
+
 def lacking(root: Path, paths: Iterable[str]) -> list[str]:
     """Return those of some files below `root` that are there and have no tag. Blocks."""
     return [path for path in paths if _lacks(f"{root}/{path}")]

@@ -119,6 +119,19 @@ def _from_percent(name: str) -> str:
     return name.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 
+def name_in_path(target: str) -> str:
+    """Return the name that a request's target says behind /api/open/upload/, percent-decoded.
+
+    Raises:
+        Problem: It is no plain name, or not in UTF-8.
+    """
+    path = target.partition("?")[0]
+    name = unquote_to_bytes(path.partition("/api/open/upload/")[2].encode("utf-8", "surrogateescape"))
+    if not name.strip():
+        raise Problem("the name is missing: send the file to /api/open/upload/ and its name, percent-encoded")
+    return checked_name(decoded("the name", name, None))
+
+
 def checked_name(name: str) -> str:
     """Return a file name that is a plain name: no path, no control characters, at most 255 bytes.
 

@@ -3,11 +3,11 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,6 +17,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
 from roadvault_ingest.uploads.disk import Disk
+from roadvault_ingest.uploads.facts import Facts
 from roadvault_ingest.uploads.form import Form
 from roadvault_ingest.uploads.names import checked_name
 from roadvault_ingest.uploads.wire import Buffers, Patience, Room, Wire, from_thread, taken_over
@@ -30,6 +31,13 @@ WIRE_BYTES = 4 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class Key(NamedTuple):
+    """A hash by which an upload is known when it comes again, within so many seconds."""
+
+    key: str
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Received:
     """An upload that is durable on the disk; `path` is relative to the data directory, `size` bytes."""
@@ -40,6 +48,10 @@ class Received:
     sha256: str
     peer: str = ""
     """The address that it came from."""
+    facts: Facts = field(default_factory=Facts)
+    keys: tuple[Key, ...] = ()
+    upload: str | None = None
+    """Of one that came in several requests, its id."""
 
 
 class Incoming(NewFile):
@@ -70,6 +82,8 @@ class Body:
         """
         if self._content.at_eof():
             return b""
+        if self._content.exception() is not None and (data := self._ahead()):
+            return data
         started = time.monotonic()
         try:
             data = await timely(self._content.readany(), self._patience.left)
@@ -80,16 +94,30 @@ class Body:
         return data
 
     @property
+    def length(self) -> int | None:
+        """How long it is; None if that is not said."""
+        return self._request.content_length if self._request.body_exists else 0
+
+    @property
     def left(self) -> int:
         """How many bytes of it are still to be read; 0 if that is not known."""
         return (self._request.content_length or self._came) - self._came
 
+    def _ahead(self) -> bytes:
+        """Return what aiohttp has read ahead, also when it gives out no more since the client has hung up."""
+        error, self._content._exception = self._content._exception, None  # noqa: SLF001 - nothing else gives it out
+        try:
+            data = self._content.read_nowait()
+        finally:
+            self._content._exception = error  # noqa: SLF001
+        self._patience.note(0, len(data))
+        self._came += len(data)
+        return data
+
     @contextmanager
     def from_the_wire(self) -> Iterator[tuple[bytes, Wire]]:
         """Give what aiohttp has read ahead, and the connection for the rest."""
-        ahead = self._content.read_nowait()
-        self._patience.note(0, len(ahead))
-        self._came += len(ahead)
+        ahead = self._ahead()
         self.taken_over = True
         with taken_over(self._request, self.left, self._patience) as wire:
             yield ahead, wire
@@ -110,12 +138,30 @@ async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: 
     name = checked_name(form.filename)
     await disk.finish(incoming, rest)
     sha256 = incoming.sha256
-    expected = form.fields.get("sha256", "").strip().lower()
+    check_sha256(form.fields, sha256)
+    return Received(name, incoming.relative, incoming.size, sha256)
+
+
+def expected_sha256(fields: Mapping[str, str]) -> str:
+    """Return the SHA-256 that a client says its file has, in lower case; "" if it does not say.
+
+    Raises:
+        Problem: It is none.
+    """
+    expected = fields.get("sha256", "").strip().lower()
     if expected and not _SHA256.fullmatch(expected):
         raise Problem("sha256 must be 64 hex digits")
-    if expected and expected != sha256:
+    return expected
+
+
+def check_sha256(fields: Mapping[str, str], sha256: str) -> None:
+    """See that a file has the hash that its client says it has, if it says so.
+
+    Raises:
+        WrongHash: It has another.
+    """
+    if expected_sha256(fields) not in {"", sha256}:
         raise WrongHash(f"the file that arrived has SHA-256 {sha256}, not the one that was announced")
-    return Received(name, incoming.relative, incoming.size, sha256)
 
 
 async def _stream(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> list[bytes]:

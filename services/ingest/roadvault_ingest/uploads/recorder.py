@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from roadvault_common.errors import Outage
-from roadvault_ingest.store import IngestStore, Limits, Placed
+from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
 
 _MOST = 64
@@ -64,10 +65,13 @@ class Recorder:
             task.add_done_callback(self._announcing.discard)
 
     async def _finish(self, batch: list[_Waiting], placed: Sequence[Placed]) -> None:
+        done = list(zip(batch, placed, strict=True))
+        fresh = [(received, where) for (received, _), where in done if not where.twice]
         try:
-            await self._announce([(received, where) for (received, _), where in zip(batch, placed, strict=True)])
+            if fresh:
+                await self._announce(fresh)
         finally:
-            for (_, future), where in zip(batch, placed, strict=True):
+            for (_, future), where in done:
                 if not future.done():
                     future.set_result(where)
 

@@ -11,7 +11,8 @@ from roadvault_common.errors import brief
 from roadvault_common.files import tags
 from roadvault_common.files.vault import RECEIVED
 from roadvault_common.sql.db import Row
-from roadvault_ingest.store import IngestStore, Placed
+from roadvault_ingest.store import IngestStore
+from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
 
 log = structlog.get_logger()

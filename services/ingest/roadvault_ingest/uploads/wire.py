@@ -1,8 +1,8 @@
 """Takes a long upload's file from its connection to the disk in a thread, past the event loop.
 
-Each byte is copied once, by the kernel, into a buffer in which it is looked through for the form's next boundary,
-hashed and written as it lies. The event loop, aiohttp and the form's parser see the body's beginning, and its end from
-the boundary on.
+Each byte is copied once, by the kernel, into a buffer in which it is looked through for the form's next boundary (a
+plain body has none), hashed and written as it lies. The event loop, aiohttp and the form's parser see the body's
+beginning, and its end from the boundary on.
 """
 
 import asyncio
@@ -179,6 +179,43 @@ class Wire:
             other.view[:BLOCK_BYTES] = view[BUFFER_BYTES:]  # the mark may begin in front of it
             buffer, other, view = other, buffer, other.view
             have, looked = BLOCK_BYTES, 0
+
+    def pour(self, first: bytes, file: NewFile, buffer: Buffer, room: Callable[[int], None]) -> None:
+        """Write to `file` all that comes; `first` has come already, and may begin anywhere in a block of the file.
+
+        Also what came before the client hung up, or was too slow.
+
+        Raises:
+            ConnectionResetError: The client hung up.
+            TooSlow: The client is.
+            DiskFull: There is no room.
+        """
+        view, pending, have, granted = buffer.view[:BUFFER_BYTES], memoryview(first), 0, 0
+        try:
+            while pending or self.left:
+                if pending:
+                    taken = min(len(pending), len(view) - have)
+                    view[have : have + taken], pending = pending[:taken], pending[taken:]
+                    have += taken
+                else:
+                    have += self._receive(view[have:])
+                if have < len(view) or not (pending or self.left):
+                    continue
+                if file.size + have > granted:
+                    granted = file.size + max(have, min(_ROOM_BYTES, self.left))
+                    room(granted)
+                file.write(view)
+                if not (file.size % FLUSH_BYTES or file.bypasses):
+                    file.flush()
+                have = 0
+        except (ConnectionResetError, TooSlow):
+            room(file.size + have)
+            file.bypass_cache(on=False)
+            file.write(view[:have])
+            raise
+        room(file.size + have)
+        file.bypass_cache(on=False)
+        file.write(view[:have])
 
     def read(self) -> bytes:
         """Return more of what comes behind the file; nothing at the end.
