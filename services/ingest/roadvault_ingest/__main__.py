@@ -14,7 +14,9 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
+from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
+from roadvault_common.work.stages import ASK
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import api_routes
@@ -39,6 +41,7 @@ async def serve() -> None:
         breakers = Breakers(redis(bus))
         samples = {
             "disk": metrics.disk(vault.root),
+            "rows": gauges.rows(db, [ASK]),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         jobs: list[app.Job] = [
@@ -46,6 +49,7 @@ async def serve() -> None:
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
+            partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]

@@ -6,11 +6,13 @@ from functools import partial
 from aiohttp import web
 
 from roadvault_ingest.clients import client_of, networks
-from roadvault_ingest.fields import file_id, position, query_fields, request_fields
+from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
+from roadvault_ingest.filters import read_list, read_page
 from roadvault_ingest.problems import NoLength, TooLarge, WrongType, answer
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.states import describe, line
+from roadvault_ingest.states import batch, describe, line, listed
 from roadvault_ingest.tus import tus_routes
+from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.checksums import digests
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.intake import Taken
@@ -51,6 +53,34 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         *tus_routes(ingest.resumable),
         web.post("/api/open/downFile", download),
         *_questions(ingest),
+        *_batches(ingest),
+    ]
+
+
+def _batches(ingest: Ingest) -> list[web.RouteDef]:
+    """Return the routes of many files that are asked for at once."""
+    client = partial(client_of, proxies=networks(ingest.settings.proxies))
+
+    async def download(request: web.Request) -> web.Response:
+        longest = 16_384 + NUMBER_BYTES * ingest.settings.batch_files
+        fields = await request_fields(request, ingest.settings, longest)
+        number, files = await ingest.request_batch(fields.wanted(), fields.text("cbUrl"), client(request))
+        return answer({"batchID": number, "files": files})
+
+    async def described(request: web.Request) -> web.Response:
+        after, limit = read_page(query_fields(request))
+        rows = await ingest.batch(batch_id(request.match_info["batch_id"]), after, limit)
+        return answer(batch(*rows, limit))
+
+    async def cancel(request: web.Request) -> web.Response:
+        number = batch_id(request.match_info["batch_id"])
+        await ingest.batches.cancel(number)
+        return answer(batch(*await ingest.batch(number, 0, 0), 1))
+
+    return [
+        web.post("/api/open/downFiles", download),
+        web.get("/api/open/batch/{batch_id}", described),
+        web.delete("/api/open/batch/{batch_id}", cancel),
     ]
 
 
@@ -93,6 +123,10 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
 
+    async def files(request: web.Request) -> web.Response:
+        rows, after = await ingest.files(*read_list(query_fields(request)))
+        return answer({"files": [listed(row) for row in rows], "next": after})
+
     async def custody(request: web.Request) -> web.Response:
         before = request.query.get("before")
         rows = await ingest.custody(
@@ -107,6 +141,7 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     return [
+        web.get("/api/open/files", files),
         web.get("/api/open/file/{file_id}", file),
         web.get("/api/open/file/{file_id}/custody", custody),
         web.get("/api/open/file/{file_id}/receipt", receipt),
@@ -145,4 +180,7 @@ def _form(request: web.Request, largest: int) -> Form:
         raise WrongType(f"send the file as multipart/form-data, with the parts file and filename; {called}")
     if not request.body_exists and request.content_length is None:
         raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
-    return Form(options.get("boundary", ""), largest, request.content_length)
+    form = Form(options.get("boundary", ""), largest, request.content_length)
+    if request.query_string:  # what is known of the file may stand there, too
+        form.fields |= {name: text for name, text in query_fields(request).items() if name in facts.FIELDS}
+    return form

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from roadvault_common.files import facts
 from roadvault_common.files.tags import file_type
 from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -22,7 +23,7 @@ from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
 _SHOWN_REQUESTS = 20
-_LATER_SECONDS = 60
+LATER_SECONDS = 60
 """After so long a client that has too many open requests may ask again."""
 
 
@@ -41,6 +42,15 @@ class Most:
 
     per_file: int
     per_peer: int
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a file: an address, as often as it may; for a batch, if it is for one, which counts by itself."""
+
+    peer: str | None
+    most: Most
+    batch_id: int | None = None
 
 
 @dataclass
@@ -138,13 +148,15 @@ class IngestStore:
     async def _insert_files(self, tx: Transaction, folder: _Folder) -> list[Placed]:
         if not folder.added:
             return []
-        rows = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(folder.added))
+        rows = ", ".join([f"(%s, %s, %s, %s, %s, %s, {marks(facts.COLUMNS)})"] * len(folder.added))
         values: list[object] = []
         for received, _ in folder.added:
             kind = file_type(received.name)
             values += [received.name, kind, received.size, received.sha256, received.path, folder.folder_id]
+            values += facts.values(received.facts)
         await tx.execute(
-            f"INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id) VALUES {rows}",  # noqa: S608
+            "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id,"  # noqa: S608
+            f" {', '.join(facts.COLUMNS)}) VALUES {rows}",
             values,
         )
         # Ids of one INSERT are not always consecutive (auto_increment_increment), so they are read.
@@ -154,6 +166,7 @@ class IngestStore:
             [received.path for received, _ in folder.added],
         )
         at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
+        await facts.insert_tags(tx, ((at[received.path][0], received.facts) for received, _ in folder.added))
         await record(tx, *(_received(received, at[received.path][0]) for received, _ in folder.added))
         return [Placed(*at[received.path], closed) for received, closed in folder.added]
 
@@ -187,40 +200,13 @@ class IngestStore:
             TooMany: As many as may be are open; nothing was written.
             Gone: The file has ended.
         """
-        key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
-        counted = counts_for(peer) if peer else None
-        # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-        known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-        if known is None:
-            return None
-        ended = await tx.fetch_one(
-            "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
-            " WHERE file_id = %s AND shredded_at IS NOT NULL",
-            (file_id,),
-        )
-        if ended is not None:
-            raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
-        joined = await tx.fetch_one("SELECT download_id FROM download_info WHERE open_key = %s", (key,))
-        if joined is not None:
-            return int(joined["download_id"])
-        await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
-        await _check_open(tx, "peer", counted, most.per_peer, f"the address {counted}")
-        await tx.execute(
-            f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
-            (url.text, file_id),
-        )
-        download_id = await tx.insert(
-            "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
-            " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (file_id, url.text, url.place, key, counted),
-        )
-        await record(tx, Line(Act.ASKED, {"by": peer, "for": url.place, "request": download_id}, file_id))
-        return download_id
+        return await ask(tx, file_id, url, Asker(peer, most))
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
         return await self._db.fetch_one(
             "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"  # noqa: S608
+            f" {facts.SELECT.format(file='file')},"
             " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
             " zip.pin_failed_at, zip.format AS zip_format,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
@@ -261,17 +247,63 @@ class IngestStore:
 
     async def uploads(self, paths: list[str]) -> list[Row]:
         """Return what the tags of uploads at `paths` say, with their `path`; at most 100 are looked for at a time."""
-        return await self._db.fetch_all(
-            "SELECT path, file_id, file_name, size, sha256, folder_id, create_time FROM file_upload_info"  # noqa: S608
-            f" WHERE path IN ({marks(paths)})",
+        rows = await self._db.fetch_all(
+            "SELECT path, file_id, file_name, size, sha256, folder_id, create_time,"  # noqa: S608
+            f" {facts.SELECT.format(file='file')} FROM file_upload_info AS file WHERE path IN ({marks(paths)})",
             paths,
         )
+        return [{**row, "facts": facts.of(row)} for row in rows]
 
 
 def _received(received: Received, file_id: int) -> Line:
     """Return what the custody log says of an upload."""
-    facts = {"from": received.peer, "sha256": received.sha256, "size": received.size}
-    return Line(Act.RECEIVED, facts, file_id)
+    told = {"from": received.peer, "sha256": received.sha256, "size": received.size}
+    return Line(Act.RECEIVED, told, file_id)
+
+
+async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> int | None:
+    """Record a request, or join the open one for the same file and URL; None if there is no such file.
+
+    Raises:
+        TooMany: As many as may be are open; nothing was written.
+        Gone: The file has ended.
+    """
+    key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
+    peer, most = asker.peer, asker.most
+    counted = counts_for(peer) if peer and asker.batch_id is None else None
+    # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
+    known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+    if known is None:
+        return None
+    ended = await tx.fetch_one(
+        "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
+        " WHERE file_id = %s AND shredded_at IS NOT NULL",
+        (file_id,),
+    )
+    if ended is not None:
+        raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
+    joined = await tx.fetch_one("SELECT download_id, batch_id FROM download_info WHERE open_key = %s", (key,))
+    if joined is not None:
+        if joined["batch_id"] not in {None, asker.batch_id}:  # it is not that batch's alone any more
+            await tx.execute(
+                "UPDATE download_info SET batch_id = NULL WHERE download_id = %s", (joined["download_id"],)
+            )
+        return int(joined["download_id"])
+    await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
+    if asker.batch_id is None:
+        await _check_open(tx, "peer", counted, most.per_peer, f"the address {counted}")
+    await tx.execute(
+        f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
+        (url.text, file_id),
+    )
+    download_id = await tx.insert(
+        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, fetch_due)"
+        " VALUES (%s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+        (file_id, url.text, url.place, key, counted, asker.batch_id),
+    )
+    told = {"by": peer, "for": url.place, "request": download_id, "batch": asker.batch_id}
+    await record(tx, Line(Act.ASKED, told, file_id))
+    return download_id
 
 
 async def _check_open(
@@ -284,5 +316,5 @@ async def _check_open(
     )
     if row is not None and row["n"] >= most:
         raise TooMany(
-            f"{whose} has {most} open requests, as many as may be; ask again when some are done", _LATER_SECONDS
+            f"{whose} has {most} open requests, as many as may be; ask again when some are done", LATER_SECONDS
         )

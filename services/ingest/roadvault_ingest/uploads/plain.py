@@ -19,7 +19,7 @@ from roadvault_ingest.uploads.receive import (
     check_sha256,
     expected_sha256,
 )
-from roadvault_ingest.uploads.wire import Buffer, Room, from_thread
+from roadvault_ingest.uploads.wire import Buffers, Room, from_thread
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ async def take(body: Body, file: NewFile, disk: Disk, room: Room, most: int, res
         rest.append(data)
         if length < CHUNK_BYTES:
             continue
-        with disk.lend() if body.left >= WIRE_BYTES else nullcontext() as buffer:
-            if buffer is not None:
-                await _pour(body, file, disk, room, buffer, rest)
+        with disk.lend() if body.left >= WIRE_BYTES else nullcontext() as buffers:
+            if buffers is not None:
+                await _pour(body, file, disk, room, buffers, rest)
                 return
         await room(file.size + length)
         await disk.write(file, rest)
@@ -81,7 +81,7 @@ async def take(body: Body, file: NewFile, disk: Disk, room: Room, most: int, res
     await room(file.size + length)
 
 
-async def _pour(body: Body, file: NewFile, disk: Disk, room: Room, buffer: Buffer, rest: list[bytes]) -> None:
+async def _pour(body: Body, file: NewFile, disk: Disk, room: Room, buffers: Buffers, rest: list[bytes]) -> None:
     """Have a thread write what comes from the wire, past the page cache from where a block of the file begins."""
     with body.from_the_wire() as (ahead, wire):
         first = b"".join((*rest, ahead))
@@ -91,4 +91,4 @@ async def _pour(body: Body, file: NewFile, disk: Disk, room: Room, buffer: Buffe
             await disk.write(file, [first[:begin]])
         if disk.direct:
             file.bypass_cache(on=True)
-        await disk.run(partial(wire.pour, first[begin:], file, buffer, from_thread(room)), wire.stop)
+        await disk.run(partial(wire.pour, first[begin:], file, buffers.pair[0], from_thread(room)), wire.stop)

@@ -5,19 +5,20 @@ import re
 import time
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from roadvault_common.files.facts import NOTHING, Facts
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
+from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.disk import Disk
-from roadvault_ingest.uploads.facts import Facts
 from roadvault_ingest.uploads.form import Form
 from roadvault_ingest.uploads.names import checked_name
 from roadvault_ingest.uploads.wire import Buffers, Patience, Room, Wire, from_thread, taken_over
@@ -48,7 +49,8 @@ class Received:
     sha256: str
     peer: str = ""
     """The address that it came from."""
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts = NOTHING
+    """What is known of it besides."""
     keys: tuple[Key, ...] = ()
     upload: str | None = None
     """Of one that came in several requests, its id."""
@@ -124,7 +126,7 @@ class Body:
 
 
 async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> Received:
-    """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
+    """Read the parts `file`, `filename` and, if the client likes, `sha256` and what is known of it, in any order.
 
     Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
 
@@ -135,11 +137,11 @@ async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: 
     rest = await _stream(body, form, incoming, disk, room)
     if not form.size:
         raise form.missing_file()
-    name = checked_name(form.filename)
+    name, known = checked_name(form.filename), facts.read(form.fields)
     await disk.finish(incoming, rest)
     sha256 = incoming.sha256
     check_sha256(form.fields, sha256)
-    return Received(name, incoming.relative, incoming.size, sha256)
+    return Received(name, incoming.relative, incoming.size, sha256, facts=known)
 
 
 def expected_sha256(fields: Mapping[str, str]) -> str:
