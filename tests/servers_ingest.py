@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from servers_openapi import Watcher
 from sites import site
 
 from roadvault_common.events.bus import Bus
@@ -130,9 +131,11 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
         ):
             await Identity(db, vault.root).settle()
             ingest = Ingest(settings, db, bus, vault)
-            intranet = [own_sites_only(settings.host_names), answer_problems]
+            watcher = Watcher()
+            intranet = [watcher.middleware, own_sites_only(settings.host_names), answer_problems]
             async with site(api_routes(ingest), intranet) as url:
                 yield Door(url, http, db, vault, ingest)
+            assert watcher.wrong == []
 
     return opened
 

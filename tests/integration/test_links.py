@@ -1,12 +1,13 @@
 """Links as HTTP has them: ranges, conditions, names, and pages of other origins."""
 
 import asyncio
+import base64
 import hashlib
 import os
 from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import quote
 
-from servers_door import LinkDoor, OpenLinks, token
+from servers_door import Answer, LinkDoor, OpenLinks, token
 from yarl import URL
 
 BYTES = bytes(range(256)) * 40
@@ -112,19 +113,38 @@ async def test_conditions(link_door: LinkDoor) -> None:
             assert answer.headers["ETag"] == etag
 
 
+async def test_the_digest_is_of_the_whole_file_whichever_part_is_sent(link_door: LinkDoor) -> None:
+    url = await link_door.link(BYTES)
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256(BYTES).digest()).decode()}:"
+    for method, asked, status in (("GET", "", 200), ("GET", "bytes=5-9", 206), ("HEAD", "", 200)):
+        answer = await link_door.ask(url, method, Range=asked)
+        assert (answer.status, answer.headers["Repr-Digest"]) == (status, digest)
+    for headers in ({"Range": "bytes=99999999-"}, {"If_Match": '"other"'}):  # a line of text, not the file
+        assert "Repr-Digest" not in (await link_door.ask(url, **headers)).headers
+
+
 async def test_head_tells_what_get_would_bring(link_door: LinkDoor) -> None:
     answer = await link_door.ask(await link_door.link(BYTES), "HEAD", Range="bytes=0-9")
     assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, str(len(BYTES)), b"")
     assert answer.headers["Accept-Ranges"] == "bytes"
 
 
-async def test_parts_that_are_fetched_side_by_side_fit_together(link_door: LinkDoor) -> None:
+async def test_eight_sockets_bring_the_parts_of_one_file(link_door: LinkDoor) -> None:
     content = os.urandom(3_000_000)
     url, step = await link_door.link(content), 375_000
-    answers = await asyncio.gather(
-        *(link_door.ask(url, Range=f"bytes={start}-{start + step - 1}") for start in range(0, len(content), step))
-    )
-    assert b"".join(answer.body for answer in answers) == content
+    host, port = link_door.url.removeprefix("http://").split(":")
+    sockets = [await asyncio.open_connection(host, int(port)) for _ in range(8)]  # all are open before the first asks
+    for number, (_, writer) in enumerate(sockets):
+        asked = f"bytes={number * step}-{(number + 1) * step - 1}"
+        writer.write(f"GET {URL(url).path} HTTP/1.1\r\nHost: {host}\r\nRange: {asked}\r\n\r\n".encode())
+
+    async def part(reader: asyncio.StreamReader) -> bytes:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 206 ")
+        return await reader.readexactly(step)
+
+    assert b"".join(await asyncio.gather(*(part(reader) for reader, _ in sockets))) == content
+    for _, writer in sockets:
+        writer.close()
 
 
 async def test_every_answer_is_harmless_to_a_browser(link_door: LinkDoor) -> None:
@@ -207,7 +227,7 @@ async def test_scripts_of_no_origin_may_read_links_unless_a_setting_says_so(
         for origin in ("https://portal.example", "http://localhost:3000"):
             answer = await door.ask(url, Origin=origin, Range="bytes=0-9")
             assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (206, origin)
-            assert "Content-Range" in answer.headers["Access-Control-Expose-Headers"]
+            assert {"Content-Range", "ETag", "Repr-Digest"} <= _exposed(answer)
             assert (await door.ask(f"{url}x", Origin=origin)).headers["Access-Control-Allow-Origin"] == origin
             asked = {"Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "range"}
             preflight = await door.ask(url, "OPTIONS", Origin=origin, **asked)
@@ -223,6 +243,10 @@ async def test_scripts_of_no_origin_may_read_links_unless_a_setting_says_so(
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         answer = await door.ask(url, "OPTIONS")  # nobody's preflight
         assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
+
+
+def _exposed(answer: Answer) -> set[str]:
+    return set(answer.headers["Access-Control-Expose-Headers"].split(", "))
 
 
 async def test_the_name_arrives_whole(link_door: LinkDoor) -> None:

@@ -70,6 +70,8 @@ def test_what_is_wrong_is_named_without_its_value(
     ("name", "value", "message"),
     [
         ("ROADVAULT_LINK_SECRET", "short-one", "at least 16"),
+        ("ROADVAULT_LINK_SECRET", "a secret of enough characters, short-one", "at least 16"),
+        ("ROADVAULT_LINK_SECRET", "a secret of enough characters,", "at least 16"),
         ("ROADVAULT_LINK_ORIGINS", "https://portal.example/page", "without a path"),
         ("ROADVAULT_LINK_ORIGINS", "portal.example", "origins such as https://"),
     ],

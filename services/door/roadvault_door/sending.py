@@ -1,6 +1,7 @@
 """Sends a file, or the part of it that was asked for, within its time."""
 
 import asyncio
+import base64
 import os
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -63,6 +64,8 @@ def _response(part: Part, file: File, name: str, headers: Mapping[str, str]) -> 
         return web.Response(status=part.status, headers=all_headers, text=_REFUSALS[part.status])
     if part.status == HTTPStatus.NOT_MODIFIED:
         return web.Response(status=part.status, headers=all_headers)
+    # Of the whole file also where a range is sent (RFC 9530): who has put parts together checks the whole with it.
+    all_headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(file.etag)).decode()}:"
     if part.status == HTTPStatus.PARTIAL_CONTENT:
         all_headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{file.size}"
     all_headers |= {"Content-Type": media_type(name), "Content-Disposition": disposition(name)}

@@ -8,10 +8,13 @@ from aiohttp import web
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
-from roadvault_ingest.problems import NoLength, Problem
+from roadvault_ingest.problems import NoLength, NoRoom, Problem, TooLarge, Unavailable
 from roadvault_ingest.uploads.names import shown
 
 log = structlog.get_logger()
+
+_WORDS = {404: "no_such_path", 413: TooLarge.error}
+"""For what aiohttp refuses by itself."""
 
 
 @web.middleware
@@ -22,15 +25,15 @@ async def answer_problems(
     try:
         return await handler(request)
     except Problem as problem:
-        response = refusal(problem.status, brief(problem), problem.retry_after)
+        response = refusal(problem.status, problem.error, brief(problem), problem.retry_after)
         if not request.content.is_eof() or isinstance(problem, NoLength):
             response.force_close()  # the rest of the body may never come: no other request can follow it
         return response
     except DiskFull:
-        return refusal(507, "the disk is full; try again later", 60)
+        return refusal(507, NoRoom.error, "the disk is full; try again later", 60)
     except TransientError as error:
         log.warning("request failed", route=route_of(request), error=brief(error))
-        return refusal(503, "not possible right now; try again", 5)
+        return refusal(503, Unavailable.error, "not possible right now; try again", 5)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
             raise
@@ -39,17 +42,17 @@ async def answer_problems(
         raise
     except Exception:  # a defect of ours: the client gets the API's shape for it, the log gets the trace
         log.exception("request failed", route=route_of(request))
-        return refusal(500, "internal error; it has been logged")
+        return refusal(500, "internal", "internal error; it has been logged")
 
 
 def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
     """Return what aiohttp refuses in the API's shape."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = refusal(error.status, f"{shown(error.method)} is not taken here; use {allowed}")
+        response = refusal(error.status, "wrong_method", f"{shown(error.method)} is not taken here; use {allowed}")
         response.headers["Allow"] = allowed
     else:
-        response = refusal(error.status, error.reason)
+        response = refusal(error.status, _WORDS.get(error.status, Problem.error), error.reason)
     if not request.content.is_eof():
         response.force_close()
     return response

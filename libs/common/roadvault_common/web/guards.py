@@ -29,10 +29,10 @@ _SHOWN = 100
 """Characters of a host's name in an answer."""
 
 
-def refusal(status: int, message: str, retry_after: int | None = None) -> web.Response:
-    """Return an error in the API's shape; its code is the HTTP status."""
+def refusal(status: int, error: str, message: str, retry_after: int | None = None) -> web.Response:
+    """Return an error in the API's shape: its code is the HTTP status, `error` the word that programs go by."""
     headers = {} if retry_after is None else {hdrs.RETRY_AFTER: str(retry_after)}
-    body = {"code": status, "status": status, "message": message, "result": None}
+    body = {"code": status, "status": status, "error": error, "message": message, "result": None}
     return web.json_response(body, status=status, headers=headers)
 
 
@@ -45,7 +45,7 @@ async def refuse_compressed(request: web.Request, handler: RequestHandler) -> we
     message = (
         f"the body must not be compressed: send it as it is, without Content-Encoding ({plain(came[:_SHOWN])} came)"
     )
-    response = _refused(request, 415, message)
+    response = _refused(request, 415, "compressed", message)
     response.headers[hdrs.ACCEPT_ENCODING] = "identity"
     return response
 
@@ -62,11 +62,11 @@ def own_sites_only(hosts: Collection[str]) -> Middleware:
         for name in _names(request):
             if not _ours(name, hosts):
                 shown = plain(name[:_SHOWN])
-                return _refused(
-                    request, 421, f"{shown!r} is not known as our name; if it is, ROADVAULT_HOSTS must say so"
-                )
+                told = f"{shown!r} is not known as our name; if it is, ROADVAULT_HOSTS must say so"
+                return _refused(request, 421, "unknown_host", told)
         if _from_another_site(request):
-            return _refused(request, 403, "a page of another site sent this request; only RoadVault's own pages may")
+            told = "a page of another site sent this request; only RoadVault's own pages may"
+            return _refused(request, 403, "other_site", told)
         response = await handler(request)
         if not response.prepared:
             # Without TLS a browser does not say where the request for an image comes from: it is not to show it.
@@ -98,9 +98,9 @@ def answerable(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRe
     return made
 
 
-def _refused(request: web.Request, status: int, message: str) -> web.Response:
+def _refused(request: web.Request, status: int, error: str, message: str) -> web.Response:
     log.info("request refused", status=status, reason=message)
-    response = refusal(status, message)
+    response = refusal(status, error, message)
     if not request.content.is_eof():
         response.force_close()  # the rest of the body is not wanted, and no other request can follow it
     return response

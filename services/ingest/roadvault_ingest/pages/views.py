@@ -14,6 +14,7 @@ from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work.stages import STAGES
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import request_fields
+from roadvault_ingest.openapi.views import document_routes
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.texts import LANGUAGES
 from roadvault_ingest.problems import NotFound, Problem
@@ -59,6 +60,7 @@ def page_routes(ingest: Ingest, store: PagesStore) -> list[web.AbstractRouteDef]
         web.get("/zip", pages.archives),
         web.post("/retry", pages.retry),
         web.get("/static/{name}", pages.static),
+        *document_routes(pages._render),  # noqa: SLF001 - it is ours
     ]
 
 

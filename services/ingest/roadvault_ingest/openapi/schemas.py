@@ -1,0 +1,129 @@
+"""The objects that answers are made of."""
+
+from roadvault_common.files.facts import CAMERA_LENGTH, TAGS
+from roadvault_common.sql.states import ArchiveStatus
+from roadvault_ingest.openapi.parts import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    REQUEST_STATES,
+    SHA256,
+    TEXT,
+    TIME,
+    Node,
+    array,
+    maybe,
+    record,
+    ref,
+    told,
+)
+from roadvault_ingest.problems import errors
+from roadvault_ingest.states import STATES
+
+_ARCHIVE_STATES = [status.name.lower().replace("_", " ") for status in ArchiveStatus]
+STATE = told({"type": "string", "enum": [*STATES]}, "Where the file stands.")
+SAID: Node = {
+    "camera": told({"type": "string", "maxLength": CAMERA_LENGTH}, "Which camera recorded it."),
+    "recordedAt": told(TEXT, "When the recording began: ISO 8601 with a zone, or seconds since 1970."),
+    "lat": told({"type": "number", "minimum": -90, "maximum": 90}, "Degrees (WGS 84); together with `lon`."),
+    "lon": told({"type": "number", "minimum": -180, "maximum": 180}, "Degrees (WGS 84); together with `lat`."),
+    "tags": told(TEXT, f"Up to {TAGS} words, divided by commas."),
+}
+"""What a client may say of a file, as it sends it."""
+_KNOWN: Node = {
+    "camera": maybe(TEXT),
+    "recordedAt": maybe(TIME),
+    "lat": maybe({"type": "number"}),
+    "lon": maybe({"type": "number"}),
+    "tags": array(TEXT),
+}
+_FILE: Node = {
+    "fileID": NUMBER,
+    "filename": TEXT,
+    "size": told(COUNT, "Bytes."),
+    "sha256": SHA256,
+    "received": TIME,
+    **_KNOWN,
+}
+_NEXT = "What to send as `after` for the next page; null behind the last."
+
+SCHEMAS: Node = {
+    "Error": record(
+        code=told({"type": "integer"}, "The HTTP status."),
+        status=told({"type": "integer"}, "The same."),
+        error=told({"type": "string", "enum": [*errors()]}, "What programs go by: these words never change."),
+        message=told(TEXT, "What is wrong, for people; it may change."),
+        result={"type": "null"},
+    ),
+    "Listed": record(**_FILE, state=STATE, zipID=maybe(NUMBER)),
+    "Files": record(files=array(ref("Listed")), next=told(maybe(TEXT), _NEXT)),
+    "File": record(
+        **_FILE,
+        folderID=NUMBER,
+        closed=maybe(TIME),
+        state=STATE,
+        reason=told(maybe(TEXT), "Why it stands there, if something failed or ended."),
+        ends=told(maybe(TIME), "When its archive ends."),
+        ended=maybe(TIME),
+        onHold=FLAG,
+        uploadKept=FLAG,
+        archive=maybe(ref("Archive")),
+        requests=array(ref("Request")),
+    ),
+    "Archive": record(
+        zipID=NUMBER,
+        state={"type": "string", "enum": _ARCHIVE_STATES},
+        reason=maybe(TEXT),
+        size=COUNT,
+        cid=maybe(TEXT),
+        dagSize=maybe(COUNT),
+        offset=told(maybe(COUNT), "Where the file begins in the archive, in bytes."),
+        orderedOnBlock=maybe(COUNT),
+        pricePlanck=maybe(TEXT),
+        replicas=maybe(COUNT),
+        expiresOnBlock=maybe(COUNT),
+        **dict.fromkeys(("expires", "packed", "pinned", "ordered", "replicated", "proven"), maybe(TIME)),
+        localCopyKept=FLAG,
+        provenBy=maybe(TEXT),
+        **dict.fromkeys(("counted", "audited", "dropped"), maybe(TIME)),
+        countedOnBlock=maybe(COUNT),
+        auditedBytes=maybe(COUNT),
+        auditProblem=maybe(TEXT),
+    ),
+    "Request": record(
+        downloadID=NUMBER,
+        cbUrl=TEXT,
+        state={"type": "string", "enum": REQUEST_STATES},
+        reason=maybe(TEXT),
+        source=maybe(TEXT),
+        **dict.fromkeys(("requested", "extracted", "calledBack", "linkExpires"), maybe(TIME)),
+    ),
+    "Batch": record(
+        batchID=NUMBER,
+        state=TEXT,
+        reason=maybe(TEXT),
+        cbUrl=TEXT,
+        files=COUNT,
+        counts={"type": "object", "additionalProperties": COUNT, "description": "Files by their state."},
+        **dict.fromkeys(("requested", "cancelled", "ended", "calledBack"), maybe(TIME)),
+        requests=array(ref("BatchFile")),
+        next=told(maybe(NUMBER), _NEXT),
+    ),
+    "BatchFile": record(fileID=NUMBER, downloadID=maybe(NUMBER), state=TEXT, reason=maybe(TEXT)),
+    "Line": record(
+        line=told(maybe(NUMBER), "Its number; null for some seconds, until it is chained."),
+        at=TIME,
+        act=TEXT,
+        of={"type": "string", "enum": ["file", "archive"]},
+        zipID=maybe(NUMBER),
+        facts={"type": "object"},
+        hash=maybe(TEXT),
+    ),
+    "Receipt": {"type": "object", "description": "A receipt: architecture/receipts.md has its format."},
+    "Upload": record(offset=COUNT, length=maybe(COUNT), fileID=maybe(NUMBER)),
+    "FileCallback": record(fileID=NUMBER, fileUrl=told({"type": "string", "format": "uri"}, "The link.")),
+    "BatchCallback": {
+        **record(batchID=NUMBER, files=COUNT, done=COUNT, failed=COUNT, cancelled=COUNT),
+        "description": "All requests of a batch have ended.",
+    },
+}
