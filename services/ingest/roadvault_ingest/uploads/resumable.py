@@ -13,7 +13,6 @@ from functools import partial
 from roadvault_common.errors import Outage
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web.connections import counts_for
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Conflict, Forbidden, Gone, Locked, NotFound, Problem, TooLarge, WrongHash
 from roadvault_ingest.uploads import facts, metadata
