@@ -21,6 +21,8 @@ from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_ingest.store import IngestStore
 from roadvault_operator import store as operator
 
+pytestmark = pytest.mark.timeout(400)
+"""Tables like those of years are filled first."""
 FILES, EACH_ARCHIVE, EACH_REQUEST = 20_000, 10, 10
 MOST_READ = 1300
 """Rows and index entries that a statement may read; there are 2000 archives and requests, 20 000 files and orders."""
