@@ -12,6 +12,7 @@ readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/roadvault"
 FOR_TESTS=$([ "${1:-}" != tests ] || echo yes)
 FOR_BENCH=$([ "${1:-}" != bench ] || echo yes)
 readonly FOR_TESTS FOR_BENCH
+readonly GENERATOR=openapi-python-client==0.29.1
 readonly POLICY=/usr/sbin/policy-rc.d
 
 # Debian keeps servers out of an ordinary user's PATH; Go's own installer puts it where the last entry says.
@@ -281,6 +282,11 @@ make_rust_client() {
         mv "$1/target/release/tus-rust" "$1" && rm -rf "$1/target"
 }
 
+# It pins other versions of what we use, too, so it has a place of its own.
+make_generator() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --target "$1" "$GENERATOR"
+}
+
 ensure_clients() {
     local java node go rust
     java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java tests/clients/Tus.java)"
@@ -291,7 +297,9 @@ ensure_clients() {
     ensure_made "$node" make_node_clients
     ensure_made "$go" make_go_client
     ensure_made "$rust" make_rust_client
+    ensure_made "$CACHE/generator-$(hash_of <(echo "$GENERATOR"))" make_generator
     mkdir -p .venv/clients
+    ln -sfn "$CACHE/generator-$(hash_of <(echo "$GENERATOR"))" .venv/clients/generator
     ln -sfn "$java" .venv/clients/java
     ln -sfn "$node" .venv/clients/node
     ln -sfn "$go" .venv/clients/go

@@ -1,6 +1,7 @@
 """The OpenAPI document is true: against the routes, against answers to what a fuzzer sends, for a stranger's client."""
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import jsonschema_rs
 import schemathesis
 from aiohttp import web
+from clients_run import answer
+from servers_door import LinkDoor
 from servers_ingest import Door
 from servers_openapi import operations
 from servers_services import Services
@@ -87,3 +90,19 @@ async def test_a_fuzzer_finds_no_answer_that_the_document_does_not_have(services
     )
     out, _ = await asyncio.wait_for(fuzzer.communicate(), 100)
     assert fuzzer.returncode == 0, out.decode()
+
+
+async def test_a_client_that_is_generated_of_it_works(door: Door, link_door: LinkDoor, tmp_path: Path) -> None:
+    (tmp_path / "openapi.json").write_text(json.dumps(DOCUMENT))
+    (tmp_path / "how.yml").write_text(
+        "post_hooks: []\npackage_name_override: stranger\n"
+        "content_type_overrides: {application/offset+octet-stream: application/octet-stream}\n"
+    )
+    generator = str(Path(sys.prefix) / "clients/generator")
+    generate = "-m openapi_python_client generate --path openapi.json --config how.yml --output-path made"
+    out = await answer(
+        ["env", f"PYTHONPATH={generator}", sys.executable], *generate.split(), "--fail-on-warning", cwd=tmp_path
+    )
+    assert "WARNING" not in out
+    program = ["env", f"PYTHONPATH={tmp_path}/made", sys.executable, str(TESTS / "clients/generated.py")]
+    await answer(program, door.url, await link_door.link(b"from the archive"))

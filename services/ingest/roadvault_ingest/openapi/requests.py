@@ -22,6 +22,7 @@ from roadvault_ingest.problems import Gone, NotFound, TooLarge, TooMany, TooSlow
 _TAG = "request"
 _CB_URL = told({"type": "string", "format": "uri"}, "http or https; called byte for byte.")
 _ONE = record(fileID=NUMBER, cbUrl=_CB_URL)
+# That it is one of the two is said in words: generators make no class of a oneOf beside properties.
 _MANY: Node = {
     "type": "object",
     "required": ["cbUrl"],
@@ -35,7 +36,6 @@ _MANY: Node = {
         },
         "cbUrl": _CB_URL,
     },
-    "oneOf": [{"required": ["fileIDs"]}, {"required": ["filter"]}],
 }
 _BATCH = parameter("batch_id", "path", {**NUMBER, "maximum": 10**18 - 1}, "The batch's number.")
 _PAGE = [
@@ -73,9 +73,7 @@ PATHS: Node = {
             "Asking for the same file and `cbUrl` again joins the request that is open. A form, or a query, with"
             " the same fields is taken as well.",
             {**ok({"type": "string", "const": "ok"}), **refused(NotFound, Gone, TooSlow, TooLarge, TooMany)},
-            requestBody=body(
-                {"application/json": {"schema": _ONE}, "application/x-www-form-urlencoded": {"schema": _ONE}}
-            ),
+            requestBody=body({"application/json": {"schema": _ONE}}),
             callbacks={"fileReady": _FILE_CALLBACK},
         )
     },

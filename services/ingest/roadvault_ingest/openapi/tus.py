@@ -105,7 +105,7 @@ PATHS: Node = {
         "post": operation(
             "tusPatchByPost",
             _TAG,
-            "PATCH or DELETE for networks that let neither through.",
+            "For networks that let neither through: as PATCH, or as the method that is named.",
             {**_WENT_ON, **refused(*_TAKES, Forbidden, "wrong_method")},
             parameters=[
                 *_GO_ON["parameters"],
