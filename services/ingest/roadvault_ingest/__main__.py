@@ -4,7 +4,7 @@ import warnings
 from contextlib import AsyncExitStack
 from functools import partial
 
-from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam
 
 from roadvault_common import metrics
 from roadvault_common.events.bus import Bus
@@ -15,6 +15,7 @@ from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.work.breakers import Breakers, redis
+from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
 from roadvault_ingest.pages.store import PagesStore
@@ -40,13 +41,15 @@ async def serve() -> None:
             "disk": metrics.disk(vault.root),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
+        access = Access(settings, db)
         jobs: list[app.Job] = [
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+            *access.jobs(),
         ]
-        routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
+        routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
         await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)

@@ -21,6 +21,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
+from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.store import IngestStore, Limits, Most, Placed
@@ -95,7 +96,7 @@ class Ingest:
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
-            placed = await self._record(incoming, replace(received, peer=peer))
+            placed = await self._record(incoming, replace(received, peer=peer, who=current().facts))
         self._bytes.inc(received.size)
         return placed.file_id
 
@@ -174,6 +175,7 @@ class Ingest:
             raise Problem(str(error)) from None
         except AddressRefused as error:
             raise Problem(f"cbUrl can't be called: {error}") from None
+        current().check_callback(url)
         return url
 
     async def file(self, file_id: int) -> tuple[Row, list[Row]]:

@@ -15,6 +15,7 @@ from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Gone, TooMany
 from roadvault_ingest.uploads.receive import Received
 
@@ -212,7 +213,8 @@ class IngestStore:
             " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (file_id, url.text, url.place, key, peer),
         )
-        await record(tx, Line(Act.ASKED, {"by": peer, "for": url.place, "request": download_id}, file_id))
+        facts = {"by": peer, "for": url.place, "request": download_id, **current().facts}
+        await record(tx, Line(Act.ASKED, facts, file_id))
         return download_id
 
     async def file(self, file_id: int) -> Row | None:
@@ -268,7 +270,7 @@ class IngestStore:
 
 def _received(received: Received, file_id: int) -> Line:
     """Return what the custody log says of an upload."""
-    facts = {"from": received.peer, "sha256": received.sha256, "size": received.size}
+    facts = {"from": received.peer, "sha256": received.sha256, "size": received.size, **received.who}
     return Line(Act.RECEIVED, facts, file_id)
 
 

@@ -7,6 +7,10 @@ ENGLISH = {
     "archives": "Archives",
     "other_language": "中文",
     "other_language_code": "zh",
+    "open_to_all": "Anybody on this network may upload, ask for and read all files: nobody is asked who they are"
+    " (ROADVAULT_AUTH is off).",
+    "forbidden": "You may not do this",
+    "forbidden_hint": "It takes the role operator, or a token without limits. Whoever operates RoadVault can give it.",
     "upload": "Upload a test file",
     "upload_hint": "The file goes into the archive like any other: it is kept for years and can't be deleted here.",
     "choose": "File",

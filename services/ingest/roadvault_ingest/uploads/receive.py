@@ -3,9 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -40,6 +40,8 @@ class Received:
     sha256: str
     peer: str = ""
     """The address that it came from."""
+    who: Mapping[str, str] = field(default_factory=dict)
+    """What the custody log says of who sent it, besides."""
 
 
 class Incoming(NewFile):
