@@ -17,6 +17,7 @@ from roadvault_operator import (
     receipt,
     retention,
     set_aside,
+    token,
     verify,
 )
 from roadvault_operator.recover.command import recover
@@ -39,6 +40,7 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(set_aside.app, name="set-aside")
 app.add_typer(retention.app, name="retention")
+app.add_typer(token.app, name="token")
 app.command()(recover)
 app.command()(sheet.recovery_sheet)
 app.add_typer(sheet.app, name="master-key")

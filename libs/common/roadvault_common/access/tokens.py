@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import orjson
 
@@ -141,8 +140,3 @@ def _leads(pattern: str, url: CallbackUrl) -> bool:
     if port and int(port) != url.port:
         return False
     return host.endswith(name[1:]) if name.startswith("*.") else host == name
-
-
-def when(value: datetime | None) -> str:
-    """Return a database time for a table of the command line, in UTC."""
-    return "" if value is None else f"{value:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,47 @@
+"""`roadvault token` and `roadvault user`: what an operator gives and takes."""
+
+import re
+
+from servers_access import Guarded
+from servers_operator import Console
+
+from roadvault_common.access.tokens import PREFIX, hash_of
+
+
+async def test_a_token_is_made_shown_once_listed_and_revoked(console: Console, guarded: Guarded) -> None:
+    said = await console.says(
+        "token", "create", "dock-1", "--scope", "upload,read", "--camera", "dock-*", "--camera", "gate-7",
+        "--expires", "30",
+    )  # fmt: skip
+    (token,) = re.findall(rf"{PREFIX}[\w-]{{43}}", said)
+    row = await console.db.fetch_one("SELECT * FROM token_info")
+    assert row is not None
+    assert row["hash"] == hash_of(token)
+    assert token[4:] not in str(row)
+    assert 29 < (row["expires_at"] - row["create_time"]).total_seconds() / 86_400 < 31
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await guarded.ask("GET", "/api/open/file/1", headers))[0] == 404
+    listed = await console.says("token", "list")
+    assert "dock-*, gate-7" in listed
+    assert token not in listed
+    assert "1 tokens are good now" in listed
+    await console.says("token", "revoke", "dock-1")
+    assert "revoked" in await console.says("token", "list")
+    assert "was revoked on" in await console.refuses("token", "revoke", "dock-1")
+    assert "give it another name" in await console.refuses("token", "create", "dock-1", "--scope", "read")
+    lines = await guarded.acts()
+    assert [(line["kind"], line["act"], line["subject"], line["outcome"]) for line in lines] == [
+        ("console", "token created", "dock-1: read, upload", "done"),
+        ("console", "token revoked", "dock-1", "done"),
+    ]
+    assert all("@" in line["name"] for line in lines)
+
+
+async def test_what_a_token_can_not_be_is_said_in_one_line(console: Console) -> None:
+    assert "scopes are" in await console.refuses("token", "create", "a", "--scope", "admin")
+    assert "a name has" in await console.refuses("token", "create", "a b", "--scope", "read")
+    assert "no host" in await console.refuses(
+        "token", "create", "a", "--scope", "request", "--callback-host", "http://c/"
+    )
+    assert "there is no token" in await console.refuses("token", "revoke", "nobody")
+    assert await console.db.fetch_all("SELECT 1 FROM token_info") == []
