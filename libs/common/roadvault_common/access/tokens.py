@@ -78,13 +78,18 @@ def of_row(row: Row) -> Token:
     )
 
 
+def is_name(name: str) -> bool:
+    """Tell whether a token or a person may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str) -> str:
     """Return a name that a token or a person may have.
 
     Raises:
         PermanentError: It is none.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise PermanentError(
             f"a name has up to 64 letters, digits and . _ - @, and begins with a letter or digit; not {plain(name)!r}"
         )

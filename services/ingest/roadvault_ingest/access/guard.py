@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from roadvault_common import metrics
 from roadvault_common.access import token_store
-from roadvault_common.access.tokens import Token, hash_of
+from roadvault_common.access.tokens import Grant, Token, hash_of
 from roadvault_common.sql.db import Database
 from roadvault_common.web.health import RequestHandler
 from roadvault_common.web.listener import route_of
@@ -18,6 +18,7 @@ from roadvault_ingest.access.acts import ActLog
 from roadvault_ingest.access.cache import Cache
 from roadvault_ingest.access.refused import Forbidden, Unknown
 from roadvault_ingest.access.routes import Rule, rule_of
+from roadvault_ingest.access.sessions import Sessions
 from roadvault_ingest.access.who import ANYBODY, WHO, Kind, Who
 from roadvault_ingest.pages.render import Renderer
 
@@ -25,10 +26,11 @@ Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class Guard:
-    """Lets in who has a token; `on` tells whether anybody is asked at all."""
+    """Lets in who has a token or a session; `on` tells whether anybody is asked at all."""
 
-    def __init__(self, db: Database, log: ActLog, renderer: Renderer, *, on: bool) -> None:
+    def __init__(self, db: Database, sessions: Sessions, log: ActLog, renderer: Renderer, *, on: bool) -> None:
         self._db = db
+        self._sessions = sessions
         self._log = log
         self._renderer = renderer
         self._on = on
@@ -49,6 +51,7 @@ class Guard:
         if self._used:
             await token_store.used(self._db, sorted(self._used))
             self._used.clear()
+        await self._sessions.note_uses()
 
     def _guarded(self, route: web.RouteDef, rule: Rule) -> web.RouteDef:
         inner: RequestHandler = route.handler
@@ -95,6 +98,9 @@ class Guard:
                 raise Unknown("the token is not known, or it was revoked, or its time is over", shown=True)
             self._used.add(token.token_id)
             return Who(Kind.TOKEN, token.name, token.grant, token.token_id)
+        session = await self._sessions.find(request)
+        if session is not None:
+            return Who(Kind.PERSON, session.name, Grant(session.role.scopes))
         raise Unknown("send a token (Authorization: Bearer rvt_…), or log in at /login")
 
     def _note(self, who: Who, request: web.Request, act: str) -> AbstractAsyncContextManager[None]:

@@ -34,7 +34,13 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/file/{file_id}/ask"): Rule(Scope.REQUEST, page=True),
     ("GET", "/zip"): _SEE,
     ("POST", "/retry"): Rule(Scope.OPERATE, page=True, act="retry"),
+    ("GET", "/audit"): Rule(Scope.OPERATE, page=True),
     ("GET", "/static/{name}"): OPEN,
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): OPEN,
+    ("GET", "/login/oidc"): OPEN,
+    ("GET", "/login/callback"): OPEN,
+    ("POST", "/logout"): OPEN,
 }
 """By method and pattern. Besides these a listener has /metrics, /healthz and /readyz, which are open."""
 

@@ -35,6 +35,16 @@ class Who:
         """What the custody log says of who it was, besides the address."""
         return {} if self.kind is Kind.ANYBODY else {self.kind.value: self.name}
 
+    @property
+    def is_person(self) -> bool:
+        """Whether it is somebody who has logged in."""
+        return self.kind is Kind.PERSON
+
+    @property
+    def operates(self) -> bool:
+        """Whether they may operate."""
+        return Scope.OPERATE in self.grant.scopes
+
     def sees(self, camera: str | None) -> bool:
         """Tell whether they may see, and ask for, a file of a camera, or of none."""
         return self.grant.allows_camera(camera)

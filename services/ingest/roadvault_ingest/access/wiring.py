@@ -8,9 +8,14 @@ from aiohttp import web
 
 from roadvault_common.loops import repeat
 from roadvault_common.sql.db import Database
+from roadvault_ingest.access.accounts import Accounts
 from roadvault_ingest.access.acts import ActLog
-from roadvault_ingest.access.config import AccessSettings
+from roadvault_ingest.access.audit import AuditPage
 from roadvault_ingest.access.guard import Guard
+from roadvault_ingest.access.login import Login
+from roadvault_ingest.access.oidc import Oidc
+from roadvault_ingest.access.sessions import Sessions
+from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.pages.render import Renderer
 
 _NOTE_SECONDS = 60
@@ -18,23 +23,32 @@ _REMOVE_SECONDS = 3600
 
 
 class Access:
-    """Guards the routes of ingest, and does what there is to do besides."""
+    """Guards the routes of ingest, has those to log in, and does what there is to do besides."""
 
-    def __init__(self, settings: AccessSettings, db: Database) -> None:
+    def __init__(self, settings: IngestSettings, db: Database) -> None:
         self._on = settings.auth
+        renderer = Renderer(auth=settings.auth)
         self.log = ActLog(db, settings.acts_days)
-        self.guard = Guard(db, self.log, Renderer(auth=settings.auth), on=settings.auth)
+        self.sessions = Sessions(settings, db)
+        self.guard = Guard(db, self.sessions, self.log, renderer, on=settings.auth)
+        oidc = None if settings.oidc_issuer is None else Oidc(settings)
+        self._accounts = Accounts(db)
+        login = Login(settings, self.sessions, self._accounts, oidc, self.log)
+        self.own_routes = [*login.routes(), *AuditPage(db, renderer).routes()]
 
     def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-        """Return all routes that there are to be, each of them guarded."""
-        return self.guard.routes(routes)
+        """Return all routes that there are to be, each of them guarded: those, and our own."""
+        return self.guard.routes([*routes, *self.own_routes])
 
     def jobs(self) -> list[Callable[[asyncio.Event], Awaitable[None]]]:
         """Return what goes on beside the requests."""
-        if not self._on:
-            return [partial(repeat, self.log.remove_old, seconds=_REMOVE_SECONDS)]
+        notes = [self.guard.note_uses, self.log.write_refused] if self._on else []
+        removes: list[Callable[[], Awaitable[None]]] = [
+            self.log.remove_old,
+            self.sessions.remove_ended,
+            self._accounts.forget_old,
+        ]
         return [
-            partial(repeat, self.guard.note_uses, seconds=_NOTE_SECONDS),
-            partial(repeat, self.log.write_refused, seconds=_NOTE_SECONDS),
-            partial(repeat, self.log.remove_old, seconds=_REMOVE_SECONDS),
+            *(partial(repeat, note, seconds=_NOTE_SECONDS) for note in notes),
+            *(partial(repeat, remove, seconds=_REMOVE_SECONDS) for remove in removes),
         ]
