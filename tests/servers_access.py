@@ -104,7 +104,7 @@ OpenGuarded = Callable[..., Any]
 @pytest.fixture
 def open_guarded(database_url: str, redis_url: str, data_dir: Path) -> OpenGuarded:
     @asynccontextmanager
-    async def opened(**overrides: Any) -> AsyncIterator[Guarded]:  # noqa: ANN401 - any setting
+    async def opened(port: int = 0, **overrides: Any) -> AsyncIterator[Guarded]:  # noqa: ANN401 - any setting
         values: dict[str, Any] = {
             "database_url": SecretStr(database_url),
             "redis_url": SecretStr(redis_url),
@@ -124,7 +124,7 @@ def open_guarded(database_url: str, redis_url: str, data_dir: Path) -> OpenGuard
             await Identity(db, vault.root).settle()
             ingest, access = Ingest(settings, db, bus, vault), Access(settings, db)
             routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
-            async with site(routes, [own_sites_only(settings.host_names), answer_problems]) as url:
+            async with site(routes, [own_sites_only(settings.host_names), answer_problems], port=port) as url:
                 yield Guarded(url, http, db, ingest, access, routes)
 
     return opened

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote_plus
@@ -137,8 +138,9 @@ class Oidc:
             "code_verifier": verifier,
         }
         # RFC 6749, 2.3.1: both are form-encoded first; what is special in them must not be taken for the colon.
-        auth = aiohttp.BasicAuth(quote_plus(self._client_id), quote_plus(self._secret))
-        return await self._ask("POST", metadata["token_endpoint"], auth=auth, data=form)
+        pair = b64encode(f"{quote_plus(self._client_id)}:{quote_plus(self._secret)}".encode()).decode()
+        headers = {"Authorization": f"Basic {pair}"}
+        return await self._ask("POST", metadata["token_endpoint"], headers=headers, data=form)
 
     async def _claims(self, token: str, nonce: str, access_token: str) -> CodeIDToken:
         """Return what the provider says of somebody.
@@ -174,7 +176,8 @@ class Oidc:
         told: Any = claims
         for part in settings.oidc_role_claim.split("."):
             told = told.get(part) if isinstance(told, dict) else None
-        has = {told} if isinstance(told, str) else {one for one in told or [] if isinstance(one, str)}
+        several = told if isinstance(told, list) else [told]
+        has = {one for one in several if isinstance(one, str)}
         name = next((str(claims[key]) for key in (settings.oidc_name_claim, "email", "sub") if claims.get(key)), "")
         called = f"oidc:{plain(name)[:_NAME_LENGTH]}"  # no account of our own can be called so
         for role, values in ((Role.OPERATOR, settings.oidc_operators), (Role.VIEWER, settings.oidc_viewers)):
