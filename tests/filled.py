@@ -43,10 +43,18 @@ SELECT seq, 2, {each}, {each} * {size}, seq, {came}, {came}, {came} FROM seq_{fi
 """
 _FILES = """
 INSERT INTO file_upload_info
-    (file_id, file_name, file_type, size, sha256, folder_id, zip_id, zip_offset, status, create_time)
+    (file_id, file_name, file_type, size, sha256, folder_id, zip_id, zip_offset, status, create_time,
+    camera, recorded_at, lat, lon)
 SELECT seq, CONCAT('gate-', MOD(seq, 40), '-', seq, '.mp4'), 'mp4', {size}, SHA2(seq, 256),
-    (seq - 1) DIV {each} + 1, (seq - 1) DIV {each} + 1, 32 + MOD(seq - 1, {each}) * {size}, 1, {came}
+    (seq - 1) DIV {each} + 1, (seq - 1) DIV {each} + 1, 32 + MOD(seq - 1, {each}) * {size}, 1, {came},
+    IF(MOD(seq, 10), CONCAT('gate-', MOD(seq, 40)), NULL),
+    IF(MOD(seq, 10), {came} - INTERVAL MOD(seq, 600) SECOND, NULL),
+    IF(MOD(seq, 10), 30 + MOD(seq, 40) / 100, NULL), IF(MOD(seq, 10), 120, NULL)
 FROM seq_{first}_to_{last}
+"""
+_TAGS = """
+INSERT INTO file_tag_info (tag, file_id)
+SELECT CONCAT('tag-', MOD(seq * 7919, 1000)), seq FROM seq_{first}_to_{last} WHERE MOD(seq, 5) = 0
 """
 # Archives were bought for the last time over the last term, are watched every six hours, and have no local copy.
 _ARCHIVES = """
@@ -205,6 +213,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         " FROM seq_1_to_300"
     )
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
+    await _history(db, _TAGS, files, _FILES_AT_ONCE, values)
     await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
@@ -221,6 +230,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     for table in (
         "folder_info",
         "file_upload_info",
+        "file_tag_info",
         "zip_ipfs_info",
         "label_info",
         "order_info",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
+from roadvault_common.files.facts import NOTHING, Facts
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Ipfs
@@ -26,6 +28,14 @@ from roadvault_pinner.service import Pinner
 from roadvault_stack.kubo import Kubo
 
 LIMITS = Limits(files=2, bytes=1 << 40, age_seconds=3600)
+
+KNOWN = Facts(
+    camera="gate 7 北",
+    recordedAt=datetime(2026, 11, 28, 0, 30, 0, 500, tzinfo=UTC),
+    lat=30.1,
+    lon=-0.1,
+    tags=("a", "b"),
+)
 
 
 @dataclass
@@ -58,16 +68,16 @@ class Console:
         assert len(errors.splitlines()) == 1
         return errors
 
-    async def file(self, size: int = 100_000) -> int:
+    async def file(self, size: int = 100_000, facts: Facts = NOTHING) -> int:
         incoming = Incoming(self.vault)
         incoming.write(os.urandom(size))
         incoming.finish()
-        received = Received("a.mp4", incoming.relative, size, incoming.sha256)
+        received = Received("a.mp4", incoming.relative, size, incoming.sha256, facts=facts)
         (placed,) = await IngestStore(self.db).add_files("console", [received], LIMITS)
         return placed.folder_id
 
     async def archive(self) -> int:
-        await self.file()
+        await self.file(facts=KNOWN)
         folder_id = await self.file()
         assert await self.packer.packing.work(folder_id) == Done()
         row = await self.db.fetch_one("SELECT zip_id FROM zip_ipfs_info WHERE folder_id = %s", (folder_id,))

@@ -21,20 +21,25 @@ from roadvault_common.catalogue.records import (
     seal_head,
     seal_segment,
 )  # fmt: skip
+from roadvault_common.files.tags import Tag, adoptable
+from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
 from roadvault_common.work.outcome import Done
 from roadvault_ingest.store import IngestStore, Most
+from roadvault_operator.recover.received import Adoption, Report, highest
+from roadvault_operator.recover.takeover import Takeover
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 from roadvault_stack.mariadb import MariaDB
 
 FILES = (
-    "SELECT file_id, file_name, file_type, size, sha256, folder_id, zip_offset, status, create_time"
-    " FROM file_upload_info ORDER BY file_id"
+    "SELECT file_id, file_name, file_type, size, sha256, folder_id, zip_offset, status, create_time, camera,"
+    " recorded_at, lat, lon, (SELECT GROUP_CONCAT(tag ORDER BY tag) FROM file_tag_info"
+    " WHERE file_tag_info.file_id = file_upload_info.file_id) AS tags FROM file_upload_info ORDER BY file_id"
 )
 ARCHIVES = (
     "SELECT folder_id, iv, size, files, cid, format, dag_size, label, node FROM zip_ipfs_info"
@@ -50,6 +55,21 @@ def lose(database: Running[MariaDB], url: str, migrated: list[str]) -> None:
             cursor.execute(statement)
         for statement in migrated:
             cursor.execute(statement)
+
+
+def tagged(vault: Vault) -> dict[str, Tag]:
+    """Return the tags of all uploads, by path."""
+    return {one.path: one.tag for one in adoptable(vault) if one.tag is not None}
+
+
+async def recover(console: Console) -> Report:
+    """Do what `roadvault recover --received` does."""
+    takeover, adoption = Takeover(console.db, console.vault.root), Adoption(console.db, console.vault)
+    uploads = await adoption.uploads()
+    await takeover.begin({}, highest(uploads))
+    await adoption.adopt(uploads, lambda _: None)
+    await takeover.end()
+    return adoption.report
 
 
 @dataclass

@@ -26,6 +26,7 @@ from roadvault_common.custody import chainer, check, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
+from roadvault_common.files.facts import Facts
 from roadvault_common.files.tags import Tag
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
@@ -223,7 +224,10 @@ async def _upload(filled: Filled, db: Database) -> None:
     store, slot = IngestStore(db), f"worker-{filled.open_folders[0]}"
 
     def batch(count: int) -> list[Received]:
-        return [Received("a.mp4", f"received/00/{secrets.token_hex(16)}", 100, "0" * 64) for _ in range(count)]
+        known = Facts(camera="gate", tags=("a", "b"))
+        return [
+            Received("a.mp4", f"received/00/{secrets.token_hex(16)}", 100, "0" * 64, facts=known) for _ in range(count)
+        ]
 
     (first, *_) = await store.add_files(slot, batch(3), Limits(100, 1 << 40, 86_400))
     assert first.folder_id == filled.open_folders[0]

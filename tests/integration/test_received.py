@@ -15,20 +15,19 @@ from dumps import dump, restore
 from servers_ingest import Door, Open
 from servers_operator import Console
 from servers_process import Running
-from servers_recovery import lose
+from servers_recovery import lose, recover, tagged
 from servers_services import Service, Services
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, IdentityMismatch
 from roadvault_common.files import tags
 from roadvault_common.files.identity import MARGIN, Identity, adopt
 from roadvault_common.files.tags import TAG, Tag, adoptable
-from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
 from roadvault_ingest.uploads.recorder import Recorder
-from roadvault_operator.recover.received import Adoption, Report, highest
+from roadvault_operator.recover.received import Adoption, highest
 from roadvault_operator.recover.takeover import Takeover
 from roadvault_stack.mariadb import MariaDB
 
@@ -43,11 +42,6 @@ ROWS = (
 async def db(database_url: str) -> AsyncIterator[Database]:
     async with Database.open(database_url) as opened:
         yield opened
-
-
-def tagged(vault: Vault) -> dict[str, Tag]:
-    """Return the tags of all uploads, by path."""
-    return {one.path: one.tag for one in adoptable(vault) if one.tag is not None}
 
 
 def as_rows(found: dict[str, Tag]) -> list[Row]:
@@ -69,16 +63,6 @@ async def send(http: aiohttp.ClientSession, service: Service, name: str, content
     async with http.post(f"{service.url}/api/open/upload", data=form) as response:
         assert response.status == 200, await response.text()
         return int((await response.json())["result"]["fileID"])
-
-
-async def recover(console: Console) -> Report:
-    """Do what `roadvault recover --received` does."""
-    takeover, adoption = Takeover(console.db, console.vault.root), Adoption(console.db, console.vault)
-    uploads = await adoption.uploads()
-    await takeover.begin({}, highest(uploads))
-    await adoption.adopt(uploads, lambda _: None)
-    await takeover.end()
-    return adoption.report
 
 
 async def test_every_upload_that_is_answered_has_its_tag(open_door: Open) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from pydantic import SecretStr
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.archive.label import Label
 from roadvault_common.errors import IntegrityError, LeaseLost
-from roadvault_packer.archive import Packed, member_name, pack
+from roadvault_common.files.facts import Facts
+from roadvault_packer.archive import Packed, member_name, most_bytes, pack
 from roadvault_packer.uploads import Upload
 
 KEYS = MasterKeys(SecretStr(Fernet.generate_key().decode()))
@@ -59,6 +61,48 @@ def test_openssl_and_7z_open_it_without_us(tmp_path: Path, members: list[Upload]
     assert [file["name"] for file in manifest["files"]] == NAMES
     assert {file["fileID"]: file["offset"] for file in manifest["files"]} == packed.offsets
     assert {file["received"] for file in manifest["files"]} == {"2026-11-27T09:30:00.000000Z"}
+
+
+def _manifest(target: Path, packed: Packed) -> bytes:
+    place = Label.parse(packed.label).manifest
+    return packed.key.stream(place.offset).update(target.read_bytes()[place.offset : place.offset + place.size])
+
+
+def test_where_nothing_more_is_known_of_files_the_manifest_is_what_it_always_was(
+    tmp_path: Path, members: list[Upload]
+) -> None:
+    target, _, packed = _packed(tmp_path, members[:1])
+    digest = members[0].sha256
+    assert _manifest(target, packed).decode() == (
+        '{\n  "version": 2,\n  "folder": 7,\n  "files": [\n    {\n      "fileID": 1,\n      "name": "camera 1.mp4",\n'
+        '      "member": "1-camera 1.mp4",\n      "size": 700001,\n'
+        f'      "sha256": "{digest}",\n      "offset": 32,\n'
+        '      "received": "2026-11-27T09:30:00.000000Z"\n    }\n  ]\n}'
+    )
+
+
+@pytest.mark.parametrize("character", ['"', "日", "\\"])
+def test_the_archive_is_no_longer_than_was_reckoned_whatever_is_known_of_files(
+    tmp_path: Path, members: list[Upload], character: str
+) -> None:
+    tags = tuple(f"{number:02}{character * (23 // len(character.encode()))}" for number in range(19))
+    at, place = datetime(2026, 11, 28, 0, 0, 0, 1, tzinfo=UTC), {"lat": -89.12345678901234, "lon": -179.1234567890123}
+    known = Facts(camera=character * 100, recordedAt=at, tags=tags, **place)
+    members = [replace(member, facts=known) for member in members]
+    target, _, packed = _packed(tmp_path, members)
+    assert packed.size <= most_bytes(members)
+    files = json.loads(_manifest(target, packed))["files"]
+    assert files[0]["tags"] == sorted(tags)
+    assert (files[0]["recordedAt"], files[0]["lat"]) == ("2026-11-28T00:00:00.000001Z", place["lat"])
+    # Of 20 000 such files it stays one that is read, with the longest of names.
+    longest = replace(members[0], file_name='"' * 255)
+    of_one = len(_packed_manifest(tmp_path, [longest]))
+    assert 20_000 * of_one < 64 << 20
+
+
+def _packed_manifest(tmp_path: Path, members: list[Upload]) -> bytes:
+    target = tmp_path / "another"
+    return _manifest(target, pack(7, members, tmp_path, target, KEYS, _ignore))
 
 
 def test_the_label_lies_beside_it_and_says_where_the_manifest_is(tmp_path: Path, members: list[Upload]) -> None:

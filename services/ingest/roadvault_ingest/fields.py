@@ -75,8 +75,7 @@ async def request_fields(request: web.Request, settings: IngestSettings) -> Fiel
     called = f"its Content-Type is {shown(kind)}" if kind else "it has no Content-Type"
     start = body.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
-        query = request.rel_url.raw_query_string.encode("utf-8", "surrogateescape")
-        return Fields(_form(query, None), "a query, since the body is empty")
+        return Fields(query_fields(request), "a query, since the body is empty")
     if start[:1] in b"{[" or kind.endswith("json"):
         return Fields(_json(start, options.get("charset"), called), "JSON")
     if kind == "multipart/form-data":
@@ -87,6 +86,15 @@ async def request_fields(request: web.Request, settings: IngestSettings) -> Fiel
     if b"=" not in start:
         raise Problem(f"the body is neither JSON nor a form with fileID and cbUrl; {called}")
     return Fields(_form(start, options.get("charset")), f"a form ({called})")
+
+
+def query_fields(request: web.Request) -> dict[str, str]:
+    """Return the fields of the query.
+
+    Raises:
+        Problem: It can't be read.
+    """
+    return _form(request.rel_url.raw_query_string.encode("utf-8", "surrogateescape"), None)
 
 
 def file_id(value: object) -> int:

@@ -9,10 +9,11 @@ from aiohttp import web
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
-from roadvault_ingest.fields import file_id, position, request_fields
+from roadvault_ingest.fields import file_id, position, query_fields, request_fields
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import describe, line
+from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import shown
 from roadvault_ingest.uploads.receive import Body, Incoming, Received, receive
@@ -146,4 +147,7 @@ def _form(request: web.Request, largest: int) -> Form:
         raise NotMultipart(f"send the file as multipart/form-data, with the parts file and filename; {called}")
     if not request.body_exists and request.content_length is None:
         raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
-    return Form(options.get("boundary", ""), largest, request.content_length)
+    form = Form(options.get("boundary", ""), largest, request.content_length)
+    if request.query_string:  # what is known of the file may stand there, too
+        form.fields |= {name: text for name, text in query_fields(request).items() if name in facts.FIELDS}
+    return form

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from roadvault_common.files.facts import of as facts_of
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
 
@@ -24,6 +25,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "size": row["size"],
         "sha256": row["sha256"],
         "received": time(row["create_time"]),
+        **known(row),
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
         "state": _state(row),
@@ -34,6 +36,18 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "uploadKept": row["path"] is not None,
         "archive": _archive(row),
         "requests": [_request(request) for request in requests],
+    }
+
+
+def known(row: Row) -> dict[str, Any]:
+    """Return what the client said of a file besides its name."""
+    said = facts_of(row)
+    return {
+        "camera": said.camera,
+        "recordedAt": time(row["recorded_at"]),
+        "lat": said.lat,
+        "lon": said.lon,
+        "tags": list(said.tags),
     }
 
 

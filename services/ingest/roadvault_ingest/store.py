@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+from roadvault_common.files import facts
 from roadvault_common.files.tags import file_type
 from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -137,13 +138,15 @@ class IngestStore:
     async def _insert_files(self, tx: Transaction, folder: _Folder) -> list[Placed]:
         if not folder.added:
             return []
-        rows = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(folder.added))
+        rows = ", ".join([f"(%s, %s, %s, %s, %s, %s, {marks(facts.COLUMNS)})"] * len(folder.added))
         values: list[object] = []
         for received, _ in folder.added:
             kind = file_type(received.name)
             values += [received.name, kind, received.size, received.sha256, received.path, folder.folder_id]
+            values += facts.values(received.facts)
         await tx.execute(
-            f"INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id) VALUES {rows}",  # noqa: S608
+            "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id,"  # noqa: S608
+            f" {', '.join(facts.COLUMNS)}) VALUES {rows}",
             values,
         )
         # Ids of one INSERT are not always consecutive (auto_increment_increment), so they are read.
@@ -153,6 +156,7 @@ class IngestStore:
             [received.path for received, _ in folder.added],
         )
         at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
+        await facts.insert_tags(tx, ((at[received.path][0], received.facts) for received, _ in folder.added))
         await record(tx, *(_received(received, at[received.path][0]) for received, _ in folder.added))
         return [Placed(*at[received.path], closed) for received, closed in folder.added]
 
@@ -213,14 +217,15 @@ class IngestStore:
             " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (file_id, url.text, url.place, key, peer),
         )
-        facts = {"by": peer, "for": url.place, "request": download_id, **current().facts}
-        await record(tx, Line(Act.ASKED, facts, file_id))
+        told = {"by": peer, "for": url.place, "request": download_id, **current().facts}
+        await record(tx, Line(Act.ASKED, told, file_id))
         return download_id
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
         return await self._db.fetch_one(
             "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"  # noqa: S608
+            f" {facts.SELECT.format(file='file')},"
             " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
             " zip.pin_failed_at, zip.format AS zip_format,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
@@ -261,17 +266,18 @@ class IngestStore:
 
     async def uploads(self, paths: list[str]) -> list[Row]:
         """Return what the tags of uploads at `paths` say, with their `path`; at most 100 are looked for at a time."""
-        return await self._db.fetch_all(
-            "SELECT path, file_id, file_name, size, sha256, folder_id, create_time FROM file_upload_info"  # noqa: S608
-            f" WHERE path IN ({marks(paths)})",
+        rows = await self._db.fetch_all(
+            "SELECT path, file_id, file_name, size, sha256, folder_id, create_time,"  # noqa: S608
+            f" {facts.SELECT.format(file='file')} FROM file_upload_info AS file WHERE path IN ({marks(paths)})",
             paths,
         )
+        return [{**row, "facts": facts.of(row)} for row in rows]
 
 
 def _received(received: Received, file_id: int) -> Line:
     """Return what the custody log says of an upload."""
-    facts = {"from": received.peer, "sha256": received.sha256, "size": received.size, **received.who}
-    return Line(Act.RECEIVED, facts, file_id)
+    told = {"from": received.peer, "sha256": received.sha256, "size": received.size, **received.who}
+    return Line(Act.RECEIVED, told, file_id)
 
 
 async def _check_open(

@@ -20,6 +20,7 @@ from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys
 from roadvault_common.archive.label import Label, Place
 from roadvault_common.archive.local import beside
+from roadvault_common.files.facts import NOTHING, Facts, told
 from roadvault_common.files.new_file import create, write_all
 from roadvault_packer.helper import Helper
 from roadvault_packer.uploads import Progress, Upload, compare, opened, read
@@ -35,6 +36,8 @@ _NAME_BYTES = 180
 _MEMBER_BYTES, _NAME_TOLD = 512, 5
 """More than the 7z header and the manifest say of a file besides its name, or of nothing; and how long its name is in
 them: twice in the manifest, once with each character escaped, once in the header, which has UTF-16."""
+_FACTS_BYTES, _TAG_BYTES = 256, 16
+"""More than the manifest needs for what is known of a file, besides camera and tags; and around each of these."""
 _FLUSH_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 18
 """What is read at a time: small enough for a processor's cache, long enough to be worth a word to a helper."""
@@ -91,8 +94,14 @@ def pack(
 
 def most_bytes(uploads: Sequence[Upload]) -> int:
     """Return how long the archive of `uploads` can become."""
-    told = sum(_MEMBER_BYTES + _NAME_TOLD * len(upload.file_name.encode()) for upload in uploads)
-    return sum(upload.size for upload in uploads) + told + _MEMBER_BYTES
+    names = sum(_MEMBER_BYTES + _NAME_TOLD * len(upload.file_name.encode()) for upload in uploads)
+    known = sum(_facts_bytes(upload.facts) for upload in uploads if upload.facts is not NOTHING)
+    return sum(upload.size for upload in uploads) + names + known + _MEMBER_BYTES
+
+
+def _facts_bytes(facts: Facts) -> int:
+    words = [facts.camera or "", *facts.tags]
+    return _FACTS_BYTES + sum(_TAG_BYTES + 2 * len(word.encode()) for word in words)
 
 
 def member_name(file_id: int, file_name: str) -> str:
@@ -120,6 +129,7 @@ def _manifest(folder_id: int, uploads: Sequence[Upload], offsets: dict[int, int]
             "sha256": upload.sha256,
             "offset": offsets[upload.file_id],
             "received": f"{upload.create_time:%Y-%m-%dT%H:%M:%S.%fZ}",
+            **told(upload.facts),
         }
         for upload in uploads
     ]

@@ -11,7 +11,7 @@ from datetime import datetime
 import orjson
 
 from roadvault_common.archive import local, merkle
-from roadvault_common.files import set_aside_store
+from roadvault_common.files import facts, set_aside_store
 from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
@@ -21,6 +21,8 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
 from roadvault_packer.archive import Packed
 from roadvault_packer.uploads import Upload
+
+_UPLOAD = ("file_id", "file_name", "size", "sha256", "path", "create_time")
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,12 @@ class PackerStore:
     async def uploads(self, folder_id: int) -> list[Upload]:
         """Return the folder's files in the order of their ids, but for those that were set aside."""
         rows = await self._db.fetch_all(
-            "SELECT file_id, file_name, size, sha256, path, create_time FROM file_upload_info WHERE folder_id = %s"
+            "SELECT file_id, file_name, size, sha256, path, create_time,"  # noqa: S608 - our own names
+            f" {facts.SELECT.format(file='file_upload_info')} FROM file_upload_info WHERE folder_id = %s"
             " AND NOT EXISTS (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
             (folder_id,),
         )
-        return [Upload(**row) for row in rows]
+        return [Upload(**{name: row[name] for name in _UPLOAD}, facts=facts.of(row)) for row in rows]
 
     @transacted
     async def set_aside(self, tx: Transaction, lease: Lease, reasons: Mapping[int, str], outcome: Outcome) -> None:
@@ -98,9 +101,9 @@ class PackerStore:
             f"UPDATE folder_info SET status = {FolderStatus.PACKED}, zip_id = %s WHERE folder_id = %s",  # noqa: S608 - our own numbers
             (zip_id, lease.row_id),
         )
-        facts = {"folder": lease.row_id, "files": len(sealed.packed.offsets), "size": sealed.packed.size}
+        told = {"folder": lease.row_id, "files": len(sealed.packed.offsets), "size": sealed.packed.size}
         label = {"label": hashlib.sha256(sealed.packed.label).hexdigest()}
-        await record(tx, Line(Act.PACKED, {**facts, **label}, zip_id=zip_id))
+        await record(tx, Line(Act.PACKED, {**told, **label}, zip_id=zip_id))
         await tx.execute(
             "UPDATE hold_info JOIN file_upload_info AS file USING (file_id) SET hold_info.zip_id = %s"
             " WHERE file.zip_id = %s AND active = 1",

@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 from roadvault_common.errors import IntegrityError, TransientError
+from roadvault_common.files.facts import NOTHING, Facts
 
 Progress = Callable[[int], None]
 
@@ -25,6 +26,7 @@ class Upload:
     sha256: str
     path: str | None
     create_time: datetime
+    facts: Facts = NOTHING
 
 
 class Spoilt(IntegrityError):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
+from roadvault_common.files.facts import NOTHING, Facts, told
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.plain import first_fault
 from roadvault_common.sql.db import Row
@@ -31,10 +32,8 @@ _Id = Annotated[int, Field(ge=1, lt=1 << 53)]
 """More than can ever be given out, and what every reader of JSON takes for a whole number."""
 
 
-class Tag(BaseModel):
+class Tag(Facts):
     """What a row of `file_upload_info` can't be made from again but for its path, which is the file's own."""
-
-    model_config = ConfigDict(frozen=True)
 
     file_id: _Id
     name: Annotated[str, Field(max_length=_NAME_LENGTH)]
@@ -73,12 +72,12 @@ def refusal(directory: Path) -> str | None:
 def write(root: Path, rows: Iterable[Row]) -> list[OSError]:
     """Tag uploads below `root`, but for those that are gone; return what went wrong with others. Blocks.
 
-    Each row has `path`, `file_id`, `file_name`, `size`, `sha256`, `folder_id` and `create_time` (UTC).
+    Each row has `path`, `file_id`, `file_name`, `size`, `sha256`, `folder_id`, `create_time` (UTC), perhaps `facts`.
     """
     errors: list[OSError] = []
     for row in rows:
         tag = {name: row[name] for name in ("file_id", "size", "sha256", "folder_id")}
-        tag |= {"name": row["file_name"], "received": row["create_time"]}
+        tag |= {"name": row["file_name"], "received": row["create_time"], **told(row.get("facts", NOTHING))}
         try:
             os.setxattr(f"{root}/{row['path']}", TAG, orjson.dumps(tag, option=_UTC))
         except FileNotFoundError:
@@ -114,7 +113,7 @@ def _read(relative: str, path: Path) -> Adoptable:
     try:
         return Adoptable(relative, Tag.model_validate_json(os.getxattr(path, TAG, follow_symlinks=False)))
     except OSError as error:
-        told = "it has no tag" if error.errno == ENODATA else f"its tag can't be read: {error.strerror}"
+        trouble = "it has no tag" if error.errno == ENODATA else f"its tag can't be read: {error.strerror}"
     except ValidationError as error:
-        told = f"its tag can't be understood: {first_fault(error)}"
-    return Adoptable(relative, None, told)
+        trouble = f"its tag can't be understood: {first_fault(error)}"
+    return Adoptable(relative, None, trouble)

@@ -9,6 +9,7 @@ from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.records import ArchiveRecord, Purchase
 from roadvault_common.errors import IntegrityError
+from roadvault_common.files import facts
 from roadvault_common.files.tags import file_type
 from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line
@@ -106,8 +107,8 @@ async def _insert_archive(
     if record is not None:
         await hold_store.bring_back(tx, zip_id, record)
     files = len(archive.manifest.files)
-    facts = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}
-    await record_lines(tx, Line(Act.ADOPTED, facts, zip_id=zip_id))
+    told = {"cid": place.cid, "files": files, "size": archive.size, "found": "on the disk" if local else "on IPFS"}
+    await record_lines(tx, Line(Act.ADOPTED, told, zip_id=zip_id))
     return zip_id
 
 
@@ -202,13 +203,14 @@ async def _insert_files(tx: Transaction, folder_id: int, zip_id: int, files: Seq
     for file in files:
         received = made if file.received is None else utc(file.received)
         values += [file.fileID, file.name, file_type(file.name), file.size, file.sha256, folder_id, zip_id]
-        values += [file.offset, received]
-    row = f"(%s, %s, %s, %s, %s, %s, %s, %s, {FileStatus.PACKED}, %s)"
+        values += [file.offset, received, *facts.values(file)]
+    row = f"(%s, %s, %s, %s, %s, %s, %s, %s, {FileStatus.PACKED}, %s, {marks(facts.COLUMNS)})"
     await tx.execute(
         "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, zip_id, zip_offset,"  # noqa: S608
-        f" status, create_time) VALUES {', '.join([row] * len(files))}",
+        f" status, create_time, {', '.join(facts.COLUMNS)}) VALUES {', '.join([row] * len(files))}",
         values,
     )
+    await facts.insert_tags(tx, ((file.fileID, file) for file in files))
 
 
 async def _taken(db: Database, archive: Archive, record: ArchiveRecord | None) -> str:

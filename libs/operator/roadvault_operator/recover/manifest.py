@@ -3,18 +3,19 @@
 from itertools import pairwise
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from roadvault_common.archive import merkle
 from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.archive.label import Label
 from roadvault_common.errors import IntegrityError
+from roadvault_common.files.facts import Facts
 from roadvault_common.plain import first_fault
 
 FIRST_OFFSET = 32
 """Where the first file begins in a 7z container: behind its signature header."""
 _FILE_BYTES = 4096
-"""More than it says of one file: its name twice, each at most 255 characters of 6 bytes, and some 300 more."""
+"""More than it says of one file: its name twice, each at most 255 characters of 4 bytes, and some 2000 more."""
 _MOST_BYTES = 64 << 20
 """No manifest that is read is longer: enough for 150 000 files."""
 
@@ -22,10 +23,8 @@ _Id = Annotated[int, Field(ge=1, lt=1 << 53)]
 _Size = Annotated[int, Field(ge=0, lt=1 << 53)]
 
 
-class File(BaseModel):
+class File(Facts):
     """What a manifest says of a file. Sizes and offsets are bytes."""
-
-    model_config = ConfigDict(frozen=True)
 
     fileID: _Id  # noqa: N815 - as the JSON has it
     name: Annotated[str, Field(max_length=255)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import NamedTuple
 
-from roadvault_common.files import set_aside_store
+from roadvault_common.files import facts, set_aside_store
 from roadvault_common.files.tags import Tag, file_type
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, marks
@@ -81,13 +81,15 @@ def _adopted(upload: Upload, folder_id: int) -> Line:
 
 
 async def _insert(tx: Transaction, folder_id: int, uploads: Sequence[Upload]) -> None:
-    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(uploads))
+    rows = ", ".join([f"(%s, %s, %s, %s, %s, %s, %s, %s, {marks(facts.COLUMNS)})"] * len(uploads))
     values: list[object] = []
     for path, tag, _ in uploads:
         received = tag.received.astimezone(UTC).replace(tzinfo=None)
         values += [tag.file_id, tag.name, file_type(tag.name), tag.size, tag.sha256, path, folder_id, received]
+        values += facts.values(tag)
     await tx.execute(
-        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, path, folder_id, create_time)"  # noqa: S608
-        f" VALUES {rows}",
+        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, path, folder_id, create_time,"  # noqa: S608
+        f" {', '.join(facts.COLUMNS)}) VALUES {rows}",
         values,
     )
+    await facts.insert_tags(tx, ((upload.tag.file_id, upload.tag) for upload in uploads))

@@ -10,14 +10,17 @@ from multipart import _BODY, _COMPLETE, MultipartError, MultipartSegment, PushMu
 
 from roadvault_common.files.new_file import BLOCK_BYTES
 from roadvault_ingest.problems import Problem, TooLarge
+from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.names import decoded, name_in_header, shown
 
 _CHARSET = "_charset_"
 """RFC 7578: a field that names the charset of those behind it."""
+_READ = ("filename", "sha256", *facts.FIELDS)
+"""Text fields of an upload."""
 _FIELD_BYTES = 4096
 """Longest text field that is read."""
 _PARTS = 16
-"""Parts of a form; three have a meaning, and a page's own button or token may be among the rest."""
+"""Parts of a form; eight have a meaning, and a page's own button or token may be among the rest."""
 _PART_HEADERS = 32
 """Headers of a part; some clients repeat those of the file's source there."""
 _REST_BYTES = 1 << 16
@@ -48,9 +51,7 @@ class Form:
     `length` is what the request says of the body's length, `largest` the longest file that is taken.
     """
 
-    def __init__(
-        self, boundary: str, largest: int, length: int | None, fields: Iterable[str] = ("filename", "sha256")
-    ) -> None:
+    def __init__(self, boundary: str, largest: int, length: int | None, fields: Iterable[str] = _READ) -> None:
         if not boundary:
             raise Problem(
                 "the Content-Type names no boundary; an HTTP library that is given a form writes this header by itself"

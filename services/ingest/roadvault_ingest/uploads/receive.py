@@ -12,10 +12,12 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from roadvault_common.files.facts import NOTHING, Facts
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Problem, TooSlow, WrongHash
+from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.form import Form
 from roadvault_ingest.uploads.names import checked_name
@@ -42,6 +44,8 @@ class Received:
     """The address that it came from."""
     who: Mapping[str, str] = field(default_factory=dict)
     """What the custody log says of who sent it, besides."""
+    facts: Facts = NOTHING
+    """What is known of it besides."""
 
 
 class Incoming(NewFile):
@@ -98,7 +102,7 @@ class Body:
 
 
 async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> Received:
-    """Read the parts `file`, `filename` and, if the client likes, `sha256`, in any order.
+    """Read the parts `file`, `filename` and, if the client likes, `sha256` and what is known of it, in any order.
 
     Without a `filename`, or with an empty one, the file is called what its own part says: a form without scripts.
 
@@ -109,7 +113,7 @@ async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: 
     rest = await _stream(body, form, incoming, disk, room)
     if not form.size:
         raise form.missing_file()
-    name = checked_name(form.filename)
+    name, known = checked_name(form.filename), facts.read(form.fields)
     await disk.finish(incoming, rest)
     sha256 = incoming.sha256
     expected = form.fields.get("sha256", "").strip().lower()
@@ -117,7 +121,7 @@ async def receive(body: Body, form: Form, incoming: Incoming, disk: Disk, room: 
         raise Problem("sha256 must be 64 hex digits")
     if expected and expected != sha256:
         raise WrongHash(f"the file that arrived has SHA-256 {sha256}, not the one that was announced")
-    return Received(name, incoming.relative, incoming.size, sha256)
+    return Received(name, incoming.relative, incoming.size, sha256, facts=known)
 
 
 async def _stream(body: Body, form: Form, incoming: Incoming, disk: Disk, room: Room) -> list[bytes]:

@@ -46,7 +46,7 @@ class Tagger:
                 [
                     {"path": received.path, "file_name": received.name, "size": received.size,
                      "sha256": received.sha256, "file_id": placed.file_id, "folder_id": placed.folder_id,
-                     "create_time": placed.create_time}
+                     "create_time": placed.create_time, "facts": received.facts}
                     for received, placed in recorded
                 ]
             )  # fmt: skip
