@@ -227,6 +227,44 @@ async def test_a_callback_goes_to_the_tokens_hosts_alone(guarded: Guarded) -> No
     assert await guarded.count("download_info") == 2
 
 
+async def test_a_token_for_a_camera_uploads_as_that_one_and_sees_no_other(guarded: Guarded) -> None:
+    one = await guarded.token("gate-7", "upload,read,request", cameras=("gate-7",))
+    some = await guarded.token("gates", "upload,read,request", cameras=("gate-*", "yard"))
+    other, everything = await guarded.token("dock", "read,request", cameras=("dock",)), await guarded.token("all")
+    numbers = []
+    for headers, said, expected in (
+        (one, {}, "gate-7"),
+        (one, {"camera": "gate-7"}, "gate-7"),
+        (one, {"camera": "gate-8"}, None),
+        (some, {"camera": "gate-8"}, "gate-8"),
+        (some, {}, None),
+        (some, {"camera": "gate"}, None),
+        (everything, {"camera": "dock"}, "dock"),
+    ):
+        status, body = await guarded.upload(headers, **said)
+        assert status == (403 if expected is None else 200), (said, body)
+        if expected is not None:
+            numbers.append(body["result"]["fileID"])
+            _, told, _ = await guarded.ask("GET", FILE.format(numbers[-1]), everything)
+            assert told["result"]["camera"] == expected
+    unknown = await guarded.file_id()
+    assert await guarded.count("file_upload_info") == 5
+    assert len([path for path in (guarded.ingest._vault.root / "received").rglob("*") if path.is_file()]) == 5
+    first, _, third, dock = numbers
+    for headers, seen in ((one, {first}), (some, {first, third}), (other, {dock}), (everything, {*numbers, unknown})):
+        for number in (first, third, dock, unknown, 10_000):
+            fine = {200, 409} if number in seen else {404}
+            for path in ("", "/custody", "/receipt"):
+                status, body, _ = await guarded.ask("GET", FILE.format(number) + path, headers)
+                assert status in fine, (number, path)
+                assert status != 404 or body["message"] == f"there is no file {number}"
+            fields = {"fileID": number, "cbUrl": f"http://127.0.0.1:1/{number}"}
+            status, _, _ = await guarded.ask("POST", "/api/open/downFile", headers, json=fields)
+            assert status in fine
+        if headers is not everything:
+            assert (await guarded.ask("GET", "/file", headers))[0] == 403  # pages show all
+
+
 async def test_the_custody_log_names_the_token(guarded: Guarded) -> None:
     headers = await guarded.token("dock-1")
     status, body = await guarded.upload(headers)

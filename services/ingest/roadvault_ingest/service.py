@@ -185,7 +185,7 @@ class Ingest:
             NotFound: There is no such file.
         """
         row = await self._store.file(file_id)
-        if row is None:
+        if row is None or not current().sees(row["camera"]):
             raise NotFound(f"there is no file {file_id}")
         return row, await self._store.requests(file_id)
 
@@ -195,6 +195,7 @@ class Ingest:
         Raises:
             NotFound: There is no such file.
         """
+        await self._check_seen(file_id)
         archive = await custody_store.archive_of(self._db, file_id)
         if archive is None:
             raise NotFound(f"there is no file {file_id}")
@@ -207,6 +208,7 @@ class Ingest:
             NotFound: There is no such file.
             NoReceipt: It has none, or none yet.
         """
+        await self._check_seen(file_id)
         try:
             async with self._receipts:
                 return (await making.make(self._db, file_id)).encode()
@@ -214,6 +216,16 @@ class Ingest:
             raise NotFound(str(error)) from None
         except making.NoReceipt as error:
             raise NoReceipt(str(error)) from None
+
+    async def _check_seen(self, file_id: int) -> None:
+        """Look whether a file is there for who asks: to a token that is for some cameras others have none.
+
+        Raises:
+            NotFound: It is not.
+        """
+        who = current()
+        if who.grant.cameras and not who.sees(await self._store.camera(file_id)):
+            raise NotFound(f"there is no file {file_id}")
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""

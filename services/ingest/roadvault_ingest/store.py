@@ -193,8 +193,8 @@ class IngestStore:
         key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
         peer = None if peer is None else peer[:_PEER_LENGTH]
         # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-        known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-        if known is None:
+        known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+        if known is None or not current().sees(known["camera"]):
             return None
         ended = await tx.fetch_one(
             "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
@@ -250,6 +250,11 @@ class IngestStore:
             " WHERE file.file_id = %s",
             (file_id,),
         )
+
+    async def camera(self, file_id: int) -> str | None:
+        """Return which camera a file is of; None if that is not known, or there is no such file."""
+        row = await self._db.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s", (file_id,))
+        return None if row is None else row["camera"]
 
     async def requests(self, file_id: int) -> list[Row]:
         """Return a file's latest download requests, newest first."""
