@@ -4,13 +4,14 @@ from functools import partial
 
 from statements import Statement, group
 
-from roadvault_common.access import acts, session_store, token_store, user_store
+from roadvault_common.access import acts, callback_keys, session_store, token_store, user_store
 from roadvault_common.access.acts import Act
 from roadvault_common.access.scopes import Role
 from roadvault_common.access.session_store import Life, Person
 from roadvault_common.access.tokens import checked_grant
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_ingest.access import guess_store
+from roadvault_notifier.store import NotifierStore
 
 _GRANT = checked_grant("upload", ("gate-*",), ("client.example",))
 _LINE = Act("token", "t", "192.0.2.1", "retry")
@@ -28,6 +29,12 @@ async def _tokens(db: Database) -> None:
     assert token is not None
     await token_store.used(db, [token.token_id])
     assert len(await token_store.listed(db, token.token_id, 10)) == 10
+    rows = ", ".join(f"({number % 300}, 'k')" for number in range(600))
+    await db.execute(f"INSERT INTO callback_key_info (token_id, `key`) VALUES {rows}")  # noqa: S608 - numbers
+    await db.transact(lambda tx: callback_keys.rotate(tx, token.token_id, "l", 60))
+    await db.execute("UPDATE callback_key_info SET until = create_time WHERE `key` = 'k' LIMIT 1")
+    await db.transact(lambda tx: callback_keys.rotate(tx, token.token_id, "m", 60))
+    assert (await NotifierStore(db).callback_keys(token.token_id))[:2] == ["m", "l"]
     await db.transact(lambda tx: token_store.revoke(tx, "t-0"))
     assert await token_store.find(db, bytes(32)) is None
 

@@ -2,6 +2,7 @@
 
 import re
 
+from cryptography.fernet import Fernet
 from servers_access import Guarded
 from servers_operator import Console
 
@@ -35,6 +36,25 @@ async def test_a_token_is_made_shown_once_listed_and_revoked(console: Console, g
         ("console", "token revoked", "dock-1", "done"),
     ]
     assert all("@" in line["name"] for line in lines)
+
+
+async def test_a_token_that_asks_for_files_has_a_callback_key_that_can_be_rotated(console: Console) -> None:
+    assert "it has no key of its own" in await console.says("token", "create", "early", "--scope", "request")
+    assert "not set" in await console.refuses("token", "rotate-callback-key", "early")
+    console.environment["ROADVAULT_CALLBACK_MASTER_KEYS"] = Fernet.generate_key().decode()
+    said = [await console.says("token", "create", "client", "--scope", "request")]
+    said += [await console.says("token", "rotate-callback-key", "client", *more) for more in ((), ("--overlap", 0.5))]
+    keys = [one for text in said for one in re.findall(r"whsec_[A-Za-z0-9+/]{43}=", text)]
+    assert len(set(keys)) == 3
+    rows = await console.db.fetch_all(
+        "SELECT `key`, until, until - INTERVAL 2 DAY > UTC_TIMESTAMP(6) AS two_days FROM callback_key_info"
+        " ORDER BY key_id"
+    )
+    assert [(row["until"] is None, row["two_days"]) for row in rows] == [(False, 0), (False, 0), (True, None)]
+    assert not any(key[6:] in str(rows) for key in keys)
+    assert "whsec_" not in await console.says("token", "create", "reader", "--scope", "read")
+    await console.says("token", "revoke", "client")
+    assert "was revoked" in await console.refuses("token", "rotate-callback-key", "client")
 
 
 async def test_what_a_token_can_not_be_is_said_in_one_line(console: Console) -> None:

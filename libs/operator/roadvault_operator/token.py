@@ -5,7 +5,10 @@ from typing import Annotated
 import orjson
 import typer
 
+from roadvault_common.access import callback_keys
 from roadvault_common.access import token_store as store
+from roadvault_common.access.callback_keys import CallbackKeys
+from roadvault_common.access.scopes import Scope
 from roadvault_common.access.tokens import checked_grant, checked_name, hash_of, new_token
 from roadvault_common.errors import SettingsError
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -33,20 +36,29 @@ async def create(
     ] = None,
     expires: Annotated[float | None, typer.Option(min=0, max=_LONGEST_DAYS, help="days; without it: never")] = None,
 ) -> None:
-    """Make a token and show it, this once: only its hash is kept."""
+    """Make a token and show it, this once: only its hash is kept; likewise the key that signs its callbacks."""
+    settings = OperatorSettings()
     grant, token = checked_grant(scope, camera or [], callback_host or []), new_token()
+    keys = CallbackKeys(settings.callback_master_keys)
+    key = callback_keys.new_key() if keys.there and Scope.REQUEST in grant.scopes else None
     hashed = hash_of(token)
     if hashed is None:
         raise SettingsError("a token of another form was made")
 
     async def write(tx: Transaction) -> None:
-        await store.create(tx, checked_name(name), hashed, grant, expires)
+        token_id = await store.create(tx, checked_name(name), hashed, grant, expires)
+        if key is not None:
+            await callback_keys.add(tx, token_id, keys.wrap(key))
         await acts.note(tx, "token created", f"{name}: {', '.join(sorted(grant.scopes))}")
 
-    async with Database.open(OperatorSettings().database_url, size=1) as db:
+    async with Database.open(settings.database_url, size=1) as db:
         await db.transact(write)
     say(token)
-    say("Keep it now: it is not shown again. Send it as Authorization: Bearer, or as the password of Basic.")
+    if key is not None:
+        say(f"{key}  signs its callbacks (Standard Webhooks)")
+    elif Scope.REQUEST in grant.scopes:
+        say("ROADVAULT_CALLBACK_MASTER_KEYS is not set: it has no key of its own that signs its callbacks")
+    say("Keep this now: it is not shown again. Send the token as Authorization: Bearer, or as the password of Basic.")
 
 
 @app.command("list")
@@ -86,4 +98,26 @@ async def revoke(name: Name) -> None:
 
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         await db.transact(write)
-    say(f"the token {name} is revoked")
+    say(f"the token {name} is revoked; for what it has asked for nobody is called any more")
+
+
+@app.command()
+@blocking
+async def rotate_callback_key(
+    name: Name,
+    overlap: Annotated[float, typer.Option(min=0, max=365, help="days for which the old key signs as well")] = 7,
+) -> None:
+    """Give a token another key that signs its callbacks, and show it, this once."""
+    settings = OperatorSettings()
+    key = callback_keys.new_key()
+    wrapped = CallbackKeys(settings.callback_master_keys).wrap(key)
+
+    async def write(tx: Transaction) -> None:
+        token_id = await store.locked(tx, name)
+        await callback_keys.rotate(tx, token_id, wrapped, overlap * 86_400)
+        await acts.note(tx, "callback key rotated", name)
+
+    async with Database.open(settings.database_url, size=1) as db:
+        await db.transact(write)
+    say(key)
+    say(f"Keep it now: it is not shown again. Both keys sign for {overlap:g} days, in one header, divided by a blank.")

@@ -190,7 +190,9 @@ class IngestStore:
             TooMany: As many as may be are open; nothing was written.
             Gone: The file has ended.
         """
-        key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
+        token_id = current().token_id
+        asks = f"{file_id}\n{url.text}" + ("" if token_id is None else f"\n{token_id}")  # it signs the callback
+        key = hashlib.sha256(asks.encode()).hexdigest()
         peer = None if peer is None else peer[:_PEER_LENGTH]
         # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
         known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
@@ -213,9 +215,9 @@ class IngestStore:
             (url.text, file_id),
         )
         download_id = await tx.insert(
-            "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, fetch_due)"
-            " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (file_id, url.text, url.place, key, peer),
+            "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, token_id, fetch_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (file_id, url.text, url.place, key, peer, token_id),
         )
         told = {"by": peer, "for": url.place, "request": download_id, **current().facts}
         await record(tx, Line(Act.ASKED, told, file_id))

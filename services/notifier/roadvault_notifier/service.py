@@ -2,6 +2,7 @@
 
 import structlog
 
+from roadvault_common.access.callback_keys import CallbackKeys
 from roadvault_common.errors import brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
@@ -27,6 +28,7 @@ class Notifier:
     def __init__(self, settings: NotifierSettings, db: Database, bus: Bus, links: Links, callbacks: Callbacks) -> None:
         self._settings = settings
         self._links = links
+        self._keys = CallbackKeys(settings.callback_master_keys)
         self._callbacks = callbacks
         self._store = NotifierStore(db)
         self.hosts = Hosts(settings.concurrency)
@@ -41,6 +43,10 @@ class Notifier:
         callback = await self._store.callback(lease.row_id)
         if callback.path is None:
             return Failed("the extraction is gone; ask for the file again")
+        if callback.revoked:
+            return Failed("the token that asked for this was revoked: nobody is called for it")
+        keys = [] if callback.token_id is None else await self._store.callback_keys(callback.token_id)
+        signing = [self._keys.unwrap(key) for key in keys]
         url = callback_url.read(callback.cb_url)
         wait = self.hosts.wait(url.place)
         if wait is not None:
@@ -51,7 +57,7 @@ class Notifier:
                 token = self._links.token(callback.download_id, expires_at)
                 link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
                 body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": link}
-                await self._callbacks.post(url, f"download-{callback.download_id}", body)
+                await self._callbacks.post(url, f"download-{callback.download_id}", body, signing)
         except ClientAway as away:
             return await self._put_off(callback, url.place, brief(away), self.hosts.wait(url.place) or 0)
         await self._store.close_taken(lease, callback, url.place)

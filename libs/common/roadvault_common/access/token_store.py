@@ -64,16 +64,25 @@ async def listed(db: Database, after: int = 0, limit: int = 500) -> list[Row]:
     )
 
 
-async def revoke(tx: Transaction, name: str) -> int:
-    """End a token for good; return its id.
+async def revoke(tx: Transaction, name: str) -> None:
+    """End a token for good.
 
     Raises:
         PermanentError: There is none of that name, or it was revoked before.
+    """
+    token_id = await locked(tx, name)
+    await tx.execute("UPDATE token_info SET revoked_at = UTC_TIMESTAMP(6) WHERE token_id = %s", (token_id,))
+
+
+async def locked(tx: Transaction, name: str) -> int:
+    """Return the id of a token that is to be changed.
+
+    Raises:
+        PermanentError: There is none of that name, or it was revoked.
     """
     row = await tx.fetch_one("SELECT token_id, revoked_at FROM token_info WHERE name = %s FOR UPDATE", (name,))
     if row is None:
         raise PermanentError(f"there is no token {name!r}")
     if row["revoked_at"] is not None:
         raise PermanentError(f"the token {name!r} was revoked on {row['revoked_at']:%Y-%m-%d %H:%M} UTC")
-    await tx.execute("UPDATE token_info SET revoked_at = UTC_TIMESTAMP(6) WHERE token_id = %s", (row["token_id"],))
     return int(row["token_id"])
