@@ -65,3 +65,22 @@ async def test_what_a_token_can_not_be_is_said_in_one_line(console: Console) -> 
     )
     assert "there is no token" in await console.refuses("token", "revoke", "nobody")
     assert await console.db.fetch_all("SELECT 1 FROM token_info") == []
+
+
+async def test_what_else_a_person_decides_is_written_down(console: Console, guarded: Guarded) -> None:
+    folder = await console.file()
+    await console.db.execute(
+        "UPDATE folder_info SET status = 3, pack_failed_at = UTC_TIMESTAMP(6) WHERE folder_id = %s", (folder,)
+    )
+    await console.says("retry", "pack", folder)
+    await console.says("give-up", "pack", folder, "--reason", "gone")
+    await console.says("retry", "pack", "--all")
+    await console.says("retention", "hold", "--file", 1, "--reason", "case 7")
+    await console.says("retention", "release", 1, "--reason", "closed")
+    assert [(line["act"], line["subject"]) for line in await guarded.acts()] == [
+        ("retry", f"pack {folder}"),
+        ("given up", f"pack {folder}: gone"),
+        ("retry", "pack: 1 rows"),
+        ("hold", "hold 1: case 7"),
+        ("released", "hold 1: closed"),
+    ]

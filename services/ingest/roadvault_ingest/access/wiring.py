@@ -6,6 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
+from roadvault_common import metrics
 from roadvault_common.loops import repeat
 from roadvault_common.sql.db import Database
 from roadvault_ingest.access.accounts import Accounts
@@ -34,6 +35,8 @@ class Access:
         oidc = None if settings.oidc_issuer is None else Oidc(settings)
         self._accounts = Accounts(db)
         login = Login(settings, self.sessions, self._accounts, oidc, self.log)
+        for why in ("unknown", "forbidden", "password", "guesses", "oidc"):
+            metrics.REFUSED.labels(why)  # begins at 0, so that the first is seen
         self.own_routes = [*login.routes(), *AuditPage(db, renderer).routes()]
 
     def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
