@@ -2,15 +2,15 @@
 
 import binascii
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
 from roadvault_common import metrics
 from roadvault_common.access import token_store
-from roadvault_common.access.tokens import Grant, Token, hash_of
+from roadvault_common.access.tokens import Grant, hash_of
 from roadvault_common.sql.db import Database
 from roadvault_common.web.health import RequestHandler
 from roadvault_common.web.listener import route_of
@@ -34,7 +34,7 @@ class Guard:
         self._log = log
         self._renderer = renderer
         self._on = on
-        self._tokens: Cache[Token] = Cache(lambda key: token_store.find(db, key))
+        self._tokens: Cache[Who] = Cache(self._token)
         self._used: set[int] = set()
 
     def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
@@ -62,15 +62,22 @@ class Guard:
             try:
                 who = await self._who(request)
                 _check(who, rule)
-                with _set(who):
-                    noted = nullcontext() if rule.act is None else self._note(who, request, rule.act)
-                    async with noted:
+                reset = WHO.set(who)
+                try:
+                    if rule.act is None:
                         return await inner(request)
+                    async with self._note(who, request, rule.act):
+                        return await inner(request)
+                finally:
+                    WHO.reset(reset)
             except (Unknown, Forbidden) as refused:
                 self._count(who, request, refused)
                 if rule.page and hdrs.AUTHORIZATION not in request.headers:
-                    with _set(who):
+                    reset = WHO.set(who)
+                    try:
                         return self._tell(request, refused)
+                    finally:
+                        WHO.reset(reset)
                 raise
 
         async def expect(request: web.Request) -> web.StreamResponse | None:
@@ -92,16 +99,20 @@ class Guard:
         """
         shown = request.headers.getall(hdrs.AUTHORIZATION, [])
         if shown:
-            key = hash_of(_token(shown[0])) if len(shown) == 1 else None
-            token = None if key is None else await self._tokens.get(key)
-            if token is None:
+            key = hash_of(_shown(shown[0])) if len(shown) == 1 else None
+            who = None if key is None else await self._tokens.get(key)
+            if who is None or who.token_id is None:
                 raise Unknown("the token is not known, or it was revoked, or its time is over", shown=True)
-            self._used.add(token.token_id)
-            return Who(Kind.TOKEN, token.name, token.grant, token.token_id)
+            self._used.add(who.token_id)
+            return who
         session = await self._sessions.find(request)
         if session is not None:
             return Who(Kind.PERSON, session.name, Grant(session.role.scopes))
         raise Unknown("send a token (Authorization: Bearer rvt_…), or log in at /login")
+
+    async def _token(self, key: bytes) -> Who | None:
+        token = await token_store.find(self._db, key)
+        return None if token is None else Who(Kind.TOKEN, token.name, token.grant, token.token_id)
 
     def _note(self, who: Who, request: web.Request, act: str) -> AbstractAsyncContextManager[None]:
         number = request.match_info.get("file_id")
@@ -118,15 +129,6 @@ class Guard:
         raise web.HTTPSeeOther(f"/login?next={quote(wanted, safe='')}")
 
 
-@contextmanager
-def _set(who: Who) -> Iterator[None]:
-    reset = WHO.set(who)
-    try:
-        yield
-    finally:
-        WHO.reset(reset)
-
-
 def _check(who: Who, rule: Rule) -> None:
     """See whether somebody may do what a route does.
 
@@ -139,7 +141,7 @@ def _check(who: Who, rule: Rule) -> None:
         raise Forbidden(f"pages show the files of all cameras, and {who.name} is for some")
 
 
-def _token(header: str) -> str:
+def _shown(header: str) -> str:
     """Return the token of an Authorization header; of Basic, which is all that some cameras can, the password."""
     scheme, _, rest = header.strip().partition(" ")
     if scheme.lower() == "bearer":
