@@ -11,3 +11,7 @@ CREATE TABLE callback_key_info (
 
 ALTER TABLE download_info
     ADD COLUMN token_id BIGINT NULL COMMENT 'the token that asked for it (token_info)';
+ALTER TABLE batch_info
+    ADD COLUMN token_id BIGINT       NULL COMMENT 'likewise',
+    ADD COLUMN who_kind VARCHAR(10)  NOT NULL DEFAULT 'anybody' COMMENT 'what the custody log says of who asked: token, person, anybody',
+    ADD COLUMN who_name VARCHAR(100) NOT NULL DEFAULT '';

@@ -6,7 +6,7 @@ database (`filled.py`). `statements_work.py` has the others, which do something 
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from filled import ACCOUNT, HEIGHT, MARKET, Filled
@@ -32,6 +32,8 @@ from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_door.store import DoorStore
+from roadvault_ingest.files_store import FilesStore
+from roadvault_ingest.filters import Filters, Mark, Order
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.store import IngestStore
 from roadvault_notifier.store import NotifierStore
@@ -157,6 +159,7 @@ def status(filled: Filled) -> list[Statement]:
             archives_before=lambda db: PagesStore(db).archives(archive, None),
             archives_after=lambda db: PagesStore(db).archives(None, archive),
         ),
+        *_lists(filled),
         *group(
             "status: one file",
             file=lambda db: IngestStore(db).file(middle),
@@ -236,6 +239,41 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]
+
+
+def _lists(filled: Filled) -> list[Statement]:
+    """Return lists of files, by each index that can lead: a page, and one far behind it."""
+    middle, now = filled.files // 2, datetime.now(UTC).replace(tzinfo=None)
+    ago, then = now - timedelta(days=700), now - timedelta(days=800)
+    lists = {
+        "all": (Filters(), Mark("number", None, middle)),
+        "of an archive": (Filters(archive=filled.zip_ids[0]), Mark("archive", None, 5)),
+        "set aside": (Filters(state="set aside"), Mark("aside", None, middle)),
+        "not packed": (Filters(state="waiting to be packed"), Mark("waiting", None, middle)),
+        "of a camera": (Filters(camera="gate-7"), Mark("camera", f"{ago}", middle)),
+        "of a camera, no time": (Filters(camera="gate-7"), Mark("camera", None, middle)),
+        "recorded in a year": (
+            Filters(recorded_from=ago - timedelta(days=365), recorded_to=ago), Mark("recorded", f"{then}", middle)
+        ),
+        "received in a year": (
+            Filters(received_from=ago - timedelta(days=365), received_to=ago), Mark("received", f"{then}", middle)
+        ),
+        "by name": (Filters(name="gate-7-"), Mark("name", "gate-7-3", middle)),
+        "with a tag": (Filters(tag="tag-5"), Mark("tag", None, middle)),
+        "by much at once": (
+            Filters(name="gate-7", camera="gate-7", recorded_to=now, received_from=ago, tag="tag-35", state="packed"),
+            Mark("camera", f"{ago}", middle),
+        ),
+    }  # fmt: skip
+
+    async def run(filters: Filters, place: Mark, db: Database) -> None:
+        for newest_first in (True, False):
+            for limit in (10, 1000):
+                order = Order(newest_first, limit)
+                await FilesStore(db).page(filters, order)
+                await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
+
+    return group("status: lists of files", **{name: partial(run, *what) for name, what in lists.items()})
 
 
 async def _tied(db: Database, size: int) -> object:

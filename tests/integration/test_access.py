@@ -3,6 +3,7 @@
 import asyncio
 import json
 from base64 import b64encode
+from typing import Any
 
 import aiohttp
 import pytest
@@ -25,7 +26,7 @@ HEALTH = {"/metrics", "/healthz", "/readyz"}
 
 
 def path_of(pattern: str, number: int = 1) -> str:
-    return pattern.replace("{file_id}", str(number)).replace("{name}", "style.css")
+    return pattern.replace("{file_id}", str(number)).replace("{batch_id}", "1").replace("{name}", "style.css")
 
 
 async def test_every_route_has_its_rule_and_asks_who_it_is(guarded: Guarded) -> None:
@@ -263,6 +264,55 @@ async def test_a_token_for_a_camera_uploads_as_that_one_and_sees_no_other(guarde
             assert status in fine
         if headers is not everything:
             assert (await guarded.ask("GET", "/file", headers))[0] == 403  # pages show all
+
+
+async def test_lists_and_batches_are_of_the_tokens_cameras_and_its_own(guarded: Guarded) -> None:
+    scopes = "upload,read,request"
+    gate, gates = (
+        await guarded.token("gate-7", scopes, cameras=("gate-7",)),
+        await guarded.token("gates", scopes, cameras=("gate-*",)),
+    )
+    everything = await guarded.token("all")
+    of: dict[str, list[int]] = {"gate-7": [], "gate-8": [], "dock": []}
+    for camera in [*of, *of, *of]:
+        _, body = await guarded.upload(everything, camera=camera)
+        of[camera].append(body["result"]["fileID"])
+    seen = {"gate": of["gate-7"], "gates": of["gate-7"] + of["gate-8"], "all": of["gate-7"] + of["gate-8"] + of["dock"]}
+    for headers, numbers in ((gate, seen["gate"]), (gates, seen["gates"]), (everything, seen["all"])):
+        found, query = list[int](), {"limit": "1", "order": "oldest"}
+        for _ in range(20):
+            status, body, _ = await guarded.ask("GET", "/api/open/files", headers, params=query)
+            assert status == 200
+            found += [file["fileID"] for file in body["result"]["files"]]
+            if body["result"]["next"] is None:
+                break
+            query = {**query, "after": body["result"]["next"]}
+        assert sorted(found) == sorted(numbers)
+    for filters in ({"camera": "dock"}, {"camera": "gate-8"}, {"name": "a"}):
+        _, body, _ = await guarded.ask("GET", "/api/open/files", gate, params=filters)
+        assert {file["camera"] for file in body["result"]["files"]} <= {"gate-7"}
+
+    async def batch(headers: dict[str, str], **wanted: object) -> tuple[int, dict[str, Any]]:
+        fields = {"cbUrl": "http://127.0.0.1:1/", **wanted}
+        status, body, _ = await guarded.ask("POST", "/api/open/downFiles", headers, json=fields)
+        return status, body.get("result") or {}
+
+    assert (await batch(gate, fileIDs=[of["gate-7"][0], of["dock"][0]]))[0] == 404
+    assert (await batch(gate, filter={"camera": "dock"}))[0] == 404
+    status, asked = await batch(gates, filter={"name": "a"})
+    assert (status, asked["files"]) == (200, 6)
+    number = asked["batchID"]
+    await guarded.ingest.batches.asking.work(number)
+    rows = await guarded.db.fetch_all("SELECT file_id, token_id FROM download_info ORDER BY file_id")
+    assert [row["file_id"] for row in rows] == sorted(seen["gates"])
+    (token_id,) = {row["token_id"] for row in rows}
+    names = {row["token_id"]: row["name"] for row in await token_store.listed(guarded.db)}
+    assert names[token_id] == "gates"
+    asked_by = await guarded.db.fetch_all("SELECT facts FROM custody_info WHERE act = 'asked'")
+    assert {json.loads(row["facts"])["token"] for row in asked_by} == {"gates"}
+    for headers, expected in ((gates, 200), (gate, 404), (everything, 404)):
+        for method in ("GET", "DELETE"):
+            assert (await guarded.ask(method, f"/api/open/batch/{number}", headers))[0] == expected
 
 
 async def test_the_custody_log_names_the_token(guarded: Guarded) -> None:

@@ -14,7 +14,9 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
+from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
+from roadvault_common.work.stages import ASK
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import answer_problems, api_routes
@@ -39,6 +41,7 @@ async def serve() -> None:
         breakers = Breakers(redis(bus))
         samples = {
             "disk": metrics.disk(vault.root),
+            "rows": gauges.rows(db, [ASK]),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)
@@ -46,6 +49,7 @@ async def serve() -> None:
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
+            partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
             *access.jobs(),
         ]

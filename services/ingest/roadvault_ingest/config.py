@@ -66,6 +66,20 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         title="Requests of a peer",
         description="requests from one address that may be open; more get 429. Behind a proxy all come from one",
     )
+    batch_files: int = Field(
+        10_000,
+        ge=1,
+        le=100_000,
+        title="Files of a batch",
+        description="that may be asked for at once; more get 400",
+    )
+    batches_per_peer: int = Field(
+        10,
+        ge=1,
+        title="Batches of a peer",
+        description="batches from one address that may be open; more get 429. A batch's requests do not count"
+        " among those of the peer",
+    )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )

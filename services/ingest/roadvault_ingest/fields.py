@@ -9,6 +9,7 @@ from aiohttp import web
 
 from roadvault_common.web.connections import giving_way
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.filters import Filters, read_filters
 from roadvault_ingest.problems import Problem, TooLarge
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import decoded, shown
@@ -16,6 +17,8 @@ from roadvault_ingest.uploads.receive import Body
 
 _REQUEST_BYTES = 16_384
 """Longest body of a short request."""
+NUMBER_BYTES = 24
+"""A number of a file in a list of them, with what is around it."""
 _FIELDS = 32
 """Fields that such a request may have."""
 _NAMED = 6
@@ -45,6 +48,21 @@ class Fields(NamedTuple):
             raise Problem(f"{name} must be a text, not {_told(value)}")
         return value.strip()
 
+    def wanted(self) -> list[int] | Filters:
+        """Return which files a batch is of: the field fileIDs, or the field filter.
+
+        Raises:
+            Problem: There are both, or none, or it is not what it should be.
+        """
+        ids, given = self.values.get("fileIDs"), self.values.get("filter")
+        if (ids is None) == (given is None):
+            raise Problem("send fileIDs, a list of numbers, or filter, an object with the names of GET /api/open/files")
+        if isinstance(ids, list):
+            return [file_id(one) for one in ids]
+        if not isinstance(given, dict) or not given:
+            raise Problem("fileIDs must be a list of numbers, and filter an object that has at least one name, in JSON")
+        return read_filters(given)
+
     def file_id(self) -> int:
         """Return the field fileID.
 
@@ -61,7 +79,7 @@ class Fields(NamedTuple):
         return value
 
 
-async def request_fields(request: web.Request, settings: IngestSettings) -> Fields:
+async def request_fields(request: web.Request, settings: IngestSettings, longest: int = _REQUEST_BYTES) -> Fields:
     """Return the fields of a JSON object or a form, or if the body is empty those of the query.
 
     What the body is its first character tells: libraries call JSON text/plain or a form, or call it nothing.
@@ -70,7 +88,7 @@ async def request_fields(request: web.Request, settings: IngestSettings) -> Fiel
         Problem: It can't be read.
     """
     with giving_way(request):
-        body = await _read_all(Body(request, settings))
+        body = await _read_all(Body(request, settings), longest)
     kind, options = content_type(request.headers.get("Content-Type", ""))
     called = f"its Content-Type is {shown(kind)}" if kind else "it has no Content-Type"
     start = body.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -111,6 +129,17 @@ def file_id(value: object) -> int:
     if not whole or len(digits) > _ID_DIGITS or not 0 < int(digits) < 1 << 63:
         raise Problem(f"fileID must be a positive whole number, not {_told(value)}")
     return int(digits)
+
+
+def batch_id(text: str) -> int:
+    """Return the number of a batch.
+
+    Raises:
+        Problem: It is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < _ID_DIGITS):
+        raise Problem(f"batchID must be a positive whole number, not {shown(text)}")
+    return int(text)
 
 
 def position(text: str) -> int:
@@ -156,11 +185,11 @@ def _read(text: str, charset: str | None) -> str:
     return decoded("a field", text.encode("latin-1"), charset)
 
 
-async def _read_all(incoming: Body) -> bytes:
+async def _read_all(incoming: Body, longest: int) -> bytes:
     """Return a short body, which may come in several pieces."""
     body = b""
     while piece := await incoming.read():
         body += piece
-        if len(body) > _REQUEST_BYTES:
-            raise TooLarge(f"the body is longer than {_REQUEST_BYTES} bytes")
+        if len(body) > longest:
+            raise TooLarge(f"the body is longer than {longest} bytes")
     return body

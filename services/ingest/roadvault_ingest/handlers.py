@@ -9,10 +9,11 @@ from aiohttp import web
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
 from roadvault_common.web.listener import route_of
-from roadvault_ingest.fields import file_id, position, query_fields, request_fields
+from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
+from roadvault_ingest.filters import read_list, read_page
 from roadvault_ingest.problems import NoLength, NotMultipart, Problem, TooLarge, answer
 from roadvault_ingest.service import Ingest
-from roadvault_ingest.states import describe, line
+from roadvault_ingest.states import batch, describe, line, listed
 from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import shown
@@ -55,6 +56,33 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
         web.post("/api/open/upload", upload, expect_handler=expect),
         web.post("/api/open/downFile", download),
         *_questions(ingest),
+        *_batches(ingest),
+    ]
+
+
+def _batches(ingest: Ingest) -> list[web.RouteDef]:
+    """Return the routes of many files that are asked for at once."""
+
+    async def download(request: web.Request) -> web.Response:
+        longest = 16_384 + NUMBER_BYTES * ingest.settings.batch_files
+        fields = await request_fields(request, ingest.settings, longest)
+        number, files = await ingest.request_batch(fields.wanted(), fields.text("cbUrl"), request.remote)
+        return answer({"batchID": number, "files": files})
+
+    async def described(request: web.Request) -> web.Response:
+        after, limit = read_page(query_fields(request))
+        rows = await ingest.batch(batch_id(request.match_info["batch_id"]), after, limit)
+        return answer(batch(*rows, limit))
+
+    async def cancel(request: web.Request) -> web.Response:
+        number = batch_id(request.match_info["batch_id"])
+        await ingest.batches.cancel(number)
+        return answer(batch(*await ingest.batch(number, 0, 0), 1))
+
+    return [
+        web.post("/api/open/downFiles", download),
+        web.get("/api/open/batch/{batch_id}", described),
+        web.delete("/api/open/batch/{batch_id}", cancel),
     ]
 
 
@@ -64,6 +92,10 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
     async def file(request: web.Request) -> web.Response:
         row, requests = await ingest.file(file_id(request.match_info["file_id"]))
         return answer(describe(row, requests))
+
+    async def files(request: web.Request) -> web.Response:
+        rows, after = await ingest.files(*read_list(query_fields(request)))
+        return answer({"files": [listed(row) for row in rows], "next": after})
 
     async def custody(request: web.Request) -> web.Response:
         before = request.query.get("before")
@@ -79,6 +111,7 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     return [
+        web.get("/api/open/files", files),
         web.get("/api/open/file/{file_id}", file),
         web.get("/api/open/file/{file_id}/custody", custody),
         web.get("/api/open/file/{file_id}/receipt", receipt),

@@ -22,7 +22,10 @@ from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.access.who import current
+from roadvault_ingest.batches import Batches
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.files_store import FilesStore
+from roadvault_ingest.filters import Filters, Order, only_seen
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge, Unavailable
 from roadvault_ingest.store import IngestStore, Limits, Most, Placed
 from roadvault_ingest.uploads.admission import Admission
@@ -58,6 +61,8 @@ class Ingest:
         self._vault = vault
         self._db = db
         self._store = IngestStore(db)
+        self._files = FilesStore(db)
+        self.batches = Batches(settings, db, bus)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
         self._bytes = STAGE_BYTES.labels("receive")
@@ -165,6 +170,26 @@ class Ingest:
         await self._bus.emit(DownloadRequested(download_id=download_id))
         return download_id
 
+    async def request_batch(self, wanted: Sequence[int] | Filters, cb_url: str, peer: str | None) -> tuple[int, int]:
+        """Record that a client wants many files back; return the batch's number, and how many files it is of.
+
+        Raises:
+            NotFound: There is no such file, or none fits.
+            TooMany: More batches are open than may be.
+            Problem: The URL can't be called, or the files are too many.
+        """
+        return await self.batches.add(wanted, self._callback_url(cb_url), peer)
+
+    async def batch(self, batch_id: int, after: int, limit: int) -> tuple[Row, list[Row], list[Row]]:
+        """Return a batch, how many of its files are in which state, and some of them.
+
+        Raises:
+            NotFound: There is no such batch.
+        """
+        row = await self.batches.batch(batch_id)
+        counts = await self.batches.store.counts(batch_id)
+        return row, counts, await self.batches.store.files(batch_id, after, limit)
+
     def _callback_url(self, text: str) -> CallbackUrl:
         """Read a callback's URL; what the notifier would refuse is refused at once."""
         try:
@@ -188,6 +213,14 @@ class Ingest:
         if row is None or not current().sees(row["camera"]):
             raise NotFound(f"there is no file {file_id}")
         return row, await self._store.requests(file_id)
+
+    async def files(self, filters: Filters, order: Order) -> tuple[list[Row], str | None]:
+        """Return a page of a list of files, and the mark behind which the next one begins.
+
+        Raises:
+            Problem: The mark of the page before is none.
+        """
+        return await self._files.page(only_seen(filters), order)
 
     async def custody(self, file_id: int, before: int | None) -> list[Row]:
         """Return lines of a file's custody log, the first first: the last of all, or those before a position.

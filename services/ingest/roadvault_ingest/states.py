@@ -7,7 +7,7 @@ import orjson
 
 from roadvault_common.files.facts import of as facts_of
 from roadvault_common.sql.db import Row
-from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
+from roadvault_common.sql.states import ArchiveStatus, BatchFileState, FolderStatus, RequestStatus
 
 _FOLDER_STATES = {
     FolderStatus.OPEN: "waiting in an open folder",
@@ -15,6 +15,18 @@ _FOLDER_STATES = {
     FolderStatus.PACKED: "packed",
     FolderStatus.FAILED: "packing failed",
 }
+NOT_PACKED = tuple(word for status, word in _FOLDER_STATES.items() if status is not FolderStatus.PACKED)
+"""States of files that are in no archive yet."""
+ASIDE = ("set aside", "lost")
+"""States of files that are in none, and will be in none by themselves."""
+_BATCH_FILE_STATES = {
+    BatchFileState.WANTED: "waiting to be asked for",
+    BatchFileState.DONE: "called back",
+    BatchFileState.FAILED: "failed",
+    BatchFileState.CANCELLED: "cancelled",
+}
+STATES = (*_FOLDER_STATES.values(), "ended", *ASIDE)
+"""All that the API says of where a file stands."""
 
 
 def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
@@ -28,7 +40,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         **known(row),
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
-        "state": _state(row),
+        "state": state_of(row),
         "reason": row["aside_reason"] or row["pack_reason"] or _ended(row),
         "ends": time(row["ends_at"]),
         "ended": time(row["shredded_at"]),
@@ -51,12 +63,27 @@ def known(row: Row) -> dict[str, Any]:
     }
 
 
+def listed(row: Row) -> dict[str, Any]:
+    """Return a file as the answer of `GET /api/open/files` has it."""
+    return {
+        "fileID": row["file_id"],
+        "filename": row["file_name"],
+        "size": row["size"],
+        "sha256": row["sha256"],
+        "received": time(row["create_time"]),
+        **known(row),
+        "state": state_of(row),
+        "zipID": row["zip_id"],
+    }
+
+
 def time(value: datetime | None) -> str | None:
     """Return a database time (UTC, naive) in ISO 8601."""
     return None if value is None else value.replace(tzinfo=UTC).isoformat(timespec="milliseconds")
 
 
-def _state(row: Row) -> str:
+def state_of(row: Row) -> str:
+    """Return where a file stands."""
     if row["lost"]:
         return "lost"
     if row["shredded_at"] is not None:
@@ -102,6 +129,54 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "auditProblem": row["audit_problem"],
         "dropped": time(row["dropped_at"]),
     }
+
+
+def batch(row: Row, counts: list[Row], files: list[Row], limit: int) -> dict[str, Any]:
+    """Return the answer of `GET /api/open/batch/{batchID}`."""
+    told = dict[str, int]()
+    for one in counts:
+        told[_of_batch(one)] = told.get(_of_batch(one), 0) + one["files"]
+    return {
+        "batchID": row["batch_id"],
+        "state": _batch_state(row),
+        "reason": row["reason"],
+        "cbUrl": row["cb_url"],
+        "files": row["files"],
+        "counts": told,
+        "requested": time(row["create_time"]),
+        "cancelled": time(row["cancelled_at"]),
+        "ended": time(row["ended_at"]),
+        "calledBack": time(row["called_back_at"]),
+        "requests": [
+            {
+                "fileID": one["file_id"],
+                "downloadID": one["download_id"],
+                "state": _of_batch(one),
+                "reason": one["reason"],
+            }
+            for one in files
+        ],
+        "next": files[-1]["file_id"] if len(files) == limit else None,
+    }
+
+
+def _batch_state(row: Row) -> str:
+    if row["called_back_at"] is not None:
+        return "called back"
+    if row["report_failed_at"] is not None:
+        return "callback failed"
+    if row["ended_at"] is not None:
+        return "ended"
+    if row["cancelled_at"] is not None:
+        return "being cancelled"
+    return "being asked for" if row["ask_due"] is not None else "under way"
+
+
+def _of_batch(row: Row) -> str:
+    """Return where a file of a batch stands."""
+    if row["state"] == BatchFileState.ASKED:
+        return _word(RequestStatus(row["status"]))
+    return _BATCH_FILE_STATES[row["state"]]
 
 
 def line(row: Row) -> dict[str, Any]:

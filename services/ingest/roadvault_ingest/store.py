@@ -21,10 +21,10 @@ from roadvault_ingest.problems import Gone, TooMany
 from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
-_PEER_LENGTH = 64
+PEER_LENGTH = 64
 """Characters of `download_info.peer`."""
 _SHOWN_REQUESTS = 20
-_LATER_SECONDS = 60
+LATER_SECONDS = 60
 """After so long a client that has too many open requests may ask again."""
 
 
@@ -43,6 +43,15 @@ class Most:
 
     per_file: int
     per_peer: int
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a file: an address, as often as it may; for a batch, if it is for one, which counts by itself."""
+
+    peer: str | None
+    most: Most
+    batch_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -190,38 +199,7 @@ class IngestStore:
             TooMany: As many as may be are open; nothing was written.
             Gone: The file has ended.
         """
-        token_id = current().token_id
-        asks = f"{file_id}\n{url.text}" + ("" if token_id is None else f"\n{token_id}")  # it signs the callback
-        key = hashlib.sha256(asks.encode()).hexdigest()
-        peer = None if peer is None else peer[:_PEER_LENGTH]
-        # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-        known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-        if known is None or not current().sees(known["camera"]):
-            return None
-        ended = await tx.fetch_one(
-            "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
-            " WHERE file_id = %s AND shredded_at IS NOT NULL",
-            (file_id,),
-        )
-        if ended is not None:
-            raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
-        joined = await tx.fetch_one("SELECT download_id FROM download_info WHERE open_key = %s", (key,))
-        if joined is not None:
-            return int(joined["download_id"])
-        await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
-        await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
-        await tx.execute(
-            f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
-            (url.text, file_id),
-        )
-        download_id = await tx.insert(
-            "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, token_id, fetch_due)"
-            " VALUES (%s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (file_id, url.text, url.place, key, peer, token_id),
-        )
-        told = {"by": peer, "for": url.place, "request": download_id, **current().facts}
-        await record(tx, Line(Act.ASKED, told, file_id))
-        return download_id
+        return await ask(tx, file_id, url, Asker(peer, most))
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
@@ -287,6 +265,60 @@ def _received(received: Received, file_id: int) -> Line:
     return Line(Act.RECEIVED, told, file_id)
 
 
+async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> int | None:
+    """Record a request, or join the open one for the same file and URL; None if there is no such file.
+
+    Raises:
+        TooMany: As many as may be are open; nothing was written.
+        Gone: The file has ended.
+    """
+    who = current()
+    asks = f"{file_id}\n{url.text}" + ("" if who.token_id is None else f"\n{who.token_id}")  # it signs the callback
+    key = hashlib.sha256(asks.encode()).hexdigest()
+    peer, most = None if asker.peer is None else asker.peer[:PEER_LENGTH], asker.most
+    # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
+    known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+    if known is None or not who.sees(known["camera"]):
+        return None
+    ended = await tx.fetch_one(
+        "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
+        " WHERE file_id = %s AND shredded_at IS NOT NULL",
+        (file_id,),
+    )
+    if ended is not None:
+        raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
+    joined = await tx.fetch_one("SELECT download_id, batch_id FROM download_info WHERE open_key = %s", (key,))
+    if joined is not None:
+        if joined["batch_id"] not in {None, asker.batch_id}:  # it is not that batch's alone any more
+            await tx.execute(
+                "UPDATE download_info SET batch_id = NULL WHERE download_id = %s", (joined["download_id"],)
+            )
+        return int(joined["download_id"])
+    await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
+    if asker.batch_id is None:
+        await _check_open(tx, "peer", peer, most.per_peer, f"the address {peer}")
+    await tx.execute(
+        f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
+        (url.text, file_id),
+    )
+    download_id = await tx.insert(
+        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, token_id, fetch_due)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+        (
+            file_id,
+            url.text,
+            url.place,
+            key,
+            peer if asker.batch_id is None else None,
+            asker.batch_id,
+            who.token_id,
+        ),
+    )
+    told = {"by": peer, "for": url.place, "request": download_id, "batch": asker.batch_id, **who.facts}
+    await record(tx, Line(Act.ASKED, told, file_id))
+    return download_id
+
+
 async def _check_open(
     tx: Transaction, column: Literal["file_id", "peer"], value: object, most: int, whose: str
 ) -> None:
@@ -297,5 +329,5 @@ async def _check_open(
     )
     if row is not None and row["n"] >= most:
         raise TooMany(
-            f"{whose} has {most} open requests, as many as may be; ask again when some are done", _LATER_SECONDS
+            f"{whose} has {most} open requests, as many as may be; ask again when some are done", LATER_SECONDS
         )

@@ -10,7 +10,7 @@ from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
 from roadvault_common.work import gauges
-from roadvault_common.work.stages import CALLBACK
+from roadvault_common.work.stages import CALLBACK, REPORT
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.handlers import HANDLERS
 from roadvault_notifier.service import Notifier
@@ -30,13 +30,14 @@ async def serve() -> None:
         notifier = Notifier(settings, db, bus, Links(settings.link_secret), callbacks)
         handlers = app.bind(HANDLERS, notifier)
         samples = {
-            "rows": gauges.rows(db, [CALLBACK]),
+            "rows": gauges.rows(db, [CALLBACK, REPORT]),
             "events": bus.lag(handlers),
             "outages": notifier.breakers.sample(db, "notifier", settings.sweep_seconds),
         }
         jobs: list[app.Job] = [
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(notifier.calling.sweep, seconds=settings.sweep_seconds),
+            partial(notifier.reporting.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         await app.run(settings, db, jobs, {}, breakers=notifier.breakers, identity=NoDirectory(db))

@@ -60,6 +60,16 @@ class RequestStatus(IntEnum):
     EXPIRED = 4
 
 
+class BatchFileState(IntEnum):
+    """`state` of `batch_file_info`."""
+
+    WANTED = 0
+    ASKED = 1
+    DONE = 2
+    FAILED = 3
+    CANCELLED = 4
+
+
 class OrderStatus(IntEnum):
     """Of `order_info`."""
 

@@ -68,6 +68,11 @@ FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_at
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
 EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
 SHRED = Stage("shred", "retention_info", "zip_id", deadline=3 * 3600, max_attempts=30)  # as a drop, and harder to miss
-STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE, SHRED)
+ASK = Stage("ask", "batch_info", "batch_id", deadline=3600, max_attempts=30, since="create_time")
+REPORT = Stage(
+    "report", "batch_info", "batch_id", deadline=120, max_attempts=20,
+    since="ended_at", waits="report_due IS NOT NULL AND ended_at IS NOT NULL",  # before, its requests are waited for
+)  # fmt: skip
+STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE, SHRED, ASK, REPORT)
 PUBLISH = Stage("publish", "catalogue_info", "one", deadline=6 * 3600, max_attempts=1 << 20, backoff_max=600)
 """Of one row alone, that never asks a person: it is in none of the lists of stages."""

@@ -25,6 +25,10 @@ _SEE = Rule(Scope.READ, page=True)
 RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/open/upload"): Rule(Scope.UPLOAD),
     ("POST", "/api/open/downFile"): Rule(Scope.REQUEST),
+    ("POST", "/api/open/downFiles"): Rule(Scope.REQUEST),
+    ("GET", "/api/open/batch/{batch_id}"): Rule(Scope.REQUEST),
+    ("DELETE", "/api/open/batch/{batch_id}"): Rule(Scope.REQUEST),
+    ("GET", "/api/open/files"): Rule(Scope.READ),
     ("GET", "/api/open/file/{file_id}"): Rule(Scope.READ),
     ("GET", "/api/open/file/{file_id}/custody"): Rule(Scope.READ),
     ("GET", "/api/open/file/{file_id}/receipt"): Rule(Scope.READ, act="receipt"),

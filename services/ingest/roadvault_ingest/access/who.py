@@ -49,6 +49,10 @@ class Who:
         """Tell whether they may see, and ask for, a file of a camera, or of none."""
         return self.grant.allows_camera(camera)
 
+    def owns(self, token_id: int | None) -> bool:
+        """Tell whether what a token made, or nobody's, is theirs: people have the whole of it, a token its own."""
+        return self.kind is not Kind.TOKEN or token_id == self.token_id
+
     def camera(self, camera: str | None) -> str | None:
         """Return which camera an upload of theirs is of, if it says `camera`.
 

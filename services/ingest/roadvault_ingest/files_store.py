@@ -1,0 +1,196 @@
+"""SQL of lists of files. What a page costs does not grow with the archive, whatever it is filtered by.
+
+The filter that narrows most leads: its index gives the numbers of a window of files, at most `WINDOW`, in its order.
+The other filters are applied to these. So a page may be short, or empty, and the list goes on all the same.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from roadvault_common.files import facts
+from roadvault_common.sql.db import Database, Row, marks
+from roadvault_ingest.access.who import current
+from roadvault_ingest.filters import Filters, Mark, Order
+from roadvault_ingest.problems import Problem
+from roadvault_ingest.states import ASIDE, NOT_PACKED
+
+WINDOW = 1000
+"""Files that are looked at for a page."""
+_AT_ONCE = 100
+"""Of them, what is read by one statement."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """An index that can lead: its table, what it finds, and the column that it is in order of before files' numbers."""
+
+    table: str
+    where: str
+    filters: tuple[str, ...] = ()
+    """What it does the work of."""
+    column: str | None = None
+
+
+_FILES = "file_upload_info FORCE INDEX ({index})"
+_LIKE = "file_name LIKE %s ESCAPE '|'"
+_LEADS = {
+    "archive": Lead(_FILES.format(index="file_zip"), "zip_id = %s", ("archive",)),
+    "aside": Lead("set_aside_info FORCE INDEX (PRIMARY)", "file_id > 0"),
+    "camera": Lead(
+        _FILES.format(index="file_camera"), "camera = %s", ("camera", "recorded_from", "recorded_to"), "recorded_at"
+    ),
+    "tag": Lead("file_tag_info FORCE INDEX (PRIMARY)", "tag = %s", ("tag",)),
+    "recorded": Lead(_FILES.format(index="file_recorded"), "", ("recorded_from", "recorded_to"), "recorded_at"),
+    "received": Lead(_FILES.format(index="file_received"), "", ("received_from", "received_to"), "create_time"),
+    "name": Lead(_FILES.format(index="file_called"), _LIKE, ("name",), "file_name"),
+    "waiting": Lead(_FILES.format(index="file_zip"), "zip_id IS NULL"),
+    "number": Lead(_FILES.format(index="PRIMARY"), "file_id > 0"),
+}
+"""By the name in a mark; of two that narrow as much the first leads."""
+_BOUNDS = {"from": "{column} >= %s", "to": "{column} < %s"}
+_AND = " AND "
+_BEHIND_NUMBER = "file_id {beyond} %s"
+_BESIDE, _BEYOND = "{column} = %s AND file_id {beyond} %s", "{column} {beyond} %s"
+_BESIDE_NOTHING, _NOTHING, _SOMETHING = (
+    "{column} IS NULL AND file_id {beyond} %s",
+    "{column} IS NULL",
+    "{column} IS NOT NULL",
+)
+_HOW_MANY = "EXPLAIN SELECT file_id FROM {table} WHERE {where}"
+_KEYS = "SELECT {columns} FROM {table} WHERE {where} ORDER BY {order} LIMIT %s"
+_ROWS = (
+    "SELECT file.file_id, file.file_name, file.size, file.sha256, file.create_time, file.zip_id,"  # noqa: S608 - our own names
+    f" folder.status AS folder_status, ends.shredded_at, {facts.SELECT.format(file='file')},"
+    " aside.file_id IS NOT NULL AS set_aside, aside.lost_at IS NOT NULL AS lost"
+    " FROM file_upload_info AS file FORCE INDEX (PRIMARY)"
+    " STRAIGHT_JOIN folder_info AS folder ON folder.folder_id = file.folder_id"
+    " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id"
+    " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
+)
+
+Condition = tuple[str, tuple[object, ...]]
+"""Of a WHERE, with its arguments."""
+
+
+class FilesStore:
+    """Reads lists of files."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(self, filters: Filters, order: Order) -> tuple[list[Row], str | None]:
+        """Return a page of a list, and the mark behind which the next one begins; None behind the last.
+
+        Raises:
+            Problem: The mark of the page before is none.
+        """
+        place = None if order.after is None else Mark.decode(order.after, filters, order)
+        if place is not None and place.lead not in _fitting(filters):
+            raise Problem("after must be the next of an earlier answer")
+        lead = await self._lead(filters) if place is None else place.lead
+        narrowed = filters.given <= {*_LEADS[lead].filters} and not current().grant.cameras
+        window = order.limit if narrowed else WINDOW
+        keys = await self._keys(lead, filters, order, place, window + 1)
+        rows, last = await self._matching(keys[:window], filters, order.limit)
+        if last + 1 >= len(keys):
+            return rows, None
+        column, key = _LEADS[lead].column, keys[last]
+        value = None if column is None or key[column] is None else str(key[column])
+        return rows, Mark(lead, value, key["file_id"]).encode(filters, order)
+
+    async def _matching(self, keys: list[Row], filters: Filters, limit: int) -> tuple[list[Row], int]:
+        """Return up to `limit` rows of a window that all filters let through, and how far in it one has come."""
+        found: list[Row] = []
+        for start in range(0, len(keys), _AT_ONCE):
+            ids = [key["file_id"] for key in keys[start : start + _AT_ONCE]]
+            read = await self._db.fetch_all(f"{_ROWS} WHERE file.file_id IN ({marks(ids)})", ids)
+            rows = {row["file_id"]: row for row in read}
+            for number, file_id in enumerate(ids, start):
+                if file_id in rows and filters.take(rows[file_id]):
+                    found.append(rows[file_id])
+                if len(found) == limit:
+                    return found, number
+        return found, len(keys) - 1
+
+    async def _lead(self, filters: Filters) -> str:
+        """Return which index leads: the server says how much each of them narrows, which costs a look at each."""
+        fitting = _fitting(filters)
+        counts = dict.fromkeys(fitting, 0)
+        for name in fitting if len(fitting) > 1 else ():
+            where, args = _conditions(name, filters)
+            step = await self._db.fetch_one(_HOW_MANY.format(table=_LEADS[name].table, where=where), args)
+            counts[name] = int((step or {}).get("rows") or 0)
+        return min(counts, key=counts.__getitem__)
+
+    async def _keys(self, name: str, filters: Filters, order: Order, place: Mark | None, most: int) -> list[Row]:
+        """Return what the leading index has behind a place, in order: files' numbers, and what they are in order of."""
+        lead = _LEADS[name]
+        where, args = _conditions(name, filters)
+        columns = ["file_id"] if lead.column is None else [lead.column, "file_id"]
+        direction = "DESC" if order.newest_first else "ASC"
+        keys: list[Row] = []
+        for more, behind in _behind(name, filters, order, place):
+            sql = _KEYS.format(
+                columns=", ".join(columns),
+                table=lead.table,
+                where=f"{where} AND {more}" if more else where,
+                order=", ".join(f"{column} {direction}" for column in columns),
+            )
+            keys += await self._db.fetch_all(sql, (*args, *behind, most - len(keys)))
+            if len(keys) == most:
+                break
+        return keys
+
+
+def _fitting(filters: Filters) -> list[str]:
+    """Return the names of the indexes that can lead."""
+    fitting = {name for name, lead in _LEADS.items() if filters.given & {*lead.filters}}
+    fitting -= set() if filters.camera is not None else {"camera"}
+    fitting |= {"aside"} if filters.state in ASIDE else {"waiting"} if filters.state in NOT_PACKED else set()
+    return [name for name in _LEADS if name in fitting] or ["number"]
+
+
+def _conditions(name: str, filters: Filters) -> Condition:
+    """Return what a leading index finds."""
+    lead = _LEADS[name]
+    where, args = [lead.where] if lead.where else [], list[object]()
+    for one in lead.filters:
+        value = getattr(filters, one)
+        bound = one.rpartition("_")[2]
+        if bound not in _BOUNDS:
+            args.append(_prefix(value) if one == "name" else value)
+        elif value is not None:
+            where.append(_BOUNDS[bound].format(column=lead.column))
+            args.append(value)
+    return _AND.join(where), tuple(args)
+
+
+def _prefix(name: str) -> str:
+    for character in "|%_":
+        name = name.replace(character, f"|{character}")
+    return f"{name}%"
+
+
+def _behind(name: str, filters: Filters, order: Order, place: Mark | None) -> list[Condition]:
+    """Return conditions that lead, one by one, from a place to the end of an index; each is one range of it."""
+    if place is None:
+        return [("", ())]
+    column, beyond = _LEADS[name].column, "<" if order.newest_first else ">"
+    if column is None:
+        return [(_BEHIND_NUMBER.format(beyond=beyond), (place.file_id,))]
+    whole = name == "camera" and filters.recorded_from is None and filters.recorded_to is None
+    if place.value is None:
+        rest = [] if order.newest_first else [(_SOMETHING, ())]
+        parts: list[Condition] = [(_BESIDE_NOTHING, (place.file_id,)), *rest]
+    else:
+        value = place.value if column == "file_name" else _time(place.value)
+        last: list[Condition] = [(_NOTHING, ())] if whole and order.newest_first else []
+        parts = [(_BESIDE, (value, place.file_id)), (_BEYOND, (value,)), *last]
+    return [(part.format(column=column, beyond=beyond), args) for part, args in parts]
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise Problem("after must be the next of an earlier answer") from None
