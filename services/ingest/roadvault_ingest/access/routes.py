@@ -24,6 +24,15 @@ _SEE = Rule(Scope.READ, page=True)
 
 RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/open/upload"): Rule(Scope.UPLOAD),
+    ("POST", "/api/open/upload/{name}"): Rule(Scope.UPLOAD),
+    ("PUT", "/api/open/upload/{name}"): Rule(Scope.UPLOAD),
+    # tus takes the method that X-HTTP-Method-Override names: all of its routes ask for the same.
+    ("OPTIONS", "/api/open/files"): Rule(Scope.UPLOAD),
+    ("POST", "/api/open/files"): Rule(Scope.UPLOAD),
+    **{
+        (method, "/api/open/files/{upload_id}"): Rule(Scope.UPLOAD)
+        for method in ("OPTIONS", "GET", "POST", "PATCH", "DELETE")
+    },
     ("POST", "/api/open/downFile"): Rule(Scope.REQUEST),
     ("POST", "/api/open/downFiles"): Rule(Scope.REQUEST),
     ("GET", "/api/open/batch/{batch_id}"): Rule(Scope.REQUEST),

@@ -42,10 +42,10 @@ class Received:
     sha256: str
     peer: str = ""
     """The address that it came from."""
-    who: Mapping[str, str] = field(default_factory=dict)
-    """What the custody log says of who sent it, besides."""
     facts: Facts = NOTHING
     """What is known of it besides."""
+    who: Mapping[str, str] = field(default_factory=dict)
+    """What the custody log says of who sent it, besides."""
 
 
 class Incoming(NewFile):
