@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work.stages import (
+    ASK,
     AUDIT,
     CALLBACK,
     DROP,
@@ -14,6 +15,7 @@ from roadvault_common.work.stages import (
     PACK,
     PIN,
     PROVE,
+    REPORT,
     RESTORE,
     SHRED,
     WATCH,
@@ -35,6 +37,7 @@ _FILE_BYTES = 10_000_000
 _FILES_AT_ONCE, _ARCHIVES_AT_ONCE = 50_000, 2000
 _ZIP_STAGES = (PIN, DROP, ORDER, PROVE, RESTORE, WATCH, AUDIT, INSPECT, SHRED)
 _DOWNLOAD_STAGES = (FETCH, CALLBACK, EXPIRE)
+_BATCH_STAGES = (ASK, REPORT)
 
 _NOW = "UTC_TIMESTAMP(6)"
 _FOLDERS = """
@@ -128,6 +131,18 @@ INSERT INTO download_info
 SELECT seq, 1 + MOD(seq * 97, {files}), 'https://client.example/done', 4, 'ipfs', {came}, {came}, {came}, {came}
 FROM seq_{first}_to_{last}
 """
+# Each of these requests was of a batch, too.
+_BATCHES = """
+INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, is_open, done, failed, cancelled, moved_at, ended_at,
+    called_back_at, create_time)
+SELECT seq, 'https://client.example/done', 'client.example:443', '192.0.2.1', 1, NULL, 1, 0, 0, {came}, {came}, {came},
+    {came}
+FROM seq_{first}_to_{last}
+"""
+_BATCH_FILES = """
+INSERT INTO batch_file_info (batch_id, file_id, download_id, state)
+SELECT seq, 1 + MOD(seq * 97, {files}), seq, 2 FROM seq_{first}_to_{last}
+"""
 # Each file was received, and asked for once in a hundred; what is kept of the tree is as of ten times as many lines.
 _CUSTODY = """
 INSERT INTO custody_info (act, file_id, zip_id, done_at, facts, position, follows, hash)
@@ -178,6 +193,8 @@ class Filled:
             return self.archives + _EACH * len(_ZIP_STAGES) + 1
         if stage in _ZIP_STAGES:
             return self.archives + _EACH * _ZIP_STAGES.index(stage) + 1
+        if stage in _BATCH_STAGES:
+            return self.downloads + _EACH * _BATCH_STAGES.index(stage) + 1
         return self.downloads + _EACH * _DOWNLOAD_STAGES.index(stage) + 1
 
 
@@ -214,7 +231,8 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     )
     await _history(db, _FILES, files, _FILES_AT_ONCE, values)
     await _history(db, _TAGS, files, _FILES_AT_ONCE, values)
-    await _history(db, _DOWNLOADS, downloads, _FILES_AT_ONCE, values)
+    for statement in (_DOWNLOADS, _BATCHES, _BATCH_FILES):
+        await _history(db, statement, downloads, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
@@ -236,6 +254,8 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "order_info",
         "renewal_info",
         "download_info",
+        "batch_info",
+        "batch_file_info",
         "evidence_info",
         "set_aside_info",
         "custody_info",
@@ -284,10 +304,18 @@ async def _in_hand(tx: Transaction, filled: Filled) -> None:
     for stage in _DOWNLOAD_STAGES:
         for place, columns in enumerate(_places(stage)):
             await _download(tx, filled, filled.due(stage).start + place, {**_AS_AT[stage.name], **columns})
+    await _batches_in_hand(tx, filled)
     first = filled.due(EXPIRE).start + _EACH
     for download_id in range(first, first + HANDFUL):
         await _download(tx, filled, download_id, _AS_AT["kept"])
     await tx.execute(_UNDER_WAY, (filled.due(ORDER).start, ACCOUNT))
+
+
+async def _batches_in_hand(tx: Transaction, filled: Filled) -> None:
+    for stage in _BATCH_STAGES:
+        for place, columns in enumerate(_places(stage)):
+            batch = {"batch_id": f"{filled.due(stage).start + place}", "cb_url": "'https://c/'", "cb_place": "'c:443'"}
+            await _insert(tx, "batch_info", {**batch, "files": "1", **columns})
 
 
 _LIVE = {"cid": "'bafy'", "dag_size": "1", "pinned_at": _NOW, "status": "3", "replicas": "60"}

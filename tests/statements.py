@@ -32,6 +32,7 @@ from roadvault_crust_orderer.purchase_store import PurchaseStore
 from roadvault_crust_orderer.renewals_store import BLOCKS_A_DAY
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_door.store import DoorStore
+from roadvault_ingest.batch_store import BatchStore
 from roadvault_ingest.files_store import FilesStore
 from roadvault_ingest.filters import Filters, Mark, Order
 from roadvault_ingest.pages.store import PagesStore
@@ -160,6 +161,12 @@ def status(filled: Filled) -> list[Statement]:
             archives_after=lambda db: PagesStore(db).archives(None, archive),
         ),
         *_lists(filled),
+        *group(
+            "status: a batch",
+            batch=lambda db: BatchStore(db).batch(filled.downloads // 2),
+            counts=lambda db: BatchStore(db).counts(filled.downloads // 2),
+            files=lambda db: BatchStore(db).files(filled.downloads // 2, 0, 100),
+        ),
         *group(
             "status: one file",
             file=lambda db: IngestStore(db).file(middle),

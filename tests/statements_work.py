@@ -37,6 +37,7 @@ from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line
 from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.mirror import fail_request
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
@@ -44,6 +45,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.stages import (
+    ASK,
     AUDIT,
     CALLBACK,
     DROP,
@@ -55,6 +57,7 @@ from roadvault_common.work.stages import (
     PIN,
     PROVE,
     PUBLISH,
+    REPORT,
     RESTORE,
     SHRED,
     WATCH,
@@ -67,10 +70,12 @@ from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, co
 from roadvault_crust_orderer.purchase_store import PurchaseStore, Refusal
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching_store import Look, Seen, WatchingStore
+from roadvault_ingest.batch_store import BatchStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.receive import Received
+from roadvault_notifier.batch_store import BatchStore as NotifierBatches
 from roadvault_notifier.store import NotifierStore
 from roadvault_operator import retention_store
 from roadvault_operator.recover import archive_store, hold_store, known_store, left_holds, rehearsal_store
@@ -96,6 +101,7 @@ def work(filled: Filled) -> list[Statement]:
     calls = (
         _upload,
         _ask,
+        _batch,
         _pack,
         _set_aside,
         _recover,
@@ -247,6 +253,35 @@ async def _ask(filled: Filled, db: Database) -> None:
     asked = await store.request_download(filled.files // 2, read("https://c/new"), "192.0.2.1", Most(50, 1000))
     assert asked is not None
     assert await store.request_download(filled.files // 2, read("https://c/new"), "192.0.2.1", Most(50, 1000)) == asked
+
+
+async def _batch(filled: Filled, db: Database) -> None:
+    store, url, first = BatchStore(db), read("https://c/batch"), filled.files // 3
+    assert await store.unknown([1, 1 << 60]) == [1 << 60]
+    batch_id = await store.add(range(first, first + 50), url, "192.0.2.2", 5)
+    lease, batch = await _claim(db, ASK, batch_id), await store.batch(batch_id)
+    assert batch is not None
+    assert await store.ask_some(lease, batch, url, 50)
+    asked = await IngestStore(db).request_download(first + 1, url, "192.0.2.1", Most(50, 1000))  # joins, and frees it
+    assert asked is not None
+    assert await store.close_asked(lease, cancelled=False)
+    assert await store.cancel(batch_id)
+    lease, after = await _claim(db, ASK, batch_id), 0
+    assert await store.is_cancelled(lease)
+    while (last := await store.cancel_some(lease, after)) is not None:
+        after = last
+    assert await store.close_asked(lease, cancelled=True)
+    (download_id,) = [row["download_id"] for row in await store.files(batch_id, first, 1)]
+    assert download_id == asked
+    ended = await store.add([first + 1], url, "192.0.2.2", 5)
+    lease = await _claim(db, ASK, ended)
+    assert await store.ask_some(lease, {**batch, "batch_id": ended}, url, 50) == [asked]
+    assert await store.close_asked(lease, cancelled=False)
+    await db.transact(lambda tx: fail_request(tx, asked))
+    lease = await _claim(db, REPORT, ended)
+    settled = await NotifierBatches(db).settle(lease)
+    assert (settled.open, settled.counts["failed"]) == (0, 1)
+    await NotifierBatches(db).close_taken(lease)
 
 
 async def _pack(filled: Filled, db: Database) -> None:

@@ -79,6 +79,21 @@ async def request(servers: Servers, file_id: int) -> None:
     say(f"ACK {await (await ingest(servers)).request_download(file_id, 'http://127.0.0.1:9/cb', '127.0.0.1')}")
 
 
+async def request_batch(servers: Servers, file_id: int) -> None:
+    number, _ = await (await ingest(servers)).request_batch([file_id], "http://127.0.0.1:9/cb", "127.0.0.1")
+    say(f"ACK {number}")
+
+
+async def ask_batch(servers: Servers, batch_id: int) -> None:
+    await (await ingest(servers)).batches.asking.work(batch_id)
+
+
+async def cancel_batch(servers: Servers, batch_id: int) -> None:
+    batches = (await ingest(servers)).batches
+    await batches.cancel(batch_id)
+    await batches.asking.work(batch_id)
+
+
 async def close_folders(servers: Servers, _: int) -> None:
     await (await ingest(servers)).close_aged_folders()
 
@@ -240,11 +255,18 @@ async def keep_room(servers: Servers, _: int) -> None:
     await retrieving.keep_room()
 
 
-async def call_back(servers: Servers, download_id: int) -> None:
+def notifier(servers: Servers) -> Notifier:
     settings = NotifierSettings()
     callbacks = Callbacks(settings.reach(), 5, None, None)
-    links = Links(settings.link_secret)
-    await Notifier(settings, servers.db, servers.bus, links, callbacks).calling.work(download_id)
+    return Notifier(settings, servers.db, servers.bus, Links(settings.link_secret), callbacks)
+
+
+async def call_back(servers: Servers, download_id: int) -> None:
+    await notifier(servers).calling.work(download_id)
+
+
+async def report(servers: Servers, batch_id: int) -> None:
+    await notifier(servers).reporting.work(batch_id)
 
 
 Act = Callable[[Servers, int], Awaitable[None]]
@@ -253,7 +275,7 @@ ACTS: dict[str, Act] = {
     for act in (
         upload, request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
         inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
-        shred, make_period_key, tend_keyring,
+        shred, make_period_key, tend_keyring, request_batch, ask_batch, cancel_batch, report,
     )
 }  # fmt: skip
 

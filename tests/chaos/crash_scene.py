@@ -30,6 +30,8 @@ class Scene(Subjects):
             await self._check_uploads(acknowledged)
         elif act in {"request", "fetch", "fetch_from_ipfs", "expire", "keep_room", "call_back"}:
             await self._check_request(act, row_id)
+        elif act in {"request_batch", "ask_batch", "cancel_batch", "report"}:
+            await self._check_batch(act, row_id)
         elif act == "shred":
             await self._check_ended(row_id)
         elif act in {"make_period_key", "tend_keyring"}:
@@ -60,6 +62,27 @@ class Scene(Subjects):
                 assert row["expire_due"] <= now["now"]
             case _:
                 assert (*state, row["expire_due"] is not None) == (2, False, False, True)
+                assert self.calls
+
+    async def _check_batch(self, act: str, row_id: int) -> None:
+        by = "file_id" if act == "request_batch" else "batch_id"
+        items = await self.db.fetch_all(f"SELECT * FROM batch_file_info WHERE {by} = %s", (row_id,))  # noqa: S608
+        batch = await self.row("SELECT * FROM batch_info WHERE batch_id = %s", items[0]["batch_id"])
+        asked = await self.db.fetch_all("SELECT * FROM download_info WHERE file_id = %s", (items[0]["file_id"],))
+        due = batch["ask_due"] is not None, batch["report_due"] is not None
+        match act:
+            case "request_batch":  # a client that had no answer sends it again
+                assert due == (True, False)
+                assert (items[0]["state"], asked) == (0, [])
+            case "ask_batch":
+                assert due == (False, True)
+                assert [one["download_id"] for one in asked] == [items[0]["download_id"]]
+            case "cancel_batch":
+                assert due == (False, True)
+                assert (items[0]["state"], asked[0]["fetch_due"], asked[0]["open_key"]) == (4, None, None)
+            case _:
+                assert due == (False, False)
+                assert (batch["is_open"], batch["done"], batch["called_back_at"] is not None) == (None, 1, True)
                 assert self.calls
 
     async def _check_folder(self, act: str, folder_id: int) -> None:

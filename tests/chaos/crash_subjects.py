@@ -104,6 +104,10 @@ class Subjects:
             "expire": partial(self._extracted, called_back=True),
             "keep_room": partial(self._extracted, called_back=True, expire_due="UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"),
             "call_back": partial(self._extracted, called_back=False),
+            "request_batch": self._file,
+            "ask_batch": partial(self._batch, "ask_due", 0),
+            "cancel_batch": partial(self._batch, "report_due", 1),
+            "report": partial(self._batch, "report_due", 2),
             "sweep_orphans": self._orphans,
             "move_on": self._file,
         }
@@ -212,6 +216,26 @@ class Subjects:
                 (file_id, f"{self.url}/cb"),
             )
         )
+
+    async def _batch(self, due: str, state: int) -> int:
+        """Make a batch of one file: to be asked for, asked for, or whose request has ended."""
+        batch_id, file_id = secrets.randbits(40), await self._file()
+        asked = await self._request_for(file_id) if state else None
+        await self.db.execute(
+            f"INSERT INTO batch_info (batch_id, cb_url, cb_place, files, {due})"  # noqa: S608 - names in this file
+            " VALUES (%s, %s, 'x:1', 1, UTC_TIMESTAMP(6))",
+            (batch_id, f"{self.url}/cb"),
+        )
+        await self.db.execute(
+            "INSERT INTO batch_file_info (batch_id, file_id, download_id, state) VALUES (%s, %s, %s, %s)",
+            (batch_id, file_id, asked, min(state, 1)),
+        )
+        over = "open_key = NULL, called_back_at = UTC_TIMESTAMP(6), fetch_due = NULL" if state > 1 else "status = 0"
+        await self.db.execute(
+            f"UPDATE download_info SET batch_id = %s, {over} WHERE download_id = %s",  # noqa: S608 - likewise
+            (batch_id, asked),
+        )
+        return batch_id
 
     async def _remote_request(self) -> int:
         if self.remote is None:

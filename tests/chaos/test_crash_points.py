@@ -31,6 +31,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.retention.periods import Periods
 from roadvault_common.sql.db import Database
 from roadvault_common.work.stages import (
+    ASK,
     AUDIT,
     CALLBACK,
     DROP,
@@ -41,6 +42,7 @@ from roadvault_common.work.stages import (
     PACK,
     PIN,
     PROVE,
+    REPORT,
     RESTORE,
     SHRED,
     STAGES,
@@ -72,12 +74,18 @@ STAGE_OF: dict[str, Stage] = {
     "fetch_from_ipfs": FETCH,
     "expire": EXPIRE,
     "call_back": CALLBACK,
+    "ask_batch": ASK,
+    "cancel_batch": ASK,
+    "report": REPORT,
 }
 """The stage whose lease an act takes; the others take none."""
 DOES: dict[type, dict[str, str | None]] = {
     Ingest: {
         "upload": "upload",
         "request_download": "request",
+        "request_batch": "request_batch",
+        "batch": None,
+        "files": None,
         "close_aged_folders": "close_folders",
         "sweep_orphans": "sweep_orphans",
         "file": None,

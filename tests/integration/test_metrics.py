@@ -13,13 +13,13 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 
 STAGES = {
-    "ingest": (),
+    "ingest": ("ask",),
     "door": (),
     "packer": ("pack",),
     "pinner": ("pin", "drop", "restore", "inspect"),
     "crust-orderer": ("watch", "order", "prove", "audit"),
     "retriever": ("fetch", "expire"),
-    "notifier": ("callback",),
+    "notifier": ("callback", "report"),
 }
 STREAMS = {
     "ingest": (),

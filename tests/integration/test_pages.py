@@ -117,6 +117,26 @@ async def test_a_files_page_tells_what_was_done_to_it(office: Office) -> None:
     assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {"act_accepted", "act_rewrapped"}  # of no file
 
 
+async def test_a_files_page_shows_what_its_client_said_of_it(office: Office) -> None:
+    await fill(office.db)
+    words = ("camera", "recorded", "place", "tags")
+    page = await office.get("/file/1", "en")
+    assert not any(f"<dt>{LANGUAGES['en'][word]}</dt>" in page for word in words)
+    await office.db.execute(
+        "UPDATE file_upload_info SET camera = %s, recorded_at = '2026-11-28 00:30:00', lat = 0, lon = -0.25"
+        " WHERE file_id = 1",
+        (HOSTILE,),
+    )
+    await office.db.execute("INSERT INTO file_tag_info VALUES ('night', 1), (%s, 1)", (HOSTILE[:40],))
+    for language, texts in LANGUAGES.items():
+        page = await office.get("/file/1", language)
+        assert all(f"<dt>{texts[word]}</dt>" in page for word in words)
+        assert "2026-11-28T00:30:00+00:00" in page
+        assert "<dd>0.0, -0.25</dd>" in page
+        assert "<bdi>night</bdi>" in page
+        assert "<script>alert" not in page
+
+
 async def test_a_files_page_leads_to_its_receipt_once_there_is_one(office: Office) -> None:
     await fill(office.db)
     link = 'href="/api/open/file/1/receipt"'
