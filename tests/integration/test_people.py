@@ -30,9 +30,9 @@ async def log_in(
     guarded: Guarded, name: str, password: str = WORDS, language: str = "en", **more: str
 ) -> tuple[int, str, str]:
     """Log in, as a form does; return the status, where it leads, and the page."""
-    data = {"name": name, "password": password, **more}
+    data = {"name": name, "password": password}
     async with guarded.http.post(
-        f"{guarded.url}/login", data=data, headers={"Accept-Language": language}, allow_redirects=False
+        f"{guarded.url}/login", data=data, params=more, headers={"Accept-Language": language}, allow_redirects=False
     ) as response:
         return response.status, response.headers.get("Location", ""), await response.text()
 
@@ -61,6 +61,10 @@ async def test_a_viewer_sees_and_an_operator_does(guarded: Guarded) -> None:
             page = await response.text()
             assert name in page
             assert ('href="/audit"' in page) is operates
+            assert ('action="/api/open/upload"' in page) is operates
+            assert response.headers["Cache-Control"] == "no-store"
+        async with guarded.http.get(f"{guarded.url}/file/{number}") as response:
+            assert (f'action="/file/{number}/ask"' in await response.text()) is operates
     rows = await guarded.db.fetch_all("SELECT facts FROM custody_info WHERE act = 'asked'")
     assert [("anna" in row["facts"], "victor" in row["facts"]) for row in rows] == [(True, False)]
 
@@ -78,7 +82,7 @@ async def test_what_is_wrong_is_told_on_a_page_in_the_readers_language(guarded: 
         async with guarded.http.get(f"{guarded.url}/login", headers={"Accept-Language": language}) as response:
             assert response.headers["Cache-Control"] == "no-store"
             assert "<script" in (page := await response.text())
-            assert re.search(r'<form method="post" action="/login"', page)
+            assert re.search(r'<form method="post" action="/login\?next=/"', page)
     lines = await guarded.acts()
     assert {(line["name"], line["act"], line["subject"], line["outcome"]) for line in lines} == {
         ("anna", "refused", "log in", "wrong password"),
@@ -91,8 +95,18 @@ async def test_a_page_leads_to_the_log_in_and_back_and_nowhere_else(guarded: Gua
     async with guarded.http.get(f"{guarded.url}/file?before=9", allow_redirects=False) as response:
         assert response.headers["Location"] == "/login?next=/file?before%3D9"
     async with guarded.http.get(f"{guarded.url}/file?before=9") as response:
-        assert 'value="/file?before=9"' in await response.text()
-    for wanted in ("//evil.example/", "/\\evil.example", "http://evil.example/", "javascript:alert(1)", "/\n/evil", ""):
+        assert 'action="/login?next=/file%3Fbefore%3D9"' in await response.text()
+    _, _, page = await log_in(guarded, "anna", "wrong", next="/zip")
+    assert 'action="/login?next=/zip"' in page
+    for wanted in (
+        "//evil.example/",
+        "/\\evil.example",
+        "http://evil.example/",
+        "javascript:alert(1)",
+        "//[",
+        "/\n/evil",
+        "",
+    ):
         code, where, _ = await log_in(guarded, "anna", next=wanted)
         assert (code, where) == (303, "/"), wanted
         await status(guarded, "/logout", "POST")

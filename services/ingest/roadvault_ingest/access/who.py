@@ -40,6 +40,10 @@ class Who:
         """Whether it is somebody who has logged in."""
         return self.kind is Kind.PERSON
 
+    def may(self, scope: str) -> bool:
+        """Tell whether they have a scope: what they may not do, pages don't offer."""
+        return scope in self.grant.scopes
+
     @property
     def operates(self) -> bool:
         """Whether they may operate."""

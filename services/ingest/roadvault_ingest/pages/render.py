@@ -63,6 +63,8 @@ class Renderer:
             **values,
         )
         response = web.Response(text=body, content_type="text/html", status=status, headers=_HEADERS)
+        if self._auth:  # who logs out, or goes away from the machine, leaves nothing in the browser
+            response.headers["Cache-Control"] = "no-store"
         if "lang" in request.query:
             response.set_cookie(_COOKIE, language, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
         return response
