@@ -339,6 +339,7 @@ async def test_what_was_refused_is_counted_and_bounded(guarded: Guarded) -> None
         await guarded.ask("GET", FILE.format(1))
     reader = await guarded.token("reader", "read")
     await guarded.ask("POST", "/retry", reader)
+    await guarded.ask("GET", "/file")  # is led to the log-in, which is no refusal
     lines = await guarded.acts()
     told = "send a token (Authorization: Bearer rvt_…), or log in at /login"
     assert [(line["kind"], line["name"], line["peer"], line["subject"], line["times"]) for line in lines] == [

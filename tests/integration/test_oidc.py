@@ -111,6 +111,8 @@ class Liar:
     challenge: str = ""
     token: str | None = None
     asked: list[dict[str, str]] = field(default_factory=list)
+    configured: int = 0
+    """Times that its configuration was asked for."""
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -120,6 +122,7 @@ class Liar:
         ]
 
     async def _configuration(self, _: web.Request) -> web.Response:
+        self.configured += 1
         told = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/auth?tenant=1",
@@ -251,13 +254,21 @@ async def test_keys_that_the_provider_has_changed_are_asked_for_anew(
         assert await back(guarded, code="c", state=asked["state"]) == (303, "/zip")
 
 
-async def test_a_provider_that_is_away_or_another_is_told_on_a_page(open_guarded: OpenGuarded) -> None:
+async def test_a_provider_that_is_away_or_another_is_told_on_a_page(
+    open_guarded: OpenGuarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with lying(open_guarded) as (liar, guarded):
+        liar.metadata = {"issuer": "http://evil.example"}
+        codes = await asyncio.gather(*(_go(guarded) for _ in range(20)))
+        assert set(codes) == {503}
+        assert liar.configured == 1  # and the others were told so at once
+        monkeypatch.setattr(oidc, "_AWAY_SECONDS", 0)
         for metadata in ({"issuer": "http://evil.example"}, {"token_endpoint": None}, {"jwks_uri": liar.url}):
             liar.metadata = metadata
-            async with guarded.http.get(f"{guarded.url}/login/oidc", allow_redirects=False) as response:
-                assert response.status == 503
-        liar.metadata = {}
+            assert await _go(guarded) == 503
+        liar.metadata = {"padding": "x" * (2 << 20)}
+        assert await _go(guarded) == 503
+        liar.metadata = {"padding": "x" * 600_000}  # which comes in several pieces
         await begin(liar, guarded)
     (port,) = pick_free(1)
     nobody = f"http://127.0.0.1:{pick_free(1)[0]}"
@@ -266,6 +277,11 @@ async def test_a_provider_that_is_away_or_another_is_told_on_a_page(open_guarded
         guarded.http.get(f"{guarded.url}/login/oidc") as response,
     ):
         assert (response.status, "not possible right now" in await response.text()) == (503, True)
+
+
+async def _go(guarded: Guarded) -> int:
+    async with guarded.http.get(f"{guarded.url}/login/oidc", allow_redirects=False) as response:
+        return response.status
 
 
 async def test_a_role_may_lie_deeper(open_guarded: OpenGuarded) -> None:

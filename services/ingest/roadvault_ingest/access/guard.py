@@ -71,8 +71,10 @@ class Guard:
                 finally:
                     WHO.reset(reset)
             except (Unknown, Forbidden) as refused:
-                self._count(who, request, refused)
-                if rule.page and hdrs.AUTHORIZATION not in request.headers:
+                led = rule.page and hdrs.AUTHORIZATION not in request.headers
+                if not led or isinstance(refused, Forbidden):  # to be led to the log-in is no refusal
+                    self._count(who, request, refused)
+                if led:
                     reset = WHO.set(who)
                     try:
                         return self._tell(request, refused)

@@ -36,6 +36,8 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _KNOWN_SECONDS = 3600
 _KEYS_AGAIN_SECONDS = 60
 """Keys are asked for anew, for a token that none of them has signed, but not more often."""
+_AWAY_SECONDS = 5
+"""For so long a provider that gave no answer is not asked again."""
 _LEEWAY_SECONDS = 60
 _MOST_BYTES = 1 << 20
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
@@ -69,7 +71,7 @@ class Oidc:
         self._signed = URLSafeTimedSerializer(key, salt="roadvault.oidc")
         self._metadata: Mapping[str, Any] = {}
         self._keys = KeySet([])
-        self._metadata_at = self._keys_at = -float("inf")
+        self._metadata_at = self._keys_at = self._failed_at = -float("inf")
         self._asking = asyncio.Lock()
 
     async def begin(self, response: web.StreamResponse, wanted: str) -> None:
@@ -192,14 +194,17 @@ class Oidc:
             ProviderAway: It does not say.
         """
         async with self._asking:
+            if time.monotonic() - self._failed_at < _AWAY_SECONDS:
+                raise ProviderAway("the provider did not answer a moment ago")
             if time.monotonic() - self._metadata_at > _KNOWN_SECONDS:
+                self._failed_at = time.monotonic()  # unless it answers: many who log in don't wait one after the other
                 url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
                 metadata = await self._ask("GET", url)
                 wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
                 if metadata.get("issuer") != self._issuer or not all(isinstance(metadata.get(k), str) for k in wanted):
                     raise ProviderAway(f"{url} is not the configuration of {self._issuer}")
                 await self._take_keys(metadata["jwks_uri"])
-                self._metadata, self._metadata_at = metadata, time.monotonic()
+                self._metadata, self._metadata_at, self._failed_at = metadata, time.monotonic(), -float("inf")
             return self._metadata
 
     async def _keys_again(self) -> bool:
@@ -222,7 +227,11 @@ class Oidc:
                 aiohttp.ClientSession(timeout=_TIMEOUT) as http,
                 http.request(method, url, allow_redirects=False, **more) as response,
             ):
-                body = await response.content.read(_MOST_BYTES)
+                body = b""
+                async for piece in response.content.iter_chunked(1 << 16):
+                    body += piece
+                    if len(body) > _MOST_BYTES:
+                        raise ProviderAway(f"the provider answers with more than {_MOST_BYTES} bytes")
                 if response.status in {400, 401, 403} and method == "POST":
                     raise BadLogin(f"the provider refuses the code or our secret: {response.status}")
                 if response.status != 200:  # noqa: PLR2004 - what else is there

@@ -78,7 +78,7 @@ class Who:
             Forbidden: They may not.
         """
         if not self.grant.allows_callback(url):
-            raise Forbidden(f"this token may not have {url.place} called: its hosts are another's to change")
+            raise Forbidden(f"this token may have its own hosts called, and {url.place} is none of them")
 
 
 ANYBODY = Who(Kind.ANYBODY, "", Grant(frozenset(Scope)))
