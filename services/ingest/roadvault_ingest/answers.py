@@ -23,6 +23,7 @@ async def answer_problems(
         return await handler(request)
     except Problem as problem:
         response = refusal(problem.status, brief(problem), problem.retry_after)
+        response.headers.update(problem.headers)
         if not request.content.is_eof() or isinstance(problem, NoLength):
             response.force_close()  # the rest of the body may never come: no other request can follow it
         return response

@@ -1,6 +1,8 @@
 """What ingest answers when it can't do what it was asked: one shape, a code, a message, a fitting HTTP status."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -11,6 +13,7 @@ class Problem(PermanentError):
     """A request that is refused; `status` is the HTTP status, `retry_after` seconds if a later try may succeed."""
 
     status: int = HTTPStatus.BAD_REQUEST
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
