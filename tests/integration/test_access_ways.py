@@ -37,6 +37,8 @@ async def test_plain_bodies_and_tus_are_a_tokens_too(guarded: Guarded) -> None:
             go_on = {**TUS, **gate, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
             patched, _, answered = await guarded.ask("PATCH", answered["Location"], go_on, data=b"frames")
             assert (patched, "RoadVault-File-ID" in answered) == (204, True)
+    refused = {line["subject"] for line in await guarded.acts() if line["outcome"].startswith("this token is not for")}
+    assert refused == {"PUT /api/open/upload/{name}", "POST /api/open/files"}
     rows = await guarded.db.fetch_all("SELECT camera FROM file_upload_info")
     assert [row["camera"] for row in rows] == ["gate-7"] * 4
     lines = await guarded.db.fetch_all("SELECT facts FROM custody_info WHERE act = 'received'")

@@ -69,6 +69,26 @@ async def test_a_viewer_sees_and_an_operator_does(guarded: Guarded) -> None:
     assert [("anna" in row["facts"], "victor" in row["facts"]) for row in rows] == [(True, False)]
 
 
+async def test_behind_a_proxy_each_client_is_itself(open_guarded: OpenGuarded) -> None:
+    async with open_guarded(proxies="127.0.0.1") as guarded:
+        await add(guarded, "anna")
+        for client, password, code in (
+            *[("10.0.0.1", "wrong", 403)] * 5,
+            ("10.0.0.1", WORDS, 429),
+            ("10.0.0.2", WORDS, 303),
+        ):
+            data, headers = {"name": "anna", "password": password}, {"X-Forwarded-For": client}
+            assert await status(guarded, "/login", "POST", data=data, headers=headers) == code
+        headers = {"X-Forwarded-For": "10.0.0.3", "Authorization": "Bearer rvt_none"}
+        assert await status(guarded, "/api/open/files", headers=headers) == 401
+        acts = await guarded.acts()
+        assert {(line["peer"], line["act"]) for line in acts} == {
+            ("10.0.0.1", "refused"),
+            ("10.0.0.2", "log in"),
+            ("10.0.0.3", "refused"),
+        }
+
+
 async def test_what_is_wrong_is_told_on_a_page_in_the_readers_language(guarded: Guarded) -> None:
     await add(guarded, "anna")
     for language, words, pages in (

@@ -13,6 +13,9 @@ from roadvault_ingest.uploads.names import shown
 
 log = structlog.get_logger()
 
+PROBLEM = web.RequestKey("problem", Problem)
+"""What a request was refused for, once that is answered."""
+
 
 @web.middleware
 async def answer_problems(
@@ -22,6 +25,7 @@ async def answer_problems(
     try:
         return await handler(request)
     except Problem as problem:
+        request[PROBLEM] = problem
         response = refusal(problem.status, brief(problem), problem.retry_after)
         response.headers.update(problem.headers)
         if not request.content.is_eof() or isinstance(problem, NoLength):

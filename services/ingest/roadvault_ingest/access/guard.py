@@ -20,6 +20,7 @@ from roadvault_ingest.access.refused import Forbidden, Unknown
 from roadvault_ingest.access.routes import Rule, rule_of
 from roadvault_ingest.access.sessions import Sessions
 from roadvault_ingest.access.who import ANYBODY, WHO, Kind, Who
+from roadvault_ingest.answers import PROBLEM
 from roadvault_ingest.pages.render import Renderer
 
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -75,7 +76,11 @@ class Guard:
                 reset = WHO.set(who)
                 try:
                     if rule.act is None:
-                        return await inner(request)
+                        response = await inner(request)
+                        refused = request.get(PROBLEM)  # tus answers what goes wrong by itself
+                        if isinstance(refused, Forbidden):
+                            self._count(who, request, refused)
+                        return response
                     async with self._note(who, request, rule.act):
                         return await inner(request)
                 finally:
