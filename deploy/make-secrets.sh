@@ -46,6 +46,7 @@ make database_password ROADVAULT_DATABASE_PASSWORD hexadecimal
 make door_database_password ROADVAULT_DOOR_DATABASE_PASSWORD hexadecimal
 make redis_password ROADVAULT_REDIS_PASSWORD hexadecimal
 make master_keys ROADVAULT_MASTER_KEYS fernet
+make callback_master_keys ROADVAULT_CALLBACK_MASTER_KEYS fernet
 make link_secret ROADVAULT_LINK_SECRET hexadecimal
 make ipfs_rpc_token ROADVAULT_IPFS_RPC_TOKEN hexadecimal
 make witness_rpc_token ROADVAULT_WITNESS_RPC_TOKEN hexadecimal

@@ -277,6 +277,11 @@ make_node_clients() {
 
 make_go_client() { CGO_ENABLED=0 go build -o "$1/go-client" tests/clients/clients.go; }
 
+make_provider() {
+    cp tests/provider/package.json tests/provider/provider.js "$1" &&
+        npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent
+}
+
 make_rust_client() {
     cargo build -q --release --manifest-path tests/clients/tus-rust/Cargo.toml --target-dir "$1/target" &&
         mv "$1/target/release/tus-rust" "$1" && rm -rf "$1/target"
@@ -288,14 +293,16 @@ make_generator() {
 }
 
 ensure_clients() {
-    local java node go rust
+    local java node go rust provider
     java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java tests/clients/Tus.java)"
     node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs)"
     rust="$CACHE/clients-rust-$(hash_of tests/clients/tus-rust/Cargo.toml tests/clients/tus-rust/src/main.rs)"
     go="$CACHE/clients-go-$(hash_of tests/clients/clients.go)"
     ensure_made "$java" make_java_clients
     ensure_made "$node" make_node_clients
+    provider="$CACHE/provider-$(hash_of tests/provider/package.json tests/provider/provider.js)"
     ensure_made "$go" make_go_client
+    ensure_made "$provider" make_provider
     ensure_made "$rust" make_rust_client
     ensure_made "$CACHE/generator-$(hash_of <(echo "$GENERATOR"))" make_generator
     mkdir -p .venv/clients
@@ -303,6 +310,7 @@ ensure_clients() {
     ln -sfn "$java" .venv/clients/java
     ln -sfn "$node" .venv/clients/node
     ln -sfn "$go" .venv/clients/go
+    ln -sfn "$provider" .venv/clients/provider
     ln -sfn "$rust" .venv/clients/rust
 }
 

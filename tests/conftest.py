@@ -21,6 +21,7 @@ pytest_plugins = [
     "servers_devnet",
     "servers_door",
     "servers_ingest",
+    "servers_access",
     "servers_orderer",
     "servers_services",
     "servers_faults",

@@ -21,6 +21,7 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import own_sites_only
+from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import api_routes
@@ -133,7 +134,7 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
             ingest = Ingest(settings, db, bus, vault)
             watcher = Watcher()
             intranet = [watcher.middleware, own_sites_only(settings.host_names), answer_problems]
-            async with site(api_routes(ingest), intranet) as url:
+            async with site(Access(settings, db).routes(api_routes(ingest)), intranet) as url:
                 yield Door(url, http, db, vault, ingest)
             assert watcher.wrong == []
 

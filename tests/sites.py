@@ -17,9 +17,10 @@ async def site(
     middlewares: Sequence[Middleware] = (),
     drain_seconds: float = 0.1,
     limits: Limits = Limits(),  # noqa: B008 - it can't be changed
+    port: int = 0,
 ) -> AsyncIterator[str]:
     """Serve `routes` and yield the base URL; at the end requests in hand have `drain_seconds` to finish."""
-    listener = Listener(routes, "127.0.0.1", 0, limits)
+    listener = Listener(routes, "127.0.0.1", port, limits)
     async with open_site(listener, middlewares, drain_seconds, asyncio.Event()) as opened:
         yield opened.url
         await opened.drain()

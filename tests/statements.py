@@ -175,6 +175,7 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: one file",
             file=lambda db: IngestStore(db).file(middle),
+            camera=lambda db: IngestStore(db).camera(middle),
             requests=lambda db: IngestStore(db).requests(1 + 97 % filled.files),
             door_extraction=lambda db: DoorStore(db).extraction(filled.due(EXPIRE)[2]),
         ),

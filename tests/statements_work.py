@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import UPLOAD_TIMES, Statement, each_stage, group
+from statements_access import access
 
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
@@ -147,6 +148,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("custody log", chained=_chain),
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
+        *access(),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography.fernet import Fernet
 from download_rows import download_row
 from pydantic import SecretStr
 from sites import site
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from roadvault_common.access import callback_keys, token_store
+from roadvault_common.access.callback_keys import CallbackKeys
+from roadvault_common.access.tokens import checked_grant
 from roadvault_common.errors import SettingsError
 from roadvault_common.events.bus import Bus
-from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.web.links import Links
 from roadvault_common.web.reach import Reach
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
@@ -185,6 +189,57 @@ async def test_a_signature_is_one_that_standard_webhooks_takes(open_desk: OpenDe
         await desk.notifier.calling.work(await desk.request())
         ((headers, body),) = desk.calls
         assert Webhook(SIGNING).verify(body, headers)["fileID"] == 7
+
+
+async def test_a_tokens_callbacks_are_signed_with_its_own_keys(open_desk: OpenDesk) -> None:
+    master = SecretStr(Fernet.generate_key().decode())
+    keys, (first, second, third) = CallbackKeys(master), [callback_keys.new_key() for _ in range(3)]
+    async with open_desk(callback_secret=SIGNING, callback_master_keys=master) as desk:
+        grant = checked_grant("request", (), ())
+
+        async def token(tx: Transaction) -> int:
+            return await token_store.create(tx, "client", bytes(32), grant, None)
+
+        token_id = await desk.db.transact(token)
+
+        async def signed_by() -> list[str]:
+            assert await desk.notifier.calling.work(await _of(desk, token_id)) == Done()
+            headers, body = desk.calls[-1]
+            return [key for key in (SIGNING, first, second, third) if _verifies(key, headers, body)]
+
+        assert await signed_by() == [SIGNING]  # it has no key of its own
+        await desk.db.transact(lambda tx: callback_keys.add(tx, token_id, keys.wrap(first)))
+        assert await signed_by() == [first]
+        await desk.db.transact(lambda tx: callback_keys.rotate(tx, token_id, keys.wrap(second), 3600))
+        assert await signed_by() == [first, second]
+        await desk.db.transact(lambda tx: callback_keys.rotate(tx, token_id, keys.wrap(third), 0))
+        assert await signed_by() == [third]
+        stored = str(await desk.db.fetch_all("SELECT * FROM callback_key_info"))
+        assert not any(key[6:] in stored for key in (first, second, third))
+        await desk.db.execute("UPDATE callback_key_info SET `key` = %s", (Fernet(Fernet.generate_key()).encrypt(b"x"),))
+        outcome = await desk.notifier.calling.work(await _of(desk, token_id))
+        assert isinstance(outcome, Wait)
+        assert "ROADVAULT_CALLBACK_MASTER_KEYS" in outcome.reason
+        called = len(desk.calls)
+        await desk.db.transact(lambda tx: token_store.revoke(tx, "client"))
+        outcome = await desk.notifier.calling.work(await _of(desk, token_id))
+        assert isinstance(outcome, Failed)
+        assert "revoked" in outcome.reason
+        assert len(desk.calls) == called
+
+
+async def _of(desk: Desk, token_id: int) -> int:
+    download_id = await desk.request()
+    await desk.db.execute("UPDATE download_info SET token_id = %s WHERE download_id = %s", (token_id, download_id))
+    return download_id
+
+
+def _verifies(key: str, headers: dict[str, str], body: bytes) -> bool:
+    try:
+        Webhook(key).verify(body, headers)
+    except WebhookVerificationError:
+        return False
+    return True
 
 
 def test_a_bad_signing_secret_is_named_and_not_shown() -> None:

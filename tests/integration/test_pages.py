@@ -20,6 +20,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import own_sites_only
 from roadvault_common.work import outage_store
 from roadvault_common.work.outage_store import Away
+from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.pages.store import _ARCHIVES, _FILES, PagesStore
@@ -60,7 +61,8 @@ async def office(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIter
         Bus.open(SecretStr(redis_url), "ingest") as bus,
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
     ):
-        routes = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), PagesStore(db))
+        pages = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), PagesStore(db))
+        routes = Access(settings, db).routes(pages)
         async with site(routes, [own_sites_only(()), answer_problems]) as url:
             yield Office(url, http, db)
 

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
+from roadvault_common.access.callback_keys import CallbackKeys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.process.app import FORCE_SECONDS
 from roadvault_common.settings.archives import IpfsSettings, KeySettings
@@ -77,7 +78,12 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of secrets, as an operator makes them."""
     directory = tmp_path_factory.mktemp("secrets")
     _make_secrets(directory, directory / "no.env")
-    for name, value in (("crust_seed", "//Alice"), ("pinning_token", FILLED_IN), ("callback_secret", "whsec_MTIzNDU2")):
+    for name, value in (
+        ("crust_seed", "//Alice"),
+        ("pinning_token", FILLED_IN),
+        ("callback_secret", "whsec_MTIzNDU2"),
+        ("oidc_client_secret", FILLED_IN),
+    ):
         (directory / name).write_text(value)
     return directory
 
@@ -191,6 +197,8 @@ def test_what_the_example_says_may_be_set_is_passed_on(compose: dict[str, Any]) 
 def test_secrets_are_made_once_and_are_ones_that_are_taken(secrets: Path) -> None:
     made = {path.name: path.read_text().strip() for path in secrets.iterdir()}
     MasterKeys(SecretStr(made["master_keys"]))
+    CallbackKeys(SecretStr(made["callback_master_keys"]))
+    assert made["callback_master_keys"] != made["master_keys"]
     for name in (
         "database_password",
         "door_database_password",
@@ -217,7 +225,14 @@ def test_what_an_earlier_version_had_in_env_is_taken_over(tmp_path: Path) -> Non
 
 
 def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any]) -> None:
-    for secret in ("MASTER_KEYS", "LINK_SECRET", "IPFS_RPC_TOKEN", "WITNESS_RPC_TOKEN", "CRUST_SEED"):
+    for secret in (
+        "MASTER_KEYS",
+        "CALLBACK_MASTER_KEYS",
+        "LINK_SECRET",
+        "IPFS_RPC_TOKEN",
+        "WITNESS_RPC_TOKEN",
+        "CRUST_SEED",
+    ):
         holders = {service for service in GRANTS if f"{PREFIX}{secret}_FILE" in _environment(compose, service)}
         assert holders == {service for service, granted in GRANTS.items() if secret in granted}
     for name, service in compose["services"].items():

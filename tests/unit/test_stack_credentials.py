@@ -32,7 +32,7 @@ def test_two_stacks_have_different_secrets(tmp_path: Path) -> None:
 def test_a_damaged_file_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "secrets.env"
     load_or_create(path)
-    damaged = "".join(line for line in path.read_text().splitlines(keepends=True) if "MASTER" not in line)
+    damaged = "".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("MASTER"))
     path.write_text(damaged)
     with pytest.raises(StackError, match="MASTER_KEYS"):
         load_or_create(path)

@@ -21,10 +21,13 @@ URLS = {
 }
 
 
+CREDENTIALS = Credentials("pw", "master", "link", "token", "witness", "callback-master")
+
+
 @pytest.fixture
 def environments(tmp_path: Path) -> Environments:
     settings = StackSettings(dir=tmp_path, notifier_port=9015, folder_bytes=5 * 2**20)
-    return Environments(settings, Layout(tmp_path), Credentials("pw", "master", "link", "token", "witness"), URLS)
+    return Environments(settings, Layout(tmp_path), CREDENTIALS, URLS)
 
 
 def given(tmp_path: Path, **variables: str) -> Environments:
@@ -33,7 +36,7 @@ def given(tmp_path: Path, **variables: str) -> Environments:
     return Environments(
         StackSettings(dir=tmp_path),
         Layout(tmp_path),
-        Credentials("pw", "master", "link", "token", "witness"),
+        CREDENTIALS,
         URLS,
         partial(overrides.read, environment),
     )
@@ -46,6 +49,7 @@ def holders(environments: Environments, name: str) -> set[str]:
 def test_secrets_go_only_where_they_are_needed(environments: Environments) -> None:
     assert holders(environments, "ROADVAULT_CRUST_SEED") == {"crust-orderer"}
     assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "crust-orderer", "retriever"}
+    assert holders(environments, "ROADVAULT_CALLBACK_MASTER_KEYS") == {"notifier"}
     assert holders(environments, "ROADVAULT_LINK_SECRET") == {"door", "notifier"}
     assert holders(environments, "ROADVAULT_IPFS_RPC_TOKEN") == {"pinner", "retriever"}
     assert holders(environments, "ROADVAULT_WITNESS_RPC_TOKEN") == {"crust-orderer"}

@@ -54,6 +54,12 @@ CONNECTIONS_CUT = Counter(
     "Connections that were cut: header late or long, crowd (it waited, a new one came), full (it was new), stalled",
     ["why"],
 )
+REFUSED = Counter(
+    "roadvault_refused",
+    "Requests and log-ins that were refused: unknown (no token or session that is good), forbidden (what it is not good"
+    " for), password, guesses (too many of them), oidc (the provider, or what it says)",
+    ["why"],
+)
 IDENTITY_MISMATCH = Gauge(
     "roadvault_identity_mismatch", "1 while nothing is served, since the database is not the data directory's own"
 )

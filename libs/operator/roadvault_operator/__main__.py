@@ -17,6 +17,8 @@ from roadvault_operator import (
     receipt,
     retention,
     set_aside,
+    token,
+    user,
     verify,
 )
 from roadvault_operator.recover.command import recover
@@ -39,6 +41,8 @@ app.add_typer(identity.app, name="identity")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(set_aside.app, name="set-aside")
 app.add_typer(retention.app, name="retention")
+app.add_typer(token.app, name="token")
+app.add_typer(user.app, name="user")
 app.command()(recover)
 app.command()(sheet.recovery_sheet)
 app.add_typer(sheet.app, name="master-key")

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
+from roadvault_common.access.callback_keys import CallbackKeySettings
 from roadvault_common.settings.archives import ProofSettings
 from roadvault_common.settings.config import DatabaseSettings, check_redis_url
 
 
-class OperatorSettings(DatabaseSettings, ProofSettings):
+class OperatorSettings(DatabaseSettings, ProofSettings, CallbackKeySettings):
     """What `roadvault` reads; master keys only where something is decrypted."""
 
     redis_url: SecretStr | None = Field(

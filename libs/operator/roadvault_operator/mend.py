@@ -13,7 +13,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.folders import Closed, close_folder
 from roadvault_common.work import repair
 from roadvault_common.work.backlog import count_failed
-from roadvault_operator import store
+from roadvault_operator import acts, store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named
 from roadvault_operator.verify import Verifier
@@ -35,6 +35,7 @@ async def retry(
         if row_id is not None:
             if not await repair.retry(db, one, row_id):
                 raise PermanentError(f"{one.name} {row_id} has not failed; nothing was changed")
+            await acts.noted(db, "retry", f"{one.name} {row_id}")
             say(f"{one.name} {row_id} is due again")
             return
         count = 0
@@ -43,6 +44,7 @@ async def retry(
             async for failed_id in repair.failed_so_far(db, one):
                 count += await repair.retry(db, one, failed_id)
                 bars.advance(bar)
+        await acts.noted(db, "retry", f"{one.name}: {count} rows")
     say(f"{count} rows of {one.name} are due again")
 
 
@@ -59,6 +61,7 @@ async def give_up(
             raise PermanentError(
                 f"{one.name} {row_id} waits for nothing, or is worked on right now; nothing was changed"
             )
+        await acts.noted(db, "given up", f"{one.name} {row_id}: {reason}")
     say(f"{one.name} {row_id} has failed: given up by the operator: {reason}")
 
 

@@ -9,6 +9,7 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.errors import SettingsError
 from roadvault_common.retention import asking, ends, periods
 from roadvault_common.sql.db import Database
+from roadvault_operator import acts
 from roadvault_operator import retention_store as store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, say, show
@@ -62,6 +63,7 @@ async def hold(
         raise SettingsError("name --file or --archive")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         number, kept = await store.hold(db, reason, zip_id=archive, file_id=file)
+        await acts.noted(db, "hold", f"hold {number}: {reason}")
         if not await store.is_here(db, zip_id=archive, file_id=file):
             name = f"archive {archive}" if file is None else f"file {file}"
             say(f"{name} is not here: what a recovery left out may have it (`roadvault status`), and is kept once back")
@@ -78,6 +80,7 @@ async def release(
     """Release a hold; what is past its end, and not kept by another hold, ends then."""
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         kept = await store.release(db, hold_id, reason)
+        await acts.noted(db, "released", f"hold {hold_id}: {reason}")
     say(f"hold {hold_id} is released" + ("" if kept is None else f": it kept archive {kept}"))
 
 

@@ -18,10 +18,11 @@ class Credentials(NamedTuple):
     link_secret: str
     ipfs_rpc_token: str
     witness_rpc_token: str
+    callback_master_keys: str
 
 
-_WITHOUT_THE_PAST = ("ipfs_rpc_token", "witness_rpc_token")
-"""Secrets that nothing stored depends on: one that is missing, as in the file of an earlier version, is made anew."""
+_WITHOUT_THE_PAST = ("ipfs_rpc_token", "witness_rpc_token", "callback_master_keys")
+"""Secrets that no archive depends on: one that is missing, as in the file of an earlier version, is made anew."""
 
 
 def load_or_create(path: Path) -> Credentials:
@@ -55,4 +56,5 @@ def _generate() -> Credentials:
         link_secret=secrets.token_urlsafe(32),
         ipfs_rpc_token=secrets.token_hex(24),
         witness_rpc_token=secrets.token_hex(24),
+        callback_master_keys=base64.urlsafe_b64encode(os.urandom(32)).decode(),
     )

@@ -48,7 +48,7 @@ GRANTS: dict[str, tuple[str, ...]] = {
     "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
     "crust-orderer": _CHAIN,
     "retriever": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN", "IPFS_GATEWAY_URL"),
-    "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", *_CALLBACKS),
+    "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", "CALLBACK_MASTER_KEYS", *_CALLBACKS),
 }
 """What each service gets beyond what every service gets."""
 
@@ -101,6 +101,7 @@ class Environments:
             "PUBLIC_URL": f"http://{HOST}:{settings.public_port}",
             "MASTER_KEYS": credentials.master_keys,
             "LINK_SECRET": credentials.link_secret,
+            "CALLBACK_MASTER_KEYS": credentials.callback_master_keys,
             "IPFS_RPC_TOKEN": credentials.ipfs_rpc_token,
             "CRUST_URL": f"ws://{HOST}:{settings.devnet_port}",
             "CRUST_SEED": "//Alice",  # a key that everybody knows: worth something on the devnet only

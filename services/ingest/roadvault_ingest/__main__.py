@@ -4,7 +4,7 @@ import warnings
 from contextlib import AsyncExitStack
 from functools import partial
 
-from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam
 
 from roadvault_common import metrics
 from roadvault_common.events.bus import Bus
@@ -17,6 +17,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
 from roadvault_common.work.stages import ASK
+from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import api_routes
@@ -44,6 +45,7 @@ async def serve() -> None:
             "rows": gauges.rows(db, [ASK]),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
+        access = Access(settings, db)
         jobs: list[app.Job] = [
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
@@ -51,8 +53,9 @@ async def serve() -> None:
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
             partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
+            *access.jobs(),
         ]
-        routes: list[web.AbstractRouteDef] = [*api_routes(ingest), *page_routes(ingest, PagesStore(db))]
+        routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
         await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)

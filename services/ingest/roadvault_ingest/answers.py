@@ -16,6 +16,9 @@ log = structlog.get_logger()
 _WORDS = {404: "no_such_path", 413: TooLarge.error}
 """For what aiohttp refuses by itself."""
 
+PROBLEM = web.RequestKey("problem", Problem)
+"""What a request was refused for, once that is answered."""
+
 
 @web.middleware
 async def answer_problems(
@@ -25,7 +28,9 @@ async def answer_problems(
     try:
         return await handler(request)
     except Problem as problem:
+        request[PROBLEM] = problem
         response = refusal(problem.status, problem.error, brief(problem), problem.retry_after)
+        response.headers.update(problem.headers)
         if not request.content.is_eof() or isinstance(problem, NoLength):
             response.force_close()  # the rest of the body may never come: no other request can follow it
         return response

@@ -16,6 +16,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Gone, TooMany
 from roadvault_ingest.store import LATER_SECONDS, Asker, Most, ask
 
@@ -35,15 +36,15 @@ class BatchStore:
         self._db = db
 
     async def unknown(self, file_ids: Sequence[int]) -> list[int]:
-        """Return those of some numbers that no file has."""
+        """Return those of some numbers that no file has which who asks may see."""
         found = set[int]()
         for start in range(0, len(file_ids), _FILES_AT_ONCE):
             some = file_ids[start : start + _FILES_AT_ONCE]
             rows = await self._db.fetch_all(
-                f"SELECT file_id FROM file_upload_info WHERE file_id IN ({marks(some)})",  # noqa: S608 - placeholders
+                f"SELECT file_id, camera FROM file_upload_info WHERE file_id IN ({marks(some)})",  # noqa: S608 - marks
                 some,
             )
-            found |= {row["file_id"] for row in rows}
+            found |= {row["file_id"] for row in rows if current().sees(row["camera"])}
         return [file_id for file_id in file_ids if file_id not in found]
 
     @transacted
@@ -57,11 +58,11 @@ class BatchStore:
         under_way = await tx.fetch_one("SELECT COUNT(*) AS n FROM batch_info WHERE peer = %s AND is_open = 1", (peer,))
         if under_way is not None and under_way["n"] >= most:
             raise TooMany(f"{most} batches of the address {peer} are under way, as many as may be", LATER_SECONDS)
-        batch_id = 1 + secrets.randbits(_ID_BITS)
+        who, batch_id = current(), 1 + secrets.randbits(_ID_BITS)
         await tx.execute(
-            "INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, ask_due)"
-            " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (batch_id, url.text, url.place, peer, len(file_ids)),
+            "INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, token_id, who_kind, who_name, ask_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (batch_id, url.text, url.place, peer, len(file_ids), who.token_id, who.kind, who.name),
         )
         for start in range(0, len(file_ids), _FILES_AT_ONCE):
             some = file_ids[start : start + _FILES_AT_ONCE]
@@ -76,8 +77,8 @@ class BatchStore:
         """Return a batch."""
         return await self._db.fetch_one(
             "SELECT batch_id, cb_url, peer, files, is_open, done, failed, cancelled, cancelled_at, ended_at,"
-            " called_back_at, create_time, ask_due, report_failed_at, COALESCE(ask_reason, report_reason) AS reason"
-            " FROM batch_info WHERE batch_id = %s",
+            " called_back_at, create_time, ask_due, report_failed_at, COALESCE(ask_reason, report_reason) AS reason,"
+            " token_id, who_kind, who_name FROM batch_info WHERE batch_id = %s",
             (batch_id,),
         )
 

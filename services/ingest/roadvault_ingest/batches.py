@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import structlog
 
+from roadvault_common.access.tokens import Grant
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DownloadRequested
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.work import breakers
@@ -14,10 +15,11 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.stages import ASK
 from roadvault_common.work.worker import Worker
+from roadvault_ingest.access.who import WHO, Kind, Who, current
 from roadvault_ingest.batch_store import BatchStore
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.files_store import FilesStore
-from roadvault_ingest.filters import LARGEST_PAGE, Filters, Order
+from roadvault_ingest.filters import LARGEST_PAGE, Filters, Order, only_seen
 from roadvault_ingest.problems import NotFound, Problem
 
 log = structlog.get_logger()
@@ -72,15 +74,31 @@ class Batches:
         """Return the numbers of the files that fit, in order; some more than `most` if they are more."""
         order, found = Order(limit=LARGEST_PAGE), set[int]()
         for _ in range(_PAGES):
-            rows, mark = await self._files.page(filters, order)
+            rows, mark = await self._files.page(only_seen(filters), order)
             found |= {row["file_id"] for row in rows}
             if mark is None or len(found) > most:
                 return sorted(found)
             order = order._replace(after=mark)
         raise Problem("the filter leads through too many files; narrow it down, by a camera and times for instance")
 
+    async def batch(self, batch_id: int) -> Row:
+        """Return a batch, if it is one of who asks.
+
+        Raises:
+            NotFound: There is none of theirs.
+        """
+        row = await self.store.batch(batch_id)
+        if row is None or not current().owns(row["token_id"]):
+            raise NotFound(f"there is no batch {batch_id}")
+        return row
+
     async def cancel(self, batch_id: int) -> None:
-        """Cancel what of a batch has not ended, soon."""
+        """Cancel what of a batch has not ended, soon.
+
+        Raises:
+            NotFound: There is no such batch.
+        """
+        await self.batch(batch_id)
         if await self.store.cancel(batch_id):
             self.asking.nudge()
 
@@ -88,6 +106,14 @@ class Batches:
         batch = await self.store.batch(lease.row_id)
         if batch is None:
             return Done()
+        asker = Who(Kind(batch["who_kind"]), batch["who_name"], Grant(frozenset()), batch["token_id"])
+        reset = WHO.set(asker)
+        try:
+            return await self._ask_as(lease, batch)
+        finally:
+            WHO.reset(reset)
+
+    async def _ask_as(self, lease: Lease, batch: Row) -> Outcome:
         url, rung = callback_url.read(batch["cb_url"]), 0
         while (requests := await self.store.ask_some(lease, batch, url, self._settings.requests_per_file)) is not None:
             for download_id in requests[: _RUNG - rung]:

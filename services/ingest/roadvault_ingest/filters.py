@@ -4,13 +4,14 @@ import base64
 import hashlib
 from binascii import Error as BadBase64
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
 from roadvault_common.sql.db import Row
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.states import STATES, state_of
 from roadvault_ingest.uploads.facts import moment
@@ -51,7 +52,8 @@ class Filters:
     def take(self, row: Row) -> bool:
         """Tell whether a row of `FilesStore` is one of these files."""
         return (
-            (self.name is None or row["file_name"].startswith(self.name))
+            current().sees(row["camera"])
+            and (self.name is None or row["file_name"].startswith(self.name))
             and self.camera in {None, row["camera"]}
             and _within(row["recorded_at"], self.recorded_from, self.recorded_to)
             and _within(row["create_time"], self.received_from, self.received_to)
@@ -59,6 +61,12 @@ class Filters:
             and (self.tag is None or self.tag in (row["tags"] or "").split(","))
             and (self.state is None or self.state == state_of(row))
         )
+
+
+def only_seen(filters: Filters) -> Filters:
+    """Return filters that lead along the one camera whose files whoever asks may see, if it is but one."""
+    only = current().grant.only_camera
+    return filters if only is None or filters.camera is not None else replace(filters, camera=only)
 
 
 class Order(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -15,6 +16,7 @@ class Problem(PermanentError):
     """Of HTTP."""
     error = "bad_request"
     """A word that programs go by, and that never changes; each kind of problem has its own."""
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
         """Say what is wrong; after `retry_after` seconds, if they are told, a later try may succeed."""

@@ -20,10 +20,11 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
+from roadvault_ingest.access.who import current
 from roadvault_ingest.batches import Batches
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.files_store import FilesStore
-from roadvault_ingest.filters import Filters, Order
+from roadvault_ingest.filters import Filters, Order, only_seen
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge
 from roadvault_ingest.store import IngestStore, Limits, Most
 from roadvault_ingest.uploads.admission import Admission
@@ -135,9 +136,7 @@ class Ingest:
         Raises:
             NotFound: There is no such batch.
         """
-        row = await self.batches.store.batch(batch_id)
-        if row is None:
-            raise NotFound(f"there is no batch {batch_id}")
+        row = await self.batches.batch(batch_id)
         counts = await self.batches.store.counts(batch_id)
         return row, counts, await self.batches.store.files(batch_id, after, limit)
 
@@ -151,6 +150,7 @@ class Ingest:
             raise Problem(str(error)) from None
         except AddressRefused as error:
             raise Problem(f"cbUrl can't be called: {error}") from None
+        current().check_callback(url)
         return url
 
     async def file(self, file_id: int) -> tuple[Row, list[Row]]:
@@ -160,7 +160,7 @@ class Ingest:
             NotFound: There is no such file.
         """
         row = await self._store.file(file_id)
-        if row is None:
+        if row is None or not current().sees(row["camera"]):
             raise NotFound(f"there is no file {file_id}")
         return row, await self._store.requests(file_id)
 
@@ -170,7 +170,7 @@ class Ingest:
         Raises:
             Problem: The mark of the page before is none.
         """
-        return await self._files.page(filters, order)
+        return await self._files.page(only_seen(filters), order)
 
     async def custody(self, file_id: int, before: int | None) -> list[Row]:
         """Return lines of a file's custody log, the first first: the last of all, or those before a position.
@@ -178,6 +178,7 @@ class Ingest:
         Raises:
             NotFound: There is no such file.
         """
+        await self._check_seen(file_id)
         archive = await custody_store.archive_of(self._db, file_id)
         if archive is None:
             raise NotFound(f"there is no file {file_id}")
@@ -190,6 +191,7 @@ class Ingest:
             NotFound: There is no such file.
             NoReceipt: It has none, or none yet.
         """
+        await self._check_seen(file_id)
         try:
             async with self._receipts:
                 return (await making.make(self._db, file_id)).encode()
@@ -200,6 +202,16 @@ class Ingest:
         except IntegrityError as error:  # a line of the custody log is missing, or was changed: a person has to look
             log.warning("no receipt can be made", file_id=file_id, error=brief(error))
             raise NoReceipt(f"no receipt of file {file_id} can be made as things stand: {brief(error)}") from None
+
+    async def _check_seen(self, file_id: int) -> None:
+        """Look whether a file is there for who asks: to a token that is for some cameras others have none.
+
+        Raises:
+            NotFound: It is not.
+        """
+        who = current()
+        if who.grant.cameras and not who.sees(await self._store.camera(file_id)):
+            raise NotFound(f"there is no file {file_id}")
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""

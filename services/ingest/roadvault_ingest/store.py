@@ -16,6 +16,7 @@ from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FileStatus, FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Gone, TooMany
 from roadvault_ingest.uploads import same, upload_store
 from roadvault_ingest.uploads.placed import Placed
@@ -232,6 +233,11 @@ class IngestStore:
             (file_id,),
         )
 
+    async def camera(self, file_id: int) -> str | None:
+        """Return which camera a file is of; None if that is not known, or there is no such file."""
+        row = await self._db.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s", (file_id,))
+        return None if row is None else row["camera"]
+
     async def requests(self, file_id: int) -> list[Row]:
         """Return a file's latest download requests, newest first."""
         return await self._db.fetch_all(
@@ -257,7 +263,7 @@ class IngestStore:
 
 def _received(received: Received, file_id: int) -> Line:
     """Return what the custody log says of an upload."""
-    told = {"from": received.peer, "sha256": received.sha256, "size": received.size}
+    told = {"from": received.peer, "sha256": received.sha256, "size": received.size, **received.who}
     return Line(Act.RECEIVED, told, file_id)
 
 
@@ -268,12 +274,14 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         TooMany: As many as may be are open; nothing was written.
         Gone: The file has ended.
     """
-    key = hashlib.sha256(f"{file_id}\n{url.text}".encode()).hexdigest()
+    who = current()
+    asks = f"{file_id}\n{url.text}" + ("" if who.token_id is None else f"\n{who.token_id}")  # it signs the callback
+    key = hashlib.sha256(asks.encode()).hexdigest()
     counted = counts_for(asker.peer) if asker.peer and asker.batch_id is None else None
     most = asker.most
     # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-    known = await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-    if known is None:
+    known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+    if known is None or not who.sees(known["camera"]):
         return None
     ended = await tx.fetch_one(
         "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
@@ -297,11 +305,11 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         (url.text, file_id),
     )
     download_id = await tx.insert(
-        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, fetch_due)"
-        " VALUES (%s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-        (file_id, url.text, url.place, key, counted, asker.batch_id),
+        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, token_id, fetch_due)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+        (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id),
     )
-    told = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id}
+    told = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id, **who.facts}
     await record(tx, Line(Act.ASKED, told, file_id))
     return download_id
 

@@ -28,6 +28,10 @@ class Batch:
     idle_seconds: float
     """Since a request of it was last seen to have ended."""
     ended_seconds: float
+    token_id: int | None
+    """The token that asked, if one did."""
+    revoked: bool
+    """That token is good no more."""
 
 
 class BatchStore:
@@ -88,14 +92,16 @@ class BatchStore:
                 (*counts.values(), lease.row_id),
             )
         row = await tx.fetch_one(
-            "SELECT cb_url, files, TIMESTAMPDIFF(SECOND, COALESCE(moved_at, create_time), UTC_TIMESTAMP(6)) AS idle,"
+            "SELECT cb_url, files, token_id, token_info.revoked_at IS NOT NULL AS revoked,"
+            " TIMESTAMPDIFF(SECOND, COALESCE(moved_at, batch_info.create_time), UTC_TIMESTAMP(6)) AS idle,"
             " COALESCE(TIMESTAMPDIFF(SECOND, ended_at, UTC_TIMESTAMP(6)), 0) AS ended"
-            " FROM batch_info WHERE batch_id = %s",
+            " FROM batch_info LEFT JOIN token_info USING (token_id) WHERE batch_id = %s",
             (lease.row_id,),
         )
         if row is None:
             raise PermanentError(f"there is no batch {lease.row_id}")
-        return Batch(row["cb_url"], row["files"], left, counts, row["idle"], row["ended"])
+        ages = row["idle"], row["ended"]
+        return Batch(row["cb_url"], row["files"], left, counts, *ages, row["token_id"], bool(row["revoked"]))
 
     @transacted
     async def close_taken(self, tx: Transaction, lease: Lease) -> None:

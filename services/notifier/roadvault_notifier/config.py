@@ -4,12 +4,13 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from roadvault_common.access.callback_keys import CallbackKeySettings
 from roadvault_common.settings.archives import ExtractionSettings
 from roadvault_common.web.links import LinkSettings
 from roadvault_common.web.reach import CallbackSettings
 
 
-class NotifierSettings(CallbackSettings, LinkSettings, ExtractionSettings):
+class NotifierSettings(CallbackSettings, CallbackKeySettings, LinkSettings, ExtractionSettings):
     """Makes signed links and calls clients back."""
 
     public_url: str = Field(title="Public URL", description="base of the links, as clients reach the door")
@@ -27,5 +28,6 @@ class NotifierSettings(CallbackSettings, LinkSettings, ExtractionSettings):
     callback_secret: SecretStr | None = Field(
         None,
         title="Callback secret",
-        description="whsec_ and base64; callbacks are then signed as Standard Webhooks describe",
+        description="whsec_ and base64; signs, as Standard Webhooks describe, callbacks of requests that no token with"
+        " a key of its own made",
     )

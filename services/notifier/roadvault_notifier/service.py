@@ -3,7 +3,9 @@
 from functools import partial
 
 import structlog
+from pydantic import SecretStr
 
+from roadvault_common.access.callback_keys import CallbackKeys
 from roadvault_common.errors import brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
@@ -23,6 +25,7 @@ from roadvault_notifier.webhook import Callbacks, ClientAway
 
 log = structlog.get_logger()
 
+_REVOKED = "the token that asked for this was revoked: nobody is called for it"
 _LOOK_SECONDS = 15.0
 """At the most, between two looks at whether the requests of a batch have ended."""
 
@@ -33,6 +36,7 @@ class Notifier:
     def __init__(self, settings: NotifierSettings, db: Database, bus: Bus, links: Links, callbacks: Callbacks) -> None:
         self._settings = settings
         self._links = links
+        self._keys = CallbackKeys(settings.callback_master_keys)
         self._callbacks = callbacks
         self._store = NotifierStore(db)
         self._batches = BatchStore(db)
@@ -48,6 +52,9 @@ class Notifier:
         callback = await self._store.callback(lease.row_id)
         if callback.path is None:
             return Failed("the extraction is gone; ask for the file again")
+        if callback.revoked:
+            return Failed(_REVOKED)
+        signing = await self._signing(callback.token_id)
         url = callback_url.read(callback.cb_url)
         wait = self.hosts.wait(url.place)
         if wait is not None:
@@ -58,12 +65,17 @@ class Notifier:
                 token = self._links.token(callback.download_id, expires_at)
                 link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
                 body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": link}
-                await self._callbacks.post(url, f"download-{callback.download_id}", body)
+                await self._callbacks.post(url, f"download-{callback.download_id}", body, signing)
         except ClientAway as away:
             return await self._put_off(callback, url.place, brief(away), self.hosts.wait(url.place) or 0)
         await self._store.close_taken(lease, callback, url.place)
         log.info("called back", file_id=callback.file_id)
         return Done()
+
+    async def _signing(self, token_id: int | None) -> list[SecretStr]:
+        """Return what signs the callbacks of a token."""
+        keys = [] if token_id is None else await self._store.callback_keys(token_id)
+        return [self._keys.unwrap(key) for key in keys]
 
     async def _report(self, lease: Lease) -> Outcome:
         """Tell a client that all requests of its batch have ended, once they have."""
@@ -72,6 +84,9 @@ class Notifier:
             # As quick as its requests end: a small one that is nearly done is looked at each second.
             after = min(_LOOK_SECONDS, 1 + batch.idle_seconds / 4)
             return Wait(f"{batch.open} of its {batch.files} requests are under way", after)
+        if batch.revoked:
+            return Failed(_REVOKED)
+        signing = await self._signing(batch.token_id)
         url = callback_url.read(batch.cb_url)
         wait = self.hosts.wait(url.place)
         if wait is not None:
@@ -79,7 +94,7 @@ class Notifier:
         body: dict[str, object] = {"batchID": lease.row_id, "files": batch.files, **batch.counts}
         try:
             with self.hosts.calling(url.place):
-                await self._callbacks.post(url, f"batch-{lease.row_id}", body)
+                await self._callbacks.post(url, f"batch-{lease.row_id}", body, signing)
         except ClientAway as away:
             return self._report_later(batch, brief(away), self.hosts.wait(url.place) or 0)
         await self._batches.close_taken(lease)

@@ -6,6 +6,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from roadvault_common.access import callback_keys
 from roadvault_common.errors import PermanentError
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
@@ -31,6 +32,10 @@ class Callback:
     path: str | None
     waits_seconds: int
     """Since the file is there."""
+    token_id: int | None
+    """The token that asked, if one did."""
+    revoked: bool
+    """That token is good no more."""
 
 
 class NotifierStore:
@@ -46,14 +51,18 @@ class NotifierStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT download_id, file_id, cb_url, path,"
+            "SELECT download_id, file_id, cb_url, path, token_id, token_info.revoked_at IS NOT NULL AS revoked,"
             " COALESCE(TIMESTAMPDIFF(SECOND, extracted_at, UTC_TIMESTAMP(6)), 0) AS waits_seconds"
-            " FROM download_info WHERE download_id = %s",
+            " FROM download_info LEFT JOIN token_info USING (token_id) WHERE download_id = %s",
             (download_id,),
         )
         if row is None:
             raise PermanentError(f"there is no request {download_id}")
         return Callback(**row)
+
+    async def callback_keys(self, token_id: int) -> list[str]:
+        """Return what signs the callbacks of a token now, wrapped."""
+        return await callback_keys.of_token(self._db, token_id)
 
     async def put_off(self, place: str, seconds: float, patience_seconds: float) -> None:
         """Have callbacks for `place` wait that are due and nobody's, spread over up to twice the time.

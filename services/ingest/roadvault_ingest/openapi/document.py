@@ -71,5 +71,15 @@ DOCUMENT: Node = {
     "servers": [{"url": "/", "description": "Ingest, port 7001."}],
     "tags": [{"name": tag, "description": ENGLISH[f"api_tag_{tag}"]} for tag in TAGS],
     "paths": _paths(),
-    "components": {"schemas": SCHEMAS},
+    "components": {
+        "schemas": SCHEMAS,
+        "securitySchemes": {
+            "token": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "Where ROADVAULT_AUTH is on: a token of `roadvault token create`.",
+            }
+        },
+    },
+    "security": [{}, {"token": []}],
 }

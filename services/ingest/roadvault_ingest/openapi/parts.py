@@ -4,13 +4,24 @@ from http import HTTPStatus
 from typing import Any
 
 from roadvault_common.sql.states import RequestStatus
+from roadvault_ingest.access.refused import Forbidden as NotAllowed
+from roadvault_ingest.access.refused import Unknown
 from roadvault_ingest.pages.english import ENGLISH
 from roadvault_ingest.problems import Problem, Unavailable, errors
 
 Node = dict[str, Any]
 """A piece of JSON."""
 
-_ANYWHERE = ("bad_request", "other_site", "unknown_host", "compressed", "internal", "unavailable")
+_ANYWHERE = (
+    "bad_request",
+    Unknown.error,
+    NotAllowed.error,
+    "other_site",
+    "unknown_host",
+    "compressed",
+    "internal",
+    "unavailable",
+)
 """Words that any request may be answered with."""
 TEXT: Node = {"type": "string"}
 COUNT: Node = {"type": "integer", "minimum": 0}

@@ -1,55 +1,26 @@
 """The back-office: server-rendered pages in English and Chinese. Scripts only add a progress bar and local times."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader
 
-from roadvault_common.plain import plain
-from roadvault_common.sql.db import Row
-from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work.stages import STAGES
+from roadvault_ingest.access.acts import note
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.openapi.views import document_routes
+from roadvault_ingest.pages.render import HERE, Renderer
 from roadvault_ingest.pages.store import PagesStore
-from roadvault_ingest.pages.texts import LANGUAGES
 from roadvault_ingest.problems import NotFound, Problem
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import facts
 
-_HERE = Path(__file__).parent
-_STATIC = frozenset(path.name for path in (_HERE / "static").iterdir())
-_COOKIE = "lang"
-_YEAR_SECONDS = 365 * 86_400
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
-_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
-_THOUSAND = 1000
-
-_FOLDER_STATES = {
-    FolderStatus.OPEN: "state_open",
-    FolderStatus.CLOSED: "state_closed",
-    FolderStatus.FAILED: "state_pack_failed",
-}
-_ORDER_STATES = {
-    ArchiveStatus.NOT_ORDERED: "state_pinned",
-    ArchiveStatus.ORDERED: "state_ordered",
-    ArchiveStatus.ORDER_FAILED: "state_order_failed",
-    ArchiveStatus.EXPIRED: "state_expired",
-    ArchiveStatus.ENDED: "state_ended",
-}
-
+_STATIC = frozenset(path.name for path in (HERE / "static").iterdir())
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def page_routes(ingest: Ingest, store: PagesStore) -> list[web.AbstractRouteDef]:
+def page_routes(ingest: Ingest, store: PagesStore) -> list[web.RouteDef]:
     """Return the routes of the pages."""
     pages = Pages(ingest, store)
     return [
@@ -70,10 +41,7 @@ class Pages:
     def __init__(self, ingest: Ingest, store: PagesStore) -> None:
         self._ingest = ingest
         self._store = store
-        self._templates = Environment(
-            loader=FileSystemLoader(_HERE / "templates"), autoescape=True, trim_blocks=True, finalize=_shown
-        )
-        self._templates.filters |= {"size": size, "moment": moment, "file_state": state}
+        self._render = Renderer(auth=ingest.settings.auth).render
 
     async def home(self, request: web.Request) -> web.Response:
         """Show what needs attention, the work in hand, and a form to upload a test file."""
@@ -133,6 +101,7 @@ class Pages:
         if stage is None or not row_id.isascii() or not row_id.isdigit():
             raise Problem("stage and id must name a failed row")
         revived = await self._store.retry(stage, int(row_id[:18]))
+        note(subject=f"{stage.name} {row_id[:18]}", outcome="done" if revived else "it had not failed")
         raise web.HTTPSeeOther("/?notice=" + ("retry_done" if revived else "retry_gone"))
 
     async def static(self, request: web.Request) -> web.StreamResponse:
@@ -140,59 +109,7 @@ class Pages:
         name = request.match_info["name"]
         if name not in _STATIC:
             raise web.HTTPNotFound
-        return web.FileResponse(_HERE / "static" / name)
-
-    def _render(self, request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401
-        language = _language(request)
-        texts = LANGUAGES[language]
-        notice = values.pop("notice", None)
-        body = self._templates.get_template(template).render(
-            t=texts, language=language, path=request.path, notice=texts.get(notice or ""), **values
-        )
-        response = web.Response(text=body, content_type="text/html", status=status, headers=_HEADERS)
-        if "lang" in request.query:
-            response.set_cookie(_COOKIE, language, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
-        return response
-
-
-def size(count: int) -> str:
-    """Return a byte count with a decimal unit: 1500000 is 1.5 MB."""
-    amount, unit = float(count), 0
-    while amount >= _THOUSAND and unit < len(_UNITS) - 1:
-        amount, unit = amount / _THOUSAND, unit + 1
-    return f"{count} {_UNITS[0]}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
-
-
-def _shown(value: object) -> object:
-    """Make what a template shows plain: characters that turn the direction of text make an .exe look like a .jpg."""
-    return plain(value) if type(value) is str else value
-
-
-def moment(value: datetime) -> str:
-    """Return a database time (UTC, naive) in ISO 8601, for a <time> element."""
-    return value.replace(tzinfo=UTC).isoformat(timespec="seconds")
-
-
-def state(row: Row) -> str:
-    """Return the key of the words that tell where a file's or an archive's row stands."""
-    if row.get("set_aside"):
-        return "state_lost" if row["lost"] else "state_set_aside"
-    if row["folder_status"] != FolderStatus.PACKED:
-        return _FOLDER_STATES[row["folder_status"]]
-    if row["zip_status"] == ArchiveStatus.ENDED:
-        return "state_ended"
-    if row["cid"] is None:
-        return "state_packed" if row.get("pin_failed_at") is None else "state_pin_failed"
-    away = "state_network" if row["proven"] else "state_unproven"
-    live = away if row["zip_path"] is None else "state_live"
-    return live if row["zip_status"] == ArchiveStatus.LIVE else _ORDER_STATES[row["zip_status"]]
-
-
-def _language(request: web.Request) -> str:
-    for wanted in (request.query.get("lang"), request.cookies.get(_COOKIE)):
-        if wanted in LANGUAGES:
-            return wanted
-    return "zh" if request.headers.get("Accept-Language", "").lower().startswith("zh") else "en"
+        return web.FileResponse(HERE / "static" / name)
 
 
 def _number(request: web.Request, name: str) -> int | None:

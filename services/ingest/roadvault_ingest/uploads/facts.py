@@ -7,6 +7,7 @@ from math import isfinite
 
 from roadvault_common.files.facts import CAMERA_LENGTH, NOTHING, TAG_LENGTH, TAGS, TAGS_BYTES, YEARS, Facts
 from roadvault_common.plain import plain
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.uploads.names import shown
 
@@ -22,18 +23,22 @@ _LOST_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)", re.ASCII)
 def read(fields: Mapping[str, str]) -> Facts:
     """Return what the fields of an upload say; empty ones say nothing.
 
+    The camera is one that whoever sends it may upload for; if that is but one, it need not be said.
+
     Raises:
         Problem: One can't be understood.
+        Forbidden: They may not upload for that camera.
     """
     given = {name: text for name in FIELDS if (text := fields.get(name, "").strip())}
-    if not given:
+    camera = current().camera(_camera(given.get("camera")))
+    if not given and camera is None:
         return NOTHING
     lat, lon = (_degrees(name, given.get(name)) for name in ("lat", "lon"))
     if (lat is None) != (lon is None):
         raise Problem("lat and lon belong together: send both or none")
     when = given.get("recordedAt")
     return Facts(
-        camera=_camera(given.get("camera")),
+        camera=camera,
         recordedAt=None if when is None else moment("recordedAt", when),
         lat=lat,
         lon=lon,

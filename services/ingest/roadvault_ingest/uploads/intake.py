@@ -12,6 +12,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Unavailable, WrongHash
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.disk import to_its_end
@@ -68,7 +69,7 @@ class Intake:
         Raises:
             Problem: It was not taken.
         """
-        received = replace(received, keys=self._sameness.keys(received, key))
+        received = replace(received, who=current().facts, keys=self._sameness.keys(received, key))
         # The client's connection may break here; the row and the file must still agree, so this runs to its end.
         placed = await to_its_end(asyncio.create_task(self._record_or_discard(file, received)))
         self._bytes.inc(received.size)

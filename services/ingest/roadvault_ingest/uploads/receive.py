@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -56,6 +56,8 @@ class Received:
     keys: tuple[Key, ...] = ()
     upload: str | None = None
     """Of one that came in several requests, its id."""
+    who: Mapping[str, str] = field(default_factory=dict)
+    """What the custody log says of who sent it, besides."""
 
 
 async def expect(request: web.Request) -> None:

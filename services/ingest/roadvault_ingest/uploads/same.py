@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from roadvault_common.sql.db import Row, Transaction, marks
+from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Key, Received
@@ -44,7 +45,8 @@ def hashed(header: str | None) -> str | None:
     key = header.strip()
     if not 0 < len(key) <= _KEY_LENGTH:
         raise Problem(f"Idempotency-Key must have 1 to {_KEY_LENGTH} characters")
-    return _hashed("key", key)
+    token_id = current().token_id  # a key is its client's own: nobody learns, or takes, what another's stands for
+    return _hashed("key", key if token_id is None else f"{token_id}\n{key}")
 
 
 def _hashed(kind: str, text: str) -> str:

@@ -1,0 +1,176 @@
+"""Asks who sends a request, and whether they may do this, before its route's handler sees it."""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+
+from roadvault_common import metrics
+from roadvault_common.access import token_store
+from roadvault_common.access.tokens import Grant, hash_of
+from roadvault_common.sql.db import Database
+from roadvault_common.web.health import RequestHandler
+from roadvault_common.web.listener import route_of
+from roadvault_ingest.access.acts import ActLog
+from roadvault_ingest.access.cache import Cache
+from roadvault_ingest.access.refused import Forbidden, Unknown
+from roadvault_ingest.access.routes import Rule, rule_of
+from roadvault_ingest.access.sessions import Sessions
+from roadvault_ingest.access.who import ANYBODY, WHO, Kind, Who
+from roadvault_ingest.answers import PROBLEM
+from roadvault_ingest.pages.render import Renderer
+
+Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+
+
+class Guard:
+    """Lets in who has a token or a session; `on` tells whether anybody is asked at all."""
+
+    def __init__(
+        self,
+        db: Database,
+        sessions: Sessions,
+        log: ActLog,
+        renderer: Renderer,
+        peer: Callable[[web.Request], str],
+        *,
+        on: bool,
+    ) -> None:
+        self._db = db
+        self._sessions = sessions
+        self._log = log
+        self._renderer = renderer
+        self._peer = peer
+        self._on = on
+        self._tokens: Cache[Who] = Cache(self._token)
+        self._used: set[int] = set()
+
+    def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
+        """Return routes that ask what the table says; as they are, if nobody is asked.
+
+        Raises:
+            LookupError: The table lacks one: none is served whose rule nobody has thought of.
+        """
+        ruled = [(route, rule_of(route)) for route in routes]
+        return [self._guarded(route, rule) if self._on and rule.scope else route for route, rule in ruled]
+
+    async def note_uses(self) -> None:
+        """Write down which tokens were used since the last time."""
+        if self._used:
+            await token_store.used(self._db, sorted(self._used))
+            self._used.clear()
+        await self._sessions.note_uses()
+
+    def _guarded(self, route: web.RouteDef, rule: Rule) -> web.RouteDef:
+        inner: RequestHandler = route.handler
+        asks: Expect = route.kwargs.get("expect_handler", _ask_for_the_body)
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            who = ANYBODY
+            try:
+                who = await self._who(request)
+                _check(who, rule)
+                reset = WHO.set(who)
+                try:
+                    if rule.act is None:
+                        response = await inner(request)
+                        refused = request.get(PROBLEM)  # tus answers what goes wrong by itself
+                        if isinstance(refused, Forbidden):
+                            self._count(who, request, refused)
+                        return response
+                    async with self._note(who, request, rule.act):
+                        return await inner(request)
+                finally:
+                    WHO.reset(reset)
+            except (Unknown, Forbidden) as refused:
+                led = rule.page and hdrs.AUTHORIZATION not in request.headers
+                if not led or isinstance(refused, Forbidden):  # to be led to the log-in is no refusal
+                    self._count(who, request, refused)
+                if led:
+                    reset = WHO.set(who)
+                    try:
+                        return self._tell(request, refused)
+                    finally:
+                        WHO.reset(reset)
+                raise
+
+        async def expect(request: web.Request) -> web.StreamResponse | None:
+            """Ask for the body, unless the handler is going to refuse it."""
+            try:
+                _check(await self._who(request), rule)
+            except Exception:  # noqa: BLE001 - whatever it is, the handler meets it too, and says so
+                return None
+            return await asks(request)
+
+        return web.RouteDef(route.method, route.path, handler, {**route.kwargs, "expect_handler": expect})
+
+    async def _who(self, request: web.Request) -> Who:
+        """Return who a request comes from.
+
+        Raises:
+            Unknown: Nobody that is known.
+            DatabaseUnavailable: That can't be told now.
+        """
+        shown = request.headers.getall(hdrs.AUTHORIZATION, [])
+        if shown:
+            key = hash_of(_shown(shown[0])) if len(shown) == 1 else None
+            who = None if key is None else await self._tokens.get(key)
+            if who is None or who.token_id is None:
+                raise Unknown("the token is not known, or it was revoked, or its time is over", shown=True)
+            self._used.add(who.token_id)
+            return who
+        session = await self._sessions.find(request)
+        if session is not None:
+            return Who(Kind.PERSON, session.name, Grant(session.role.scopes))
+        raise Unknown("send a token (Authorization: Bearer rvt_…), or log in at /login")
+
+    async def _token(self, key: bytes) -> Who | None:
+        token = await token_store.find(self._db, key)
+        return None if token is None else Who(Kind.TOKEN, token.name, token.grant, token.token_id)
+
+    def _note(self, who: Who, request: web.Request, act: str) -> AbstractAsyncContextManager[None]:
+        number = request.match_info.get("file_id")
+        return self._log.noted(who, self._peer(request), act, "" if number is None else f"file {number}")
+
+    def _count(self, who: Who, request: web.Request, refused: Unknown | Forbidden) -> None:
+        metrics.REFUSED.labels("unknown" if isinstance(refused, Unknown) else "forbidden").inc()
+        self._log.refused(who, self._peer(request), f"{request.method} {route_of(request)}", str(refused))
+
+    def _tell(self, request: web.Request, refused: Unknown | Forbidden) -> web.StreamResponse:
+        if isinstance(refused, Forbidden):
+            return self._renderer.render(request, "forbidden.html", status=refused.status)
+        wanted = request.raw_path if request.method == hdrs.METH_GET else "/"
+        raise web.HTTPSeeOther(f"/login?next={quote(wanted, safe='')}")
+
+
+def _check(who: Who, rule: Rule) -> None:
+    """See whether somebody may do what a route does.
+
+    Raises:
+        Forbidden: They may not.
+    """
+    if rule.scope is not None and rule.scope not in who.grant.scopes:
+        raise Forbidden(f"this takes the scope {rule.scope.value}, which {who.name} does not have", rule.scope)
+    if rule.page and who.grant.cameras:
+        raise Forbidden(f"pages show the files of all cameras, and {who.name} is for some")
+
+
+def _shown(header: str) -> str:
+    """Return the token of an Authorization header; of Basic, which is all that some cameras can, the password."""
+    scheme, _, rest = header.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+async def _ask_for_the_body(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

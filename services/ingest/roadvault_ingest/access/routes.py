@@ -1,0 +1,70 @@
+"""Which route asks for what: the one table. A route that is not in it keeps ingest from starting."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aiohttp import web
+
+from roadvault_common.access.scopes import Scope
+
+
+class Rule(NamedTuple):
+    """What a route asks for."""
+
+    scope: Scope | None
+    """None: open to all, as there is nothing behind it."""
+    page: bool = False
+    """It is for people: who is not known is led to the log-in, and who may not is told on a page."""
+    act: str | None = None
+    """What is written down that somebody did; uploads and requests are in the custody log already."""
+
+
+OPEN = Rule(None)
+_SEE = Rule(Scope.READ, page=True)
+
+RULES: Mapping[tuple[str, str], Rule] = {
+    ("POST", "/api/open/upload"): Rule(Scope.UPLOAD),
+    ("POST", "/api/open/upload/{name}"): Rule(Scope.UPLOAD),
+    ("PUT", "/api/open/upload/{name}"): Rule(Scope.UPLOAD),
+    # tus takes the method that X-HTTP-Method-Override names: all of its routes ask for the same.
+    ("OPTIONS", "/api/open/files"): Rule(Scope.UPLOAD),
+    ("POST", "/api/open/files"): Rule(Scope.UPLOAD),
+    **{
+        (method, "/api/open/files/{upload_id}"): Rule(Scope.UPLOAD)
+        for method in ("OPTIONS", "GET", "POST", "PATCH", "DELETE")
+    },
+    ("POST", "/api/open/downFile"): Rule(Scope.REQUEST),
+    ("POST", "/api/open/downFiles"): Rule(Scope.REQUEST),
+    ("GET", "/api/open/batch/{batch_id}"): Rule(Scope.REQUEST),
+    ("DELETE", "/api/open/batch/{batch_id}"): Rule(Scope.REQUEST),
+    ("GET", "/api/open/files"): Rule(Scope.READ),
+    ("GET", "/api/open/file/{file_id}"): Rule(Scope.READ),
+    ("GET", "/api/open/file/{file_id}/custody"): Rule(Scope.READ),
+    ("GET", "/api/open/file/{file_id}/receipt"): Rule(Scope.READ, act="receipt"),
+    ("GET", "/"): _SEE,
+    ("GET", "/file"): _SEE,
+    ("GET", "/file/{file_id}"): _SEE,
+    ("POST", "/file/{file_id}/ask"): Rule(Scope.REQUEST, page=True),
+    ("GET", "/zip"): _SEE,
+    ("POST", "/retry"): Rule(Scope.OPERATE, page=True, act="retry"),
+    ("GET", "/audit"): Rule(Scope.OPERATE, page=True),
+    ("GET", "/static/{name}"): OPEN,
+    ("GET", "/api"): OPEN,
+    ("GET", "/api/openapi.json"): OPEN,
+    ("GET", "/login"): OPEN,
+    ("POST", "/login"): OPEN,
+    ("GET", "/login/oidc"): OPEN,
+    ("GET", "/login/callback"): OPEN,
+    ("POST", "/logout"): OPEN,
+}
+"""By method and pattern. Besides these a listener has /metrics, /healthz and /readyz, which are open."""
+
+
+def rule_of(route: web.RouteDef) -> Rule:
+    """Return what a route asks for.
+
+    Raises:
+        LookupError: The table does not have it.
+    """
+    pattern = web.UrlDispatcher().add_resource(route.path).canonical
+    return RULES[route.method, pattern]
