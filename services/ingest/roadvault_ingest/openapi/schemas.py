@@ -111,7 +111,7 @@ SCHEMAS: Node = {
     ),
     "BatchFile": record(fileID=NUMBER, downloadID=maybe(NUMBER), state=TEXT, reason=maybe(TEXT)),
     "Line": record(
-        line=told(maybe(NUMBER), "Its number; null for some seconds, until it is chained."),
+        line=told(maybe(COUNT), "Its number; null for some seconds, until it is chained."),
         at=TIME,
         act=TEXT,
         of={"type": "string", "enum": ["file", "archive"]},
