@@ -224,7 +224,7 @@ LIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("lie", LIES, ids=str)
+@pytest.mark.parametrize("lie", LIES, ids=[f"lie {number}" for number in range(len(LIES))])
 async def test_what_is_not_as_it_should_be_lets_nobody_in(open_guarded: OpenGuarded, lie: dict[str, Any]) -> None:
     async with lying(open_guarded) as (liar, guarded):
         for name, value in lie.items():
