@@ -6,7 +6,6 @@ beginning, and its end from the boundary on.
 """
 
 import asyncio
-import ctypes
 import os
 import select
 import socket
@@ -14,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from aiohttp import web
 
@@ -68,18 +68,18 @@ class Patience:
 
 
 class Buffer:
-    """Memory that begins at a block, as writes past the page cache need it: BUFFER_BYTES, and a block more."""
+    """Memory that begins at a block, as writes past the page cache need it: BUFFER_BYTES, and a block more.
+
+    It is the process's own, page by page, once it is written to: who gets no long upload has none of it.
+    """
 
     def __init__(self) -> None:
-        self._bytes = bytearray(BUFFER_BYTES + 2 * BLOCK_BYTES)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._bytes))
-        self._begin = -address % BLOCK_BYTES
-        self.view = memoryview(self._bytes)[self._begin : self._begin + BUFFER_BYTES + BLOCK_BYTES]
+        self._memory = mmap(-1, BUFFER_BYTES + BLOCK_BYTES, MAP_PRIVATE | MAP_ANONYMOUS)
+        self.view = memoryview(self._memory)
 
     def find(self, mark: bytes, begin: int, end: int) -> int:
         """Return where `mark` is between two places; -1 if it is not."""
-        found = self._bytes.find(mark, self._begin + begin, self._begin + end)
-        return found if found < 0 else found - self._begin
+        return self._memory.find(mark, begin, end)
 
 
 class Buffers:
