@@ -374,7 +374,7 @@ async def test_a_receipt_holds_after_its_archive_was_adopted_and_not_of_another_
     async with db.transaction() as tx:
         await record(tx, Line(Act.ADOPTED, {**facts, "cid": "another"}, zip_id=zip_id))
     await chainer.chain(db)
-    assert (await office.ask(file_id))[0] == 500
+    assert (await office.ask(file_id))[0] == 409
 
 
 async def test_an_order_at_a_pinning_service_is_told_as_what_it_is(office: Office) -> None:
