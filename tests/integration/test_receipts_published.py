@@ -138,7 +138,7 @@ async def test_a_log_that_was_changed_after_it_was_published_is_found(office: Of
     await db.execute("DELETE FROM custody_node_info")
     await chainer.chain(db)
     status, body = await office.ask(1)
-    assert (status, b"192.0.2" in body) == (500, False)  # ingest gives none that does not hold
+    assert (status, b"192.0.2" in body) == (409, False)  # ingest gives none that does not hold
     await db.execute(
         "UPDATE order_info SET status = 2 WHERE zip_id = (SELECT zip_id FROM zip_ipfs_info WHERE folder_id = 0)"
     )
