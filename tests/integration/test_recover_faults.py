@@ -107,7 +107,7 @@ async def test_one_that_is_killed_at_any_point_is_run_again(archived: Archived) 
 
 async def test_a_database_that_goes_away_is_told_in_one_line(archived: Archived) -> None:
     console = archived.console
-    for table in ("file_upload_info", "label_info", "folder_info", "zip_ipfs_info"):
+    for table in ("file_tag_info", "file_upload_info", "label_info", "folder_info", "zip_ipfs_info"):
         await console.db.execute(f"DELETE FROM {table}")  # noqa: S608
     async with locked(console.environment["ROADVAULT_DATABASE_URL"], FOLDERS):
         recovering = asyncio.create_task(console.refuses("recover", "--cids", archived.listed))
