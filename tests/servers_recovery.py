@@ -109,7 +109,7 @@ class Archived:
 
     async def rows(self) -> list[list[Row]]:
         """Return all that there is of archives, to be the same later."""
-        tables = ("zip_ipfs_info", "label_info", "folder_info", "file_upload_info", "file_tag_info", "order_info")
+        tables = ("zip_ipfs_info", "label_info", "folder_info", "file_upload_info", "order_info")
         return [await self.console.db.fetch_all(f"SELECT * FROM {table} ORDER BY 1") for table in tables]  # noqa: S608
 
     async def catalogue(self, *records: ArchiveRecord, network: Ipfs) -> str:
