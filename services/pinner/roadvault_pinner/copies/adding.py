@@ -18,6 +18,9 @@ from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.work.lease import Lease
 from roadvault_pinner.store import Archive, PinnerStore
 
+_SIGNATURE = b"7z\xbc\xaf\x27\x1c"
+"""What a 7z container begins with (7zFormat.txt, SignatureHeader)."""
+
 
 class Adding:
     """Adds archives to our node, whose filestore refers to them where they lie, or copies them."""
@@ -54,9 +57,15 @@ class Adding:
         try:
             async for _ in await self._stream(archive, lease):
                 pass
+            return await asyncio.to_thread(self._begins_well, archive)
         except (IntegrityError, OSError):
             return False
-        return True
+
+    def _begins_well(self, archive: Archive) -> bool:
+        """Tell whether the archive's file begins as a 7z container does: its members say nothing of that."""
+        key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
+        with self._vault.path(archive.path or "").open("rb") as file:
+            return key.stream().update(file.read(len(_SIGNATURE))) == _SIGNATURE
 
     async def _stream(self, archive: Archive, lease: Lease) -> VerifiedStream:
         path = self._vault.path(archive.path or "")
