@@ -59,6 +59,15 @@ first_known() {
 
 has_venv() { "$1" -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
+# rustup's cargo looks for its toolchains in the user's home; another user's lie beside it.
+cargo_runs() {
+    have cargo || return
+    cargo --version >/dev/null 2>&1 && return
+    RUSTUP_HOME="$(dirname "$(command -v cargo)")/../../.rustup"
+    export RUSTUP_HOME
+    cargo --version >/dev/null 2>&1
+}
+
 # The packages whose programs are not on this machine, one on each line.
 missing_packages() {
     local python
@@ -95,7 +104,7 @@ missing_test_packages() {
     { have node && have npm; } || printf 'nodejs\nnpm\n'
     { have javac && have mvn; } || printf 'default-jdk-headless\nmaven\n'
     have go || echo golang-go
-    have cargo || echo cargo
+    cargo_runs || echo cargo
 }
 
 as_root() {
@@ -283,7 +292,7 @@ make_provider() {
 }
 
 make_rust_client() {
-    cargo build -q --release --manifest-path tests/clients/tus-rust/Cargo.toml --target-dir "$1/target" &&
+    cargo_runs && cargo build -q --release --manifest-path tests/clients/tus-rust/Cargo.toml --target-dir "$1/target" &&
         mv "$1/target/release/tus-rust" "$1" && rm -rf "$1/target"
 }
 
