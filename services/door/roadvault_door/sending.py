@@ -1,7 +1,6 @@
 """Sends a file, or the part of it that was asked for, within its time."""
 
 import asyncio
-import base64
 import os
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from roadvault_common.errors import Outage, brief
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.web.digests import repr_digest
 from roadvault_door.names import disposition, media_type
 from roadvault_door.ranges import File, Part, part_of
 from roadvault_door.service import Found, gone
@@ -65,7 +65,7 @@ def _response(part: Part, file: File, name: str, headers: Mapping[str, str]) -> 
     if part.status == HTTPStatus.NOT_MODIFIED:
         return web.Response(status=part.status, headers=all_headers)
     # Of the whole file also where a range is sent (RFC 9530): who has put parts together checks the whole with it.
-    all_headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(file.etag)).decode()}:"
+    all_headers["Repr-Digest"] = repr_digest(file.etag)
     if part.status == HTTPStatus.PARTIAL_CONTENT:
         all_headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{file.size}"
     all_headers |= {"Content-Type": media_type(name), "Content-Disposition": disposition(name)}

@@ -4,6 +4,7 @@ from functools import partial
 
 from aiohttp import web
 
+from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
 from roadvault_ingest.filters import read_list, read_page
@@ -159,7 +160,7 @@ def _key(request: web.Request) -> str | None:
 
 def _taken(body: Body, taken: Taken) -> web.Response:
     response = answer({"fileID": taken.file_id})
-    response.headers["Repr-Digest"] = taken.digest
+    response.headers["Repr-Digest"] = repr_digest(taken.sha256)
     if body.taken_over:
         response.force_close()
     return response

@@ -8,12 +8,12 @@ from functools import partial
 
 from aiohttp import hdrs, web
 
+from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.problems import Forbidden, NotFound, Problem, WrongType, WrongVersion, answer
 from roadvault_ingest.uploads.checksums import ALGORITHMS, Checksum, upload_checksum
 from roadvault_ingest.uploads.form import content_type
-from roadvault_ingest.uploads.intake import digest
 from roadvault_ingest.uploads.joining import Joining
 from roadvault_ingest.uploads.names import shown
 from roadvault_ingest.uploads.receive import Body, expect
@@ -161,7 +161,7 @@ def _answer(request: web.Request, body: Body | None, response: web.Response, upl
     else:
         response.headers["RoadVault-File-ID"] = str(upload.file_id)
     if upload.sha256 is not None:
-        response.headers["Repr-Digest"] = digest(upload.sha256)
+        response.headers["Repr-Digest"] = repr_digest(upload.sha256)
     if (body is not None and body.taken_over) or not request.content.is_eof():
         response.force_close()
     return response

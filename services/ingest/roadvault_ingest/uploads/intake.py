@@ -1,7 +1,6 @@
 """Records what is durable on the disk, whichever way it came, and tells of it."""
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -36,16 +35,6 @@ class Taken:
 
     file_id: int
     sha256: str
-
-    @property
-    def digest(self) -> str:
-        """Return the file's Repr-Digest (RFC 9530)."""
-        return digest(self.sha256)
-
-
-def digest(sha256: str) -> str:
-    """Return the Repr-Digest (RFC 9530) of a file."""
-    return f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
 class Intake:
