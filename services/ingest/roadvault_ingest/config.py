@@ -85,7 +85,8 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         1000,
         ge=1,
         title="Open uploads of a client",
-        description="resumable uploads of one address that may be open; one more gets 429. Behind a proxy all have its",
+        description="resumable uploads of one address that may be open; one more gets 429. Behind a proxy all have its,"
+        " unless ROADVAULT_PROXIES names it",
     )
     upload_key_hours: float = Field(
         48, gt=0, title="Idempotency keys", description="hours for which an Idempotency-Key leads to the same file"

@@ -16,7 +16,7 @@ from roadvault_common.web.health import RequestHandler
 from roadvault_common.web.listener import route_of
 from roadvault_ingest.access.acts import ActLog
 from roadvault_ingest.access.cache import Cache
-from roadvault_ingest.access.refused import Forbidden, Unknown
+from roadvault_ingest.access.refused import NotAllowed, Unknown
 from roadvault_ingest.access.routes import Rule, rule_of
 from roadvault_ingest.access.sessions import Sessions
 from roadvault_ingest.access.who import ANYBODY, WHO, Kind, Who
@@ -78,16 +78,16 @@ class Guard:
                     if rule.act is None:
                         response = await inner(request)
                         refused = request.get(PROBLEM)  # tus answers what goes wrong by itself
-                        if isinstance(refused, Forbidden):
+                        if isinstance(refused, NotAllowed):
                             self._count(who, request, refused)
                         return response
                     async with self._note(who, request, rule.act):
                         return await inner(request)
                 finally:
                     WHO.reset(reset)
-            except (Unknown, Forbidden) as refused:
+            except (Unknown, NotAllowed) as refused:
                 led = rule.page and hdrs.AUTHORIZATION not in request.headers
-                if not led or isinstance(refused, Forbidden):  # to be led to the log-in is no refusal
+                if not led or isinstance(refused, NotAllowed):  # to be led to the log-in is no refusal
                     self._count(who, request, refused)
                 if led:
                     reset = WHO.set(who)
@@ -135,12 +135,12 @@ class Guard:
         number = request.match_info.get("file_id")
         return self._log.noted(who, self._peer(request), act, "" if number is None else f"file {number}")
 
-    def _count(self, who: Who, request: web.Request, refused: Unknown | Forbidden) -> None:
+    def _count(self, who: Who, request: web.Request, refused: Unknown | NotAllowed) -> None:
         metrics.REFUSED.labels("unknown" if isinstance(refused, Unknown) else "forbidden").inc()
         self._log.refused(who, self._peer(request), f"{request.method} {route_of(request)}", str(refused))
 
-    def _tell(self, request: web.Request, refused: Unknown | Forbidden) -> web.StreamResponse:
-        if isinstance(refused, Forbidden):
+    def _tell(self, request: web.Request, refused: Unknown | NotAllowed) -> web.StreamResponse:
+        if isinstance(refused, NotAllowed):
             return self._renderer.render(request, "forbidden.html", status=refused.status)
         wanted = request.raw_path if request.method == hdrs.METH_GET else "/"
         raise web.HTTPSeeOther(f"/login?next={quote(wanted, safe='')}")
@@ -150,12 +150,12 @@ def _check(who: Who, rule: Rule) -> None:
     """See whether somebody may do what a route does.
 
     Raises:
-        Forbidden: They may not.
+        NotAllowed: They may not.
     """
     if rule.scope is not None and rule.scope not in who.grant.scopes:
-        raise Forbidden(f"this takes the scope {rule.scope.value}, which {who.name} does not have", rule.scope)
+        raise NotAllowed(f"this takes the scope {rule.scope.value}, which {who.name} does not have", rule.scope)
     if rule.page and who.grant.cameras:
-        raise Forbidden(f"pages show the files of all cameras, and {who.name} is for some")
+        raise NotAllowed(f"pages show the files of all cameras, and {who.name} is for some")
 
 
 def _shown(header: str) -> str:

@@ -20,7 +20,7 @@ class Unknown(Problem):
         self.headers = {"WWW-Authenticate": f'{_REALM}, error="invalid_token"' if shown else _REALM}
 
 
-class Forbidden(Problem):
+class NotAllowed(Problem):
     """Who sent it is known, and may not do this."""
 
     status = HTTPStatus.FORBIDDEN

@@ -10,7 +10,7 @@ from enum import StrEnum
 from roadvault_common.access.scopes import Scope
 from roadvault_common.access.tokens import Grant
 from roadvault_common.web.callback_url import CallbackUrl
-from roadvault_ingest.access.refused import Forbidden
+from roadvault_ingest.access.refused import NotAllowed
 
 
 class Kind(StrEnum):
@@ -61,24 +61,24 @@ class Who:
         """Return which camera an upload of theirs is of, if it says `camera`.
 
         Raises:
-            Forbidden: They may not upload as that one.
+            NotAllowed: They may not upload as that one.
         """
         if camera is None and self.grant.cameras:
             camera = self.grant.only_camera
             if camera is None:
-                raise Forbidden("this token is for some cameras: say which one the file is of (camera)")
+                raise NotAllowed("this token is for some cameras: say which one the file is of (camera)")
         if not self.grant.allows_camera(camera):
-            raise Forbidden("this token is not for files of that camera")
+            raise NotAllowed("this token is not for files of that camera")
         return camera
 
     def check_callback(self, url: CallbackUrl) -> None:
         """Look whether they may have a client called there.
 
         Raises:
-            Forbidden: They may not.
+            NotAllowed: They may not.
         """
         if not self.grant.allows_callback(url):
-            raise Forbidden(f"this token may have its own hosts called, and {url.place} is none of them")
+            raise NotAllowed(f"this token may have its own hosts called, and {url.place} is none of them")
 
 
 ANYBODY = Who(Kind.ANYBODY, "", Grant(frozenset(Scope)))

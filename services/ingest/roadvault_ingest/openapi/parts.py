@@ -4,8 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from roadvault_common.sql.states import RequestStatus
-from roadvault_ingest.access.refused import Forbidden as NotAllowed
-from roadvault_ingest.access.refused import Unknown
+from roadvault_ingest.access.refused import NotAllowed, Unknown
 from roadvault_ingest.pages.english import ENGLISH
 from roadvault_ingest.problems import Problem, Unavailable, errors
 

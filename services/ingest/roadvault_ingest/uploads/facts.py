@@ -27,7 +27,7 @@ def read(fields: Mapping[str, str]) -> Facts:
 
     Raises:
         Problem: One can't be understood.
-        Forbidden: They may not upload for that camera.
+        NotAllowed: They may not upload for that camera.
     """
     given = {name: text for name in FIELDS if (text := fields.get(name, "").strip())}
     camera = current().camera(_camera(given.get("camera")))
