@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roadvault_common.custody import chainer, store
+from roadvault_common.custody import chainer, fault_store
 from roadvault_common.custody.check import check_all
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
@@ -54,5 +54,5 @@ async def faults(db: Database, root: Path | None = None) -> list[int]:
     """Return the positions at which a check of the whole log finds something wrong."""
     told = list[int]()
     found = [fault.position for fault in await check_all(db, root, told.append)]
-    assert [row["position"] for row in await store.faults(db, 1000)] == sorted(set(found[:100]))
+    assert [row["position"] for row in await fault_store.faults(db, 1000)] == sorted(set(found[:100]))
     return sorted(set(found))

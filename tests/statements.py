@@ -13,7 +13,7 @@ from filled import ACCOUNT, HEIGHT, MARKET, Filled
 
 from roadvault_common.archive import master_keys
 from roadvault_common.catalogue import left_out
-from roadvault_common.custody import check, history, note, store, tie
+from roadvault_common.custody import check, fault_store, history, note, store, tying
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.receipts import store as receipts
@@ -231,14 +231,14 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "custody log",
             unchained=store.unchained_seconds,
-            faults=lambda db: store.faults(db, 20),
-            count_faults=store.count_faults,
+            faults=lambda db: fault_store.faults(db, 20),
+            count_faults=fault_store.count_faults,
             head=lambda db: check.check_head(db, None),
             trouble=check.trouble,
-            accepted=lambda db: store.accepted(db, 0, 9),
-            any_accepted=lambda db: store.any_accepted(db, 9),
-            accepted_among=lambda db: store.accepted_among(db, [1, 2]),
-            unaccepted=lambda db: store.unaccepted(db, 9),
+            accepted=lambda db: fault_store.accepted(db, 0, 9),
+            any_accepted=lambda db: fault_store.any_accepted(db, 9),
+            accepted_among=lambda db: fault_store.accepted_among(db, [1, 2]),
+            unaccepted=lambda db: fault_store.unaccepted(db, 9),
             noted=lambda db: note.trouble(db, Head(middle, bytes(32))),
             a_part=lambda db: check.check(db, middle, middle + 256),
             archive=lambda db: store.archive_of(db, middle),
@@ -294,9 +294,9 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
 
 
 async def _tied(db: Database, size: int) -> object:
-    head = await tie.root(db, size)
+    head = await tying.root(db, size)
     assert head is not None
-    return await tie.tie(db, 2, 10, head)
+    return await tying.tie(db, 2, 10, head)
 
 
 async def _folders(state: FolderStatus, db: Database) -> object:

@@ -29,7 +29,7 @@ from roadvault_common.catalogue.records import (
     Purchase,
     SegmentLink,
 )
-from roadvault_common.custody import chainer, check, store
+from roadvault_common.custody import accepting, chainer, fault_store, store
 from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
@@ -187,20 +187,20 @@ async def _outages(db: Database) -> None:
 
 async def _chain(db: Database) -> None:
     assert await chainer.chain_some(db)
-    assert await store.take_turn(db, 60) == 0
-    await store.note_checked(db, 0, ended=True)
+    assert await fault_store.take_turn(db, 60) == 0
+    await fault_store.note_checked(db, 0, ended=True)
     with tempfile.TemporaryDirectory() as root:
-        await check.accept(db, Path(root), "x")
-    await store.add_fault(db, 7, "y")
-    await store.forget_faults(db)
+        await accepting.accept(db, Path(root), "x")
+    await fault_store.add_fault(db, 7, "y")
+    await fault_store.forget_faults(db)
     async with db.transaction() as tx:
         row = (await store.lines(tx, 0, 1))[0]
         await store.insert(tx, [row], [Link(1 << 40, None, b"x" * 32)])
         await store.add_nodes(tx, {(50, 1): b"x" * 32})
         await store.put_nodes(tx, {(50, 1): b"y" * 32})
-    await store.add_accepted(db, 7, "y")
-    assert await store.accepted_among(db, [7]) == {7}
-    await store.forget_published_parts(db, 1 << 40)
+    await fault_store.add_accepted(db, 7, "y")
+    assert await fault_store.accepted_among(db, [7]) == {7}
+    await fault_store.forget_published_parts(db, 1 << 40)
 
 
 async def _nodes(db: Database) -> None:

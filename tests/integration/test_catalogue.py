@@ -19,7 +19,7 @@ from servers_session import wait_until_connected
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.ipns import ipns_name
 from roadvault_common.catalogue.records import CUSTODY, HEAD, SEGMENTS, ArchiveRecord, Head, open_head, open_segment
-from roadvault_common.custody import chainer, tie
+from roadvault_common.custody import chainer, tying
 from roadvault_common.errors import IpfsUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
@@ -236,7 +236,7 @@ async def test_the_custody_log_is_tied_to_what_is_ordered(office: Office) -> Non
     assert first["custody"] == await office.public(CUSTODY)
     head, _ = await office.read()
     assert head.custody is not None
-    assert json.loads(first["custody"]) == head.custody.model_dump() == (await tie.root(office.db)).model_dump()  # type: ignore[union-attr]
+    assert json.loads(first["custody"]) == head.custody.model_dump() == (await tying.root(office.db)).model_dump()  # type: ignore[union-attr]
     (kept,) = await office.db.fetch_all("SELECT custody, node FROM catalogue_order_info JOIN zip_ipfs_info USING (cid)")
     assert kept == {"custody": first["custody"], "node": first["node"]}
     assert Cid.parse(first["cid"]).fits(first["node"])

@@ -16,7 +16,7 @@ from servers_process import Running
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue.log import open_slice, seal_slice
 from roadvault_common.catalogue.records import ArchiveRecord, CustodyHead, Head, Sealed
-from roadvault_common.custody import chainer, check, note, slices, store, tie
+from roadvault_common.custody import accepting, chainer, check, fault_store, note, slices, store, tie, tying
 from roadvault_common.custody.check import Checker
 from roadvault_common.errors import IntegrityError, PermanentError
 from roadvault_common.events.bus import Bus
@@ -166,7 +166,7 @@ async def test_what_is_full_is_not_written_again_and_all_comes_back(
         for _ in range(2):  # a newer one goes on where that ended, in the middle of a slice
             assert await keeper.bring_back(fresh, second) == []
             assert await keeper.lines(fresh) == await keeper.lines(keeper.db)
-            assert await tie.root(fresh) == await tie.root(keeper.db)
+            assert await tying.root(fresh) == await tying.root(keeper.db)
         await fresh.transact(lambda tx: record(tx, Line(Act.ADOPTED, {}, zip_id=1)))
         await chainer.chain(fresh)
         assert await keeper.bring_back(fresh, second) == []  # what came behind stays
@@ -252,27 +252,27 @@ async def test_what_was_published_of_the_log_is_not_taken_back_until_a_person_ac
         head = (await keeper.head(second)).custody
         if times == 0:  # before anybody has checked; then the checker has found it, and another look at all
             if position == 70 and spoil in {drop, change}:  # of a slice that is published the lines are not read again
-                assert (head.size, head.root) == (321, (await tie.root(db)).root)  # type: ignore[union-attr]
+                assert (head.size, head.root) == (321, (await tying.root(db)).root)  # type: ignore[union-attr]
                 was = head
             await Checker(db, keeper.bus, keeper.root).sweep()
         assert (head, await keeper.files(second)) == (was, 7 + times)
         if times == 1:
             assert await check.check_all(db, None, lambda _: None)
-    assert await store.count_faults(db) > 0
+    assert await fault_store.count_faults(db) > 0
     async with Database.open(another_database_url) as fresh:
         assert await keeper.bring_back(fresh, second) == []
         assert (await keeper.lines(fresh))[:320] == before
     assert await keeper.publish() == second  # nothing is new that may be published
 
-    await check.accept(db, keeper.root, "a dump was restored")
+    await accepting.accept(db, keeper.root, "a dump was restored")
     await chainer.chain(db)
     third = await keeper.publish()
-    assert (await keeper.head(third)).custody == CustodyHead(**(await tie.root(db)).model_dump())  # type: ignore[union-attr]
+    assert (await keeper.head(third)).custody == CustodyHead(**(await tying.root(db)).model_dump())  # type: ignore[union-attr]
     assert await check.published(db) is None
     await keeper.act(1)
     await db.execute("UPDATE zip_ipfs_info SET files = 11")
     await keeper.publish()
-    assert await store.count_faults(db) == 0
+    assert await fault_store.count_faults(db) == 0
     await cut(db, (await store.head(db)).size - 1)  # type: ignore[union-attr]
     assert await check.published(db) is not None  # what was accepted is not a licence for more
 
@@ -312,13 +312,13 @@ async def test_the_published_log_goes_on_behind_what_a_person_accepted_and_names
     found = [fault.position for fault in await check.check_all(db, None, lambda _: None)]
     assert found
     await keeper.publish()
-    await check.accept(db, keeper.root, "a dump was restored")
+    await accepting.accept(db, keeper.root, "a dump was restored")
     await db.transact(lambda tx: record(tx, Line(Act.RECEIVED, {}, 500)))
     await keeper.act(3)
     for more in (1, 60):
         await keeper.act(more)
         cid = await keeper.publish()
-        root = await tie.root(db)
+        root = await tying.root(db)
         assert root is not None
         assert (await keeper.head(cid)).custody == CustodyHead(**root.model_dump())
     custody = await db.fetch_value("SELECT custody FROM catalogue_info")
@@ -328,17 +328,17 @@ async def test_the_published_log_goes_on_behind_what_a_person_accepted_and_names
 
     # Nothing more is found; what is changed after that is.
     await check.check_all(db, None, lambda _: None)
-    assert await store.count_faults(db) == 0
+    assert await fault_store.count_faults(db) == 0
     await Checker(db, keeper.bus, keeper.root).sweep()
-    assert await store.count_faults(db) == 0
+    assert await fault_store.count_faults(db) == 0
 
     assert root is not None
     # A file that came since is tied to the head, and so are all others, up to what can't be proven any more.
     for file_id in range(1, 101):
-        tied = await tie.tie(db, file_id, None, root)
+        tied = await tying.tie(db, file_id, None, root)
         if tied.chains:
             tie.check(tied, file_id, None)
-    (chain,) = (await tie.tie(db, 500, None, root)).chains
+    (chain,) = (await tying.tie(db, 500, None, root)).chains
     assert len(chain.lines) == 1
 
     # The master key alone brings all of it back, which is known to be accepted there, and goes on.
@@ -347,19 +347,19 @@ async def test_the_published_log_goes_on_behind_what_a_person_accepted_and_names
         there, here = await keeper.lines(fresh), await keeper.lines(db)
         if spoil is blur and position == 330:
             assert there[position]["act"] == Act.LOST.value
-        accepted = await store.accepted(db, 0, 1 << 40)  # where a slice was published before, it has what was there
+        accepted = await fault_store.accepted(db, 0, 1 << 40)  # a slice of before has what was there
         assert [row["position"] for row in there if row not in here and row["position"] not in accepted] == []
         assert len(there) == len(here)
         await check.check_all(fresh, None, lambda _: None)
-        assert await store.count_faults(fresh) == 0
+        assert await fault_store.count_faults(fresh) == 0
         await fresh.transact(lambda tx: record(tx, Line(Act.ASKED, {}, 7)))
         await chainer.chain(fresh)
         await check.check_all(fresh, None, lambda _: None)
-        assert await store.count_faults(fresh) == 0
+        assert await fault_store.count_faults(fresh) == 0
     behind = min(position + 2, 345) if spoil is not drop_some else position + 5
     await change(db, behind)
     await check.check_all(db, None, lambda _: None)
-    assert [row["position"] for row in await store.faults(db, 99) if row["accepted_at"] is None] == [behind]
+    assert [row["position"] for row in await fault_store.faults(db, 99) if row["accepted_at"] is None] == [behind]
 
 
 @pytest.mark.parametrize("spoil", [drop, change])
@@ -373,7 +373,7 @@ async def test_a_line_that_nobody_has_checked_yet_is_found_before_it_is_publishe
     await spoil(db, 130)
     second = await keeper.publish()
     assert (await keeper.head(second)).custody == (await keeper.head(first)).custody
-    assert [row["position"] for row in await store.faults(db, 9)] == [130]
+    assert [row["position"] for row in await fault_store.faults(db, 9)] == [130]
     with pytest.raises(PermanentError, match="not what was chained, at position 130"):
         await custody_copy.save(db, keeper.root, lambda _: None)
 
@@ -404,7 +404,7 @@ async def test_of_a_log_that_was_accepted_with_other_lines_all_of_these_are_publ
     await fill_log(db, 320)
     await keeper.publish()
     await rewrite(db, 170)
-    await check.accept(db, keeper.root, "a dump was restored")
+    await accepting.accept(db, keeper.root, "a dump was restored")
     await chainer.chain(db)
     cid = await keeper.publish()
     assert [(row["level"], row["last"]) for row in await keeper.parts()] == [

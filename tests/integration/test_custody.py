@@ -14,9 +14,10 @@ from custody_rows import LINES, at_position, faults
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from roadvault_common.custody import chainer, note, store, tie, tree
+from roadvault_common.custody import chainer, fault_store, note, store, tree, tying
+from roadvault_common.custody.accepting import accept
 from roadvault_common.custody.chain import Head
-from roadvault_common.custody.check import FAULTS, Checker, accept
+from roadvault_common.custody.check import FAULTS, Checker
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DEAD_LETTERS
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -122,7 +123,7 @@ async def test_a_changed_head_and_a_changed_node_are_found(log: Database) -> Non
 
 async def test_a_tail_that_was_cut_off_is_found_by_what_was_noted_elsewhere(log: Database, tmp_path: Path) -> None:
     assert await note.move_on(log, tmp_path)
-    published = await tie.root(log)
+    published = await tying.root(log)
     assert published is not None
     await log.execute("DELETE FROM custody_info WHERE position >= %s", (LINES - 5,))
     assert await faults(log, tmp_path) == list(range(LINES - 5, LINES))
@@ -156,10 +157,10 @@ async def test_a_person_may_go_on_from_what_is_there_and_the_log_says_so(log: Da
         "where": "300",
     }
     assert await faults(log, tmp_path) == [300]  # it stays wrong
-    assert await store.count_faults(log) == 0  # and is accepted
+    assert await fault_store.count_faults(log) == 0  # and is accepted
     await log.execute("UPDATE custody_info SET facts = '{}' WHERE position = 310")
     await faults(log, tmp_path)
-    assert await store.count_faults(log) == 1
+    assert await fault_store.count_faults(log) == 1
 
 
 async def test_the_sweep_finds_it_tells_once_and_comes_round(

@@ -10,7 +10,7 @@ import pytest
 from custody_rows import LINES, faults
 
 from roadvault_common.archive import merkle
-from roadvault_common.custody import chainer, slices, store, tie
+from roadvault_common.custody import chainer, slices, store, tie, tying
 from roadvault_common.custody.chain import Head, link, parse, text
 from roadvault_common.errors import IntegrityError, PermanentError
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -18,16 +18,16 @@ from roadvault_common.sql.db import Database, Transaction
 
 
 async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_done_to_them(log: Database) -> None:
-    published = await tie.root(log)
+    published = await tying.root(log)
     assert published is not None
     hashes = await store.hashes(log, 0, LINES)
     assert published.root == merkle.root([hashes[at] for at in range(LINES)]).hex()
     for number in range(400):  # the log goes on, and what was published of it stays
         await log.transact(lambda tx, number=number: record(tx, Line(Act.ASKED, {"n": number}, 7)))  # type: ignore[misc]
     await chainer.chain(log)
-    assert await tie.root(log, LINES) == published
+    assert await tying.root(log, LINES) == published
 
-    content = (await tie.tie(log, 7, 1, published)).model_dump_json().encode()
+    content = (await tying.tie(log, 7, 1, published)).model_dump_json().encode()
     assert len(content) < 12_000
     rows = tie.check(tie.Tie.read(content), 7, 1)
     acts = [row["act"] for row in rows]
@@ -72,10 +72,10 @@ async def test_a_files_lines_are_tied_to_a_head_and_a_stranger_finds_what_was_do
 
 
 async def test_a_file_with_very_many_lines_shows_the_oldest(log: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roadvault_common.custody.tie.MOST_LINES", 3)
-    published = await tie.root(log)
+    monkeypatch.setattr("roadvault_common.custody.tying.MOST_LINES", 3)
+    published = await tying.root(log)
     assert published is not None
-    shown = await tie.tie(log, 7, None, published)
+    shown = await tying.tie(log, 7, None, published)
     rows = tie.check(shown, 7, None)
     assert rows == [parse(one.line.encode()) for one in shown.chains[0].lines]
     assert (len(rows), rows[0]["act"]) == (3, "received")
@@ -83,7 +83,7 @@ async def test_a_file_with_very_many_lines_shows_the_oldest(log: Database, monke
 
 
 async def test_a_line_or_a_node_that_is_missing_is_told_wherever_it_is(log: Database) -> None:
-    head = await tie.root(log)
+    head = await tying.root(log)
     assert head is not None
     rows = await log.fetch_all("SELECT position FROM custody_info WHERE file_id = 7 ORDER BY position")
     told = list[str]()
@@ -91,8 +91,8 @@ async def test_a_line_or_a_node_that_is_missing_is_told_wherever_it_is(log: Data
     for at in sorted(near | {LINES - 1, LINES - 2}):
         moved = await log.execute("UPDATE custody_info SET position = position + 1000000 WHERE position = %s", (at,))
         try:
-            whole = await tie.tie(log, 7, 1, head)
-            await tie.root(log)
+            whole = await tying.tie(log, 7, 1, head)
+            await tying.root(log)
             tie.check(whole, 7, 1)
         except IntegrityError as error:
             told.append(str(error))
@@ -102,7 +102,7 @@ async def test_a_line_or_a_node_that_is_missing_is_told_wherever_it_is(log: Data
     assert len(told) >= len(rows)
     assert all(re.search("missing|left out|was changed", one) for one in told)
     await log.execute("DELETE FROM custody_node_info")
-    for work in (tie.root(log), tie.tie(log, 7, 1, head)):
+    for work in (tying.root(log), tying.tie(log, 7, 1, head)):
         with pytest.raises(IntegrityError, match="is missing"):
             await work
 
@@ -112,7 +112,7 @@ async def test_slices_bring_the_log_back_into_an_empty_database(
 ) -> None:
     parts = [await slices.export(log, first, min(first + 250, LINES)) for first in range(0, LINES, 250)]
     assert sum(map(len, parts)) < LINES * 150
-    head, published = await store.head(log), await tie.root(log)
+    head, published = await store.head(log), await tying.root(log)
     async with Database.open(another_database_url) as fresh:
         for part in parts[1:]:
             with pytest.raises(PermanentError, match="not there"):
@@ -126,7 +126,7 @@ async def test_slices_bring_the_log_back_into_an_empty_database(
             found = await slices.bring_back(fresh, part)
         assert found == head
         assert await slices.bring_back(fresh, other) == head
-        assert await tie.root(fresh) == published
+        assert await tying.root(fresh) == published
         assert await faults(fresh, tmp_path) == []
         columns = "act, file_id, zip_id, done_at, facts, position, follows, hash, salt"
         for side in (fresh, log):
@@ -179,9 +179,9 @@ async def test_what_a_receipt_shows_of_other_lines_confirms_no_guess_at_them(db:
         acts.append(Line(Act.ASKED, {}, own))
         await db.transact(lambda tx, acts=acts: record(tx, *acts))  # type: ignore[misc]
         await chain(db)
-        head = await tie.root(db)
+        head = await tying.root(db)
         assert head is not None
-        told = await tie.tie(db, own, None, head)
+        told = await tying.tie(db, own, None, head)
         tie.check(tie.Tie.read(told.model_dump_json().encode()), own, None)
         first, asked = told.chains[0].lines
         row = parse(first.line.encode())
@@ -191,12 +191,12 @@ async def test_what_a_receipt_shows_of_other_lines_confirms_no_guess_at_them(db:
         assert confirmed == (own == 1)
         assert ("salt" in json.loads(first.line)) == (own == 4)
     assert await faults(db, tmp_path) == []
-    head, part = await tie.root(db), await slices.export(db, 0, 6)
+    head, part = await tying.root(db), await slices.export(db, 0, 6)
     salts = await db.fetch_all("SELECT DISTINCT salt FROM custody_info")
     assert len(salts) == 4
     await db.execute("DELETE FROM custody_info")
     await db.execute("UPDATE custody_head_info SET size = 0, hash = ''")
     await db.execute("DELETE FROM custody_node_info")
     await slices.bring_back(db, part)
-    assert await tie.root(db) == head
+    assert await tying.root(db) == head
     assert await db.fetch_all("SELECT DISTINCT salt FROM custody_info") == salts

@@ -197,7 +197,7 @@ async def test_lines_that_are_left_out_are_found_or_told(office: Office, monkeyp
         return {f"behind its last that is shown, line {json.loads(one['lines'][-1]['line'])['line']}" for one in chains}
 
     # Whoever has the log can leave out the last, and show the way of the one before it.
-    monkeypatch.setattr("roadvault_common.custody.tie.MOST_LINES", 2)
+    monkeypatch.setattr("roadvault_common.custody.tying.MOST_LINES", 2)
     _, shorter = await office.ask(file_id)
     assert not both_find(shorter, content)
     assert lasts(json.loads(shorter)).isdisjoint(lasts(told))

@@ -11,7 +11,7 @@ from servers_process import Running
 from servers_receipts import Office
 from servers_recovery import lose
 
-from roadvault_common.custody import chainer, store, tie
+from roadvault_common.custody import accepting, chainer, fault_store, tie, tying
 from roadvault_common.custody import check as check_log
 from roadvault_common.errors import IntegrityError
 from roadvault_common.receipts import making
@@ -131,7 +131,7 @@ async def test_a_log_that_was_changed_after_it_was_published_is_found(office: Of
     await office.published()
     db, content = office.console.db, office.contents[1]
     honest = (await office.receipt(1)).model_dump()
-    assert await tie.root(db) is not None
+    assert await tying.root(db) is not None
     await db.execute("UPDATE custody_info SET facts = REPLACE(facts, '192.0.2.7', '192.0.2.8') WHERE file_id = 1")
     await db.execute("UPDATE custody_info SET position = NULL, follows = NULL, hash = ''")
     await db.execute("UPDATE custody_head_info SET size = 0, hash = ''")
@@ -195,7 +195,7 @@ async def test_what_was_accepted_of_the_log_is_told_by_receipts_of_files_that_ca
     assert (await office.ask(2))[0] == 409
     found = {fault.position for fault in await check_log.check_all(db, None, lambda _: None)}
     assert found == {1, size - 2}
-    await check_log.accept(db, office.console.vault.root, "the disk had rotted")
+    await accepting.accept(db, office.console.vault.root, "the disk had rotted")
     await office.bought()
     newest = max(office.contents)
     before = await office.receipt(newest)
@@ -253,7 +253,7 @@ async def test_tampering_is_found_by_the_sweep_the_command_and_whoever_checks_a_
     await office.published()
     checker = check_log.Checker(db, console.bus, console.vault.root)
     await checker.sweep()
-    assert await store.count_faults(db) == 0
+    assert await fault_store.count_faults(db) == 0
     assert "192.0.2.10" in await console.says("custody", 1)
     assert not both_find((await office.ask(1))[1], content)
     at = int(await db.fetch_value("SELECT MIN(position) FROM custody_info WHERE act = 'asked'"))
@@ -262,7 +262,7 @@ async def test_tampering_is_found_by_the_sweep_the_command_and_whoever_checks_a_
 
     await db.execute("UPDATE custody_head_info SET check_due = UTC_TIMESTAMP(6)")
     await checker.sweep()
-    assert await store.count_faults(db) > 0
+    assert await fault_store.count_faults(db) > 0
     code, _, errors = await console.run("custody", 1)
     assert (code, "the custody log is not what was chained" in errors) == (1, True), errors
     assert (await office.ask(1))[0] == 409
@@ -281,5 +281,5 @@ async def _ways(db: Database, honest: Receipt, size: int) -> Published:
         for chain in honest.custody.chains
     ]
     head = tie.Published.read(base64.b64decode(honest.published.custody))
-    ways = await tie.paths(db, honest.custody.model_copy(update={"chains": chains}), head)
+    ways = await tying.paths(db, honest.custody.model_copy(update={"chains": chains}), head)
     return honest.published.model_copy(update={"paths": ways})

@@ -7,7 +7,7 @@ import dumps
 from cryptography.fernet import Fernet
 from servers_estate import FILES, Estate, published
 
-from roadvault_common.custody import chainer, tie
+from roadvault_common.custody import chainer, tie, tying
 from roadvault_common.files.identity import MARGIN, adopt
 from roadvault_common.work.outcome import Done
 from roadvault_operator import retention_store
@@ -58,22 +58,22 @@ async def test_the_custody_log_comes_back_and_the_holds_that_it_tells_of(estate:
     await estate.network.fetch_and_pin(str(await db.fetch_value("SELECT cid FROM catalogue_info")), lambda: None)
     columns = "act, file_id, zip_id, done_at, facts, position, follows, hash"
     lines = f"SELECT {columns} FROM custody_info WHERE position IS NOT NULL ORDER BY position"  # noqa: S608
-    before, root = await db.fetch_all(lines), await tie.root(db)
+    before, root = await db.fetch_all(lines), await tying.root(db)
     assert root is not None
     last = files[-1]
-    receipt = await tie.tie(db, last["file_id"], last["zip_id"], root)
+    receipt = await tying.tie(db, last["file_id"], last["zip_id"], root)
 
     await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
     assert "0 things could not be recovered" in await console.says("recover")
-    assert (await db.fetch_all(lines), await tie.root(db)) == (before, root)
+    assert (await db.fetch_all(lines), await tying.root(db)) == (before, root)
     held = "SELECT hold_id, zip_id, file_id, active, reason FROM hold_info"
     hold = {"hold_id": 2, "zip_id": None, "file_id": waiting, "active": 1, "reason": "case 7"}
     assert await db.fetch_all(held) == [hold]
     await chainer.chain(db)
     assert f"{root.size + 3} lines" in await console.says("custody", "--check")
-    now = await tie.root(db)
+    now = await tying.root(db)
     assert now is not None
-    rows = tie.check(await tie.tie(db, last["file_id"], last["zip_id"], now), last["file_id"], last["zip_id"])
+    rows = tie.check(await tying.tie(db, last["file_id"], last["zip_id"], now), last["file_id"], last["zip_id"])
     assert [row["act"] for row in rows[-2:]] == ["pinned", "adopted"]
     assert rows[:-1] == tie.check(receipt, last["file_id"], last["zip_id"])
     assert await retention_store.hold(db, "case 9", file_id=files[0]["file_id"]) == (4, files[0]["zip_id"])

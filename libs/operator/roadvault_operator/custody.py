@@ -9,7 +9,7 @@ import orjson
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from roadvault_common.custody import check, history, store, tie
+from roadvault_common.custody import accepting, check, history, store, tie, tying
 from roadvault_common.custody.chain import Head
 from roadvault_common.errors import IntegrityError, PermanentError, SettingsError, brief
 from roadvault_common.plain import plain
@@ -43,7 +43,7 @@ async def custody(
         if file_id is not None:
             await _show(db, file_id)
         elif accept is not None:
-            old = await check.accept(db, data_dir(), accept)
+            old = await accepting.accept(db, data_dir(), accept)
             await db.transact(lambda tx: leases.make_due(tx, PUBLISH, 1))
             say(f"accepted; the log goes on. {old.size} lines had been noted: {old.hash.hex()}. That is a line itself.")
         elif save is not None:
@@ -81,8 +81,8 @@ async def _wrong(db: Database, file_id: int, zip_id: int | None) -> list[str]:
     root = OperatorSettings().data_dir
     found = [f"position {fault.position}, {fault.reason}" for fault in await check.check_head(db, root)]
     try:
-        head = await tie.root(db)
-        tied = None if head is None else await tie.tie(db, file_id, zip_id, head)
+        head = await tying.root(db)
+        tied = None if head is None else await tying.tie(db, file_id, zip_id, head)
         if tied is not None and tied.chains and tied.chains[0].of == "file":
             tie.check(tied, file_id, zip_id)
     except IntegrityError as error:

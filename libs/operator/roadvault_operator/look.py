@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from rich.filesize import decimal
 
 from roadvault_common.catalogue import left_out
-from roadvault_common.custody import store as custody_store
+from roadvault_common.custody import fault_store
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.files import set_aside_store
@@ -53,7 +53,7 @@ async def status() -> None:
         folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
         away = await outage_store.away(db)
-        aside, faults = await set_aside_store.count(db), await custody_store.count_faults(db)
+        aside, faults = await set_aside_store.count(db), await fault_store.count_faults(db)
         wrong = await audits.problems(db, _SHOWN_PROBLEMS)
         left, left_count = await left_out.listed(db, _SHOWN_PROBLEMS), await left_out.count(db)
         oldest = [(place.value, _days(await audits.oldest_seconds(db, place))) for place in Place]

@@ -5,23 +5,19 @@ What was rewritten as a whole, with all hashes behind it, is found by heads that
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 
 import structlog
 from prometheus_client import Gauge
 
-from roadvault_common.custody import note, store, tie
-from roadvault_common.custody.chain import NONE, Head, Link, link, text
-from roadvault_common.custody.tree import BLOCK, LOWEST, Node, children, completed, join, root_of, span
+from roadvault_common.custody import fault_store, note, store, tie, tying
+from roadvault_common.custody.chain import NONE, link, text
+from roadvault_common.custody.tree import BLOCK, LOWEST, children, completed, join, root_of, span
 from roadvault_common.errors import IntegrityError, PermanentError, brief
 from roadvault_common.events.bus import Bus
-from roadvault_common.sql.custody_lines import Act, Line, record
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.sql.db import Database, Row
 
 log = structlog.get_logger()
 
@@ -34,10 +30,6 @@ _PART = 16 * BLOCK
 """Lines that are checked at a time: 6 million a day."""
 _TAIL = BLOCK
 _MISSING = "the line is missing"
-_AT_ONCE = 1000
-"""Lines that are written by one statement; and faults that are accepted by one command with all that hangs on them."""
-_LOOKED_AT = 512
-"""Lines that are read by one where a person accepts them."""
 _MOST_FAULTS = 100
 """What is noted of one part: in a log that was rewritten every line is wrong."""
 
@@ -64,14 +56,14 @@ async def check(db: Database, first: int, last: int) -> list[Fault]:
         return []
     rows = {row["position"]: row for row in await store.lines(db, max(first - 1, 0), last)}
     followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
-    accepted = frozenset(await store.accepted(db, first, last))
+    accepted = frozenset(await fault_store.accepted(db, first, last))
     found, doubtful = list[Fault](), False
     for position in range(first, last):
         row = rows.get(position)
         fault = None
         if row is None:
             fault = Fault(position, _MISSING)
-        elif not doubtful and _hash(row, rows.get(position - 1), followed) not in (None, row["hash"]):
+        elif not doubtful and hash_of(row, rows.get(position - 1), followed) not in (None, row["hash"]):
             fault = await _fault(db, row, first)
         # The line behind a wrong one can't be told: the hash between them may be wrong; unless it is accepted as it is.
         doubtful = fault is not None and position not in accepted
@@ -88,7 +80,7 @@ async def sound(db: Database, first: int, last: int) -> tuple[list[Row], frozens
         Faulty: One does not give its hash, whatever may be to blame for it, or is missing; or the tree over them is not
             what they give.
     """
-    accepted, stated = frozenset(await store.accepted(db, first, last)), set[int]()
+    accepted, stated = frozenset(await fault_store.accepted(db, first, last)), set[int]()
     begin = max(first - 1, 0)
     rows = await store.lines(db, begin, last)
     followed = await store.hashes_at(db, (row["follows"] for row in rows if row["follows"] is not None))
@@ -96,7 +88,7 @@ async def sound(db: Database, first: int, last: int) -> tuple[list[Row], frozens
         at = position - begin
         if len(rows) <= at or rows[at]["position"] != position:
             raise Faulty(Fault(position, _MISSING))
-        if position >= first and _hash(rows[at], rows[at - 1] if position else None, followed) != rows[at]["hash"]:
+        if position >= first and hash_of(rows[at], rows[at - 1] if position else None, followed) != rows[at]["hash"]:
             if position not in accepted:
                 raise Faulty(changed(rows[at]))
             stated.add(position)
@@ -105,7 +97,7 @@ async def sound(db: Database, first: int, last: int) -> tuple[list[Row], frozens
     return rows, frozenset(stated)
 
 
-def _hash(row: Row, before: Row | None, followed: dict[int, bytes]) -> bytes | None:
+def hash_of(row: Row, before: Row | None, followed: dict[int, bytes]) -> bytes | None:
     """Return what a line's hash should be; None if that can't be told: the line before is missing, and named."""
     if row["position"] and before is None:
         return None
@@ -121,7 +113,7 @@ async def _fault(db: Database, row: Row, first: int) -> Fault | None:
     position, follows = row["position"], row["follows"]
     builds_on = [follows] if follows is not None and 0 <= follows < position else []
     builds_on += [position - 1] if position == first and position else []  # within a part the caller knows
-    accepted = await store.accepted_among(db, builds_on)
+    accepted = await fault_store.accepted_among(db, builds_on)
     if not all([one in accepted or await _sound(db, one) for one in builds_on]):
         return None
     return changed(row)
@@ -141,7 +133,7 @@ async def _sound(db: Database, position: int) -> bool:
     if row is None:
         return False
     followed = {} if row["follows"] is None else await store.hashes_at(db, [row["follows"]])
-    return bool(row["hash"] == _hash(row, rows.get(position - 1), followed))
+    return bool(row["hash"] == hash_of(row, rows.get(position - 1), followed))
 
 
 async def _nodes(db: Database, first: int, last: int, hashes: Sequence[bytes]) -> list[Fault]:
@@ -183,7 +175,7 @@ async def check_head(db: Database, root: Path | None) -> list[Fault]:
 
 async def published(db: Database) -> Fault | None:
     """Return what is wrong if the log does not go on from the newest published head, and nobody accepted that."""
-    content = await store.published(db)
+    content = await fault_store.published(db)
     if content is None:
         return None
     try:
@@ -197,7 +189,7 @@ async def published(db: Database) -> Fault | None:
 async def goes_on(db: Database, was: tie.Published) -> bool:
     """Tell whether the log has those lines whose head was published."""
     try:
-        return await tie.root(db, was.size) == was.bare
+        return await tying.root(db, was.size) == was.bare
     except IntegrityError:  # what it takes is not all there
         return False
 
@@ -207,7 +199,7 @@ async def trouble(db: Database) -> str | None:
     gone = await published(db)
     if gone is not None:
         return gone.reason
-    return "lines are known not to be what was chained" if await store.count_faults(db) else None
+    return "lines are known not to be what was chained" if await fault_store.count_faults(db) else None
 
 
 async def _noted(db: Database, root: Path) -> list[Fault]:
@@ -229,7 +221,7 @@ class Checker:
 
     async def sweep(self) -> None:
         """Check the next part, the tail and the head, if it is time, and note the head in the data directory."""
-        checked = await store.take_turn(self._db, CHECK_SECONDS)
+        checked = await fault_store.take_turn(self._db, CHECK_SECONDS)
         head = await store.head(self._db)
         if checked is None and head is not None:
             return
@@ -240,17 +232,17 @@ class Checker:
         found = await check(self._db, first, last) + await check(self._db, tail, size)
         for fault in [*found[:_MOST_FAULTS], *await check_head(self._db, self._root)]:
             await note_fault(self._db, self._bus, fault)
-        await store.note_checked(self._db, 0 if last == size else last, ended=last == size)
+        await fault_store.note_checked(self._db, 0 if last == size else last, ended=last == size)
         await note.move_on(self._db, self._root)
 
     async def measure(self) -> None:
         """Show how many lines are known to be wrong."""
-        FAULTS.set(await store.count_faults(self._db))
+        FAULTS.set(await fault_store.count_faults(self._db))
 
 
 async def note_fault(db: Database, bus: Bus, fault: Fault) -> None:
     """Note what is wrong, and tell a person of it, unless it is known."""
-    if await store.add_fault(db, fault.position, fault.reason):
+    if await fault_store.add_fault(db, fault.position, fault.reason):
         await bus.dead_letter("custody", str(Faulty(fault)), position=fault.position)
 
 
@@ -263,98 +255,7 @@ async def check_all(db: Database, root: Path | None, advance: Callable[[int], No
         found += await check(db, first, last)
         advance(last - first)
     found += await check_head(db, root)
-    await store.forget_faults(db)
+    await fault_store.forget_faults(db)
     for fault in found[:_MOST_FAULTS]:
-        await store.add_fault(db, fault.position, fault.reason)
+        await fault_store.add_fault(db, fault.position, fault.reason)
     return found
-
-
-async def accept(db: Database, root: Path, reason: str) -> Head:
-    """Go on from what is there, whatever is wrong with it; that a person accepted it becomes a line itself.
-
-    In place of lines that are missing come such that say so, under hashes that they don't give. Return the head that
-    the data directory had noted, or the log's if none was.
-    """
-    noted = await asyncio.to_thread(note.read, root)
-    known = await store.unaccepted(db, _AT_ONCE)
-    gaps = [] if not known else await _gaps(db, min(known))
-
-    async def work(tx: Transaction) -> Head:
-        head = await store.lock_head(tx)
-        if head is None:
-            raise IntegrityError("the head's row is gone: bring the table custody_head_info back from a backup")
-        old = noted or head
-        facts = {"notedLines": old.size, "notedHash": old.hash.hex(), "lines": head.size, "reason": reason}
-        where = ", ".join(f"{one}-{last}" if last > one else str(one) for one, last in tie.ranges(known))
-        await record(tx, Line(Act.ACCEPTED, {**facts, "hash": head.hash.hex(), "where": where or None}))
-        now = await _fill(tx, head, gaps)
-        await store.put_nodes(tx, await _nodes_anew(tx, {*known, *gaps}, head.size))
-        await store.accept_faults(tx)
-        await store.accept_published(tx)
-        await asyncio.to_thread(note.write, root, now)
-        return old
-
-    old = await db.transact(work)
-    if known:
-        await _accept_unsound(db, min(known), gaps)
-    return old
-
-
-async def _gaps(db: Database, first: int) -> list[int]:
-    """Return the positions from one on at which lines are missing before the head."""
-    head, found = await store.head(db), list[int]()
-    size = 0 if head is None else head.size
-    for begin in range(first, size, _LOOKED_AT):
-        end = min(begin + _LOOKED_AT, size)
-        found += sorted({*range(begin, end)} - (await store.hashes(db, begin, end)).keys())
-    return found
-
-
-async def _fill(tx: Transaction, head: Head, gaps: Sequence[int]) -> Head:
-    """Write lines in place of those that are missing; return the head, which has the newest line's hash then."""
-    for begin in range(0, len(gaps), _AT_ONCE):
-        some = gaps[begin : begin + _AT_ONCE]
-        made = [hashlib.sha256(b"lost" + at.to_bytes(8, "big")).digest() for at in some]
-        links = [Link(at, None, head.hash if at == head.size - 1 else one) for at, one in zip(some, made, strict=True)]
-        now = datetime.now(UTC).replace(tzinfo=None)
-        row = {"act": Act.LOST.value, "file_id": None, "zip_id": None, "done_at": now, "facts": "{}", "salt": None}
-        await store.insert(tx, [row] * len(some), links)
-    newest = (await store.hashes_at(tx, [head.size - 1])).get(head.size - 1, head.hash)
-    if newest != head.hash:
-        await store.move_head(tx, now_head := Head(head.size, newest))
-        return now_head
-    return head
-
-
-async def _nodes_anew(tx: Transaction, positions: set[int], size: int) -> dict[Node, bytes]:
-    """Return the nodes over some positions as the lines give them that stand there."""
-    found = dict[Node, bytes]()
-    for level in count(LOWEST):
-        nodes = sorted({(level, at >> level) for at in positions if ((at >> level) + 1) << level <= size})
-        if not nodes:
-            return found
-        kept = {} if level == LOWEST else await store.nodes(tx, {one for node in nodes for one in children(node)})
-        for node in nodes:
-            if level == LOWEST:
-                hashes = await store.hashes(tx, *span(node))
-                found[node] = root_of([hashes[at] for at in range(*span(node))])
-            elif all(one in found or one in kept for one in children(node)):
-                found[node] = join(*(found.get(one) or kept[one] for one in children(node)))
-    return found
-
-
-async def _accept_unsound(db: Database, first: int, gaps: Sequence[int]) -> None:
-    """Note as accepted whatever does not give its hash from a position on, as it stands now."""
-    head, unsound = await store.head(db), list[int]()
-    size = 0 if head is None else head.size
-    for begin in range(first, size, _LOOKED_AT):
-        end = min(begin + _LOOKED_AT, size)
-        rows = {row["position"]: row for row in await store.lines(db, max(begin - 1, 0), end)}
-        followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
-        for at, row in rows.items():
-            if at >= begin and _hash(row, rows.get(at - 1), followed) not in {None, row["hash"]}:
-                unsound.append(at)
-                await store.add_accepted(db, at, changed(row).reason)
-    other = {*gaps, *(at for at in unsound if at + 1 in unsound)}
-    if other:
-        await store.forget_published_parts(db, min(other))

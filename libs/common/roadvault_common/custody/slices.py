@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from roadvault_common.custody import check, store
+from roadvault_common.custody import check, fault_store, store
 from roadvault_common.custody.chain import NONE, Head, Stated, parse, text
 from roadvault_common.custody.chainer import place_behind
 from roadvault_common.errors import IntegrityError, PermanentError
@@ -41,7 +41,7 @@ async def export(db: Database, first: int, last: int) -> bytes:
         raise PermanentError(f"a slice has up to {MOST_LINES} lines, not those from {first} up to {last}")
     rows, stated = await check.sound(db, first, last)
     before = rows.pop(0)["hash"] if first else NONE
-    behind = await store.any_accepted(db, last)
+    behind = await fault_store.any_accepted(db, last)
     return await asyncio.to_thread(_written, before, rows, stated, behind=behind)
 
 
@@ -83,7 +83,7 @@ async def bring_back(db: Database, content: bytes) -> Head:
     head = await db.transact(work)
     for row in rows:
         if said is not None and row["position"] in said.hashes:
-            await store.add_accepted(db, row["position"], check.changed(row).reason)
+            await fault_store.add_accepted(db, row["position"], check.changed(row).reason)
     return head
 
 

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from roadvault_common.archive import merkle
-from roadvault_common.custody import store as custody_store
-from roadvault_common.custody import tie
+from roadvault_common.custody import fault_store, tie, tying
 from roadvault_common.custody.check import goes_on
 from roadvault_common.custody.tie import Tie
 from roadvault_common.errors import PermanentError, RoadVaultError
@@ -125,10 +124,10 @@ def _place(row: Row, files: Sequence[Row]) -> tuple[Archive, File]:
 
 async def _custody(db: Database, file_id: int, zip_id: int) -> Tie | None:
     """Return the file's custody lines, tied to the log's newest head; None if the log has none of its own."""
-    head = await tie.root(db)
+    head = await tying.root(db)
     if head is None:
         return None
-    tied = await tie.tie(db, file_id, zip_id, head)
+    tied = await tying.tie(db, file_id, zip_id, head)
     return tied if tied.chains and tied.chains[0].of == "file" else None
 
 
@@ -142,9 +141,9 @@ async def _published(db: Database, custody: Tie) -> Published | None:
     if row is None:
         return None
     head = tie.Published.read(row["custody"])
-    if await custody_store.any_accepted(db, custody.head.size) and not await goes_on(db, head):
+    if await fault_store.any_accepted(db, custody.head.size) and not await goes_on(db, head):
         return None  # a person accepted that the log does not go on from there: the next catalogue has this one
-    ways, order = await tie.paths(db, custody, head), _shown(row)
+    ways, order = await tying.paths(db, custody, head), _shown(row)
     if ways[0] is None or (isinstance(order, ChainOrder) and order.extrinsic is None):
         return None
     return Published(

@@ -8,7 +8,7 @@ from functools import partial
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import CustodyHead
-from roadvault_common.custody import slices, store, tie
+from roadvault_common.custody import slices, store, tying
 from roadvault_common.errors import DatabaseUnavailable, RoadVaultError, brief
 from roadvault_common.files import identity_store
 from roadvault_common.ipfs.reading import Reader
@@ -50,7 +50,7 @@ async def bring_back(db: Database, catalogue: Catalogue, reader: Reader, keys: M
 
 
 async def _is_there(db: Database, wanted: CustodyHead) -> bool:
-    root = await tie.root(db, wanted.size)
+    root = await tying.root(db, wanted.size)
     return root is not None and (root.hash, root.root) == (wanted.hash, wanted.root)
 
 

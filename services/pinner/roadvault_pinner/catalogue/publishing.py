@@ -28,7 +28,7 @@ from roadvault_common.catalogue.records import (
     seal_head,
     seal_segment,
 )
-from roadvault_common.custody import check, tie
+from roadvault_common.custody import check, tie, tying
 from roadvault_common.errors import IntegrityError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import ZipPinned
@@ -215,7 +215,7 @@ class Publisher:
 
         root, whole = None, draft.whole
         try:
-            if trouble is None and (root := await tie.root(self._db)) is not None:
+            if trouble is None and (root := await tying.root(self._db)) is not None:
                 draft.log = await self._log.add(root.size, keep, whole=whole)
         except check.Faulty as error:
             await check.note_fault(self._db, self._bus, error.fault)
@@ -223,7 +223,7 @@ class Publisher:
         except IntegrityError as error:
             trouble = brief(error)
         if trouble is None:
-            draft.custody = None if root is None else (await tie.published(self._db, root)).encode()
+            draft.custody = None if root is None else (await tying.published(self._db, root)).encode()
             return True
         # What was proven once is not taken back, and archives don't wait until a person has looked.
         log.error("the catalogue has the custody log of before", reason=trouble)
