@@ -34,7 +34,7 @@ from roadvault_common.custody.chain import Link
 from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.facts import Facts
-from roadvault_common.files.identity import keep_ahead
+from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.tags import Tag
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts

@@ -18,7 +18,8 @@ from servers_operator import Console
 from servers_process import Running
 from servers_services import Service, Services
 
-from roadvault_common.files.identity import MARGIN, Identity
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.numbers import MARGIN
 from roadvault_common.sql.migrate import migrate
 from roadvault_stack import programs
 from roadvault_stack.mariadb import MariaDB

@@ -14,17 +14,8 @@ from servers_services import Service, Services
 
 from roadvault_common.errors import IdentityMismatch, Outage
 from roadvault_common.files import identity_store as store
-from roadvault_common.files.identity import (
-    FILE,
-    MARGIN,
-    MOST_A_SECOND,
-    Identity,
-    NoDirectory,
-    Stamp,
-    adopt,
-    keep_ahead,
-    read_stamp,
-)
+from roadvault_common.files.identity import FILE, Identity, NoDirectory, Stamp, adopt, read_stamp
+from roadvault_common.files.numbers import MARGIN, MOST_A_SECOND, keep_ahead
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention import asking

@@ -20,7 +20,8 @@ from servers_services import Service, Services
 
 from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, IdentityMismatch
 from roadvault_common.files import tags
-from roadvault_common.files.identity import MARGIN, Identity, adopt
+from roadvault_common.files.identity import Identity, adopt
+from roadvault_common.files.numbers import MARGIN
 from roadvault_common.files.tags import TAG, Tag, adoptable
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done

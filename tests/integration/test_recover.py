@@ -17,7 +17,8 @@ from roadvault_common.archive.local import beside
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord, Hold, Purchase
 from roadvault_common.files import tags
-from roadvault_common.files.identity import MARGIN, Identity
+from roadvault_common.files.identity import Identity
+from roadvault_common.files.numbers import MARGIN
 from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.retention import asking, periods
 from roadvault_common.retention.periods import UNKNOWN

@@ -8,7 +8,8 @@ from cryptography.fernet import Fernet
 from servers_estate import FILES, Estate, published
 
 from roadvault_common.custody import chainer, tie, tying
-from roadvault_common.files.identity import MARGIN, adopt
+from roadvault_common.files.identity import adopt
+from roadvault_common.files.numbers import MARGIN
 from roadvault_common.work.outcome import Done
 from roadvault_operator import retention_store
 

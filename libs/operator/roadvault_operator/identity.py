@@ -9,6 +9,7 @@ import typer
 from roadvault_common.errors import IdentityMismatch, SettingsError, brief
 from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store as store
+from roadvault_common.files import numbers
 from roadvault_common.retention import asking
 from roadvault_common.sql.db import Database
 from roadvault_operator.config import OperatorSettings
@@ -36,7 +37,7 @@ async def adopt(
             await _compare(db, root)
             say(
                 "`roadvault identity adopt --yes` accepts this database for this directory: both get a new identity,"
-                f" new rows are numbered from {identities.MARGIN} behind the highest that either side knows, and files"
+                f" new rows are numbered from {numbers.MARGIN} behind the highest that either side knows, and files"
                 " that no row names go to quarantine. Where there is a newer dump or a binary log, restore that first;"
                 " into a new, empty database `roadvault recover` brings the rows back instead."
             )

@@ -5,15 +5,13 @@ then in the directory's `identity.json`. So a directory is never ahead of its da
 database went back in time: a dump was restored. A dump that is younger than the last mark is not noticed so; what its
 rows don't name falls to quarantine.
 
-A dump that is restored together with its `identity.json` looks like a system that was switched off for as long. So
-after each such time numbers go on by the clock: what was given out meanwhile, if it was, is not given out again.
+A dump that is restored together with its `identity.json` is not noticed at all: `numbers.py` is for that.
 """
 
 import asyncio
 import os
 import secrets
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -22,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from roadvault_common.errors import DatabaseUnavailable, IdentityMismatch
 from roadvault_common.files import identity_store as store
 from roadvault_common.files.new_file import replace
+from roadvault_common.files.numbers import MARGIN, keep_ahead
 from roadvault_common.files.quarantine import QUARANTINE
 from roadvault_common.files.vault import SWEPT
 from roadvault_common.sql.db import Database, Row, Transaction
@@ -30,17 +29,7 @@ log = structlog.get_logger()
 
 FILE = "identity.json"
 """Its name in the data directory."""
-MARGIN = 1_000_000
-"""Numbers that are left out when a database is adopted: far more than can be given out between two marks."""
-MOST_A_SECOND = 1000
-"""Numbers that may have been given out in each second of which nobody knows."""
-_TIMES = 20
-"""So many times as busy as on the average since the database was made a system may have been meanwhile."""
 _MARK_SECONDS = 60.0
-_SEEN_SECONDS = 60
-"""How often it is noted that a service works with the database."""
-_UNSEEN_SECONDS = 120
-"""For so long none has: a restart takes less."""
 _LOOKS = 3
 """A directory that seems too old is looked at again: between two looks at both sides the mark may have moved on."""
 _SAMPLE = 100
@@ -194,42 +183,6 @@ class NoDirectory:
         if row is not None and not row["identity"]:
             raise _mismatch(_CUT_OFF)
         await keep_ahead(self._db)
-
-
-async def keep_ahead(db: Database) -> None:
-    """After a time without any service have numbers go on behind all that can have been given out meanwhile.
-
-    It was switched off, as a rule. But it may be a dump, restored with all of its machine: nothing here tells them
-    apart, the catalogue on the network does so only later, and numbers are plenty.
-    """
-    seen = await store.unseen(db)
-    if seen is not None and 0 <= seen.seconds < _SEEN_SECONDS:
-        return
-
-    async def work(tx: Transaction) -> None:
-        await store.lock(tx)  # of several services one does it, the others wait until it is done
-        seen = await store.unseen(tx)
-        if seen is not None and seen.seconds >= _UNSEEN_SECONDS:
-            there = await store.given_out(db)
-            for table, name in store.COUNTED.items():
-                a_second = min(max(_TIMES * there[name] / max(seen.before, 1), 1), MOST_A_SECOND)
-                await store.go_on_behind(db, table, there[name] + int(seen.seconds * a_second))
-            log.info("no service has seen this database for a while: numbers are left out", seconds=seen.seconds)
-        await store.see(tx)
-
-    await db.transact(work)
-
-
-async def go_on_behind(db: Database, known: Mapping[str, int], *, new: bool = False) -> None:
-    """Have numbers go on MARGIN behind those `known`, by their columns' names, where these are higher than ours.
-
-    Of a `new` database, which has no numbers of its own yet, all go on.
-    """
-    there = await store.given_out(db)
-    for table, name in store.COUNTED.items():
-        number = known.get(name, 0)
-        if new or number > there[name]:
-            await store.go_on_behind(db, table, number + MARGIN)
 
 
 async def adopt(db: Database, root: Path) -> Stamp:

@@ -21,7 +21,8 @@ from roadvault_common.catalogue.records import (
     open_segment,
 )
 from roadvault_common.errors import IntegrityError, RoadVaultError, brief
-from roadvault_common.files.identity import MARGIN, MOST_A_SECOND, read_stamp
+from roadvault_common.files.identity import read_stamp
+from roadvault_common.files.numbers import MARGIN, MOST_A_SECOND
 from roadvault_common.ipfs.asking import Patience
 from roadvault_common.ipfs.dag import BLOCK_BYTES, Cid, directory
 from roadvault_common.ipfs.path import Path

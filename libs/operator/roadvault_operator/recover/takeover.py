@@ -8,7 +8,7 @@ from pathlib import Path
 from roadvault_common.catalogue import left_out
 from roadvault_common.errors import IdentityMismatch, PermanentError
 from roadvault_common.files import identity as identities
-from roadvault_common.files import identity_store
+from roadvault_common.files import identity_store, numbers
 from roadvault_common.sql.db import Database
 
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,8 +50,8 @@ class Takeover:
             sources.append(dict.fromkeys(identity_store.COUNTED.values(), _by_the_clock()))
         known = {name: max(one.get(name, 0) for one in sources) for name in identity_store.COUNTED.values()}
         if not new:
-            await identities.keep_ahead(self._db)
-        await identities.go_on_behind(self._db, known, new=new)
+            await numbers.keep_ahead(self._db)
+        await numbers.go_on_behind(self._db, known, new=new)
         if not new:
             await identity_store.doubt(self._db)
 
@@ -89,4 +89,4 @@ def _by_the_clock() -> int:
 
     Of a machine and a catalogue that are lost nobody knows what they gave out.
     """
-    return int((datetime.now(UTC) - _SINCE).total_seconds() * identities.MOST_A_SECOND)
+    return int((datetime.now(UTC) - _SINCE).total_seconds() * numbers.MOST_A_SECOND)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import SEGMENT_ARCHIVES, GivenOut, SegmentLink
-from roadvault_common.files import identity as identities
 from roadvault_common.files import identity_store
+from roadvault_common.files.numbers import go_on_behind
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -182,7 +182,7 @@ class CatalogueStore:
 
         `given_out` is what it says of numbers: what others have by now is not given out here.
         """
-        await identities.go_on_behind(self._db, given_out.model_dump())
+        await go_on_behind(self._db, given_out.model_dump())
 
         async def work(tx: Transaction) -> None:
             if await left_out.note_catalogue(tx, cid, archives):
