@@ -28,7 +28,8 @@ from roadvault_common.ipfs.rpc import Ipfs, New
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
 from roadvault_common.work.outcome import Done
-from roadvault_ingest.store import IngestStore, Most
+from roadvault_ingest.requests.asking import Most
+from roadvault_ingest.store import IngestStore
 from roadvault_operator.recover.received import Adoption, Report, highest
 from roadvault_operator.recover.takeover import Takeover
 from roadvault_retriever.config import RetrieverSettings

@@ -16,7 +16,8 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
 from roadvault_common.work.outcome import Done
-from roadvault_ingest.store import IngestStore, Most
+from roadvault_ingest.requests.asking import Most
+from roadvault_ingest.store import IngestStore
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo

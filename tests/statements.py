@@ -32,10 +32,10 @@ from roadvault_crust_orderer.proof.proof_store import ProofStore
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
-from roadvault_ingest.batch_store import BatchStore
-from roadvault_ingest.files_store import FilesStore
-from roadvault_ingest.filters import Filters, Mark, Order
+from roadvault_ingest.lists.files_store import FilesStore
+from roadvault_ingest.lists.filters import Filters, Mark, Order
 from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.requests.batch_store import BatchStore
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.upload_store import Times, UploadStore
 from roadvault_notifier.store import NotifierStore

@@ -78,10 +78,11 @@ from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
-from roadvault_ingest.batch_store import BatchStore
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
-from roadvault_ingest.store import IngestStore, Limits, Most
+from roadvault_ingest.requests.asking import Most
+from roadvault_ingest.requests.batch_store import BatchStore
+from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Key, Received
 from roadvault_ingest.uploads.upload_store import Begin, MostOpen, UploadStore
 from roadvault_notifier.batch_store import BatchStore as NotifierBatches

@@ -12,9 +12,9 @@ from servers_ingest import Door, Open
 
 from roadvault_common.files import facts
 from roadvault_common.sql.db import Database, Row
-from roadvault_ingest import files_store
-from roadvault_ingest.files_store import FilesStore
-from roadvault_ingest.filters import Filters, Mark, Order
+from roadvault_ingest.lists import files_store
+from roadvault_ingest.lists.files_store import FilesStore
+from roadvault_ingest.lists.filters import Filters, Mark, Order
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.states import STATES, state_of
 from roadvault_ingest.store import IngestStore, Limits

@@ -22,8 +22,9 @@ from roadvault_common.web.callback_url import read
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_common.work.stages import PACK
 from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.states import describe
-from roadvault_ingest.store import IngestStore, Most
+from roadvault_ingest.store import IngestStore
 from roadvault_packer import archive, uploads
 from roadvault_packer import service as packer_service
 from roadvault_retriever.config import RetrieverSettings

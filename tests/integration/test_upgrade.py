@@ -31,7 +31,8 @@ from roadvault_common.sql.migrate import migrate
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import repair
 from roadvault_common.work.outcome import Done
-from roadvault_ingest.store import IngestStore, Most
+from roadvault_ingest.requests.asking import Most
+from roadvault_ingest.store import IngestStore
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 from roadvault_pinner.config import PinnerSettings

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from roadvault_common.web.connections import giving_way
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.filters import Filters, read_filters
+from roadvault_ingest.lists.filters import Filters, read_filters
 from roadvault_ingest.problems import Problem, TooLarge
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.names import decoded, shown

@@ -7,7 +7,7 @@ from aiohttp import web
 from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
-from roadvault_ingest.filters import read_list, read_page
+from roadvault_ingest.lists.filters import read_list, read_page
 from roadvault_ingest.problems import NoLength, WrongType, answer
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import batch, describe, line, listed

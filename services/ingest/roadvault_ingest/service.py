@@ -21,12 +21,13 @@ from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.access.who import current
-from roadvault_ingest.batches import Batches
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.files_store import FilesStore
-from roadvault_ingest.filters import Filters, Order, only_seen
+from roadvault_ingest.lists.files_store import FilesStore
+from roadvault_ingest.lists.filters import Filters, Order, only_seen
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge
-from roadvault_ingest.store import IngestStore, Limits, Most
+from roadvault_ingest.requests.asking import Most
+from roadvault_ingest.requests.batches import Batches
+from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.intake import Intake, Taken

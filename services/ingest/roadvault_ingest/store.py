@@ -1,9 +1,7 @@
 """Ingest's SQL: files into open folders, requests, and where a file stands."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from roadvault_common.files import facts
 from roadvault_common.files.tags import file_type
@@ -13,19 +11,15 @@ from roadvault_common.sql.db import Database, Row, Transaction, marks, transacte
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
-from roadvault_common.sql.states import FileStatus, FolderStatus
+from roadvault_common.sql.states import FolderStatus
 from roadvault_common.web.callback_url import CallbackUrl
-from roadvault_common.web.connections import counts_for
-from roadvault_ingest.access.who import current
-from roadvault_ingest.problems import Gone, TooMany
+from roadvault_ingest.requests.asking import Asker, Most, ask
 from roadvault_ingest.uploads import same, upload_store
 from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
 _SHOWN_REQUESTS = 20
-LATER_SECONDS = 60
-"""After so long a client that has too many open requests may ask again."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +29,6 @@ class Limits:
     files: int
     bytes: int
     age_seconds: float
-
-
-@dataclass(frozen=True)
-class Most:
-    """Requests that may be open: for one file, and from one address."""
-
-    per_file: int
-    per_peer: int
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Who asks for a file: an address, as often as it may; for a batch, if it is for one, which counts by itself."""
-
-    peer: str | None
-    most: Most
-    batch_id: int | None = None
 
 
 @dataclass
@@ -265,64 +242,3 @@ def _received(received: Received, file_id: int) -> Line:
     """Return what the custody log says of an upload."""
     told = {"from": received.peer, "sha256": received.sha256, "size": received.size, **received.who}
     return Line(Act.RECEIVED, told, file_id)
-
-
-async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> int | None:
-    """Record a request, or join the open one for the same file and URL; None if there is no such file.
-
-    Raises:
-        TooMany: As many as may be are open; nothing was written.
-        Gone: The file has ended.
-    """
-    who = current()
-    asks = f"{file_id}\n{url.text}" + ("" if who.token_id is None else f"\n{who.token_id}")  # it signs the callback
-    key = hashlib.sha256(asks.encode()).hexdigest()
-    counted = counts_for(asker.peer) if asker.peer and asker.batch_id is None else None
-    most = asker.most
-    # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-    known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
-    if known is None or not who.sees(known["camera"]):
-        return None
-    ended = await tx.fetch_one(
-        "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
-        " WHERE file_id = %s AND shredded_at IS NOT NULL",
-        (file_id,),
-    )
-    if ended is not None:
-        raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
-    joined = await tx.fetch_one("SELECT download_id, batch_id FROM download_info WHERE open_key = %s", (key,))
-    if joined is not None:
-        if joined["batch_id"] not in {None, asker.batch_id}:  # it is not that batch's alone any more
-            await tx.execute(
-                "UPDATE download_info SET batch_id = NULL WHERE download_id = %s", (joined["download_id"],)
-            )
-        return int(joined["download_id"])
-    await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
-    if asker.batch_id is None:
-        await _check_open(tx, "peer", counted, most.per_peer, f"the address {counted}")
-    await tx.execute(
-        f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
-        (url.text, file_id),
-    )
-    download_id = await tx.insert(
-        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, token_id, fetch_due)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-        (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id),
-    )
-    told = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id, **who.facts}
-    await record(tx, Line(Act.ASKED, told, file_id))
-    return download_id
-
-
-async def _check_open(
-    tx: Transaction, column: Literal["file_id", "peer"], value: object, most: int, whose: str
-) -> None:
-    row = await tx.fetch_one(
-        "SELECT COUNT(*) AS n FROM (SELECT 1 FROM download_info"  # noqa: S608 - one of two names
-        f" WHERE {column} = %s AND open_key IS NOT NULL LIMIT %s) AS some",
-        (value, most),
-    )
-    if row is not None and row["n"] >= most:
-        raise TooMany(
-            f"{whose} has {most} open requests, as many as may be; ask again when some are done", LATER_SECONDS
-        )

@@ -1,6 +1,6 @@
 """What is asked about files, and the document itself."""
 
-from roadvault_ingest.filters import LARGEST_PAGE, PAGE
+from roadvault_ingest.lists.filters import LARGEST_PAGE, PAGE
 from roadvault_ingest.openapi.parts import (
     COUNT,
     NUMBER,

@@ -1,6 +1,6 @@
 """Asking for files, and what is called back."""
 
-from roadvault_ingest.filters import PAGE
+from roadvault_ingest.lists.filters import PAGE
 from roadvault_ingest.openapi.parts import (
     COUNT,
     NUMBER,

@@ -18,7 +18,7 @@ from roadvault_common.work.outcome import Done
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
 from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Gone, TooMany
-from roadvault_ingest.store import LATER_SECONDS, Asker, Most, ask
+from roadvault_ingest.requests.asking import LATER_SECONDS, Asker, Most, ask
 
 _ID_BITS = 52
 """Of a batch's number: what every reader of JSON takes for a whole number."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from roadvault_common.files import facts
 from roadvault_common.sql.db import Database, Row, marks
 from roadvault_ingest.access.who import current
-from roadvault_ingest.filters import Filters, Mark, Order
+from roadvault_ingest.lists.filters import Filters, Mark, Order
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.states import ASIDE, NOT_PACKED
 

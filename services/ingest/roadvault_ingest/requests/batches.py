@@ -16,11 +16,11 @@ from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.stages import ASK
 from roadvault_common.work.worker import Worker
 from roadvault_ingest.access.who import WHO, Kind, Who, current
-from roadvault_ingest.batch_store import BatchStore
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.files_store import FilesStore
-from roadvault_ingest.filters import LARGEST_PAGE, Filters, Order, only_seen
+from roadvault_ingest.lists.files_store import FilesStore
+from roadvault_ingest.lists.filters import LARGEST_PAGE, Filters, Order, only_seen
 from roadvault_ingest.problems import NotFound, Problem
+from roadvault_ingest.requests.batch_store import BatchStore
 
 log = structlog.get_logger()
 

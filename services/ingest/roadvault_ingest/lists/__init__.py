@@ -1,0 +1,1 @@
+"""Lists of files, filtered, by pages."""
