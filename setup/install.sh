@@ -282,8 +282,9 @@ make_java_clients() {
 }
 
 make_node_clients() {
-    cp tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs "$1" &&
-        npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent
+    cp tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs tests/clients/uppy.mjs "$1" &&
+        npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent &&
+        "$1/node_modules/.bin/esbuild" "$1/uppy.mjs" --bundle --log-level=warning --outfile="$1/uppy.js"
 }
 
 make_go_client() { CGO_ENABLED=0 go build -o "$1/go-client" tests/clients/clients.go; }
@@ -306,7 +307,7 @@ make_generator() {
 ensure_clients() {
     local java node go rust provider
     java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java tests/clients/Tus.java)"
-    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs)"
+    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs tests/clients/uppy.mjs)"
     rust="$CACHE/clients-rust-$(hash_of tests/clients/tus-rust/Cargo.toml tests/clients/tus-rust/src/main.rs)"
     go="$CACHE/clients-go-$(hash_of tests/clients/clients.go)"
     ensure_made "$java" make_java_clients
