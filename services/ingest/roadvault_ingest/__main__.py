@@ -20,6 +20,7 @@ from roadvault_common.work.stages import ASK
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.elsewhere import uploading_pages
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
@@ -58,7 +59,8 @@ async def serve() -> None:
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
-        await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)
+        cors, answers = uploading_pages(settings), [answer_problems]
+        await app.run(settings, db, jobs, checks, routes, answers, identity=identity, breakers=breakers, cors=cors)
 
 
 def main() -> None:
