@@ -195,14 +195,17 @@ class UploadStore:
         )
         return uploads + keys
 
-    async def open(self) -> tuple[int, float]:
-        """Return how many uploads are open, and for how many seconds the oldest has been."""
+    async def open(self) -> tuple[int, float, float]:
+        """Return how many uploads are open, for how many seconds the oldest has been, and the oldest that has room."""
         count = await self._db.fetch_value("SELECT COUNT(*) FROM upload_info WHERE file_id IS NULL")
-        oldest = await self._db.fetch_value(
-            "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM upload_info WHERE file_id IS NULL"
-            " ORDER BY create_time LIMIT 1"
-        )
-        return int(count), float(oldest or 0)
+        oldest, coming = [
+            await self._db.fetch_value(
+                "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM upload_info WHERE file_id IS NULL"  # noqa: S608
+                f"{more} ORDER BY create_time LIMIT 1"
+            )
+            for more in ("", " AND held_until > UTC_TIMESTAMP(6)")
+        ]
+        return int(count), float(oldest or 0), float(coming or 0)
 
 
 async def _reach(tx: Transaction, which: str, values: Sequence[object], most: int) -> bool:
