@@ -90,6 +90,7 @@ def sweeps() -> list[Statement]:
             bytes_not_copied=lambda db: ledger_store.to_copy(db, [1, 2]),
             uploads_expired=lambda db: UploadStore(db, UPLOAD_TIMES).expired(),
             uploads_open=lambda db: UploadStore(db, UPLOAD_TIMES).open(),
+            batches_open=lambda db: BatchStore(db).oldest_open(),
         ),
         *group(
             "sweep: which of 500 files a row names",

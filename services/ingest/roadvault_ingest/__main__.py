@@ -21,6 +21,7 @@ from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.elsewhere import uploading_pages
+from roadvault_ingest.gauges import open_work
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
@@ -44,6 +45,7 @@ async def serve() -> None:
         samples = {
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
+            "open": open_work(ingest.resumable.store, ingest.batches.store),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)

@@ -82,6 +82,14 @@ class BatchStore:
             (batch_id,),
         )
 
+    async def oldest_open(self) -> float:
+        """Return how many seconds ago the oldest batch came that has not ended; 0: all have."""
+        oldest = await self._db.fetch_value(
+            "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM batch_info WHERE is_open = 1"
+            " ORDER BY create_time LIMIT 1"
+        )
+        return float(oldest or 0)
+
     async def counts(self, batch_id: int) -> list[Row]:
         """Return how many files of a batch are in which `state`, and with which `status` of their request."""
         return await self._db.fetch_all(
