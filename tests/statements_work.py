@@ -496,7 +496,7 @@ async def _refuse(filled: Filled, db: Database) -> None:
 async def _prove(filled: Filled, db: Database) -> None:
     lease = await _claim(db, PROVE, filled.due(PROVE)[1])
     count = counted(FileInfo(1, 1, None, 60), Head(HEIGHT + 1, ""), _MARKET, 50)
-    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1), 60)
+    assert not await close_proven(db, lease, replace(count, objection=Reason("", "x")), Proof("x", 1, 1), 60)
     lease = await _claim(db, PROVE, filled.due(PROVE)[3])
     assert await close_proven(db, lease, count, Proof("x", 1, 1), 60)
 
