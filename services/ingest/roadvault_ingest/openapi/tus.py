@@ -13,7 +13,6 @@ from roadvault_ingest.problems import (
     NotFound,
     TooLarge,
     TooMany,
-    TooSlow,
     WrongChecksum,
     WrongHash,
     WrongType,
@@ -32,7 +31,7 @@ _SPOKEN = {"Tus_Resumable": "The version that is spoken."}
 _WHERE: dict[str, Any] = {"Upload_Offset": "Bytes that are durable.", **_SPOKEN}
 _BYTES = {"application/offset+octet-stream": {"schema": BYTES}}
 _FINDS = (NotFound, Gone, Conflict, Locked, WrongVersion)
-_TAKES = (*_FINDS, TooSlow, TooLarge, WrongType, WrongHash, WrongChecksum, NoRoom)
+_TAKES = (*_FINDS, TooLarge, WrongType, WrongHash, WrongChecksum, NoRoom)
 _OPTIONS = answer(
     204,
     "Understood here.",
