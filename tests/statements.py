@@ -269,6 +269,7 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
         "all": (Filters(), Mark("number", None, middle)),
         "of an archive": (Filters(archive=filled.zip_ids[0]), Mark("archive", None, 5)),
         "set aside": (Filters(state="set aside"), Mark("aside", None, middle)),
+        "ended": (Filters(state="ended"), Mark("ended", f"{filled.files // 20}", middle)),
         "not packed": (Filters(state="waiting to be packed"), Mark("waiting", None, middle)),
         "of a camera": (Filters(camera="gate-7"), Mark("camera", f"{ago}", middle)),
         "of a camera, no time": (Filters(camera="gate-7"), Mark("camera", None, middle)),
