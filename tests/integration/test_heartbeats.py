@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from roadvault_common.errors import IpfsAway, Value
 from roadvault_common.history import heartbeats
@@ -46,6 +48,37 @@ async def test_a_beat_says_what_is_known(db: Database, tmp_path: Path, monkeypat
     await heart.end()
     (beat,) = await heartbeats.all(db)
     assert beat.facts == {"stopped": 1}
+
+
+async def test_who_writes_nothing_is_looked_at(db: Database) -> None:
+    answers = [
+        (200, {"ready": True, "version": "0.1.0", "up_seconds": 3600.5, "away": {}}),
+        (503, {"ready": False, "version": "0.1.0", "up_seconds": 3600.5}),
+        (200, {"ready": True, "version": "x" * 5000, "up_seconds": 1}),
+        (200, {"ready": True, "version": "0.1.0", "up_seconds": "for ever"}),
+        (302, {}),
+    ]
+
+    async def readyz(_: web.Request) -> web.Response:
+        status, body = answers.pop(0)
+        return web.json_response(body, status=status, headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.add_routes([web.get("/readyz", readyz)])
+    async with TestServer(app) as server:
+        url = f"http://{server.host}:{server.port}/"
+        await heartbeats.look_at(db, "door", url)
+        (beat,) = await heartbeats.all(db)
+        assert (beat.service, beat.instance, beat.version) == ("door", f"{server.host}:{server.port}", "0.1.0")
+        assert 3600 <= (beat.heard_at - beat.started_at).total_seconds() < 3602
+        assert beat.facts == {"ready": 1}
+        await heartbeats.look_at(db, "door", url)
+        (last,) = await heartbeats.all(db)
+        assert last.facts == {"ready": 0}
+        while answers:
+            await heartbeats.look_at(db, "door", url)
+    await heartbeats.look_at(db, "door", url)  # nobody answers
+    assert [beat.heard_at for beat in await heartbeats.all(db)] == [last.heard_at]
 
 
 async def test_who_is_silent_for_a_day_goes(db: Database) -> None:
