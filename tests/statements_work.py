@@ -36,6 +36,8 @@ from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.facts import Facts
 from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.tags import Tag
+from roadvault_common.history import days, event_log
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, periods
@@ -147,6 +149,8 @@ def work(filled: Filled) -> list[Statement]:
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
+        *group("days and heartbeats", days=lambda db: days.add_up(db, Path("/")), beats=_beats),
+        *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
         *group("custody log", chained=_chain),
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
@@ -185,6 +189,12 @@ async def _outages(db: Database) -> None:
     assert [row["domain"] for row in await outage_store.away(db)] == [Domain.CALLBACK_HOST, Domain.IPFS]
     await outage_store.note(db, "pinner", "here-1", [], 60)
     assert await outage_store.away(db) == []
+
+
+async def _beats(db: Database) -> None:
+    heart = Heart(db, "packer")
+    await heart.beat()
+    await heart.end()
 
 
 async def _chain(db: Database) -> None:
