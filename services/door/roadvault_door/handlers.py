@@ -21,6 +21,8 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-store",
 }
+_PLAYS = {"Content-Security-Policy": "sandbox allow-same-origin"}
+"""Where a video is opened by itself, the browser's own page with it has to be of our origin to play; no script runs."""
 _EXPOSED = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Last-Modified, Repr-Digest"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD",
@@ -43,7 +45,7 @@ def link_routes(settings: DoorSettings, door: Door, player: Player | None = None
         viewed = await door.view(token)
         if player is None:
             raise Outage("ROADVAULT_STREAM_URL is not set: no video is played")
-        return await player.play(request, token, viewed, _headers(request, settings.origins))
+        return await player.play(request, token, viewed, _headers(request, settings.origins) | _PLAYS)
 
     async def preflight(request: web.Request) -> web.Response:
         if "Access-Control-Request-Method" not in request.headers:  # not a browser's question on behalf of a page
