@@ -30,9 +30,11 @@ pytest_plugins = [
     "servers_keeper",
     "servers_receipts",
     "servers_retriever",
+    "servers_streaming",
     "servers_proof",
     "servers_recovery",
     "servers_rot",
+    "browser",
     "custody_rows",
 ]
 

@@ -1,14 +1,11 @@
 """The door's settings."""
 
-import re
-
 from pydantic import Field, field_validator
 
 from roadvault_common.settings.config import DataSettings, ServiceSettings
+from roadvault_common.urls import has_host
+from roadvault_common.web.cors import origins
 from roadvault_common.web.links import LinkSettings
-
-_ORIGIN = re.compile(r"https?://[^/\s,]+")
-"""As browsers send it: a scheme, a host and, unless it is the scheme's own, a port; no path."""
 
 
 class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
@@ -48,6 +45,18 @@ class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
         title="Slow download",
         description="bytes a second that a link's client has to take on the average, or is cut off",
     )
+    stream_url: str = Field(
+        "", title="Streams", description="base URL of the retriever's stream address; without it no video is played"
+    )
+    watchers: int = Field(
+        100, ge=1, title="Watchers", description="parts of videos that are being sent at once; one more gets 503"
+    )
+    peer_watchers: int = Field(
+        50,
+        ge=0,
+        title="Watchers of one address",
+        description="the same for each IPv4 address or IPv6 /64; 0 for no bound, as behind a proxy",
+    )
     link_origins: str = Field(
         "",
         title="Link origins",
@@ -55,15 +64,20 @@ class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
         " by commas; * for all; default: none",
     )
 
+    @field_validator("stream_url")
+    @classmethod
+    def _has_host(cls, value: str) -> str:
+        if value and not has_host(value):
+            raise ValueError("must be http://host or http://host:port")
+        return value
+
     @property
     def origins(self) -> frozenset[str]:
         """The origins whose pages may read links."""
-        return frozenset(part.strip().lower() for part in self.link_origins.split(",") if part.strip())
+        return origins(self.link_origins, all_may=True)
 
     @field_validator("link_origins")
     @classmethod
     def _are_origins(cls, value: str) -> str:
-        for part in value.split(","):
-            if part.strip() not in {"", "*"} and not _ORIGIN.fullmatch(part.strip()):
-                raise ValueError("must be * or origins such as https://portal.example, without a path")
+        origins(value, all_may=True)
         return value
