@@ -23,6 +23,7 @@ _TAGS = {"h264": "avc1", "hevc": "hvc1", "aac": "mp4a"}
 """What an MP4 calls them: Safari plays no hev1, and MPEG-TS has other names."""
 _FRAGMENTS = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "min_frag_duration": "2000000"}
 """Written from front to back: nobody may go back in the output, which is a pipe."""
+_OUT_BYTES = 1 << 18
 
 
 class Writable(Protocol):
@@ -76,7 +77,7 @@ def _cut(video: Video, wanted: Wanted, out: Writable, largest: int) -> Clip:
     if end <= 0:
         raise NoClip(f"it begins {float(-end):.3f} s after that")
     begin = max(begin, Fraction(0))
-    with av.open(out, "w", format="mp4", options=_FRAGMENTS) as made:
+    with av.open(out, "w", format="mp4", options=_FRAGMENTS, buffer_size=_OUT_BYTES) as made:
         first, last = _copy(video, made, (begin, end), recorded, largest)
         if last <= begin:
             raise NoClip(f"it ends after {float(last):.3f} s")
