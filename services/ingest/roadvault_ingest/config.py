@@ -129,6 +129,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         description="batches from one address that may be open; more get 429. A batch's requests do not count"
         " among those of the peer",
     )
+    clip_seconds: float = Field(
+        3600, gt=0, title="Clips", description="seconds that a clip may have; who asks for a longer one gets 400"
+    )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )
