@@ -9,6 +9,7 @@ from servers_devnet import Devnet
 from servers_services import Services
 
 from roadvault_common.files.room import Purpose
+from roadvault_common.process.build import REVISION, VERSION
 from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 
@@ -38,7 +39,11 @@ def _audited(place: str) -> set[str]:
 
 
 OWN: dict[str, set[str]] = {
-    "ingest": {"roadvault_stage_bytes_total stage=receive"},
+    "ingest": {
+        "roadvault_stage_bytes_total stage=receive",
+        "roadvault_schema_version",
+        "roadvault_sample_age_seconds sample=schema",
+    },
     "door": {
         "roadvault_stage_bytes_total stage=serve",
         *(f"roadvault_connections_cut_total why={why}" for why in ("header", "crowd", "full", "stalled")),
@@ -57,6 +62,11 @@ OWN: dict[str, set[str]] = {
         "roadvault_replicas_count",
         "roadvault_finalized_head_age_seconds",
         "roadvault_soonest_expiry_seconds",
+        "roadvault_stored_bytes",
+        *(
+            f"roadvault_archives state={state}"
+            for state in ("not_ordered", "ordered", "order_failed", "live", "expired")
+        ),
         "roadvault_archives_expired",
         "roadvault_archives_under_floor",
         "roadvault_oldest_unreplicated_seconds",
@@ -84,6 +94,7 @@ ON_DISK = ("ingest", "packer", "pinner", "retriever")
 def expected(name: str, data_dir: str) -> set[str]:
     """Return the series that a service has to show."""
     series = {"roadvault_http_seconds_count route=/readyz status=200"} | OWN[name]
+    series |= {f"roadvault_build_info revision={REVISION} service={name} version={VERSION}"}
     for stream in STREAMS[name]:
         series |= {
             f"roadvault_events_total end={end} stream={stream}" for end in ("handled", "retried", "dead_lettered")

@@ -14,6 +14,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.migrate import show_schema
 from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
 from roadvault_common.work.stages import ASK
@@ -40,9 +41,10 @@ async def serve() -> None:
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
         breakers = Breakers(redis(bus))
-        samples = {
+        samples: dict[str, metrics.Sample] = {
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
+            "schema": partial(show_schema, db),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)

@@ -17,6 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from roadvault_common.errors import brief
 from roadvault_common.plain import plain, plain_lines
+from roadvault_common.process import build
 from roadvault_common.settings.config import ServiceSettings
 
 _NO_DEFECTS = (ConnectionError, TimeoutError, HttpProcessingError, RequestPayloadError, PayloadAccessError)
@@ -27,7 +28,8 @@ _TALKS_TO_CLIENTS = "aiohttp.server"
 
 
 def configure(service: str, settings: ServiceSettings) -> None:
-    """Set up the logs of the process; every line carries the name of the service."""
+    """Set up what the process says of itself: logs, of which every line names the service, and which build it is."""
+    build.show(service)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
 
     def name_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
