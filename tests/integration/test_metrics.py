@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import asked
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from servers_devnet import Devnet
@@ -131,14 +132,20 @@ def expected(name: str, data_dir: str) -> set[str]:
     return series
 
 
+SEEN: dict[str, list[dict[str, str]]] = {}
+"""The labels of all series that services of this module have shown, by metric."""
+
+
 async def shown(url: str) -> set[str]:
     """Scrape a service; return its series as a name and its labels in order."""
     async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
         text = await response.text()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    for sample in samples:
+        SEEN.setdefault(sample.name, []).append(sample.labels)
     return {
         " ".join([sample.name, *(f"{label}={value}" for label, value in sorted(sample.labels.items()))])
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        for sample in samples
     }
 
 
@@ -158,6 +165,12 @@ async def test_a_service_shows_what_there_is_to_see(
             assert service.process is not None
             assert service.process.returncode is None, service.log.read_text()
             await asyncio.sleep(0.1)
+
+
+def test_dashboards_ask_for_what_services_show() -> None:
+    services = {labels["service"] for labels in SEEN.get("roadvault_build_info", [])}
+    assert services == STAGES.keys(), "run this file as a whole: the tests above have the services up"
+    assert not asked.wrong(SEEN)
 
 
 async def test_a_service_that_waits_for_something_says_so_and_is_ready_for_all_else(
