@@ -21,7 +21,9 @@ async def check(market: Market, store: PurchaseStore) -> None:
     if ordered is not None and height < ordered:
         raise ChainUnavailable(
             f"the finalized head {height} is before block {ordered}, in which an order is: the node lags behind, or"
-            " its chain has lost its past"
+            " its chain has lost its past",
+            head=height,
+            block=ordered,
         )
 
 
