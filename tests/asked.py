@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def questions() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{path.stem}: {panel['title']}", target
 
 
-def wrong(exported: Mapping[str, list[Mapping[str, str]]]) -> list[str]:
+def wrong(exported: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
     """Return what the questions name that is not exported; `exported` has the labels of all series, by metric."""
     found = []
     for title, target in questions():

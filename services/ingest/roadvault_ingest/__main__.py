@@ -15,6 +15,7 @@ from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import show_schema
+from roadvault_common.tracing import store as traces
 from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
 from roadvault_common.work.stages import ASK
@@ -53,6 +54,7 @@ async def serve() -> None:
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
+            partial(repeat, partial(traces.forget, db), seconds=3600),
             partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
             *access.jobs(),

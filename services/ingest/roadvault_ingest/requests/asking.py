@@ -7,6 +7,7 @@ from typing import Literal
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Transaction
 from roadvault_common.sql.states import FileStatus
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
 from roadvault_ingest.access.who import current
@@ -75,6 +76,7 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
         (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id),
     )
+    await traces.keep(tx, "download_info", download_id)
     told = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id, **who.facts}
     await record(tx, Line(Act.ASKED, told, file_id))
     return download_id
