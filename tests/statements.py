@@ -16,6 +16,7 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.custody import check, fault_store, history, note, store, tying
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
+from roadvault_common.history import days, event_log, heartbeats
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, ends
 from roadvault_common.sql import audits
@@ -253,6 +254,16 @@ def status(filled: Filled) -> list[Statement]:
             holds=lambda db: retention_store.holds(db, 50),
             periods=retention_store.period_keys,
             in_doubt=asking.in_doubt,
+        ),
+        *each_stage("status: the four numbers", "numbers", backlog.numbers),
+        *group(
+            "status: what happened",
+            pipeline=backlog.pipeline,
+            days=lambda db: days.last(db, 400),
+            heartbeats=heartbeats.all,
+            of_an_archive=lambda db: event_log.of_row(db, [(stage, archive) for stage in (PIN, ORDER, PROVE)], 50),
+            latest=lambda db: event_log.latest(db, 50),
+            before=lambda db: event_log.latest(db, 50, middle // 10),
         ),
         *group(
             "status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server, shown=show_schema

@@ -36,6 +36,8 @@ from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.facts import Facts
 from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.tags import Tag
+from roadvault_common.history import days, event_log
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, periods
@@ -148,6 +150,8 @@ def work(filled: Filled) -> list[Statement]:
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
+        *group("days and heartbeats", days=lambda db: days.add_up(db, Path("/")), beats=_beats),
+        *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
         *group("custody log", chained=_chain),
         *group("traces", traces=_traces),
         *group("nodes that are ours", noted=_nodes),
@@ -187,6 +191,12 @@ async def _outages(db: Database) -> None:
     assert [row["domain"] for row in await outage_store.away(db)] == [Domain.CALLBACK_HOST, Domain.IPFS]
     await outage_store.note(db, "pinner", "here-1", [], 60)
     assert await outage_store.away(db) == []
+
+
+async def _beats(db: Database) -> None:
+    heart = Heart(db, "packer")
+    await heart.beat()
+    await heart.end()
 
 
 async def _chain(db: Database) -> None:
@@ -498,7 +508,7 @@ async def _refuse(filled: Filled, db: Database) -> None:
 async def _prove(filled: Filled, db: Database) -> None:
     lease = await _claim(db, PROVE, filled.due(PROVE)[1])
     count = counted(FileInfo(1, 1, None, 60), Head(HEIGHT + 1, ""), _MARKET, 50)
-    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1), 60)
+    assert not await close_proven(db, lease, replace(count, objection=Reason("", "x")), Proof("x", 1, 1), 60)
     lease = await _claim(db, PROVE, filled.due(PROVE)[3])
     assert await close_proven(db, lease, count, Proof("x", 1, 1), 60)
 

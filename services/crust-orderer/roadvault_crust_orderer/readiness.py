@@ -22,6 +22,7 @@ async def check(market: Market, store: PurchaseStore) -> None:
         raise ChainUnavailable(
             f"the finalized head {height} is before block {ordered}, in which an order is: the node lags behind, or"
             " its chain has lost its past",
+            code="head_behind",
             head=height,
             block=ordered,
         )

@@ -124,6 +124,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )
+    event_log_days: float = Field(
+        90, gt=0, title="Events kept", description="days for which pages show how attempts on files and archives ended"
+    )
 
     @field_validator("proxies")
     @classmethod

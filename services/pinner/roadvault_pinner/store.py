@@ -199,7 +199,7 @@ class PinnerStore:
                 return Look(
                     held=True, waits=_waits("recount", "the count of replicas", row["counted"], row["watch_failure"])
                 )
-            pinning = Reason("at_work", "it is being pinned again", stage=PIN.name)
+            pinning = Reason("at_work", "it is being pinned again")
             return Look(held=True, waits=pinning if row["pinning"] else None)
 
         return await self._db.transact(look)

@@ -198,7 +198,7 @@ class Ledger:
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
             f" {answer.reserved} are reserved{keeps}"
         )
-        raise DiskFull(words, need_bytes=short, free_bytes=answer.free)
+        raise DiskFull(words, code="no_room", need_bytes=short, free_bytes=answer.free)
 
     async def _needed(self, seen: Mapping[str, Note]) -> int:
         packing, pinning = in_hand(seen)

@@ -47,14 +47,14 @@ async def last(db: Database, days: int) -> list[Day]:
     return [Day(**{**row, "spent_planck": int(row["spent_planck"])}) for row in rows]
 
 
-async def add_up(db: Database, directory: Path) -> bool:
-    """Sum today and yesterday, and days before that nobody has summed; False if another process is at it."""
+async def add_up(db: Database, directory: Path) -> None:
+    """Sum today and yesterday, and days before that nobody has summed, unless another process is at it."""
     usage = await asyncio.to_thread(shutil.disk_usage, directory)
     threshold = await heartbeats.replica_threshold(db)
     async with db.transaction() as tx:
         lock = await tx.fetch_one(f"SELECT GET_LOCK({_LOCK}, 0) AS taken, UTC_DATE() AS today")
         if lock is None or lock["taken"] != 1:
-            return False
+            return
         try:
             await _sum_up(tx, lock["today"])
             await _note_now(tx, lock["today"], threshold, usage.free, usage.total)
@@ -62,7 +62,6 @@ async def add_up(db: Database, directory: Path) -> bool:
             await _unlock(tx)
             raise
         await _unlock(tx)
-    return True
 
 
 async def _unlock(tx: Transaction) -> None:

@@ -86,6 +86,12 @@ async def remove_old(db: Database, days: float) -> int:
     )
 
 
+async def trim(db: Database, days: float) -> None:
+    """Remove lines older than that, some at a time."""
+    while (await remove_old(db, days)) == AT_ONCE:
+        pass
+
+
 def _event(row: Row) -> Event:
     return Event(
         row["event_id"], row["stage"], row["row_id"], row["outcome"], row["attempt"], reasons.parse(row["reason"]),

@@ -257,6 +257,7 @@ def disk(vault: Vault) -> Breaker:
     async def probe() -> None:
         free = await asyncio.to_thread(vault.free_bytes)
         if free < _LEAST_BYTES:
-            raise DiskFull(f"{free} bytes are free in the data directory", need_bytes=_LEAST_BYTES, free_bytes=free)
+            words = f"{free} bytes are free in the data directory"
+            raise DiskFull(words, code="no_room", need_bytes=_LEAST_BYTES, free_bytes=free)
 
     return Breaker(Domain.DISK, probe)

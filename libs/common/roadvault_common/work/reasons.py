@@ -24,10 +24,12 @@ CODES: dict[str, tuple[str, ...]] = {
     "outage": (),
     "database_away": (),
     "redis_away": (),
-    "market_away": ("head", "block"),
-    "disk_full": ("need_bytes", "free_bytes"),
+    "market_away": (),
+    "disk_full": (),
+    "no_room": ("need_bytes", "free_bytes"),
     "ipfs_away": (),
-    "ipfs_disk_full": ("need_bytes", "free_bytes"),
+    "ipfs_disk_full": (),
+    "ipfs_no_room": ("need_bytes", "free_bytes"),
     "no_peers": (),
     "client_away": ("host",),
     # What went wrong with one row.
@@ -47,7 +49,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "callback_key_missing": (),
     "period_key_waits": ("period",),
     "ended": ("on",),
-    "at_work": ("stage",),
+    "at_work": (),
     # Packing.
     "no_files": (),
     "files_missing": ("have", "need"),
@@ -81,12 +83,12 @@ CODES: dict[str, tuple[str, ...]] = {
     "market_unreadable": (),
     # Replicas, proof, drop.
     "few_replicas": ("have", "need"),
+    "order_over": ("block",),
     "reproof": ("age_seconds",),
     "recount": ("age_seconds",),
     "no_way": (),
     "nothing_to_prove": (),
     "audit_blind": ("archive",),
-    "audit_missed": ("tries",),
     # Ends.
     "on_hold": (),
     "ends_ask": ("archives",),

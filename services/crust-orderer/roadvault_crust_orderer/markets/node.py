@@ -205,7 +205,7 @@ class Node:
         finalized, _ = self._finalized()
         if finalized < last:
             words = f"the Crust node is at the finalized block {finalized}, and {last} is asked for"
-            raise ChainUnavailable(words, head=finalized, block=last)
+            raise ChainUnavailable(words, code="head_behind", head=finalized, block=last)
         for height in range(first, last + 1):
             block_hash = self._substrate.rpc_request("chain_getBlockHash", [height])["result"]
             if block_hash is None:

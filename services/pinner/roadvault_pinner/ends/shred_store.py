@@ -118,7 +118,7 @@ def _kept(row: Row, end: Row) -> Outcome | None:
         return Wait(Reason("on_hold", "on hold"), after=_HELD_SECONDS)
     if not row["at_work"]:
         return None
-    reason = Reason("at_work", f"somebody works on it: {row['at_work']}", stage=row["at_work"])
+    reason = Reason("at_work", f"somebody works on it: {row['at_work']}")
     return Wait(reason, after=_AT_WORK_SECONDS)
 
 

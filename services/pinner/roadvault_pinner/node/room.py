@@ -71,7 +71,7 @@ class KuboRoom:
                 f"no room on Kubo's disk for {purpose}: {needed} bytes are needed, {disk.available} are free there"
                 f"; of these {self._apart} are reserved"
             )
-            raise IpfsDiskFull(words, need_bytes=needed, free_bytes=disk.available)
+            raise IpfsDiskFull(words, code="ipfs_no_room", need_bytes=needed, free_bytes=disk.available)
         self._apart += needed
         try:
             yield
