@@ -22,7 +22,7 @@ from roadvault_common.retention import asking, ends
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
-from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.sql.migrate import check_schema, check_server, show_schema
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import backlog, repair
 from roadvault_common.work.stages import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
@@ -135,6 +135,8 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: how archives stand",
             soonest_expiry=lambda db: OverviewStore(db).soonest_expiry(),
+            stored=lambda db: OverviewStore(db).stored(),
+            not_ordered=lambda db: OverviewStore(db).in_state(ArchiveStatus.NOT_ORDERED),
             expired=lambda db: OverviewStore(db).expired(),
             under_floor=lambda db: OverviewStore(db).under(10),
             oldest_unreplicated=lambda db: OverviewStore(db).oldest_unreplicated(),
@@ -265,7 +267,9 @@ def status(filled: Filled) -> list[Statement]:
             latest=lambda db: event_log.latest(db, 50),
             before=lambda db: event_log.latest(db, 50, middle // 10),
         ),
-        *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
+        *group(
+            "status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server, shown=show_schema
+        ),
     ]
 
 

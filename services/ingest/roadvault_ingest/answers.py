@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from roadvault_common.errors import DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
-from roadvault_common.web.listener import route_of
+from roadvault_common.web.traced import route_of
 from roadvault_ingest.problems import Locked, NoLength, NoRoom, Problem, TooLarge, Unavailable
 from roadvault_ingest.uploads.names import shown
 

@@ -15,7 +15,7 @@ from roadvault_common.access.tokens import Grant, hash_of
 from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import OTHER_ORIGIN
 from roadvault_common.web.health import RequestHandler
-from roadvault_common.web.listener import route_of
+from roadvault_common.web.traced import route_of
 from roadvault_ingest.access.acts import ActLog
 from roadvault_ingest.access.cache import Cache
 from roadvault_ingest.access.oidc import Oidc
