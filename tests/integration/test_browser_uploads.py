@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from browser import troubles
 from playwright.async_api import Browser, Page
 from servers_services import Service, Services
-from sites import site
+from sites import PAGE, portal
 
 from roadvault_common.sql.db import Database
 
@@ -21,7 +20,6 @@ UPPY = Path(sys.prefix) / "clients/node/uppy.js"
 NAME = "京A12345_前方 100%.mp4"
 CONTENT = os.urandom(5_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-PAGE = "<!doctype html><meta charset=utf-8><link rel=icon href=data:,><title>portal</title>"
 
 
 @pytest.fixture
@@ -29,17 +27,6 @@ def film(tmp_path: Path) -> Path:
     path = tmp_path / NAME
     path.write_bytes(CONTENT)
     return path
-
-
-@asynccontextmanager
-async def portal() -> AsyncIterator[str]:
-    """Serve a page of another site."""
-
-    async def page(_: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
-    async with site([web.get("/", page)]) as url:
-        yield url.replace("127.0.0.1", "localhost")
 
 
 @asynccontextmanager
