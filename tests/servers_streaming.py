@@ -42,6 +42,7 @@ class Stage:
     kubo: Kubo
     url: str
     """The retriever's own."""
+    streaming: Streaming
 
     def view(self, name: str) -> str:
         """Return what plays a file."""
@@ -92,7 +93,7 @@ def open_stage(bench: Bench, kubo: Kubo, open_link_door: OpenLinks) -> OpenStage
         sources = Sources(bench.db, bench.vault, own._keys, reader or own._reader, own.ledger, own.mend)
         streaming = Streaming(Views(SecretStr(SECRET)), sources, blocks, stall_seconds)
         async with site(streaming.routes()) as url, open_link_door(stream_url=url, **settings) as door:
-            yield Stage(bench, door, blocks, kubo, url)
+            yield Stage(bench, door, blocks, kubo, url, streaming)
 
     return opened
 

@@ -70,6 +70,7 @@ async def serve() -> None:
         stream: Listener | None = None
         if settings.link_secret is not None and settings.stream_port:
             streaming = Streaming(Views(settings.link_secret), sources, blocks, settings.ipfs_stall_seconds)
+            jobs.append(streaming.end)
             stream = Listener(streaming.routes(), settings.stream_host, settings.stream_port)
         identity = Identity(db, vault.root)
         await app.run(settings, db, jobs, checks, public=stream, identity=identity, breakers=retriever.breakers)
