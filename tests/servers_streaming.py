@@ -108,11 +108,7 @@ async def watch(stage: Stage, name: str, *, bytes_per_second: float, seconds: fl
     """Take a file at this pace for a while; return how many bytes were taken."""
     loop = asyncio.get_running_loop()
     began, taken = loop.time(), 0
-    connector = aiohttp.TCPConnector(socket_factory=_small_socket)
-    async with (
-        aiohttp.ClientSession(read_bufsize=1 << 15, connector=connector) as http,
-        http.get(stage.view(name)) as response,
-    ):
+    async with small_client() as http, http.get(stage.view(name)) as response:
         while (passed := loop.time() - began) < seconds:
             if taken > passed * bytes_per_second:
                 await asyncio.sleep(0.02)
@@ -121,8 +117,14 @@ async def watch(stage: Stage, name: str, *, bytes_per_second: float, seconds: fl
     return taken
 
 
+def small_client() -> aiohttp.ClientSession:
+    """Return a client in which little waits to be taken: what is in a client's own buffers has been watched, for us."""
+    return aiohttp.ClientSession(
+        read_bufsize=1 << 15, connector=aiohttp.TCPConnector(socket_factory=_small_socket), auto_decompress=False
+    )
+
+
 def _small_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return one in which little waits to be taken: what is in a client's own buffers has been watched, for us."""
     made = socket.socket(*address[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     return made
