@@ -40,7 +40,9 @@ from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.service import Retriever
+from roadvault_retriever.streaming.source import Sources
 
 UPLOAD = b"an upload, as a client sends it" * 4000
 PACKER = "packer"
@@ -272,6 +274,13 @@ async def fetch_from_ipfs(servers: Servers, download_id: int) -> None:
     await fetch(servers, download_id)
 
 
+async def look(servers: Servers, file_id: int) -> None:
+    own = await retriever(servers)
+    vault, settings = own._vault, RetrieverSettings()
+    sources = Sources(servers.db, vault, own._keys, own._reader, own.ledger, own.mend)
+    await Looker(settings, servers.db, servers.bus, vault, sources, own.local).looking.work(file_id)
+
+
 async def expire(servers: Servers, download_id: int) -> None:
     await (await retriever(servers)).expiring.work(download_id)
 
@@ -302,7 +311,7 @@ ACTS: dict[str, Act] = {
     for act in (
         upload, go_on, join, expire_uploads,
         request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
-        inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
+        inspect, fetch, fetch_from_ipfs, look, expire, keep_room, call_back, sweep_orphans, move_on,
         shred, make_period_key, tend_keyring, request_batch, ask_batch, cancel_batch, report,
     )
 }  # fmt: skip
