@@ -42,7 +42,6 @@ from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.service import Retriever
-from roadvault_retriever.streaming.source import Sources
 
 UPLOAD = b"an upload, as a client sends it" * 4000
 PACKER = "packer"
@@ -275,10 +274,9 @@ async def fetch_from_ipfs(servers: Servers, download_id: int) -> None:
 
 
 async def look(servers: Servers, file_id: int) -> None:
-    own = await retriever(servers)
-    vault, settings = own._vault, RetrieverSettings()
-    sources = Sources(servers.db, vault, own._keys, own._reader, own.ledger, own.mend)
-    await Looker(settings, servers.db, servers.bus, vault, sources, own.local).looking.work(file_id)
+    own, settings = await retriever(servers), RetrieverSettings()
+    vault = Vault(settings.data_dir)
+    await Looker(settings, servers.db, servers.bus, vault, own.sources, own.local).looking.work(file_id)
 
 
 async def expire(servers: Servers, download_id: int) -> None:

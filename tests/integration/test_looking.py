@@ -1,13 +1,14 @@
 """The stage look: pictures and facts of what comes, while it is here, in nobody's way; and who shows them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from servers_retriever import Bench
+from servers_retriever import Bench, opened
 from videos_made import made
 
 from roadvault_common.files.vault import Vault
@@ -18,7 +19,7 @@ from roadvault_common.work.outcome import Done, Outcome
 from roadvault_common.work.stages import LOOK
 from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.looking.store import LookStore
-from roadvault_retriever.streaming.source import Sources
+from roadvault_stack.kubo import Kubo
 from roadvault_video.looking import Look
 
 
@@ -26,9 +27,6 @@ def contents() -> dict[str, bytes]:
     with TemporaryDirectory() as directory:
         video = made(Path(directory) / "a.mp4", metadata={"creation_time": "2026-05-01T07:15:00Z"}).read_bytes()
     return {"video": video, "page": b"<!doctype html><title>no video</title>", "other": video + bytes(1 << 20)}
-
-
-pytestmark = pytest.mark.parametrize("bench", [contents], indirect=True, ids=["videos"])
 
 
 @dataclass
@@ -59,10 +57,16 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(bench: Bench) -> Scene:
+async def scene(
+    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
+) -> AsyncIterator[Scene]:
+    async with opened(database_url, redis_url, data_dir, (kubo, network_kubo), contents()) as bench:
+        yield await over(bench)
+
+
+async def over(bench: Bench) -> Scene:
     own = bench.retriever
-    sources = Sources(bench.db, bench.vault, own._keys, own._reader, own.ledger, own.mend)
-    looker = Looker(own._settings, bench.db, own._bus, bench.vault, sources, own.local)
+    looker = Looker(own._settings, bench.db, own._bus, bench.vault, own.sources, own.local)
     store = LookStore(bench.db)
     assert await store.enrol(0) == 3
     return Scene(bench, looker, store)

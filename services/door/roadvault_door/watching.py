@@ -85,8 +85,8 @@ class Player:
                     OSError,
                     aiohttp.ClientError,
                 ) as error:  # of the first ConnectionError and TimeoutError are kinds
-                    log.info("a video was not sent whole", reason=brief(error))
-                    if request.transport is not None:
+                    if request.transport is not None:  # else the player has left, as at each jump
+                        log.info("a video was not sent whole", reason=brief(error))
                         request.transport.abort()
                     raise ConnectionResetError("not sent whole") from error
         return response

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from roadvault_common.files import facts
+from roadvault_common.files.span import Span
 from roadvault_common.files.tags import file_type
 from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -12,6 +13,7 @@ from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FolderStatus
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.requests.asking import Asker, Most, ask
 from roadvault_ingest.uploads import same, upload_store
@@ -145,6 +147,8 @@ class IngestStore:
         )
         at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
         await facts.insert_tags(tx, ((at[received.path][0], received.facts) for received, _ in folder.added))
+        came = {at[received.path][0]: received.trace for received, _ in folder.added if received.trace}
+        await traces.keep_all(tx, "file_upload_info", came)
         await record(tx, *(_received(received, at[received.path][0]) for received, _ in folder.added))
         return [Placed(*at[received.path], closed) for received, closed in folder.added]
 
@@ -170,15 +174,22 @@ class IngestStore:
 
     @transacted
     async def request_download(
-        self, tx: Transaction, file_id: int, url: CallbackUrl, peer: str | None, most: Most
+        self,
+        tx: Transaction,
+        file_id: int,
+        url: CallbackUrl,
+        peer: str | None,
+        most: Most,
+        span: Span | None = None,
     ) -> int | None:
-        """Record a request, or join the open one for the same file and URL; None if there is no such file.
+        """Record a request, or join the open one for the same file, clip and URL; None if there is no such file.
 
         Raises:
             TooMany: As many as may be are open; nothing was written.
             Gone: The file has ended.
+            BadClip: It has no such clip.
         """
-        return await ask(tx, file_id, url, Asker(peer, most))
+        return await ask(tx, file_id, url, Asker(peer, most, span=span))
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
@@ -219,6 +230,7 @@ class IngestStore:
         """Return a file's latest download requests, newest first."""
         return await self._db.fetch_all(
             "SELECT download_id, cb_url, status, source, create_time, extracted_at, called_back_at, link_expires_at,"
+            " clip_from, clip_to, clip_clock, clip_size, clip_sha256, clip_note,"
             " COALESCE(fetch_reason, callback_reason) AS reason"
             " FROM download_info WHERE file_id = %s ORDER BY download_id DESC LIMIT %s",
             (file_id, _SHOWN_REQUESTS),

@@ -49,6 +49,9 @@ class RetrieverSettings(SweepSettings, MarginSettings, KeySettings, IpfsSettings
         title="Stream cache",
         description="bytes of videos that are kept in memory, for all who watch together",
     )
+    clip_bytes: int = Field(
+        4 << 30, ge=1 << 20, title="Clips", description="bytes that a clip may have; a request for a longer one fails"
+    )
 
     @field_validator("camera_zone")
     @classmethod

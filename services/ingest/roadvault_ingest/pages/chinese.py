@@ -21,6 +21,7 @@ CHINESE = {
     "password": "密码",
     "login_wrong": "用户名或密码错误。",
     "login_refused": "登录被拒绝：您的单位账号在此没有角色，或登录超时。请重试，或联系 RoadVault 的运维人员。",
+    "login_ended": "您的单位登录系统不再允许您访问此处，您已退出登录。请联系 RoadVault 的运维人员。",
     "login_away": "暂时无法登录，请稍后再试。",
     "login_too_many": "尝试次数过多，请十五分钟后再试。",
     "audit": "操作记录",

@@ -23,6 +23,8 @@ ENGLISH = {
     "login_wrong": "The name or the password is wrong.",
     "login_refused": "The log-in was refused: your organization's account has no role here, or the log-in took too"
     " long. Try again, or ask whoever operates RoadVault.",
+    "login_ended": "Your organization's log-in does not let you in here any more: you are logged out. Ask whoever"
+    " operates RoadVault.",
     "login_away": "Logging in is not possible right now. Try again in a moment.",
     "login_too_many": "Too many attempts. Try again in a quarter of an hour.",
     "audit": "Who did what",

@@ -7,9 +7,11 @@ import secrets
 from collections.abc import Sequence
 
 from roadvault_common.errors import brief
+from roadvault_common.files.span import Span, columns
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request
 from roadvault_common.sql.states import BatchFileState
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
 from roadvault_common.work import lease as leases
@@ -18,7 +20,7 @@ from roadvault_common.work.outcome import Done
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
 from roadvault_ingest.access.who import current
-from roadvault_ingest.problems import Gone, TooMany
+from roadvault_ingest.problems import BadClip, Gone, TooMany
 from roadvault_ingest.requests.asking import LATER_SECONDS, Asker, Most, ask
 
 _ID_BITS = 52
@@ -49,7 +51,15 @@ class BatchStore:
         return [file_id for file_id in file_ids if file_id not in found]
 
     @transacted
-    async def add(self, tx: Transaction, file_ids: Sequence[int], url: CallbackUrl, peer: str | None, most: int) -> int:
+    async def add(
+        self,
+        tx: Transaction,
+        file_ids: Sequence[int],
+        url: CallbackUrl,
+        peer: str | None,
+        most: int,
+        span: Span | None = None,
+    ) -> int:
         """Write a batch of files, each once, which is to be asked for; return its number.
 
         Raises:
@@ -61,10 +71,11 @@ class BatchStore:
             raise TooMany(f"{most} batches of the address {peer} are under way, as many as may be", LATER_SECONDS)
         who, batch_id = current(), 1 + secrets.randbits(_ID_BITS)
         await tx.execute(
-            "INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, token_id, who_kind, who_name, ask_due)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (batch_id, url.text, url.place, peer, len(file_ids), who.token_id, who.kind, who.name),
+            "INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, token_id, who_kind, who_name, clip_from,"
+            " clip_to, clip_clock, ask_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (batch_id, url.text, url.place, peer, len(file_ids), who.token_id, who.kind, who.name, *columns(span)),
         )
+        await traces.keep(tx, "batch_info", batch_id)
         for start in range(0, len(file_ids), _FILES_AT_ONCE):
             some = file_ids[start : start + _FILES_AT_ONCE]
             rows = ", ".join(["(%s, %s)"] * len(some))
@@ -79,7 +90,7 @@ class BatchStore:
         return await self._db.fetch_one(
             "SELECT batch_id, cb_url, peer, files, is_open, done, failed, cancelled, cancelled_at, ended_at,"
             " called_back_at, create_time, ask_due, report_failed_at, COALESCE(ask_reason, report_reason) AS reason,"
-            " token_id, who_kind, who_name FROM batch_info WHERE batch_id = %s",
+            " token_id, who_kind, who_name, clip_from, clip_to, clip_clock FROM batch_info WHERE batch_id = %s",
             (batch_id,),
         )
 
@@ -125,10 +136,10 @@ class BatchStore:
         for file_id in (row["file_id"] for row in rows):
             reason, download_id = None, None
             try:
-                asker = Asker(batch["peer"], Most(per_file, 0), lease.row_id)
+                asker = Asker(batch["peer"], Most(per_file, 0), lease.row_id, Span.of(batch))
                 download_id = await ask(tx, file_id, url, asker)
                 reason = None if download_id is not None else f"there is no file {file_id}"
-            except (Gone, TooMany) as problem:
+            except (Gone, TooMany, BadClip) as problem:
                 reason = brief(problem)
             state = BatchFileState.FAILED if download_id is None else BatchFileState.ASKED
             await _note(tx, lease.row_id, file_id, state, reason, download_id)
