@@ -1,6 +1,7 @@
 """The stage look: pictures and facts of what comes, while it is here, in nobody's way; and who shows them."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,13 +156,25 @@ async def test_the_longest_unseen_go(scene: Scene) -> None:
 
 
 async def test_it_rests_while_packing_waits_or_the_disk_is_short(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     assert await scene.looker._rests() == 0
     await scene.bench.db.execute("INSERT INTO folder_info (status, close_at, pack_due) VALUES (1, NOW(), '2020-01-01')")
     assert await scene.looker._rests() > 0
     await scene.bench.db.execute("DELETE FROM folder_info WHERE pack_due IS NOT NULL")
     scene.looker._settings = scene.looker._settings.model_copy(update={"disk_margin_bytes": 1 << 30})
-    monkeypatch.setattr(Vault, "free_bytes", lambda _: 1 << 29)
-    assert await scene.looker._rests() > 0
+    with monkeypatch.context() as short:
+        short.setattr(Vault, "free_bytes", lambda _: 1 << 29)
+        assert await scene.looker._rests() > 0
+    assert await scene.looker._rests() == 0
+
+
+async def test_on_a_busy_machine_it_looks_now_and_then(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert await scene.looker._rests() <= 0
+    await scene.look("page")
+    assert 10 < await scene.looker._rests() <= 15
+    scene.looker._began -= 15
+    assert await scene.looker._rests() <= 0
 
 
 async def test_no_pictures_are_kept_of_a_file_that_ends_meanwhile(
