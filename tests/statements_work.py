@@ -17,6 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import UPLOAD_TIMES, Statement, each_stage, group
 from statements_access import access
+from statements_video import videos
 
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
@@ -157,6 +158,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
+        *videos(filled),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 

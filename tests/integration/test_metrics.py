@@ -20,7 +20,7 @@ STAGES = {
     "packer": ("pack",),
     "pinner": ("pin", "drop", "restore", "inspect"),
     "crust-orderer": ("watch", "order", "prove", "audit"),
-    "retriever": ("fetch", "expire"),
+    "retriever": ("fetch", "expire", "look"),
     "notifier": ("callback", "report"),
 }
 STREAMS = {

@@ -13,7 +13,7 @@ from roadvault_common.errors import PermanentError, SettingsError, brief
 from roadvault_common.files import sweep_store as store
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.quarantine import Entry, Quarantine
-from roadvault_common.files.vault import ARCHIVES, DOWNLOADS, RECEIVED, SWEPT, Vault
+from roadvault_common.files.vault import ARCHIVES, DOWNLOADS, POSTERS, RECEIVED, SWEPT, Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import named_paths
 from roadvault_operator.config import OperatorSettings
@@ -26,6 +26,7 @@ _NAMED: dict[str, Callable[[Database, list[str]], Awaitable[set[str]]]] = {
     RECEIVED: lambda db, paths: named_paths(db, "file_upload_info", paths),
     ARCHIVES: local.named,
     DOWNLOADS: lambda db, paths: named_paths(db, "download_info", paths),
+    POSTERS: lambda db, paths: named_paths(db, "video_info", paths),
 }
 """Which of some paths rows name, by the directory where they are."""
 _AT_ONCE = 500
@@ -38,6 +39,7 @@ class Directory(StrEnum):
     RECEIVED = RECEIVED
     ARCHIVES = ARCHIVES
     DOWNLOADS = DOWNLOADS
+    POSTERS = POSTERS
 
 
 Names = Annotated[list[str] | None, typer.Argument(help="entries, as `list` shows them")]

@@ -21,9 +21,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Views
 from roadvault_common.web.listener import Listener
 from roadvault_common.work import gauges
-from roadvault_common.work.stages import EXPIRE, FETCH
+from roadvault_common.work.stages import EXPIRE, FETCH, LOOK
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
+from roadvault_retriever.looking.looker import ENROL_SECONDS, Looker
 from roadvault_retriever.service import Retriever
 from roadvault_retriever.streaming.routes import Streaming
 
@@ -47,7 +48,7 @@ async def serve() -> None:
         retriever = Retriever(settings, db, bus, vault, keys, reader)
         handlers = app.bind(HANDLERS, retriever)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [FETCH, EXPIRE]),
+            "rows": gauges.rows(db, [FETCH, EXPIRE, LOOK]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
             "outages": retriever.breakers.sample(db, "retriever", settings.sweep_seconds),
@@ -64,6 +65,15 @@ async def serve() -> None:
             partial(repeat, retriever.cached.tidy, seconds=60),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
+        if settings.looks_at_once:
+            looker = Looker(settings, db, bus, vault, retriever.sources, retriever.local)
+            await looker.check()
+            jobs += [
+                partial(looker.looking.sweep, seconds=settings.sweep_seconds),
+                partial(repeat, looker.enrol, seconds=min(settings.sweep_seconds, ENROL_SECONDS)),
+                partial(repeat, looker.keep_bound, seconds=settings.sweep_seconds),
+                partial(repeat, looker.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
         stream: Listener | None = None
         if settings.link_secret is not None and settings.stream_port:

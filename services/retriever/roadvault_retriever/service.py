@@ -99,7 +99,9 @@ class Retriever:
         uses = [*self._network, Breaker(Domain.IPFS_DISK, reader.check, glance=glance)]
         self.breakers = Breakers(database, disk, breakers.redis(bus), *uses)
         worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
-        self.fetching = worker(FETCH, self._fetch, needs=[database, disk], uses=uses)
+        self.local = [database, disk]
+        """What is needed by whoever writes files here."""
+        self.fetching = worker(FETCH, self._fetch, needs=self.local, uses=uses)
         self.expiring = worker(EXPIRE, self._expire, needs=[database])
 
     async def _fetch(self, lease: Lease) -> Outcome:

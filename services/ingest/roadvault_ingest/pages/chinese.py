@@ -117,6 +117,7 @@ CHINESE = {
     "stage_callback": "回调客户端",
     "stage_expire": "清理已取回文件",
     "stage_shred": "归档包到期销毁",
+    "stage_look": "读取视频信息与截图",
     "stage_ask": "请求批次中的文件",
     "stage_report": "告知客户端批次已结束",
     "ends_ask": "有归档包已到期，须人工确认后才会销毁",

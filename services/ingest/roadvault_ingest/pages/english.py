@@ -122,6 +122,7 @@ ENGLISH = {
     "stage_callback": "Calling a client back",
     "stage_expire": "Removing an extraction",
     "stage_shred": "Ending an archive",
+    "stage_look": "Looking at a video",
     "stage_ask": "Asking for the files of a batch",
     "stage_report": "Telling a client that its batch has ended",
     "ends_ask": "Archives are over, and none ends before somebody allows it",
