@@ -17,6 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import UPLOAD_TIMES, Statement, each_stage, group
 from statements_access import access
+from statements_video import videos
 
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
@@ -53,6 +54,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import (
     ASK,
     AUDIT,
@@ -151,6 +153,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
+        *videos(filled),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 
@@ -228,13 +231,13 @@ async def _life(db: Database, stage: Stage, row_id: int) -> None:
     assert await leases.extend(db, lease)
     await db.transact(lambda tx: leases.hold(tx, lease))
     await db.transact(lambda tx: leases.hand_back(tx, lease))
-    await ends(Retry("x", after=60))
+    await ends(Retry(Reason("", "x"), after=60))
     assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
-    await ends(Wait("x"))
+    await ends(Wait(Reason("", "x")))
     assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
-    await ends(Wait("x", after=0))
+    await ends(Wait(Reason("", "x"), after=0))
     await ends(Done(again_after=0))
-    await ends(Failed("x"))
+    await ends(Failed(Reason("", "x")))
     assert await db.transact(lambda tx: leases.revive(tx, stage, row_id))
     await ends(Done())
     await db.transact(lambda tx: leases.make_due(tx, stage, row_id))
@@ -339,7 +342,7 @@ async def _set_aside(filled: Filled, db: Database) -> None:
     store, folder_id = PackerStore(db), filled.due(PACK)[3]
     first, second, *_ = await store.uploads(folder_id)
     rotten = {first.file_id: "x", second.file_id: "y"}
-    await store.set_aside(await _claim(db, PACK, folder_id), rotten, Wait("x", after=0))
+    await store.set_aside(await _claim(db, PACK, folder_id), rotten, Wait(Reason("", "x"), after=0))
     await store.close_without_archive(await _claim(db, PACK, folder_id))
     rows = await set_aside_store.waiting(db, 2, first.file_id - 1)
     await set_aside_store.pack_after_all(db, rows[:1])
@@ -482,7 +485,7 @@ async def _watch(filled: Filled, db: Database) -> None:
         Look(lease, Done(again_after=0), seen, buy_in=0, audit_in=1) for lease in batch if lease.row_id != given_up
     ]
     looks = [Look(look.lease, Done(), over=True) if look.lease.row_id == over else look for look in looks]
-    looks += [Look(lease, Failed("x")) for lease in batch if lease.row_id == given_up]
+    looks += [Look(lease, Failed(Reason("", "x"))) for lease in batch if lease.row_id == given_up]
     await WatchingStore(db).close(looks)
 
 
@@ -490,13 +493,13 @@ async def _refuse(filled: Filled, db: Database) -> None:
     row_id = filled.failed(ORDER)[0]
     assert await repair.retry(db, ORDER, row_id)
     lease = await _claim(db, ORDER, row_id)
-    await PurchaseStore(db).close_refused(lease, Refusal(1, "x"), Failed("x"))
+    await PurchaseStore(db).close_refused(lease, Refusal(1, "x"), Failed(Reason("", "x")))
 
 
 async def _prove(filled: Filled, db: Database) -> None:
     lease = await _claim(db, PROVE, filled.due(PROVE)[1])
     count = counted(FileInfo(1, 1, None, 60), Head(HEIGHT + 1, ""), _MARKET, 50)
-    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1), 60)
+    assert not await close_proven(db, lease, replace(count, objection=Reason("", "x")), Proof("x", 1, 1), 60)
     lease = await _claim(db, PROVE, filled.due(PROVE)[3])
     assert await close_proven(db, lease, count, Proof("x", 1, 1), 60)
 
@@ -615,7 +618,7 @@ async def _end(filled: Filled, db: Database) -> None:
     assert isinstance(await store.decide(lease), Ended)
     await store.close(lease)
     fetching = await _claim(db, FETCH, filled.due(FETCH)[4])
-    await RetrieverStore(db).close_ended(fetching, "x")
+    await RetrieverStore(db).close_ended(fetching, Reason("", "x"))
 
 
 async def _periods(db: Database) -> None:
@@ -651,17 +654,17 @@ async def _fetch(filled: Filled, db: Database) -> None:
     assert await repair.give_up(db, FETCH, fourth, "x")
     second, third = await _ask_again(db, wanted.file_id, 2), await _ask_again(db, wanted.file_id, 3)
     other = await _claim(db, FETCH, second)
-    assert isinstance(await store.look(other, wanted, ["downloads/y"], Wait("x", 0)), Wait)
+    assert isinstance(await store.look(other, wanted, ["downloads/y"], Wait(Reason("", "x"), 0)), Wait)
     made = Shared("downloads/x", "ipfs")
     served = await store.close_extracted(lease, wanted, made, 0, instead_of=["downloads/y"])
     assert sorted(served) == sorted([lease.row_id, second, third])
     late = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 4))
-    assert await store.look(late, wanted, [], Wait("x", 0)) == made
+    assert await store.look(late, wanted, [], Wait(Reason("", "x"), 0)) == made
     assert await store.close_shared(late, wanted, made, 0)
     clip = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 6, Span(0, 1000, on_clock=False)))
     wanted = await store.wanted(clip.row_id)
     cut = Shared("downloads/z", "ipfs", Made("a 0s-1s.mp4", 1, "0" * 64, "{}"))
-    assert await store.look(clip, wanted, [], Wait("x", 0)) is None
+    assert await store.look(clip, wanted, [], Wait(Reason("", "x"), 0)) is None
     assert await store.close_extracted(clip, wanted, cut, 0) == [clip.row_id]
     expiring = await _claim(db, EXPIRE, lease.row_id)
     assert await ExpiryStore(db).close_unless_last(expiring, await ExpiryStore(db).extraction(lease.row_id))

@@ -3,7 +3,9 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -13,7 +15,7 @@ from clip_videos import frames, make, probed, repeated
 from pydantic import SecretStr
 from servers_door import SECRET, LinkDoor
 from servers_ingest import Door
-from servers_retriever import Bench, opened
+from servers_retriever import Bench
 from sites import site
 
 from roadvault_common.files.vault import Vault
@@ -68,29 +70,27 @@ class Studio:
         return self.told[-1]
 
     def content(self, row: Row) -> bytes:
-        return (self.bench.vault.root / row["path"]).read_bytes()
+        path: str = row["path"]
+        return (self.bench.vault.root / path).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def contents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    directory = tmp_path_factory.mktemp("videos")
-    make(directory / "road.mp4")
-    make(directory / "told.mp4", recorded="2026-11-28T00:30:00Z")
-    repeated(directory / "large.mp4", 24)
-    videos = {name: (directory / f"{name}.mp4").read_bytes() for name in ("large", "road", "told")}
-    return {**videos, "noise": bytes(range(256)) * 4000}
+@cache
+def _videos() -> dict[str, bytes]:
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        make(directory / "road.mp4")
+        make(directory / "told.mp4", recorded="2026-11-28T00:30:00Z")
+        repeated(directory / "large.mp4", 24)
+        made = {name: (directory / f"{name}.mp4").read_bytes() for name in ("large", "road", "told")}
+    return {**made, "noise": bytes(range(256)) * 4000}
+
+
+of_videos = pytest.mark.parametrize("bench", [_videos], indirect=True, ids=["videos"])
 
 
 @pytest.fixture
 async def studio(
-    database_url: str,
-    redis_url: str,
-    data_dir: Path,
-    kubo: Kubo,
-    network_kubo: Kubo,
-    contents: dict[str, bytes],
-    door: Door,
-    link_door: LinkDoor,
+    bench: Bench, database_url: str, redis_url: str, door: Door, link_door: LinkDoor
 ) -> AsyncIterator[Studio]:
     told = list[dict[str, Any]]()
 
@@ -101,15 +101,12 @@ async def studio(
     values = {"database_url": database_url, "redis_url": redis_url, "link_secret": SECRET, "public_url": link_door.url}
     settings = NotifierSettings.model_validate({**values, "callback_allow_private": "127.0.0.0/8"})
     callbacks = Callbacks(settings.reach(), 5, None, None)
-    async with (
-        opened(database_url, redis_url, data_dir, (kubo, network_kubo), contents) as bench,
-        site([web.post("/{any:.*}", take)]) as client,
-    ):
-        links = Links(SecretStr(SECRET))
-        notifier = Notifier(settings, bench.db, bench.retriever._bus, links, callbacks)
+    async with site([web.post("/{any:.*}", take)]) as client:
+        notifier = Notifier(settings, bench.db, bench.retriever._bus, Links(SecretStr(SECRET)), callbacks)
         yield Studio(bench, door, link_door, notifier, client, told)
 
 
+@of_videos
 async def test_seconds_of_what_only_the_network_has_are_cut_called_back_and_downloaded(
     studio: Studio, kubo: Kubo, tmp_path: Path
 ) -> None:
@@ -148,6 +145,7 @@ async def _moved(kubo: Kubo) -> int:
         return int((await response.json())["DataReceived"])
 
 
+@of_videos
 async def test_a_clip_is_never_mixed_with_the_file_or_with_another_clip(studio: Studio) -> None:
     whole = await studio.asked("road")
     first = await studio.asked("road", 1, 3)
@@ -174,6 +172,7 @@ async def test_a_clip_is_never_mixed_with_the_file_or_with_another_clip(studio: 
     assert len(studio.content(row)) == row["clip_size"]
 
 
+@of_videos
 async def test_times_on_the_clock_go_by_what_the_client_said_or_else_by_the_video(studio: Studio) -> None:
     begin = "2026-11-28T08:30:03+08:00"
     row = await studio.fetched(await studio.asked("told", begin, "2026-11-28T00:30:05Z"))
@@ -212,6 +211,7 @@ async def test_a_span_that_can_not_be_is_refused_at_once(door: Door, begin: obje
     assert (response.status, why in told["message"]) == (400, True), told
 
 
+@of_videos
 async def test_what_only_the_video_tells_fails_for_good(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "it ends after 8.000 s" in await studio.failed("road", 60, 70)
     assert "it can't be read as an MP4" in await studio.failed("noise", 0, 1)
@@ -221,6 +221,7 @@ async def test_what_only_the_video_tells_fails_for_good(studio: Studio, monkeypa
     assert [path for path in studio.bench.downloads() if path.is_file()] == []
 
 
+@of_videos
 async def test_without_room_it_waits_and_leaves_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     vault: Vault = studio.bench.vault
     free = [200 << 20]
@@ -238,6 +239,7 @@ async def test_without_room_it_waits_and_leaves_nothing(studio: Studio, monkeypa
     assert (await studio.fetched(download_id))["clip_size"] > 30 << 20
 
 
+@of_videos
 async def test_a_batch_of_clips(studio: Studio) -> None:
     ids = [studio.bench.file_ids[name] for name in ("road", "told")]
     body = {"fileIDs": ids, "cbUrl": f"{studio.client}/batch", "from": 1, "to": 2}

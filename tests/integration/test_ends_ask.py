@@ -9,6 +9,7 @@ from roadvault_common.archive.keyring import period_keys
 from roadvault_common.files import identity as identities
 from roadvault_common.retention import asking
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_operator import retention_store
 from roadvault_pinner.ends.shredding import ASKS
 
@@ -35,7 +36,9 @@ async def test_nothing_ends_in_a_database_that_was_accepted_until_a_person_allow
     assert isinstance(await keeper.end(zip_id), Wait)
     held, _ = await retention_store.hold(console.db, "case 9", zip_id=zip_id)
     await console.says("retention", "allow", "--yes")
-    assert await console.pinner.shredding.work(zip_id) == Wait("on hold", after=86_400)  # at once, and it is kept
+    assert await console.pinner.shredding.work(zip_id) == Wait(
+        Reason("", "on hold"), after=86_400
+    )  # at once, and it is kept
     await retention_store.release(console.db, held, "over")
     assert await console.pinner.shredding.work(zip_id) == Done()
     assert await keeper.end(later) == Done()
@@ -76,6 +79,6 @@ async def test_more_than_are_usual_end_only_if_a_person_allows_it(keeper: Keeper
     assert "3 archives are over" in (await console.run("retention", "allow"))[1]
     await asking.allow(db)
     assert await asyncio.gather(*map(console.pinner.shredding.work, archives)) == [
-        Done(), Done(), Done(), Wait("on hold", after=86_400)
+        Done(), Done(), Done(), Wait(Reason("", "on hold"), after=86_400)
     ]  # fmt: skip
     assert await asking.asked(db, 0) is None

@@ -28,6 +28,7 @@ from roadvault_common.sql.audits import Place
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH, STAGES
 from roadvault_operator import retention_store
 from roadvault_packer.config import PackerSettings
@@ -100,11 +101,11 @@ async def test_a_hold_keeps_an_archive_past_its_end_until_the_last_is_released(k
     assert await keeper.console.pinner.pinning.work(zip_id) == Done()
     db = keeper.console.db
     assert await retention_store.hold(db, "case 8", zip_id=zip_id) == (2, zip_id)
-    assert await keeper.end(zip_id) == Wait("on hold", after=86_400)
+    assert await keeper.end(zip_id) == Wait(Reason("", "on hold"), after=86_400)
     assert "case 7" in (told := await keeper.console.says("retention", "list"))
     assert "on hold" in told
     assert await retention_store.release(db, 1, "case 7 is closed") == zip_id
-    assert await keeper.console.pinner.shredding.work(zip_id) == Wait("on hold", after=86_400)
+    assert await keeper.console.pinner.shredding.work(zip_id) == Wait(Reason("", "on hold"), after=86_400)
     await keeper.console.says("retention", "release", 2, "--reason", "case 8 is closed")
     with pytest.raises(PermanentError, match="no hold 2"):
         await retention_store.release(db, 2, "again")
@@ -134,7 +135,11 @@ async def test_a_hold_that_comes_while_an_archive_is_ended_keeps_it_or_is_told_t
             assert "too late" in str(held)
             assert (ended, row["key"]) == (Done(), "")
         else:
-            assert (ended, row["shredded_at"], row["key"] != "") == (Wait("on hold", after=86_400), None, True)
+            assert (ended, row["shredded_at"], row["key"] != "") == (
+                Wait(Reason("", "on hold"), after=86_400),
+                None,
+                True,
+            )
             assert row["path"] is not None
 
 

@@ -21,6 +21,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH
 from roadvault_retriever.store import Wanted
 from roadvault_stack.kubo import Kubo
@@ -160,7 +161,7 @@ async def test_nothing_but_damaged_copies_is_a_failure_with_its_reason(bench: Be
     assert isinstance(outcome, Failed)
     assert "SHA-256" in outcome.reason
     row = await bench.row(download_id)
-    assert (row["status"], row["mirror"], row["open_key"], row["fetch_reason"]) == (3, 4, None, outcome.reason)
+    assert (row["status"], row["mirror"], row["open_key"], row["fetch_reason"]) == (3, 4, None, str(outcome.reason))
     assert [path for path in bench.downloads() if path.is_file()] == []
 
 
@@ -220,7 +221,7 @@ async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
             outcome = await bench.through(bench.retriever._reader, lease_seconds=1.0).fetching.work(download_id)
     finally:
         recovered.set()
-    assert outcome == Retry("no progress for 1 s")
+    assert outcome == Retry(Reason("", "no progress for 1 s"))
     row = await bench.row(download_id)
     assert (row["fetch_token"], row["fetch_attempts"]) == (None, 1)
 

@@ -7,11 +7,13 @@ from datetime import datetime
 import aiohttp
 import pytest
 from prometheus_client import REGISTRY
-from servers_door import extracted, token
+from pydantic import SecretStr
+from servers_door import SECRET, extracted, token
 from servers_process import Running
 from servers_retriever import SIZES
 from servers_streaming import OpenStage, Stage, digest, view_token, watch
 
+from roadvault_common.web.links import Views
 from roadvault_retriever.streaming.source import _LOOK_SECONDS
 from roadvault_stack.kubo import Kubo
 
@@ -147,7 +149,10 @@ async def test_a_file_that_is_packed_while_it_is_watched_is_found_again(stage: S
 
 
 @pytest.mark.parametrize("spoilt", ["shorter", "unreadable"])
-async def test_local_copies_that_are_seen_to_be_spoilt_are_passed_over_and_looked_at(stage: Stage, spoilt: str) -> None:
+async def test_local_copies_that_are_seen_to_be_spoilt_are_passed_over_and_looked_at(
+    stage: Stage, spoilt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadvault_retriever.streaming.watching._FIRST_SECONDS", 0.5)
     for path in (*(stage.bench.vault.root / "received").rglob("0*"), stage.bench.vault.root / "archives/a"):
         if path.is_file():
             size = path.stat().st_size
@@ -295,3 +300,15 @@ async def test_what_nobody_watches_is_forgotten(stage: Stage, monkeypatch: pytes
     monkeypatch.setattr("roadvault_retriever.streaming.blocks._KEPT_SECONDS", 0.0)
     await stage.blocks.tidy()
     assert (stage.blocks._bytes, len(stage.blocks._kept)) == (0, 0)
+
+
+async def test_ingest_makes_what_plays_a_file_where_it_may(stage: Stage, open_door: OpenStage) -> None:
+    file_id = stage.bench.file_ids["1 MB"]
+    async with open_door(link_secret=SecretStr(SECRET), public_url=f"{stage.door.url}/", view_seconds=60) as ingest:
+        url = await ingest.ingest.view_url(file_id)
+        assert (await stage.door.ask(url)).body == stage.bench.contents["1 MB"]
+        _, expires_at = Views(SecretStr(SECRET)).read(url.rpartition("/")[2])
+        assert 50 < (expires_at - await stage.bench.db.now()).total_seconds() <= 61
+    for without in ({"public_url": stage.door.url}, {"link_secret": SecretStr(SECRET)}):
+        async with open_door(**without) as ingest:
+            assert await ingest.ingest.view_url(file_id) is None

@@ -11,6 +11,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
+from roadvault_common.history import days, event_log, heartbeats
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
@@ -20,6 +22,8 @@ from roadvault_common.work.stages import ASK
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.elsewhere import uploading_pages
+from roadvault_ingest.gauges import open_work
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
@@ -43,6 +47,7 @@ async def serve() -> None:
         samples = {
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
+            "open": open_work(ingest.resumable.store, ingest.batches.store),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)
@@ -52,13 +57,19 @@ async def serve() -> None:
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
             partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, partial(days.add_up, db, vault.root), seconds=days.SECONDS),
+            partial(repeat, partial(event_log.trim, db, settings.event_log_days), seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
             *access.jobs(),
         ]
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
-        await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)
+        cors, heart = uploading_pages(settings), Heart(db, "ingest", [heartbeats.disk(vault.root)])
+        await app.run(
+            settings, db, jobs, checks, routes, [answer_problems],
+            identity=identity, breakers=breakers, cors=cors, heart=heart,
+        )  # fmt: skip
 
 
 def main() -> None:

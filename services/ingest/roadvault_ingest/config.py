@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
+from roadvault_common.web.cors import origins
 from roadvault_common.web.links import ViewSettings
 from roadvault_common.web.reach import CallbackSettings
 from roadvault_ingest.access.config import AccessSettings
@@ -66,6 +67,12 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         description="addresses and networks, separated by commas, of the proxies before ingest that write last into"
         " X-Forwarded-For from whom they took a request: limits for each client go by that then. Of nobody else is that"
         " header read, so no client may have one of these addresses",
+    )
+    upload_origins: str = Field(
+        "",
+        title="Upload origins",
+        description="origins such as https://portal.example whose pages may upload with scripts (CORS), separated by"
+        " commas; default: none",
     )
     upload_expires_hours: float = Field(
         24,
@@ -128,6 +135,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )
+    event_log_days: float = Field(
+        90, gt=0, title="Events kept", description="days for which pages show how attempts on files and archives ended"
+    )
 
     public_url: str | None = Field(
         None, title="Public URL", description="base of what plays videos, as people's browsers reach the door"
@@ -145,6 +155,12 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
             everybody = True
         if everybody:  # then any client could choose its address
             raise ValueError("must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24")
+        return value
+
+    @field_validator("upload_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        origins(value)
         return value
 
     @cached_property

@@ -10,6 +10,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
+from roadvault_common.history import heartbeats
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.ipfs.witness import note_node
@@ -19,9 +21,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Views
 from roadvault_common.web.listener import Listener
 from roadvault_common.work import gauges
-from roadvault_common.work.stages import EXPIRE, FETCH
+from roadvault_common.work.stages import EXPIRE, FETCH, LOOK
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
+from roadvault_retriever.looking.looker import ENROL_SECONDS, Looker
 from roadvault_retriever.service import Retriever
 from roadvault_retriever.streaming.routes import Streaming
 
@@ -45,7 +48,7 @@ async def serve() -> None:
         retriever = Retriever(settings, db, bus, vault, keys, reader)
         handlers = app.bind(HANDLERS, retriever)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [FETCH, EXPIRE]),
+            "rows": gauges.rows(db, [FETCH, EXPIRE, LOOK]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
             "outages": retriever.breakers.sample(db, "retriever", settings.sweep_seconds),
@@ -62,14 +65,26 @@ async def serve() -> None:
             partial(repeat, retriever.cached.tidy, seconds=60),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
+        if settings.looks_at_once:
+            looker = Looker(settings, db, bus, vault, retriever.sources, retriever.local)
+            await looker.check()
+            jobs += [
+                partial(looker.looking.sweep, seconds=settings.sweep_seconds),
+                partial(repeat, looker.enrol, seconds=min(settings.sweep_seconds, ENROL_SECONDS)),
+                partial(repeat, looker.keep_bound, seconds=settings.sweep_seconds),
+                partial(repeat, looker.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
         stream: Listener | None = None
         if settings.link_secret is not None and settings.stream_port:
             views, patience = Views(settings.link_secret), settings.ipfs_stall_seconds
             streaming = Streaming(views, retriever.sources, retriever.cached, patience)
             stream = Listener(streaming.routes(), settings.stream_host, settings.stream_port)
-        identity = Identity(db, vault.root)
-        await app.run(settings, db, jobs, checks, public=stream, identity=identity, breakers=retriever.breakers)
+        heart = Heart(db, "retriever", [heartbeats.disk(vault.root)])
+        await app.run(
+            settings, db, jobs, checks,
+            public=stream, identity=Identity(db, vault.root), breakers=retriever.breakers, heart=heart,
+        )  # fmt: skip
 
 
 def main() -> None:

@@ -1,6 +1,9 @@
 """What the pages say in Chinese, by the keys that `english.py` has, too."""
 
+from roadvault_ingest.pages.reasons_chinese import REASONS
+
 CHINESE = {
+    **REASONS,
     "title": "RoadVault",
     "home": "总览",
     "files": "文件",

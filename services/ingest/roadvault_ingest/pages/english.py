@@ -1,6 +1,9 @@
 """What the pages say in English, by the keys that `chinese.py` has, too."""
 
+from roadvault_ingest.pages.reasons_english import REASONS
+
 ENGLISH = {
+    **REASONS,
     "title": "RoadVault",
     "home": "Overview",
     "files": "Files",

@@ -16,6 +16,7 @@ from roadvault_common.web.connections import counts_for
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
 from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import BadClip, Gone, TooMany
@@ -27,7 +28,7 @@ _FILES_AT_ONCE = 1000
 """Rows of a batch in one statement."""
 AT_ONCE = 20
 """Files that are asked for, or cancelled, in one transaction: others who want one of them wait as long."""
-_CANCELLED = "its client cancelled the batch that asked for it"
+_CANCELLED = Reason("cancelled", "its client cancelled the batch that asked for it")
 
 
 class BatchStore:
@@ -90,6 +91,14 @@ class BatchStore:
             " token_id, who_kind, who_name, clip_from, clip_to, clip_clock FROM batch_info WHERE batch_id = %s",
             (batch_id,),
         )
+
+    async def oldest_open(self) -> float:
+        """Return how many seconds ago the oldest batch came that has not ended; 0: all have."""
+        oldest = await self._db.fetch_value(
+            "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM batch_info WHERE is_open = 1"
+            " ORDER BY create_time LIMIT 1"
+        )
+        return float(oldest or 0)
 
     async def counts(self, batch_id: int) -> list[Row]:
         """Return how many files of a batch are in which `state`, and with which `status` of their request."""

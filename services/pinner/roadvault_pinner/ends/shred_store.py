@@ -9,9 +9,11 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.mirror import fail_request, mirror
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, RequestStatus
+from roadvault_common.videos import pictures
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import (
     AUDIT,
     CALLBACK,
@@ -47,6 +49,7 @@ class Ended:
     cid: str | None
     uploads: list[str]
     extractions: list[str]
+    pictures: list[str]
 
 
 class ShredStore:
@@ -85,7 +88,9 @@ class ShredStore:
             await _destroy(tx, lease.row_id)
             facts = {"ends": f"{end['ends_at']:%Y-%m-%dT%H:%M:%SZ}", "periodKey": end["period_key"]}
             await record(tx, Line(Act.SHREDDED, facts, zip_id=lease.row_id))
-        return Ended(row["path"], row["cid"], await _uploads(tx, lease.row_id), await _extractions(tx, lease.row_id))
+        uploads, extractions = await _uploads(tx, lease.row_id), await _extractions(tx, lease.row_id)
+        shown = await _pictures(tx, lease.row_id)
+        return Ended(row["path"], row["cid"], uploads, extractions, [*shown.values()])
 
     @transacted
     async def close(self, tx: Transaction, lease: Lease) -> None:
@@ -105,6 +110,8 @@ class ShredStore:
         await tx.execute(
             "UPDATE file_upload_info SET path = NULL WHERE zip_id = %s AND path IS NOT NULL", (lease.row_id,)
         )
+        if shown := await _pictures(tx, lease.row_id):
+            await pictures.forget(tx, shown)
 
 
 def _kept(row: Row, end: Row) -> Outcome | None:
@@ -114,8 +121,11 @@ def _kept(row: Row, end: Row) -> Outcome | None:
     if end["seconds"] > 0:
         return Done(again_after=float(end["seconds"]))
     if end["held"]:
-        return Wait("on hold", after=_HELD_SECONDS)
-    return Wait(f"somebody works on it: {row['at_work']}", after=_AT_WORK_SECONDS) if row["at_work"] else None
+        return Wait(Reason("on_hold", "on hold"), after=_HELD_SECONDS)
+    if not row["at_work"]:
+        return None
+    reason = Reason("at_work", f"somebody works on it: {row['at_work']}")
+    return Wait(reason, after=_AT_WORK_SECONDS)
 
 
 async def _destroy(tx: Transaction, zip_id: int) -> None:
@@ -146,8 +156,8 @@ async def _end_requests(tx: Transaction, zip_id: int) -> None:
     )
     for request in requests:
         for stage in (FETCH, CALLBACK, EXPIRE):
-            reason = None if stage is EXPIRE else f"the file ended on {request['today']}"
-            await leases.end(tx, stage, request["download_id"], reason)
+            reason = Reason("ended", f"the file ended on {request['today']}", on=request["today"])
+            await leases.end(tx, stage, request["download_id"], None if stage is EXPIRE else reason)
         if request["status"] in {RequestStatus.REQUESTED, RequestStatus.FAILED}:
             await fail_request(tx, request["download_id"])
             continue
@@ -170,3 +180,12 @@ async def _extractions(tx: Transaction, zip_id: int) -> list[str]:
         (zip_id,),
     )
     return [row["path"] for row in rows]
+
+
+async def _pictures(tx: Transaction, zip_id: int) -> dict[int, str]:
+    rows = await tx.fetch_all(
+        "SELECT video.file_id, video.path FROM file_upload_info AS file JOIN video_info AS video USING (file_id)"
+        " WHERE file.zip_id = %s AND video.path IS NOT NULL",
+        (zip_id,),
+    )
+    return {row["file_id"]: row["path"] for row in rows}
