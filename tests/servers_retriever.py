@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,9 +78,11 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
+    request: pytest.FixtureRequest, database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
 ) -> AsyncIterator[Bench]:
-    contents = {name: os.urandom(size) for name, size in SIZES.items()}
+    """With files of these sizes, or, for tests that are parametrized, with what a function of theirs returns."""
+    made = getattr(request, "param", None)
+    contents = made() if made else {name: os.urandom(size) for name, size in SIZES.items()}
     async with opened(database_url, redis_url, data_dir, (kubo, network_kubo), contents) as bench:
         yield bench
 

@@ -15,6 +15,7 @@ from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from roadvault_video import pyav  # noqa: F401 - all of PyAV is loaded
 from roadvault_video.child import Out
 from roadvault_video.packets import LATE, AnyPacket, NoClip, Video
 from roadvault_video.reading import Blocks, Readable
