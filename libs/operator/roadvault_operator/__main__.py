@@ -96,7 +96,6 @@ def _run(command: Any, arguments: list[str]) -> tuple[int, str | None]:  # noqa:
     try:
         # The command's result is None, unless it ended with typer.Exit.
         ended = command.main(arguments, "roadvault", standalone_mode=False) or Exit.DONE
-        return ended, "interrupted" if ended == Exit.INTERRUPTED else None
     except _CLICK as wrong:
         wrong.show()
         return Exit.USAGE, wrong.format_message()
@@ -108,6 +107,7 @@ def _run(command: Any, arguments: list[str]) -> tuple[int, str | None]:  # noqa:
         return Exit.AWAY, brief(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, an operator gets one line and no traceback
         return Exit.NO, brief(error)
+    return ended, "interrupted" if ended == Exit.INTERRUPTED else None
 
 
 def every_command_takes_json(command: Any) -> Any:  # noqa: ANN401 - likewise

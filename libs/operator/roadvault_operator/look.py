@@ -19,11 +19,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.backlog import count_at_work, count_due, count_failed, failures
-from roadvault_common.work.reasons import words
 from roadvault_common.work.stages import STAGES
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import STAGE_HELP, blocking, say, show, size, stage_named, utc
+from roadvault_operator.shell import STAGE_HELP, blocking, say, show, size, stage_named, utc, why
 
 _UNPACKED = {
     FolderStatus.OPEN: "open",
@@ -83,7 +82,7 @@ async def status() -> None:
         "unsound",
         "Archives whose last audit found something wrong",
         ("archive", "where", "audited", "reason"),
-        [(row["zip_id"], row["place"], utc(row["audited_at"]), row["reason"]) for row in wrong],
+        [(row["zip_id"], row["place"], utc(row["audited_at"]), why(row["reason"])) for row in wrong],
     )
     show(
         "left_out",
@@ -171,7 +170,7 @@ async def failed(
         for one in [stage_named(stage)] if stage else STAGES:
             rows = await failures(db, one, limit)
             count += len(rows)
-            cells = [(row["id"], utc(row["failed_at"]), row["attempts"], words(row["reason"])) for row in rows]
+            cells = [(row["id"], utc(row["failed_at"]), row["attempts"], why(row["reason"])) for row in rows]
             columns = (one.key, "since", "attempts", "reason")
             show(one.name, f"{one.name}: {await count_failed(db, one)} failed", columns, cells)
     if not count:

@@ -15,7 +15,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.mend import ring
-from roadvault_operator.shell import blocking, console, say, show, size, utc
+from roadvault_operator.shell import blocking, console, say, show, size, utc, why
 from roadvault_operator.verify import Verifier
 
 app = typer.Typer(no_args_is_help=True, help="Uploads that had rotted before they were packed: list, retry or give up.")
@@ -36,7 +36,14 @@ async def list_files(limit: Annotated[int, typer.Option(min=1, help="files shown
         "Set aside",
         ("file", "name", "size", "folder", "since", "reason"),
         [
-            (row["file_id"], row["file_name"], size(row["size"]), row["folder_id"], utc(row["found_at"]), row["reason"])
+            (
+                row["file_id"],
+                row["file_name"],
+                size(row["size"]),
+                row["folder_id"],
+                utc(row["found_at"]),
+                why(row["reason"]),
+            )
             for row in rows
         ],
     )

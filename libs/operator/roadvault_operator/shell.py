@@ -21,6 +21,8 @@ from rich.text import Text
 from roadvault_common.errors import SettingsError
 from roadvault_common.plain import plain
 from roadvault_common.process.build import REVISION, VERSION
+from roadvault_common.work import reasons
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import STAGES, Stage
 
 P = ParamSpec("P")
@@ -85,6 +87,14 @@ def utc(value: datetime | None) -> Shown | None:
 def local(value: datetime | None) -> Shown | None:
     """Return a time of the database, for people in their own zone."""
     return None if value is None else Shown(local_time(value), value)
+
+
+def why(reason: str | Reason | None) -> Shown | None:
+    """Return a reason, as a column has it or read from one: its words, and for programs its code besides."""
+    read = reason if isinstance(reason, Reason) else reasons.parse(reason)
+    if read is None:
+        return None
+    return Shown(read.words, {"code": read.code or None, "params": dict(read.params), "words": read.words})
 
 
 def _about(

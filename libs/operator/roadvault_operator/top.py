@@ -29,7 +29,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog, outage_store
 from roadvault_common.work.backlog import Numbers
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import asked_by_a_program, blocking, console, say, show, size, utc
+from roadvault_operator.shell import asked_by_a_program, blocking, console, say, show, size, utc, why
 from roadvault_operator.store import MOST
 
 _EVENTS, _AWAY = 40, 4
@@ -198,10 +198,7 @@ def _tell(picture: Picture) -> None:
     show("services", "Services", ("service", "instance", "version", "heard", "facts"), beats)
     away = [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in picture.away]
     show("away", "Away", ("what", "which", "whose work waits", "since", "reason"), away)
-    events = [
-        (utc(one.at), one.stage, one.row_id, one.outcome, one.attempt, one.reason and one.reason.code,
-         one.reason and one.reason.words) for one in picture.events
-    ]  # fmt: skip
-    show("events", "Events", ("at", "stage", "row", "outcome", "attempt", "code", "reason"), events)
+    events = [(utc(one.at), one.stage, one.row_id, one.outcome, one.attempt, why(one.reason)) for one in picture.events]
+    show("events", "Events", ("at", "stage", "row", "outcome", "attempt", "reason"), events)
     if picture.today is not None:
         say("today", bytes_in=picture.today.bytes_in, bytes_archived=picture.today.bytes_archived)
