@@ -93,7 +93,7 @@ async def test_the_stages_are_shown_live_on_a_small_terminal_until_q(console: Co
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
     assert all(re.search(rf"^{name} ", text, re.MULTILINE) for name in NINE)
-    assert "packer up" in text
+    assert "up: packer" in text
     assert re.search(r"^\d\d:\d\d:\d\d  pack \d+ failed", text, re.MULTILINE)
     assert b"owned\x07" not in seen
     os.close(ours)

@@ -5,6 +5,7 @@ import os
 import sys
 import termios
 import tty
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _EVENTS, _AWAY = 40, 4
 """Lines that are asked for, and lines of what is away that are shown."""
 _SILENT_SECONDS = 3 * heartbeats.SECONDS
 """After so long a process is said to be silent."""
+_GONE_SECONDS = 600
+"""After so long one is not missed any more, where others of its service are up."""
 _COLOURS = {"done": "green", "wait": "yellow", "retry": "yellow", "failed": "red"}
 
 
@@ -120,8 +123,7 @@ def frame(picture: Picture | None, trouble: str | None, height: int) -> Renderab
         lines.append(_line(f"this is old: {trouble}", "red"))
     if picture is not None:
         lines += [_stages(picture.stages), _line(""), _services(picture.beats)]
-        away = [f"away: {row['domain']} {row['name']} for {row['service']}: {row['reason']}" for row in picture.away]
-        lines += [_line(one, "yellow") for one in away[:_AWAY]]
+        lines += [_line(_gone(row), "yellow") for row in picture.away[:_AWAY]]
         used = len(lines) + len(picture.stages) + 2  # the table has a line of names, and below is what q does
         lines += [_event(event) for event in picture.events[: max(height - used, 0)]]
     return Group(*lines, _line("q quits", "dim"))
@@ -160,12 +162,21 @@ def _stages(stages: list[tuple[str, Numbers]]) -> Table:
 
 
 def _services(beats: list[Beat]) -> Text:
+    """Return who is silent, and then who is up: with many processes the line ends before those do."""
     line = Text(no_wrap=True, overflow="ellipsis")
+    up = Counter(plain(beat.service) for beat in beats if beat.seconds_silent <= _SILENT_SECONDS)
     for beat in beats:
-        silent = beat.seconds_silent > _SILENT_SECONDS
-        word = f"silent for {_age(beat.seconds_silent)}" if silent else "up"
-        line.append(f"{plain(beat.service)} {word}  ", style="red" if silent else "green")
-    return line if beats else _line("no service was heard of within a day", "red")
+        name, seconds = plain(beat.service), beat.seconds_silent
+        if _SILENT_SECONDS < seconds and (seconds < _GONE_SECONDS or name not in up):
+            line.append(f"{name} silent for {_age(seconds)}  ", style="red")
+    names = (name if count == 1 else f"{name} ({count})" for name, count in up.items())
+    line.append(f"up: {' '.join(names)}" if up else "no service is up", style="green" if up else "red")
+    return line
+
+
+def _gone(row: Row) -> str:
+    what = " ".join(filter(None, (row["domain"], row["name"])))
+    return f"away: {what}, for {row['service']}: {row['reason']}"
 
 
 def _event(event: Event) -> Text:
