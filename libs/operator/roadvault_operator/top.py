@@ -167,7 +167,7 @@ def _services(beats: list[Beat]) -> Text:
     up = Counter(plain(beat.service) for beat in beats if beat.seconds_silent <= _SILENT_SECONDS)
     for beat in beats:
         name, seconds = plain(beat.service), beat.seconds_silent
-        if _SILENT_SECONDS < seconds and (seconds < _GONE_SECONDS or name not in up):
+        if seconds > _SILENT_SECONDS and (seconds < _GONE_SECONDS or name not in up):
             line.append(f"{name} silent for {_age(seconds)}  ", style="red")
     names = (name if count == 1 else f"{name} ({count})" for name, count in up.items())
     line.append(f"up: {' '.join(names)}" if up else "no service is up", style="green" if up else "red")
