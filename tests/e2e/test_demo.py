@@ -73,30 +73,25 @@ def test_the_demo_in_small(environment: dict[str, str], traces: Collector) -> No
 
 
 def _check_traces(traces: Collector) -> None:
-    """See that requests are whole traces, and that those of archives lead to those of uploads."""
+    """See that requests are whole traces, and that those of archives lead to those of uploads.
+
+    What a service had not sent yet when the demo killed it is lost: so not every archive has to have all.
+    """
     uploads = {one.trace for one in traces.seen if one.name == "record"}
-    packed = {one.trace: one for one in traces.seen if one.name == "pack" and not one.parent}
-    assert packed
-    for trace, pack in packed.items():
-        spans = traces.of(trace)
-        assert {name: spans[name].service for name in ("pin", "order", "prove", "drop")} == {
-            "pin": "pinner", "order": "crust-orderer", "prove": "crust-orderer", "drop": "pinner",
-        }  # fmt: skip
-        assert all(traces.above(one)[-1:] == ["pack"] for one in spans.values() if one.parent)
+    way = {"pack": "packer", "pin": "pinner", "order": "crust-orderer", "prove": "crust-orderer", "drop": "pinner"}
+    packed = [one for one in traces.seen if one.name == "pack" and not one.parent]
+    whole = [pack for pack in packed if way.keys() <= traces.of(pack.trace).keys()]
+    assert whole
+    for pack in whole:
+        spans = traces.of(pack.trace)
+        assert {name: spans[name].service for name in way} == way
+        assert all(traces.above(spans[name])[-1:] == ["pack"] for name in way if name != "pack")
         assert pack.links
-        assert pack.links <= uploads
-    assert packed.keys() <= {link for one in traces.seen if one.name == "watch" for link in one.links}
+    assert {pack.trace for pack in whole} & {link for one in traces.seen if one.name == "watch" for link in one.links}
+    assert {link for pack in whole for link in pack.links} & uploads
     called = [traces.above(one) for one in traces.seen if one.name == "callback" and not one.failed]
     assert ["fetch", "POST /api/open/downFile"] in called
-    assert {one.service for one in traces.seen} >= {
-        "ingest",
-        "packer",
-        "pinner",
-        "crust-orderer",
-        "retriever",
-        "notifier",
-        "door",
-    }
+    assert {one.service for one in traces.seen} == {*way.values(), "ingest", "door", "retriever", "notifier"}
     sent = b"".join(traces.raw)
     assert b".mp4" not in sent, "names of files stay here"
     assert b"/d/{token}" in sent

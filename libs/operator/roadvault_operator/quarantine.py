@@ -18,7 +18,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import named_paths
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
-from roadvault_operator.shell import blocking, console, say, show
+from roadvault_operator.shell import blocking, console, say, show, size, utc
 
 app = typer.Typer(no_args_is_help=True, help="Files that no row names: list, restore or purge them; let a sweep go on.")
 
@@ -55,18 +55,21 @@ async def list_entries(
     entries = _entries(source)
     latest = sorted(entries, key=lambda entry: entry.since, reverse=True)[:limit]
     show(
+        "quarantine",
         "Quarantine",
         ("entry", "since", "size"),
-        [(entry.name, f"{entry.since:%Y-%m-%d %H:%M:%S UTC}", decimal(entry.size)) for entry in latest],
+        [(entry.name, utc(entry.since), size(entry.size)) for entry in latest],
     )
-    say(f"{len(entries)} files are in quarantine, {decimal(sum(entry.size for entry in entries))}")
+    amount = sum(entry.size for entry in entries)
+    say(f"{len(entries)} files are in quarantine, {decimal(amount)}", files=len(entries), bytes=amount)
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         stopped = await store.stopped(db)
     show(
+        "stopped_sweeps",
         "Sweeps that would move more than is usual, and have stopped",
         ("directory", "would move", "size", "of files there", "since", "next sweep may move"),
         [
-            (row["directory"], row["files"], decimal(row["bytes"]), row["seen"], row["stopped_at"], row["allowed"])
+            (row["directory"], row["files"], size(row["bytes"]), row["seen"], utc(row["stopped_at"]), row["allowed"])
             for row in stopped
         ],
     )
@@ -87,7 +90,7 @@ async def restore(
     if named:
         entries = await _named(entries)
     count = _each(entries, "restoring", quarantine.restore)
-    say(f"{count} of {len(entries)} files are back where they came from")
+    say(f"{count} of {len(entries)} files are back where they came from", files=count)
     if count < len(entries):
         raise typer.Exit(1)
 
