@@ -34,7 +34,9 @@ from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import Filters, Mark, Order
-from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.archives.store import ArchivePagesStore
+from roadvault_ingest.pages.files.store import FilePagesStore
+from roadvault_ingest.pages.overview.store import OverviewStore as FirstPage
 from roadvault_ingest.requests.batch_store import BatchStore
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.upload_store import Times, UploadStore
@@ -149,21 +151,24 @@ def status(filled: Filled) -> list[Statement]:
         *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
         *group(
             "status: on the first page",
-            waiting=lambda db: PagesStore(db).waiting(3),
-            due=lambda db: PagesStore(db).due(),
-            audits=lambda db: PagesStore(db).audit_problems(),
-            failures=lambda db: PagesStore(db).failures(),
-            ends=lambda db: PagesStore(db).ends(),
-            ends_ask=lambda db: PagesStore(db).ends_ask(20),
+            waiting=lambda db: FirstPage(db).waiting(3),
+            due=lambda db: FirstPage(db).due(),
+            audits=lambda db: FirstPage(db).audit_problems(),
+            failures=lambda db: FirstPage(db).failures(),
+            ends=lambda db: FirstPage(db).ends(),
+            ends_ask=lambda db: FirstPage(db).ends_ask(20),
         ),
         *group(
             "status: files and archives, a page of them",
-            newest_files=lambda db: PagesStore(db).files(None, None),
-            files_before=lambda db: PagesStore(db).files(middle, None),
-            files_after=lambda db: PagesStore(db).files(None, middle),
-            newest_archives=lambda db: PagesStore(db).archives(None, None),
-            archives_before=lambda db: PagesStore(db).archives(archive, None),
-            archives_after=lambda db: PagesStore(db).archives(None, archive),
+            newest_files=lambda db: FilePagesStore(db).files(None, None),
+            files_before=lambda db: FilePagesStore(db).files(middle, None),
+            files_after=lambda db: FilePagesStore(db).files(None, middle),
+            states=lambda db: FilePagesStore(db).with_states(
+                [{"file_id": 1 + 97 % filled.files, "zip_id": archive}, {"file_id": middle, "zip_id": None}]
+            ),
+            newest_archives=lambda db: ArchivePagesStore(db).archives(None, None),
+            archives_before=lambda db: ArchivePagesStore(db).archives(archive, None),
+            archives_after=lambda db: ArchivePagesStore(db).archives(None, archive),
         ),
         *[one for one in lists(filled, 10) if one.name not in {"set aside", "by much at once", "not packed"}],
         *group(
@@ -197,7 +202,7 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: the catalogue",
-            on_the_page=lambda db: PagesStore(db).catalogue(),
+            on_the_page=lambda db: ArchivePagesStore(db).catalogue(),
             shown=operator.catalogue,
             ages=lambda db: CatalogueStore(db).ages(),
             published=lambda db: CatalogueStore(db).published(60),
@@ -206,7 +211,7 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: left out by a recovery",
-            on_the_page=lambda db: PagesStore(db).left_out(),
+            on_the_page=lambda db: FirstPage(db).left_out(),
             listed=lambda db: left_out.listed(db, 20),
             count=left_out.count,
             unread=left_out.unread,
@@ -225,7 +230,7 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "set aside",
             waiting=lambda db: set_aside_store.waiting(db, 50, filled.files // 2),
-            on_the_page=lambda db: PagesStore(db).set_aside(),
+            on_the_page=lambda db: FirstPage(db).set_aside(),
             count=lambda db: PackerStore(db).count_set_aside(),
         ),
         *group(

@@ -78,7 +78,6 @@ from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
-from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.requests.batch_store import BatchStore
@@ -135,7 +134,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("work", **{call.__name__.strip("_"): partial(call, filled) for call in calls}),
         *each_stage("work", "the life of a lease:", lambda db, stage: _life(db, stage, filled.due(stage)[0])),
         *each_stage("work", "given up:", lambda db, stage: repair.give_up(db, stage, filled.due(stage)[2], "x")),
-        *each_stage("work", "retried:", lambda db, stage: PagesStore(db).retry(stage, filled.failed(stage)[1])),
+        *each_stage("work", "retried:", lambda db, stage: repair.retry(db, stage, filled.failed(stage)[1])),
         *each_stage("work", "failed so far:", _failed_so_far),
         *group(
             "repair",

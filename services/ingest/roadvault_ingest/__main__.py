@@ -21,7 +21,6 @@ from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.handlers import api_routes
-from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
 
@@ -55,7 +54,7 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
             *access.jobs(),
         ]
-        routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
+        routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
         await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)

@@ -46,6 +46,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/file/{file_id}"): _SEE,
     ("POST", "/file/{file_id}/ask"): Rule(Scope.REQUEST, page=True),
     ("GET", "/zip"): _SEE,
+    ("GET", "/zip/{zip_id}"): _SEE,
     ("POST", "/retry"): Rule(Scope.OPERATE, page=True, act="retry"),
     ("GET", "/audit"): Rule(Scope.OPERATE, page=True),
     ("GET", "/static/{name}"): OPEN,
