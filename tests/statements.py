@@ -17,7 +17,7 @@ from roadvault_common.custody import check, fault_store, history, note, store, t
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import asking, ends
+from roadvault_common.retention import asking, ends, holding
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -41,7 +41,6 @@ from roadvault_ingest.requests.batch_store import BatchStore
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.upload_store import Times, UploadStore
 from roadvault_notifier.store import NotifierStore
-from roadvault_operator import retention_store
 from roadvault_operator import store as operator
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
@@ -152,7 +151,6 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: on the first page",
             waiting=lambda db: FirstPage(db).waiting(3),
-            due=lambda db: FirstPage(db).due(),
             audits=lambda db: FirstPage(db).audit_problems(),
             failures=lambda db: FirstPage(db).failures(),
             ends=lambda db: FirstPage(db).ends(),
@@ -253,8 +251,8 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: ends and holds",
             soon=ends.count_soon,
-            holds=lambda db: retention_store.holds(db, 50),
-            periods=retention_store.period_keys,
+            holds=lambda db: holding.holds(db, 50),
+            periods=holding.period_keys,
             in_doubt=asking.in_doubt,
         ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),

@@ -38,7 +38,7 @@ from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.tags import Tag
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import asking, periods
+from roadvault_common.retention import asking, holding, periods
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits, folders, nodes
 from roadvault_common.sql.audits import Audit, Place
@@ -52,6 +52,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outage_store import Away
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import (
     ASK,
     AUDIT,
@@ -86,7 +87,6 @@ from roadvault_ingest.uploads.receive import Key, Received
 from roadvault_ingest.uploads.upload_store import Begin, MostOpen, UploadStore
 from roadvault_notifier.batch_store import BatchStore as NotifierBatches
 from roadvault_notifier.store import NotifierStore
-from roadvault_operator import retention_store
 from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, left_holds, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
@@ -226,13 +226,13 @@ async def _life(db: Database, stage: Stage, row_id: int) -> None:
     assert await leases.extend(db, lease)
     await db.transact(lambda tx: leases.hold(tx, lease))
     await db.transact(lambda tx: leases.hand_back(tx, lease))
-    await ends(Retry("x", after=60))
+    await ends(Retry(Reason("", "x"), after=60))
     assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
-    await ends(Wait("x"))
+    await ends(Wait(Reason("", "x")))
     assert await db.transact(lambda tx: leases.hasten(tx, stage, row_id))
-    await ends(Wait("x", after=0))
+    await ends(Wait(Reason("", "x"), after=0))
     await ends(Done(again_after=0))
-    await ends(Failed("x"))
+    await ends(Failed(Reason("", "x")))
     assert await db.transact(lambda tx: leases.revive(tx, stage, row_id))
     await ends(Done())
     await db.transact(lambda tx: leases.make_due(tx, stage, row_id))
@@ -337,7 +337,7 @@ async def _set_aside(filled: Filled, db: Database) -> None:
     store, folder_id = PackerStore(db), filled.due(PACK)[3]
     first, second, *_ = await store.uploads(folder_id)
     rotten = {first.file_id: "x", second.file_id: "y"}
-    await store.set_aside(await _claim(db, PACK, folder_id), rotten, Wait("x", after=0))
+    await store.set_aside(await _claim(db, PACK, folder_id), rotten, Wait(Reason("", "x"), after=0))
     await store.close_without_archive(await _claim(db, PACK, folder_id))
     rows = await set_aside_store.waiting(db, 2, first.file_id - 1)
     await set_aside_store.pack_after_all(db, rows[:1])
@@ -480,7 +480,7 @@ async def _watch(filled: Filled, db: Database) -> None:
         Look(lease, Done(again_after=0), seen, buy_in=0, audit_in=1) for lease in batch if lease.row_id != given_up
     ]
     looks = [Look(look.lease, Done(), over=True) if look.lease.row_id == over else look for look in looks]
-    looks += [Look(lease, Failed("x")) for lease in batch if lease.row_id == given_up]
+    looks += [Look(lease, Failed(Reason("", "x"))) for lease in batch if lease.row_id == given_up]
     await WatchingStore(db).close(looks)
 
 
@@ -488,13 +488,13 @@ async def _refuse(filled: Filled, db: Database) -> None:
     row_id = filled.failed(ORDER)[0]
     assert await repair.retry(db, ORDER, row_id)
     lease = await _claim(db, ORDER, row_id)
-    await PurchaseStore(db).close_refused(lease, Refusal(1, "x"), Failed("x"))
+    await PurchaseStore(db).close_refused(lease, Refusal(1, "x"), Failed(Reason("", "x")))
 
 
 async def _prove(filled: Filled, db: Database) -> None:
     lease = await _claim(db, PROVE, filled.due(PROVE)[1])
     count = counted(FileInfo(1, 1, None, 60), Head(HEIGHT + 1, ""), _MARKET, 50)
-    assert not await close_proven(db, lease, replace(count, objection="x"), Proof("x", 1, 1), 60)
+    assert not await close_proven(db, lease, replace(count, objection=Reason("", "x")), Proof("x", 1, 1), 60)
     lease = await _claim(db, PROVE, filled.due(PROVE)[3])
     assert await close_proven(db, lease, count, Proof("x", 1, 1), 60)
 
@@ -538,9 +538,9 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
     assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
     await left_out.end(db, [], {}, [(record, "x")])
-    await retention_store.hold(db, "x", zip_id=6001)
-    await retention_store.hold(db, "x", file_id=1 << 40)
-    assert not await retention_store.is_here(db, zip_id=6001, file_id=None)
+    await holding.hold(db, "x", zip_id=6001)
+    await holding.hold(db, "x", file_id=1 << 40)
+    assert not await holding.is_here(db, zip_id=6001, file_id=None)
     assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
     await CatalogueStore(db).note_newer("bafycatalogue", 7, (await CatalogueStore(db).head())[0])
@@ -593,15 +593,15 @@ async def _publish(filled: Filled, db: Database) -> None:
 async def _end(filled: Filled, db: Database) -> None:
     zip_id, held, ever = filled.due(SHRED)[3], filled.due(SHRED)[4], filled.due(SHRED)[5]
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
-    number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
+    number, kept = await holding.hold(db, "x", file_id=file["file_id"])
     assert kept == held
-    await db.transact(lambda tx: retention_store.place(tx, number, held))
-    assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
-    assert await retention_store.is_here(db, zip_id=held, file_id=None)
+    await db.transact(lambda tx: holding.place(tx, number, held))
+    assert await holding.is_here(db, zip_id=None, file_id=file["file_id"])
+    assert await holding.is_here(db, zip_id=held, file_id=None)
     store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
-    await retention_store.release(db, number, "x")
-    await retention_store.set_end(db, ever, datetime(2100, 1, 1))  # noqa: DTZ001 - as the database gives times
+    await holding.release(db, number, "x")
+    await holding.set_end(db, ever, datetime(2100, 1, 1))  # noqa: DTZ001 - as the database gives times
     lease = await _claim(db, SHRED, zip_id)
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (zip_id,))
     for number, status in enumerate((0, 1)):
@@ -613,7 +613,7 @@ async def _end(filled: Filled, db: Database) -> None:
     assert isinstance(await store.decide(lease), Ended)
     await store.close(lease)
     fetching = await _claim(db, FETCH, filled.due(FETCH)[4])
-    await RetrieverStore(db).close_ended(fetching, "x")
+    await RetrieverStore(db).close_ended(fetching, Reason("", "x"))
 
 
 async def _periods(db: Database) -> None:
@@ -649,12 +649,12 @@ async def _fetch(filled: Filled, db: Database) -> None:
     assert await repair.give_up(db, FETCH, fourth, "x")
     second, third = await _ask_again(db, wanted.file_id, 2), await _ask_again(db, wanted.file_id, 3)
     other = await _claim(db, FETCH, second)
-    assert isinstance(await store.look(other, wanted, ["downloads/y"], Wait("x", 0)), Wait)
+    assert isinstance(await store.look(other, wanted, ["downloads/y"], Wait(Reason("", "x"), 0)), Wait)
     made = Shared("downloads/x", "ipfs")
     served = await store.close_extracted(lease, wanted, made, 0, instead_of=["downloads/y"])
     assert sorted(served) == sorted([lease.row_id, second, third])
     late = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 4))
-    assert await store.look(late, wanted, [], Wait("x", 0)) == made
+    assert await store.look(late, wanted, [], Wait(Reason("", "x"), 0)) == made
     assert await store.close_shared(late, wanted, made, 0)
     expiring = await _claim(db, EXPIRE, lease.row_id)
     assert await ExpiryStore(db).close_unless_last(expiring, await ExpiryStore(db).extraction(lease.row_id))

@@ -19,6 +19,7 @@ from roadvault_common.ipfs.witness import OthersGateway
 from roadvault_common.work import backlog, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import DROP, PROVE, WATCH, Stage
 from roadvault_crust_orderer.proof.proof import Prover
 from roadvault_stack.kubo import Kubo
@@ -92,7 +93,7 @@ async def test_a_drop_that_is_retried_weeks_later_has_the_archive_proven_anew(ya
     db = yard.console.db
     lease = await leases.claim(db, DROP, yard.zip_id, 60)
     assert lease is not None
-    await db.transact(lambda tx: leases.close(tx, lease, Failed("the disk refused")))
+    await db.transact(lambda tx: leases.close(tx, lease, Failed(Reason("", "the disk refused"))))
     await yard.age(WEEKS)
     assert await repair.retry(db, DROP, yard.zip_id)
     outcome = await yard.drop()

@@ -19,6 +19,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import GC_SECONDS, Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import DROP
 from roadvault_common.work.worker import Worker
 from roadvault_pinner.service import _DROP_LEASE_SECONDS, Pinner
@@ -148,7 +149,7 @@ async def test_what_only_one_archive_suffers_from_counts(console: Console, ipfs:
     await console.db.execute("UPDATE zip_ipfs_info SET cid = %s, path = NULL", (UNKNOWN,))
     await let_it_be_due(console, "restore")
     outcome = await pinner(console, ipfs).restoring.work(zip_id)
-    assert outcome == Retry("no progress for 1 s")
+    assert outcome == Retry(Reason("", "no progress for 1 s"))
     assert (await state(console, "restore"))["attempts"] == 1
 
 

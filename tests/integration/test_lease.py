@@ -13,6 +13,7 @@ from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import PACK
 from roadvault_common.work.worker import Worker
 
@@ -50,9 +51,9 @@ async def test_a_lease_that_ran_out_is_taken_and_the_late_worker_writes_nothing(
     [
         (Done(), False, 0, False),
         (Done(again_after=60), True, 0, False),
-        (Retry("later"), True, 1, False),
-        (Wait("nobody's fault"), True, 0, False),
-        (Failed("never"), False, 1, True),
+        (Retry(Reason("", "later")), True, 1, False),
+        (Wait(Reason("", "nobody's fault")), True, 0, False),
+        (Failed(Reason("", "never")), False, 1, True),
         (TransientError("later"), True, 1, False),
         (PermanentError("never"), False, 1, True),
         (ZeroDivisionError("a bug"), True, 1, False),
@@ -96,7 +97,7 @@ async def test_a_crash_loop_ends(db: Database, bus: Bus, folder: int) -> None:
 
 async def test_a_failed_row_can_be_revived(db: Database, bus: Bus, folder: int) -> None:
     async def do(_: Lease) -> Outcome:
-        return Failed("never")
+        return Failed(Reason("", "never"))
 
     await worker(db, bus, do).work(folder)
     assert await backlog.count_failed(db, PACK) == 1
@@ -185,7 +186,11 @@ async def test_the_sweep_works_off_what_is_due_in_order(db: Database, bus: Bus) 
         seen.append(lease.row_id)
         if len(seen) == len(folders) + 1:
             closing.set()
-        return Retry("once more", after=0.05) if seen.count(folders[0]) == 1 and lease.row_id == folders[0] else Done()
+        return (
+            Retry(Reason("", "once more"), after=0.05)
+            if seen.count(folders[0]) == 1 and lease.row_id == folders[0]
+            else Done()
+        )
 
     async with asyncio.timeout(20):
         await worker(db, bus, do).sweep(closing, seconds=10)

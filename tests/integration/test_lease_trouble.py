@@ -14,6 +14,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import PACK
 from roadvault_common.work.worker import Worker
 
@@ -36,7 +37,7 @@ async def test_work_that_hangs_ends_in_an_outcome_within_its_lease(db: Database,
 
     async with asyncio.timeout(10):
         outcome = await worker(db, bus, do, lease_seconds=1).work(folder)
-    assert outcome == Retry("no progress for 1 s")
+    assert outcome == Retry(Reason("", "no progress for 1 s"))
     state = await row(db, folder)
     assert (state["pack_token"], state["pack_attempts"], state["pack_reason"]) == (None, 1, "no progress for 1 s")
 
@@ -59,7 +60,7 @@ async def test_work_whose_clean_up_hangs_too_ends_in_an_outcome_while_the_row_is
             outcome = await worker(db, bus, do, lease_seconds=1).work(folder)
     finally:
         recovered.set()
-    assert (outcome, successors) == (Retry("no progress for 1 s"), [None])
+    assert (outcome, successors) == (Retry(Reason("", "no progress for 1 s")), [None])
     assert (await row(db, folder))["pack_token"] is None
 
 

@@ -4,6 +4,7 @@ import pytest
 from servers_orderer import CID, SIZE, Desk, OpenDesk
 
 from roadvault_common.work.outcome import Done, Failed, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_crust_orderer.markets.node import ERA_BLOCKS
 
 
@@ -98,7 +99,7 @@ async def test_a_closed_market_is_waited_for_and_nothing_is_burned(desk: Desk) -
     zip_id = await desk.archive()
     desk.devnet.turn(market_enabled=False)
     for _ in range(40):  # more often than the stage has attempts
-        assert await desk.attend(zip_id) == Wait("the market is closed", after=300)
+        assert await desk.attend(zip_id) == Wait(Reason("", "the market is closed"), after=300)
     assert await desk.purchases() == []
     desk.devnet.turn(market_enabled=True)
     await desk.bought(zip_id)
@@ -109,7 +110,7 @@ async def test_a_market_that_closes_in_between_is_waited_for(desk: Desk) -> None
     await desk.attend(zip_id)
     desk.devnet.turn(market_enabled=False)
     desk.devnet.final()
-    assert await desk.attend(zip_id) == Wait("the market is closed", after=300)
+    assert await desk.attend(zip_id) == Wait(Reason("", "the market is closed"), after=300)
     (purchase,) = await desk.purchases()
     assert (purchase["status"], purchase["term"], purchase["reason"]) == (2, None, "PlaceOrderNotAvailable")
 

@@ -31,6 +31,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Failed, Retry
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import PACK, PIN
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.receive import Received
@@ -213,7 +214,7 @@ async def test_a_folder_that_does_not_add_up_fails(bench: Bench) -> None:
     folder_id = await bench.full_folder()
     await bench.db.execute("UPDATE folder_info SET files = 5")
     outcome = await bench.packer.packing.work(folder_id)
-    assert outcome == Failed("the folder's row counts 5 files, there are 4, and 0 that were set aside")
+    assert outcome == Failed(Reason("", "the folder's row counts 5 files, there are 4, and 0 that were set aside"))
     row = await bench.row("SELECT status, pack_reason FROM folder_info")
     assert row == {"status": 3, "pack_reason": outcome.reason}
     assert bench.names("archives") == []

@@ -24,6 +24,7 @@ from roadvault_common.retention import asking, periods
 from roadvault_common.retention.periods import UNKNOWN
 from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import INSPECT
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import pinning, rehearsal
@@ -217,7 +218,7 @@ async def test_what_is_on_hold_comes_back_on_hold(archived: Archived, network_ku
     await db.execute("UPDATE retention_info SET ends_at = %s, shred_due = UTC_TIMESTAMP(6)", (then,))
     await asking.allow(db)
     outcomes = [await archived.console.pinner.shredding.work(record.zip_id) for record in (one, two, three)]
-    assert outcomes == [*[Wait("on hold", after=86_400)] * 2, Done()]
+    assert outcomes == [*[Wait(Reason("", "on hold"), after=86_400)] * 2, Done()]
 
 
 async def test_archives_that_have_ended_are_counted_and_no_failure(archived: Archived, network_kubo: Kubo) -> None:

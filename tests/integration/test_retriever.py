@@ -21,6 +21,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH
 from roadvault_retriever.store import Wanted
 from roadvault_stack.kubo import Kubo
@@ -220,7 +221,7 @@ async def test_a_disk_that_hangs_in_the_clean_up_too_ends_in_an_outcome(
             outcome = await bench.through(bench.retriever._reader, lease_seconds=1.0).fetching.work(download_id)
     finally:
         recovered.set()
-    assert outcome == Retry("no progress for 1 s")
+    assert outcome == Retry(Reason("", "no progress for 1 s"))
     row = await bench.row(download_id)
     assert (row["fetch_token"], row["fetch_attempts"]) == (None, 1)
 

@@ -10,6 +10,7 @@ from servers_retriever import Bench
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.work.outcome import Done, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_stack.kubo import Kubo, KuboPorts
 
 UNKNOWN = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi"
@@ -46,7 +47,7 @@ async def test_a_gateway_that_is_well_and_does_not_find_a_file_counts(bench: Ben
     await bench.db.execute("UPDATE zip_ipfs_info SET cid = %s", (UNKNOWN,))
     download_id = await bench.request("1 MB")
     outcome = await bench.through(bench.retriever._reader, lease_seconds=1.0).fetching.work(download_id)
-    assert outcome == Retry("no progress for 1 s")
+    assert outcome == Retry(Reason("", "no progress for 1 s"))
     assert (await bench.row(download_id))["fetch_attempts"] == 1
 
 

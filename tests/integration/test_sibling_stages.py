@@ -6,6 +6,7 @@ from roadvault_common.work import backlog, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import DROP, ORDER, PROVE, Stage
 from roadvault_crust_orderer.buying.purchase_store import PurchaseStore
 from roadvault_crust_orderer.proof.evidence_store import Count, Proof, close_proven
@@ -62,7 +63,7 @@ async def test_what_has_failed_waits_for_a_person(console: Console) -> None:
     await console.pinner.pinning.work(zip_id)
     for stage in (ORDER, DROP):
         lease = await claimed(console, stage, zip_id)
-        await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed("ask a person")))  # type: ignore[misc]
+        await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed(Reason("", "ask a person"))))  # type: ignore[misc]
     assert await repair.pin_again(console.db, zip_id)
     assert await console.pinner.pinning.work(zip_id) == Done()
     await close_proven(console.db, await claimed(console, PROVE, zip_id), COUNT, PROOF, 60)
@@ -80,7 +81,7 @@ async def test_to_pin_again_does_not_cut_short_an_orders_rest(console: Console) 
     """After a refusal in a block each try costs a fee."""
     zip_id = await console.archive()
     await console.pinner.pinning.work(zip_id)
-    rest = Wait("the account can't pay", after=3600)
+    rest = Wait(Reason("", "the account can't pay"), after=3600)
     lease = await claimed(console, ORDER, zip_id)
     await console.db.transact(lambda tx: leases.close(tx, lease, rest))
     assert await repair.pin_again(console.db, zip_id)
@@ -110,6 +111,6 @@ async def test_an_order_that_turns_out_to_be_bought_is_watched_again_and_only_th
     assert purchase is not None
     for settled in (True, False):
         lease = await claimed(console, ORDER, zip_id)
-        await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed("ask a person")))  # type: ignore[misc]
+        await console.db.transact(lambda tx, lease=lease: leases.close(tx, lease, Failed(Reason("", "ask a person"))))  # type: ignore[misc]
         assert await store.settle_bought(purchase, 2) == settled
         assert (await backlog.due_rows(console.db, ORDER, 10) == [zip_id]) == settled

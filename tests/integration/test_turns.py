@@ -9,6 +9,7 @@ from servers_orderer import CID, Desk, OpenDesk, calls, stock
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Failed
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ORDER, WATCH
 
 DAY = 86_400
@@ -87,7 +88,7 @@ async def test_an_order_that_failed_is_watched_on(desk: Desk) -> None:
     desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60})
     desk.devnet.final()
     lease = await leases.claim(desk.db, ORDER, zip_id, 60) or await _claimed(desk, zip_id)
-    await desk.db.transact(lambda tx: leases.close(tx, lease, Failed("ask a person")))
+    await desk.db.transact(lambda tx: leases.close(tx, lease, Failed(Reason("", "ask a person"))))
     await desk.db.execute("UPDATE zip_ipfs_info SET status = 2")
     row = await desk.look(zip_id)
     assert (row["replicas"], row["status"], row["order_reason"]) == (60, 2, "ask a person")

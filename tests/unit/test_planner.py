@@ -4,6 +4,7 @@ import pytest
 from bench import renewal
 from bench.renewal import simulate
 
+from roadvault_common.work.reasons import Reason
 from roadvault_crust_orderer.buying.planner import (
     Buy,
     Decision,
@@ -177,7 +178,7 @@ def test_twenty_thousand_new_orders_at_once_starve_no_renewal(*, by_age: bool, l
 
 
 def test_the_simulation_counts_what_nobody_came_to_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renewal, "decide", lambda need, *_: Wait("never") if need.renewal else Buy())
+    monkeypatch.setattr(renewal, "decide", lambda need, *_: Wait(Reason("", "never")) if need.renewal else Buy())
     assert simulate(archives=30, years=1, seed=1).lapses > 0
-    monkeypatch.setattr(renewal, "decide", lambda *_: Stop("never"))
+    monkeypatch.setattr(renewal, "decide", lambda *_: Stop(Reason("", "never")))
     assert simulate(archives=30, years=1, seed=1).unbought > 0

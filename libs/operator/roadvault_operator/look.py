@@ -19,6 +19,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.backlog import count_at_work, count_due, count_failed, failures
+from roadvault_common.work.reasons import words
 from roadvault_common.work.stages import STAGES
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
@@ -154,7 +155,7 @@ async def failed(
         for one in [stage_named(stage)] if stage else STAGES:
             rows = await failures(db, one, limit)
             count += len(rows)
-            cells = [(row["id"], f"{row['failed_at']:{_TIME}}", row["attempts"], row["reason"]) for row in rows]
+            cells = [(row["id"], f"{row['failed_at']:{_TIME}}", row["attempts"], words(row["reason"])) for row in rows]
             show(f"{one.name}: {await count_failed(db, one)} failed", (one.key, "since", "attempts", "reason"), cells)
     if not count:
         say("nothing has failed")

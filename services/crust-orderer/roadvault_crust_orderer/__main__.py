@@ -10,6 +10,7 @@ from roadvault_common.archive import master_keys
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import NoDirectory
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.witness import open_way
 from roadvault_common.process import app, log
 from roadvault_common.sql.audits import Place
@@ -78,7 +79,8 @@ async def serve() -> None:
             "market": partial(readiness.check, market, PurchaseStore(db)),
             "master keys": master_keys.check(db, keys),
         }
-        await app.run(settings, db, jobs, checks, breakers=away, identity=NoDirectory(db))
+        heart = Heart(db, "crust-orderer", [overview.facts, orderer.money.facts])
+        await app.run(settings, db, jobs, checks, breakers=away, identity=NoDirectory(db), heart=heart)
 
 
 def _market(settings: OrdererSettings) -> AbstractAsyncContextManager[Market]:

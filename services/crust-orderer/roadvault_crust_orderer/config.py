@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from roadvault_common.settings.archives import AuditSettings, KeySettings, ProofSettings, ReplicaSettings
+from roadvault_common.settings.archives import AuditSettings, KeySettings, ProofSettings
 from roadvault_common.settings.config import Settings
 from roadvault_common.urls import has_host
 from roadvault_crust_orderer.buying.planner import RenewalPolicy
 
 
-class OrdererSettings(Settings, KeySettings, ProofSettings, AuditSettings, ReplicaSettings):
+class OrdererSettings(Settings, KeySettings, ProofSettings, AuditSettings):
     """Talks to a Crust node, spends an account's money, and proves that the network holds what was bought."""
 
     market: Literal["chain", "pinning"] = Field(
@@ -34,6 +34,9 @@ class OrdererSettings(Settings, KeySettings, ProofSettings, AuditSettings, Repli
     )
     crust_seed: SecretStr | None = Field(
         None, title="Account", description="seed phrase, hex seed or //Derivation of the account that pays"
+    )
+    replica_threshold: int = Field(
+        50, ge=0, title="Replicas", description="local copies may go when the network holds more than this"
     )
     replica_floor: int = Field(
         10,

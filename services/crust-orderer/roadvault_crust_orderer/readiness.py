@@ -21,7 +21,10 @@ async def check(market: Market, store: PurchaseStore) -> None:
     if ordered is not None and height < ordered:
         raise ChainUnavailable(
             f"the finalized head {height} is before block {ordered}, in which an order is: the node lags behind, or"
-            " its chain has lost its past"
+            " its chain has lost its past",
+            code="head_behind",
+            head=height,
+            block=ordered,
         )
 
 

@@ -11,6 +11,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
+from roadvault_common.history import days, event_log, heartbeats
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
@@ -51,13 +53,18 @@ async def serve() -> None:
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
             partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, partial(days.add_up, db, vault.root), seconds=days.SECONDS),
+            partial(repeat, partial(event_log.trim, db, settings.event_log_days), seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
             *access.jobs(),
         ]
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
-        await app.run(settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers)
+        heart = Heart(db, "ingest", [heartbeats.disk(vault.root)])
+        await app.run(
+            settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers, heart=heart
+        )
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from pydantic import Field, field_validator, model_validator
 
-from roadvault_common.settings.archives import EndSettings, ReplicaSettings
+from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
 from roadvault_common.web.reach import CallbackSettings
 from roadvault_ingest.access.config import AccessSettings
@@ -17,7 +17,7 @@ CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
 
-class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSettings, ReplicaSettings, AccessSettings):
+class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSettings, AccessSettings):
     """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
@@ -123,6 +123,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
+    )
+    event_log_days: float = Field(
+        90, gt=0, title="Events kept", description="days for which pages show how attempts on files and archives ended"
     )
 
     @field_validator("proxies")

@@ -8,6 +8,7 @@ import orjson
 from roadvault_common.files.facts import of as facts_of
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, BatchFileState, FolderStatus, RequestStatus
+from roadvault_common.work.reasons import words
 
 _FOLDER_STATES = {
     FolderStatus.OPEN: "waiting in an open folder",
@@ -41,7 +42,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
         "folderID": row["folder_id"],
         "closed": time(row["closed_at"]),
         "state": state_of(row),
-        "reason": row["aside_reason"] or row["pack_reason"] or _ended(row),
+        "reason": words(row["aside_reason"] or row["pack_reason"]) or _ended(row),
         "ends": time(row["ends_at"]),
         "ended": time(row["shredded_at"]),
         "onHold": bool(row["held"] or row["file_held"]),
@@ -105,7 +106,7 @@ def _archive(row: Row) -> dict[str, Any] | None:
     return {
         "zipID": row["zip_id"],
         "state": _word(ArchiveStatus(row["zip_status"])),
-        "reason": row["zip_reason"],
+        "reason": words(row["zip_reason"]),
         "size": row["zip_size"],
         "cid": row["cid"],
         "dagSize": row["dag_size"],
@@ -139,7 +140,7 @@ def batch(row: Row, counts: list[Row], files: list[Row], limit: int) -> dict[str
     return {
         "batchID": row["batch_id"],
         "state": _batch_state(row),
-        "reason": row["reason"],
+        "reason": words(row["reason"]),
         "cbUrl": row["cb_url"],
         "files": row["files"],
         "counts": told,
@@ -152,7 +153,7 @@ def batch(row: Row, counts: list[Row], files: list[Row], limit: int) -> dict[str
                 "fileID": one["file_id"],
                 "downloadID": one["download_id"],
                 "state": _of_batch(one),
-                "reason": one["reason"],
+                "reason": words(one["reason"]),
             }
             for one in files
         ],
@@ -206,7 +207,7 @@ def _request(row: Row) -> dict[str, Any]:
         "downloadID": row["download_id"],
         "cbUrl": row["cb_url"],
         "state": _word(RequestStatus(row["status"])),
-        "reason": row["reason"],
+        "reason": words(row["reason"]),
         "source": row["source"],
         "requested": time(row["create_time"]),
         "extracted": time(row["extracted_at"]),

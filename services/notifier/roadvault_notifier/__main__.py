@@ -6,6 +6,7 @@ from functools import partial
 from roadvault_common import metrics
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import NoDirectory
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
@@ -40,7 +41,8 @@ async def serve() -> None:
             partial(notifier.reporting.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
-        await app.run(settings, db, jobs, {}, breakers=notifier.breakers, identity=NoDirectory(db))
+        heart = Heart(db, "notifier")
+        await app.run(settings, db, jobs, {}, breakers=notifier.breakers, identity=NoDirectory(db), heart=heart)
 
 
 def main() -> None:

@@ -39,13 +39,19 @@ _NEXT_ADDRESS_SECONDS = 0.25
 class CallbackNotTaken(TransientError):
     """The client answers with an error: tried again later."""
 
+    code = "callback_not_taken"
+
 
 class ClientAway(CallbackNotTaken):
     """The client gave no answer at all, or none in time: its host is away, which is no fault of the callback."""
 
+    code = "client_away"
+
 
 class CallbackRefused(PermanentError):
     """The client says that it wants no more of these callbacks."""
+
+    code = "callback_refused"
 
 
 class _NoHttpError(Exception):
@@ -84,11 +90,13 @@ class Callbacks:
                 status, redirect = await _answer(reader)
         except (OSError, EOFError, RuntimeError, _NoHttpError) as error:
             log.debug("callback not taken", error=brief(error))
-            raise ClientAway(f"the callback was not taken: {_words(error)}") from error
+            raise ClientAway(f"the callback was not taken: {_words(error)}", host=url.place) from error
         if status == _GONE:
-            raise CallbackRefused("the client answered 410: it wants no more of these callbacks")
+            words = "the client answered 410: it wants no more of these callbacks"
+            raise CallbackRefused(words, host=url.place, status=status)
         if not 200 <= status < 300:  # noqa: PLR2004 - success
-            raise CallbackNotTaken(f"the callback was not taken: answered {status}{redirect}")
+            words = f"the callback was not taken: answered {status}{redirect}"
+            raise CallbackNotTaken(words, host=url.place, status=status)
 
     @asynccontextmanager
     async def _connection(self, url: CallbackUrl) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:

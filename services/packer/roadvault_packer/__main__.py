@@ -12,6 +12,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
+from roadvault_common.history import heartbeats
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
@@ -66,6 +68,7 @@ async def serve() -> None:
             {"disk": vault.ping, "master keys": master_keys.check(db, keys)},
             identity=Identity(db, vault.root),
             breakers=packer.breakers,
+            heart=Heart(db, "packer", [heartbeats.disk(vault.root)]),
         )
 
 

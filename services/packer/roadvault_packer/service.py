@@ -21,10 +21,11 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.retention.periods import End, Periods
 from roadvault_common.retention.places import Places
 from roadvault_common.sql.db import Database
-from roadvault_common.work import breakers
+from roadvault_common.work import breakers, reasons
 from roadvault_common.work.breakers import Breakers
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import PACK
 from roadvault_common.work.worker import Worker
 from roadvault_packer.archive import Packed, most_bytes, pack
@@ -63,10 +64,12 @@ class Packer:
         folder = await self._store.folder(lease.row_id)
         uploads = await self._store.uploads(lease.row_id)
         if folder is None or not folder["files"]:
-            return Failed("the folder has no files")
+            return Failed(Reason("no_files", "the folder has no files"))
         if len(uploads) + folder["set_aside"] != folder["files"]:
             there = f"there are {len(uploads)}, and {folder['set_aside']} that were set aside"
-            return Failed(f"the folder's row counts {folder['files']} files, {there}")
+            words = f"the folder's row counts {folder['files']} files, {there}"
+            have = len(uploads) + folder["set_aside"]
+            return Failed(Reason("files_missing", words, have=have, need=folder["files"]))
         if not uploads:
             await self._store.close_without_archive(lease)
             return Done()
@@ -107,17 +110,18 @@ class Packer:
         if isinstance(met, Unreadable) and not last:
             raise met
         found = await asyncio.to_thread(faults, uploads, self._vault.root, lease.progress)
-        reasons = {number: brief(fault) for number, fault in found.items() if last or isinstance(fault, Spoilt)}
-        if not reasons:
+        rotten = {number: brief(fault) for number, fault in found.items() if last or isinstance(fault, Spoilt)}
+        if not rotten:
             raise TransientError(f"{brief(met)}; read once more, it was whole")
         try:
             await self._identity.look()  # in a wrong directory everything is missing
         except IdentityMismatch as error:
-            return Wait(brief(error))
-        first = "; ".join(list(reasons.values())[:_LETTERED])
-        reason = f"{len(reasons)} of {len(uploads)} uploads are not what they were: {first}"
-        outcome = Wait(f"set aside, and the others are packed: {reason}", after=0)
-        await self._store.set_aside(lease, reasons, outcome)
+            return Wait(reasons.of(error))
+        first = "; ".join(list(rotten.values())[:_LETTERED])
+        reason = f"{len(rotten)} of {len(uploads)} uploads are not what they were: {first}"
+        words = f"set aside, and the others are packed: {reason}"
+        outcome = Wait(Reason("set_aside", words, files=len(rotten), of=len(uploads)), after=0)
+        await self._store.set_aside(lease, rotten, outcome)
         await self._bus.dead_letter("set-aside", f"folder {lease.row_id}: {reason}", row=lease.row_id)
         return outcome
 

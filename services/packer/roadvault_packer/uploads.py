@@ -36,6 +36,8 @@ class Spoilt(IntegrityError):
 class Unreadable(TransientError):
     """The disk does not give an upload out; another time it may."""
 
+    code = "unreadable"
+
 
 @contextmanager
 def opened(upload: Upload, root: Path) -> Iterator[FileIO]:

@@ -10,6 +10,9 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
+from roadvault_common.history import heartbeats
+from roadvault_common.history.heartbeats import Heart
+from roadvault_common.ipfs.peering import facts
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.ipfs.witness import note_node
 from roadvault_common.loops import repeat
@@ -67,7 +70,9 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root), breakers=pinner.breakers)
+        heart = Heart(db, "pinner", [heartbeats.disk(vault.root), partial(facts, ipfs)])
+        identity = Identity(db, vault.root)
+        await app.run(settings, db, jobs, checks, identity=identity, breakers=pinner.breakers, heart=heart)
 
 
 def main() -> None:

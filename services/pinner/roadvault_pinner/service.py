@@ -31,6 +31,7 @@ from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import DROP, PIN, PUBLISH, RESTORE, SHRED
 from roadvault_common.work.worker import Worker
 from roadvault_pinner.catalogue.publishing import Publisher
@@ -142,7 +143,7 @@ class Pinner:
     async def _pin(self, lease: Lease) -> Outcome:
         archive = await self._store.archive(lease.row_id)
         if archive.path is None:
-            return Failed("the archive has no local copy and no CID")
+            return Failed(Reason("no_local_copy", "the archive has no local copy and no CID"))
         try:
             async with self.room.for_add(archive.size, archive.zip_id):
                 cid, node = await self._adding.add(archive, lease)

@@ -15,10 +15,11 @@ from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
-from roadvault_common.work import batches
+from roadvault_common.work import batches, reasons
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import DROP, INSPECT, ORDER, PIN, PROVE, RESTORE, WATCH
 
 COUNT_SECONDS = 300
@@ -73,7 +74,7 @@ class Look:
     """
 
     held: bool
-    waits: str | None = None
+    waits: Reason | None = None
 
     @property
     def may_go(self) -> bool:
@@ -192,11 +193,14 @@ class PinnerStore:
                 return Look(held=False)
             if row["proven"] >= PROOF_SECONDS:
                 await leases.make_due(tx, PROVE, lease.row_id, hurry=False)
-                return Look(held=True, waits=_waits("the proof", row["proven"], row["prove_failure"]))
+                return Look(held=True, waits=_waits("reproof", "the proof", row["proven"], row["prove_failure"]))
             if row["counted"] >= COUNT_SECONDS:
                 await leases.make_due(tx, WATCH, lease.row_id, hurry=False)
-                return Look(held=True, waits=_waits("the count of replicas", row["counted"], row["watch_failure"]))
-            return Look(held=True, waits="it is being pinned again" if row["pinning"] else None)
+                return Look(
+                    held=True, waits=_waits("recount", "the count of replicas", row["counted"], row["watch_failure"])
+                )
+            pinning = Reason("at_work", "it is being pinned again")
+            return Look(held=True, waits=pinning if row["pinning"] else None)
 
         return await self._db.transact(look)
 
@@ -243,6 +247,8 @@ class PinnerStore:
         )
 
 
-def _waits(what: str, age: int, failure: str | None) -> str:
-    waits = f"{what} is {age} s old: it is made anew before local copies go"
-    return waits if failure is None else f"{waits}; that has failed, and has to be retried first: {failure}"
+def _waits(code: str, what: str, age: int, failure: str | None) -> Reason:
+    waits = Reason(code, f"{what} is {age} s old: it is made anew before local copies go", age_seconds=age)
+    if failure is None:
+        return waits
+    return waits.again(f"{waits}; that has failed, and has to be retried first: {reasons.words(failure)}")

@@ -10,6 +10,8 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.ledger import TIDY_SECONDS
 from roadvault_common.files.vault import Vault
+from roadvault_common.history import heartbeats
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.ipfs.witness import note_node
@@ -59,7 +61,9 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        await app.run(settings, db, jobs, checks, identity=Identity(db, vault.root), breakers=retriever.breakers)
+        heart = Heart(db, "retriever", [heartbeats.disk(vault.root)])
+        identity = Identity(db, vault.root)
+        await app.run(settings, db, jobs, checks, identity=identity, breakers=retriever.breakers, heart=heart)
 
 
 def main() -> None:

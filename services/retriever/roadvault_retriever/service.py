@@ -33,6 +33,7 @@ from roadvault_common.work import breakers
 from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import EXPIRE, FETCH
 from roadvault_common.work.worker import Worker
 from roadvault_retriever.config import RetrieverSettings
@@ -98,10 +99,11 @@ class Retriever:
         """Take the file's extraction if there is one, wait if another request is about to have one, else make one."""
         wanted = await self._store.wanted(lease.row_id)
         if wanted.shredded_at is not None:
-            await self._store.close_ended(lease, f"the file ended on {wanted.shredded_at:%Y-%m-%d}")
+            day = f"{wanted.shredded_at:%Y-%m-%d}"
+            await self._store.close_ended(lease, Reason("ended", f"the file ended on {day}", on=day))
             return Done()
         after = random.uniform(*_WAIT_SECONDS)  # noqa: S311 - jitter
-        waits = Wait("the file is being brought back for another request", after)
+        waits = Wait(Reason("shared_fetch", "the file is being brought back for another request"), after)
         damaged = set[str]()
         while isinstance(found := await self._store.look(lease, wanted, damaged, waits), Shared):
             if not await is_whole(self._vault.path(found.path), wanted, lease):
@@ -127,7 +129,8 @@ class Retriever:
                 await asyncio.to_thread(self._vault.make_directory, directory)
                 return await self._extract(lease, wanted, damaged, path, room)
         except DiskFull as error:
-            raise DiskFull(f"{error}; {await self._hasten_expiry()} extractions expire now") from error
+            words = f"{error}; {await self._hasten_expiry()} extractions expire now"
+            raise DiskFull(words, code=error.code, **error.params) from error
 
     async def _extract(
         self, lease: Lease, wanted: Wanted, damaged: Collection[str], path: str, room: Reservation
@@ -154,8 +157,9 @@ class Retriever:
         """Nothing was where the row had said: look at once where its copies went, if they did go; else give up."""
         if await self._store.wanted(wanted.download_id) != wanted:
             # A process that was suspended for long finds that its file was packed and put on the network meanwhile.
-            return Wait("the file's copies moved while they were looked for", 0)
-        return Failed(f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID{_aside(wanted)}")
+            return Wait(Reason("copies_moved", "the file's copies moved while they were looked for"), 0)
+        words = f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID{_aside(wanted)}"
+        return Failed(Reason("no_copy", words, file=wanted.file_id))
 
     async def _ring(self, download_ids: Sequence[int], *, shared: int) -> None:
         SHARED.inc(shared)

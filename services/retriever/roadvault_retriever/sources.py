@@ -22,6 +22,8 @@ class Missing(RoadVaultError):
 class Unreadable(TransientError):
     """The disk does not give the file out: the next source is tried, and if there is none, this one later."""
 
+    code = "unreadable"
+
 
 async def from_disk(path: Path, offset: int, size: int) -> AsyncGenerator[bytes, None]:
     """Yield `size` bytes of a local file from `offset` on, as far as they are there.

@@ -17,6 +17,7 @@ from roadvault_common.sql.states import FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH, RESTORE
 
 _WAITING = 1000
@@ -131,7 +132,7 @@ class RetrieverStore:
         await self._db.transact(write)
 
     @transacted
-    async def close_ended(self, tx: Transaction, lease: Lease, reason: str) -> None:
+    async def close_ended(self, tx: Transaction, lease: Lease, reason: Reason) -> None:
         """Close the lease of a request for a file that has ended meanwhile: nobody has to look at it."""
         await leases.hold(tx, lease)
         await leases.end(tx, FETCH, lease.row_id, reason)

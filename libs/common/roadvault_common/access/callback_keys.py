@@ -32,6 +32,8 @@ class CallbackKeySettings(EnvironmentSettings):
 class CallbackKeyMissing(Waiting):
     """The settings lack what wrapped a token's callback key."""
 
+    code = "callback_key_missing"
+
 
 class CallbackKeys:
     """Wraps and unwraps callback keys."""

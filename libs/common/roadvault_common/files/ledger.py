@@ -194,10 +194,11 @@ class Ledger:
             raise Outage(f"the account of the disk's room changes too fast to reserve {short} bytes for {purpose}")
         self._waits.begin(reservation, reservation.size + short)
         keeps = "" if way_out else f", {needed} are kept to pack what was uploaded, {margin} as the margin"
-        raise DiskFull(
+        words = (
             f"no room for {purpose}: {short} bytes are needed, {answer.free} are free; of these"
             f" {answer.reserved} are reserved{keeps}"
         )
+        raise DiskFull(words, code="no_room", need_bytes=short, free_bytes=answer.free)
 
     async def _needed(self, seen: Mapping[str, Note]) -> int:
         packing, pinning = in_hand(seen)

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import orjson
 
-from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, brief
+from roadvault_common.errors import IpfsAway, IpfsUnavailable, NetworkAway, Value, brief
 from roadvault_common.ipfs.rpc import Ipfs
 
 _PROVIDERS, _SEARCH_SECONDS, _PROVIDER = 3, 20, 4
@@ -29,6 +29,16 @@ async def check_peers(node: Ipfs) -> None:
         raise IpfsAway(brief(error)) from error
     if not answer.get("Peers"):
         raise NetworkAway("our Kubo has no peer: see its swarm port, and the way to the internet")
+
+
+async def facts(node: Ipfs) -> dict[str, Value]:
+    """Return a node's version, and how many peers it has.
+
+    Raises:
+        IpfsUnavailable: It can't be asked.
+    """
+    told, peers = await node.ask("version"), await node.ask("swarm/peers")
+    return {"kubo_version": str(told.get("Version", ""))[:40], "kubo_peers": len(peers.get("Peers") or [])}
 
 
 async def meet_providers(node: Ipfs, cid: str) -> None:

@@ -5,7 +5,7 @@ import faulthandler
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import structlog
@@ -15,10 +15,12 @@ from aiohttp.typedefs import Middleware
 from pydantic import ValidationError
 
 from roadvault_common import metrics
-from roadvault_common.errors import IdentityMismatch, RoadVaultError, TransientError, brief
+from roadvault_common.errors import Domain, IdentityMismatch, RoadVaultError, TransientError, brief
 from roadvault_common.events.bus import Handler, HandlerTable
 from roadvault_common.events.kinds import Event
 from roadvault_common.files.identity import Identity, NoDirectory
+from roadvault_common.history import heartbeats
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.loops import repeat
 from roadvault_common.settings.config import ServiceSettings, explain
 from roadvault_common.sql.db import Database
@@ -58,17 +60,18 @@ async def run(  # noqa: PLR0913 - all that a process is made of
     public: Listener | None = None,
     identity: Identity | NoDirectory | None = None,
     breakers: Breakers | None = None,
+    heart: Heart | None = None,
 ) -> None:
     """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and `public` besides.
 
-    No job begins and no request but those for its health is taken before the database was seen to have a schema
-    that this code knows and, where there is an `identity`, to be the data directory's own. A service whose database
-    is not waits, and says so; one that finds it out later takes nothing more, and ends. /readyz shows what
-    `breakers` wait for. On the signal no new work is begun and /readyz says so. Jobs in hand have
-    `settings.drain_seconds` to finish, then they are cancelled, which hands their rows back. Requests are still
-    taken for `settings.notice_seconds`, until whoever looks at /readyz sends them elsewhere; then the listeners
-    close, and those in hand have `settings.drain_seconds`. Both go on at once, and what hangs does not keep the
-    process for longer than notice, drain and FORCE_SECONDS. A job that ends or fails by itself ends the service.
+    No job begins and no request but those for its health is taken before the database was seen to have a schema that
+    this code knows and, where there is an `identity`, to be the data directory's own. A service whose database is not
+    waits, and says so; one that finds it out later takes nothing more, and ends. /readyz shows what `breakers` wait
+    for; `heart` says in the database that the service lives. On the signal no new work is begun and /readyz says so.
+    Jobs in hand have `settings.drain_seconds` to finish, then they are cancelled, which hands their rows back. Requests
+    are still taken for `settings.notice_seconds`, until whoever looks at /readyz sends them elsewhere; then the
+    listeners close, and those in hand have `settings.drain_seconds`. Both go on at once, and what hangs does not keep
+    the process for longer than notice, drain and FORCE_SECONDS. A job that ends or fails by itself ends the service.
 
     Raises:
         SettingsError: The schema is one that this code does not know.
@@ -104,6 +107,8 @@ async def run(  # noqa: PLR0913 - all that a process is made of
         await _unless_stopped(_open_gate(db, identity, gate), stop)
         if identity is not None:
             jobs = [*jobs, partial(_keep_looking, identity, gate)]
+        if heart is not None:
+            jobs = [*jobs, partial(_keep_beating, heart, breakers)]
         tasks = [] if closing.is_set() else [asyncio.ensure_future(job(closing)) for job in jobs]
         done, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         close()
@@ -158,6 +163,18 @@ async def _keep_looking(identity: Identity | NoDirectory, gate: Gate, closing: a
     except IdentityMismatch as error:
         gate.shut("identity", brief(error))
         raise
+
+
+async def _keep_beating(heart: Heart, breakers: Breakers, closing: asyncio.Event) -> None:
+    """Say every few seconds that the service lives, and what it finds away; and that it ends, once it is told to."""
+
+    async def beat() -> None:
+        away = breakers.states()
+        await heart.beat(redis=int(Domain.REDIS not in away), away=", ".join(away))
+
+    await repeat(beat, closing, heartbeats.SECONDS)
+    with suppress(TransientError):
+        await heart.end()
 
 
 async def _unless_stopped(work: Coroutine[None, None, None], stop: asyncio.Task[bool]) -> None:

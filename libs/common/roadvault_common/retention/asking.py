@@ -12,6 +12,7 @@ from typing import Final
 
 from roadvault_common.retention.ends import HELD, IDLE
 from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import SHRED
 
 MOST: Final = 10_000
@@ -32,22 +33,24 @@ class Asked:
     """Of period keys that open nothing here, and go once it is allowed."""
 
 
-async def held_back(tx: Transaction, ends_at: datetime, usual: int) -> str | None:
+async def held_back(tx: Transaction, ends_at: datetime, usual: int) -> Reason | None:
     """Return why an archive whose time is over, and that nothing keeps, waits for a person; None if it may end.
 
     As many as `usual` end at once without being asked.
     """
     doubted, allowed = await _decided(tx)
     if doubted is not None:
-        return (
+        words = (
             f"the database was accepted, or recovered, on {doubted:%Y-%m-%d}, and may lack holds and moved ends:"
             " `roadvault retention allow`"
         )
+        return Reason("ends_doubted", words, on=f"{doubted:%Y-%m-%d}")
     if allowed is not None and ends_at <= allowed:
         return None
     if (await _over(tx, allowed, usual + 1))["archives"] <= usual:
         return None
-    return f"more than {usual} archives are over, and none of them ends unasked: `roadvault retention allow`"
+    words = f"more than {usual} archives are over, and none of them ends unasked: `roadvault retention allow`"
+    return Reason("ends_ask", words, archives=usual)
 
 
 async def asked(db: Database, usual: int) -> Asked | None:

@@ -69,7 +69,9 @@ class Periods:
             if wrong:
                 raise Waiting(
                     f"the key of archives that end in {period} is not in all places of the keyring yet, and nothing is"
-                    f" packed before it is: {'; '.join(wrong)}"
+                    f" packed before it is: {'; '.join(wrong)}",
+                    code="period_key_waits",
+                    period=period,
                 )
             found = await self._wrapping(period)
         if found is None:

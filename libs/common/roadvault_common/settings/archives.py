@@ -65,14 +65,6 @@ class EndSettings(EnvironmentSettings):
     )
 
 
-class ReplicaSettings(EnvironmentSettings):
-    """For what waits for replicas, and what tells of it."""
-
-    replica_threshold: int = Field(
-        50, ge=0, title="Replicas", description="local copies may go when the network holds more than this"
-    )
-
-
 class IpfsSettings(EnvironmentSettings):
     """For services that talk to Kubo."""
 

@@ -30,6 +30,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class BadCallbackUrl(PermanentError):
     """The URL is not one that a callback can go to."""
 
+    code = "callback_url"
+
 
 @dataclass(frozen=True)
 class CallbackUrl:

@@ -35,6 +35,8 @@ _ANYBODYS = f"{PREFIX}PUBLIC_URL"
 class AddressRefused(PermanentError):
     """Callbacks do not go to such an address."""
 
+    code = "callback_url"
+
 
 @dataclass(frozen=True)
 class Place:

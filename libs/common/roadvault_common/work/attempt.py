@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from roadvault_common.errors import Ended, LeaseLost, Outage, PermanentError, TransientError, Waiting, brief
+from roadvault_common.errors import Ended, LeaseLost, Outage, PermanentError, TransientError, Waiting
 from roadvault_common.sql.db import Database
 from roadvault_common.work import lease as leases
+from roadvault_common.work import reasons
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -36,7 +38,7 @@ async def attempt(db: Database, lease: Lease, do: Do) -> tuple[Outcome, BaseExce
     """
     with leases.under(lease):
         work = asyncio.ensure_future(do(lease))
-    cut: str | None = None
+    cut: Reason | None = None
     try:
         cut = await _watch(db, lease, work)
     finally:
@@ -47,7 +49,7 @@ async def attempt(db: Database, lease: Lease, do: Do) -> tuple[Outcome, BaseExce
     return (Retry(cut), None) if cut is not None else (_meaning(error), error)
 
 
-async def _watch(db: Database, lease: Lease, work: asyncio.Future[Outcome]) -> str | None:
+async def _watch(db: Database, lease: Lease, work: asyncio.Future[Outcome]) -> Reason | None:
     """Extend the lease while there is progress, until the work ends; return why it has to be cut, if it has to be.
 
     Raises:
@@ -60,7 +62,8 @@ async def _watch(db: Database, lease: Lease, work: asyncio.Future[Outcome]) -> s
         if work.done():
             return None
         if time.monotonic() >= deadline:
-            return f"not done within {lease.stage.deadline:.0f} s"
+            seconds = lease.stage.deadline
+            return Reason("too_long", f"not done within {seconds:.0f} s", seconds=seconds)
         if lease.closed:
             continue
         quiet = quiet + 1 if lease.done == seen else 0
@@ -72,7 +75,7 @@ async def _watch(db: Database, lease: Lease, work: asyncio.Future[Outcome]) -> s
             raise leases.lost(lease)
         if quiet == _PULSES:
             log.warning("work hangs")
-            return f"no progress for {lease.seconds:.0f} s"
+            return Reason("hung", f"no progress for {lease.seconds:.0f} s", seconds=lease.seconds)
 
 
 async def _extended(db: Database, lease: Lease) -> bool:
@@ -105,22 +108,23 @@ def _meaning(error: BaseException) -> Outcome:
     Raises:
         LeaseLost: That is the error: nothing is written.
     """
+    reason = reasons.of(error)
     match error:
         case LeaseLost():
             raise error
         case Outage():
-            return Wait(brief(error), moment())
+            return Wait(reason, moment())
         case Waiting():
-            return Wait(brief(error))
+            return Wait(reason)
         case TransientError():
-            return Retry(brief(error))
+            return Retry(reason)
         case Ended():
             return Done()
         case PermanentError():
-            return Failed(brief(error))
+            return Failed(reason)
         case _:
             log.error("unexpected error", exc_info=error)
-            return Retry(brief(error))
+            return Retry(reason)
 
 
 def moment() -> float:

@@ -1,10 +1,15 @@
 """What waits in the stages: rows that are due, at work, or have failed. Counts go no further than 10 000."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
+from roadvault_common.history import heartbeats
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work.stages import Stage
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus
+from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN, PROVE, WATCH, Stage
 
+STEPS = ("receive", "pack", "pin", "order", "replicate", "prove", "drop", "fetch", "callback")
+"""The stages of a file's way, as people see it."""
 _MOST = 10_000
 
 
@@ -94,3 +99,91 @@ async def failed_between(
         ),
         (until, *(() if time is None else (time, time, row_id)), limit),
     )
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What is in hand in a stage, each counted up to 10 000; `oldest_seconds` is how long the oldest of it waits.
+
+    `waiting` is what is to come and what waits for something outside it, `retrying` what met trouble and rests until it
+    is tried again. Of archives short of replicas, `least` and `most` are the counts that they have, and `need` what has
+    to be exceeded.
+    """
+
+    waiting: int = 0
+    running: int = 0
+    retrying: int = 0
+    failed: int = 0
+    oldest_seconds: float = 0
+    least: int | None = None
+    most: int | None = None
+    need: int | None = None
+
+
+_EVIDENCE = "(SELECT {} FROM evidence_info WHERE evidence_info.zip_id = zip_ipfs_info.zip_id AND valid = 1)"
+_SINCE = {PROVE.name: _EVIDENCE.format("create_time"), DROP.name: _EVIDENCE.format("proven_at")}
+"""Since when a row waits, where no column of its own says so."""
+
+
+async def numbers(db: Database, stage: Stage) -> Numbers:
+    """Return what is in hand in a stage."""
+    row = await _one(
+        db,
+        stage.sql(
+            "SELECT COALESCE(SUM(there), 0) AS there, COALESCE(SUM(there AND tried), 0) AS tried,"
+            " TIMESTAMPDIFF(MICROSECOND, MIN(IF(there, since, NULL)), {now}) AS us"
+            " FROM (SELECT {due} IS NOT NULL AND {failed_at} IS NULL AND ({token} IS NULL OR {due} <= {now}) AS there,"
+            " {attempts} > 0 AS tried, {oldest} AS since FROM {table} WHERE {waits} LIMIT %s) AS some",
+            oldest=stage.since or _SINCE.get(stage.name, "NULL"),
+        ),
+        _MOST,
+    )
+    there, tried = int(row["there"]), int(row["tried"])
+    running, failed = await count_at_work(db, stage), await count_failed(db, stage)
+    return Numbers(there - tried, running, tried, failed, max((row["us"] or 0) / 1e6, 0))
+
+
+async def pipeline(db: Database) -> list[tuple[str, Numbers]]:
+    """Return what is in hand in the nine stages of a file's way, in their order, by their names."""
+    found = {stage.name: await numbers(db, stage) for stage in (PACK, PIN, ORDER, PROVE, DROP, FETCH, CALLBACK)}
+    found |= {"receive": await _receiving(db), "replicate": await _replicating(db)}
+    return [(name, found[name]) for name in STEPS]
+
+
+async def _receiving(db: Database) -> Numbers:
+    """Return how many files are in folders that are not closed yet, and how old the oldest of these is."""
+    row = await _one(
+        db,
+        "SELECT COALESCE(SUM(files), 0) AS files, TIMESTAMPDIFF(MICROSECOND, MIN(IF(files, create_time, NULL)),"  # noqa: S608
+        f" UTC_TIMESTAMP(6)) AS us FROM folder_info WHERE status = {FolderStatus.OPEN}",
+    )
+    return Numbers(waiting=min(int(row["files"]), _MOST), oldest_seconds=(row["us"] or 0) / 1e6)
+
+
+async def _replicating(db: Database) -> Numbers:
+    """Return how many archives have an order and too few replicas: they wait for the network, and have not failed."""
+    need = await heartbeats.replica_threshold(db)
+    rows = [
+        await _one(
+            db,
+            "SELECT COUNT(*) AS archives, COALESCE(SUM(tried), 0) AS tried, MIN(replicas) AS least,"
+            " MAX(replicas) AS most, TIMESTAMPDIFF(MICROSECOND, MIN(pinned_at), UTC_TIMESTAMP(6)) AS us FROM"
+            " (SELECT replicas, pinned_at, watch_attempts > 0 AND watch_token IS NULL AS tried FROM zip_ipfs_info"
+            " WHERE status = %s AND replicas <= %s LIMIT %s) AS some",
+            status.value, need, _MOST,
+        )
+        for status in (ArchiveStatus.ORDERED, ArchiveStatus.LIVE)
+    ]  # fmt: skip
+    there, tried = (min(sum(int(row[name]) for row in rows), _MOST) for name in ("archives", "tried"))
+    least, most = ([row[name] for row in rows if row[name] is not None] for name in ("least", "most"))
+    oldest = max((row["us"] or 0) / 1e6 for row in rows)
+    return Numbers(
+        there - tried, 0, tried, await count_failed(db, WATCH), oldest, min(least, default=None),
+        max(most, default=None), need,
+    )  # fmt: skip
+
+
+async def _one(db: Database, sql: str, *args: object) -> Row:
+    row = await db.fetch_one(sql, args)
+    assert row is not None  # noqa: S101 - of a sum there is one row
+    return row

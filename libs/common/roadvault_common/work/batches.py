@@ -27,12 +27,13 @@ async def claim(db: Database, stage: Stage, most: int, seconds: float) -> list[L
         )
         rows = await tx.fetch_all(
             stage.sql(
-                "SELECT {key} AS id, {attempts} AS attempts FROM {table} WHERE {key} IN ({ids}) AND {token} = %s",
+                "SELECT {key} AS id, {attempts} AS attempts, {reason} AS reason FROM {table}"
+                " WHERE {key} IN ({ids}) AND {token} = %s",
                 ids=marks(ids),
             ),
             (*ids, token),
         )
-        return [Lease(stage, row["id"], token, row["attempts"], seconds) for row in rows]
+        return [Lease(stage, row["id"], token, row["attempts"], seconds, row["reason"]) for row in rows]
 
     return await db.transact(take)
 

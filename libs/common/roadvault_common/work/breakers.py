@@ -117,7 +117,7 @@ class Breaker:
             Outage: It isn't, as far as is known.
         """
         if self.reason is not None and not await self.admits() and self._found is not None:
-            raise type(self._found)(str(self._found))
+            raise type(self._found)(str(self._found), code=self._found.code, **self._found.params)
 
     async def met(self, outage: Outage) -> None:
         """Open for an outage that was met, unless the probe finds all well: then it was a moment's, or one row's."""
@@ -257,6 +257,7 @@ def disk(vault: Vault) -> Breaker:
     async def probe() -> None:
         free = await asyncio.to_thread(vault.free_bytes)
         if free < _LEAST_BYTES:
-            raise DiskFull(f"{free} bytes are free in the data directory")
+            words = f"{free} bytes are free in the data directory"
+            raise DiskFull(words, code="no_room", need_bytes=_LEAST_BYTES, free_bytes=free)
 
     return Breaker(Domain.DISK, probe)

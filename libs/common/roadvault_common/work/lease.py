@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from roadvault_common.errors import LeaseLost
+from roadvault_common.history import event_log
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import Stage
 
-REASON_LENGTH = 500
-"""Characters of a `<stage>_reason` column."""
 _GROWING_SECONDS = "%s * LEAST(GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, {since}, {now}), 0) / 4, 15), 900)"
 """A wait for what may take long: a quarter of the time that the row has waited already, within bounds, with jitter."""
 
@@ -33,6 +33,8 @@ class Lease:
     token: str
     attempt: int
     seconds: float
+    reason: str | None = None
+    """Of the attempt before, as it stood on the row."""
     done: int = field(default=0, init=False)
     """Bytes (or steps) worked off so far; the lease is extended only when this has moved."""
     closed: bool = field(default=False, init=False)
@@ -84,10 +86,11 @@ def note_progress() -> None:
 async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
     """Take the row if it is due and nobody works on it; None otherwise."""
     # The plain read keeps an event about a row that is not due from waiting for that row's lock.
-    attempts = await db.fetch_value(
-        stage.sql("SELECT {attempts} FROM {table} WHERE {key} = %s AND {due} <= {now}"), (row_id,)
+    row = await db.fetch_one(
+        stage.sql("SELECT {attempts} AS attempts, {reason} AS reason FROM {table} WHERE {key} = %s AND {due} <= {now}"),
+        (row_id,),
     )
-    if attempts is None:
+    if row is None:
         return None
     token = secrets.token_hex(16)
     taken = await db.execute(
@@ -97,7 +100,7 @@ async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Leas
         ),
         (seconds, token, row_id),
     )
-    return Lease(stage, row_id, token, attempts + 1, seconds) if taken else None
+    return Lease(stage, row_id, token, row["attempts"] + 1, seconds, row["reason"]) if taken else None
 
 
 async def extend(db: Database, lease: Lease) -> bool:
@@ -111,6 +114,8 @@ async def extend(db: Database, lease: Lease) -> bool:
 
 async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
     """Write the outcome and end the lease, in the caller's transaction, with whatever else that writes.
+
+    What is new in it gets a line in the log of events, which so is there if the outcome is.
 
     Raises:
         LeaseLost: The row is no longer ours; the transaction must not commit.
@@ -126,13 +131,15 @@ async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
             change = "{due} = {now} + INTERVAL " + ("%s" if after is not None else _GROWING_SECONDS)
             change += " SECOND, {reason} = %s, {failed_at} = NULL, {attempts} = GREATEST({attempts} - 1, 0)"
             seconds = random.uniform(0.75, 1) if after is None else after  # noqa: S311 - jitter
-            args = (seconds, reason[:REASON_LENGTH])
+            args = (seconds, str(reason))
         case Retry(reason, after):
             change = "{due} = {now} + INTERVAL %s SECOND, {reason} = %s, {failed_at} = NULL"
-            args = (lease.stage.wait(lease.attempt) if after is None else after, reason[:REASON_LENGTH])
+            args = (lease.stage.wait(lease.attempt) if after is None else after, str(reason))
         case Failed(reason):
-            change, args = "{due} = NULL, {reason} = %s, {failed_at} = {now}", (reason[:REASON_LENGTH],)
+            change, args = "{due} = NULL, {reason} = %s, {failed_at} = {now}", (str(reason),)
     await _end(tx, lease, change, args)
+    if event_log.is_news(outcome, lease.reason):
+        await event_log.note(tx, lease.stage, lease.row_id, lease.attempt, outcome)
 
 
 async def hold(tx: Transaction, lease: Lease) -> None:
@@ -209,7 +216,7 @@ async def make_due(tx: Transaction, stage: Stage, row_id: int, *, hurry: bool = 
     )
 
 
-async def end(tx: Transaction, stage: Stage, row_id: int, reason: str | None = None) -> None:
+async def end(tx: Transaction, stage: Stage, row_id: int, reason: Reason | None = None) -> None:
     """End a stage on a row for good, whoever works on it, failed or not: what it is about has ended.
 
     Who works on it has lost its lease, and writes nothing.
@@ -219,7 +226,7 @@ async def end(tx: Transaction, stage: Stage, row_id: int, reason: str | None = N
             "UPDATE {table} SET {due} = NULL, {token} = NULL, {attempts} = 0, {reason} = %s, {failed_at} = NULL"
             " WHERE {key} = %s"
         ),
-        (reason, row_id),
+        (None if reason is None else str(reason), row_id),
     )
 
 
@@ -243,4 +250,6 @@ async def settle(tx: Transaction, stage: Stage, row_id: int) -> bool:
         ),
         (row_id,),
     )
+    if settled:
+        await event_log.note(tx, stage, row_id, 0, Done())
     return settled == 1

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from roadvault_common.work.reasons import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -18,7 +20,7 @@ class Wait:
     time that the row has waited already.
     """
 
-    reason: str
+    reason: Reason
     after: float | None = None
 
 
@@ -29,7 +31,7 @@ class Retry:
     `after` is in seconds; without it the stage's exponential backoff decides.
     """
 
-    reason: str
+    reason: Reason
     after: float | None = None
 
 
@@ -37,7 +39,7 @@ class Retry:
 class Failed:
     """The work cannot succeed by itself; `reason` tells the operator what happened and what to do."""
 
-    reason: str
+    reason: Reason
 
 
 Outcome = Done | Wait | Retry | Failed

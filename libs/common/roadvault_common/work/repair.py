@@ -14,6 +14,7 @@ from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus,
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Failed
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import CALLBACK, FETCH, ORDER, PACK, Stage
 
 _SECONDS = 60
@@ -182,7 +183,7 @@ async def give_up(db: Database, stage: Stage, row_id: int, reason: str) -> bool:
     taken = lease
 
     async def write(tx: Transaction) -> None:
-        await leases.close(tx, taken, Failed(reason))
+        await leases.close(tx, taken, Failed(Reason("by_a_person", reason)))
         await note_failed(tx, stage, row_id)
 
     await db.transact(write)

@@ -11,13 +11,14 @@ from roadvault_common.errors import LeaseLost, Outage, TransientError, Waiting, 
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.work import backlog
+from roadvault_common.work import backlog, reasons
 from roadvault_common.work import lease as leases
 from roadvault_common.work.attempt import Do, attempt, moment
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.gauges import show_stage
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.repair import note_failed
 from roadvault_common.work.stages import Stage
 
@@ -110,8 +111,7 @@ class Worker:
 
     async def _attempt(self, lease: Lease) -> Outcome:
         if lease.attempt > self.stage.max_attempts:
-            reason = f"given up after {self.stage.max_attempts} attempts; the last: {await self._last_reason(lease)}"
-            return await self._close(lease, Failed(reason))
+            return await self._close(lease, Failed(self._given_up(lease)))
         try:
             outcome, error = await attempt(self._db, lease, self._do)
             outcome = await self._weighed(outcome, error)
@@ -120,7 +120,7 @@ class Worker:
             raise
         except LeaseLost as lost:
             log.warning("lease lost", error=brief(lost))
-            return Retry(brief(lost))
+            return Retry(reasons.of(lost))
         return outcome if lease.closed else await self._close(lease, outcome)
 
     async def _weighed(self, outcome: Outcome, error: BaseException | None) -> Outcome:
@@ -130,7 +130,7 @@ class Worker:
         elif isinstance(outcome, Retry) or (isinstance(error, Waiting) and isinstance(outcome, Wait)):
             outages = [await breaker.suspect() for breaker in self._breakers]
             if outage := next(filter(None, outages), None):
-                return Wait(f"{brief(outage)}; before that: {outcome.reason}", moment())
+                return Wait(reasons.of(outage).again(f"{brief(outage)}; before that: {outcome.reason.words}"), moment())
         return outcome
 
     async def _met(self, outage: Outage) -> None:
@@ -148,11 +148,11 @@ class Worker:
     async def _close(self, lease: Lease, outcome: Outcome) -> Outcome:
         match outcome:
             case Wait(reason, after):
-                log.debug("waiting", reason=reason, after=after)
+                log.debug("waiting", reason=reason.words, after=after)
             case Retry(reason, after):
-                log.warning("will be tried again", reason=reason, after=after, attempt=lease.attempt)
+                log.warning("will be tried again", reason=reason.words, after=after, attempt=lease.attempt)
             case Failed(reason):
-                log.error("failed", reason=reason, attempt=lease.attempt)
+                log.error("failed", reason=reason.words, attempt=lease.attempt)
             case Done():
                 pass
         try:
@@ -164,7 +164,7 @@ class Worker:
             log.warning("the outcome could not be written", error=brief(error))
         else:
             if isinstance(outcome, Failed):
-                await self._bus.dead_letter(self.stage.name, outcome.reason, row=lease.row_id)
+                await self._bus.dead_letter(self.stage.name, outcome.reason.words, row=lease.row_id)
         return outcome
 
     async def _write(self, tx: Transaction, lease: Lease, outcome: Outcome) -> None:
@@ -172,9 +172,12 @@ class Worker:
         if isinstance(outcome, Failed):
             await note_failed(tx, self.stage, lease.row_id)
 
-    async def _last_reason(self, lease: Lease) -> str:
-        row = await backlog.failure(self._db, self.stage, lease.row_id)
-        return str(row["reason"]) if row and row["reason"] else "the worker died each time"
+    def _given_up(self, lease: Lease) -> Reason:
+        """Return why the attempts are over: what the last of them met."""
+        attempts = self.stage.max_attempts
+        last = reasons.parse(lease.reason) or Reason("worker_died", "the worker died each time", attempts=attempts)
+        told = last.again(f"given up after {attempts} attempts; the last: {last.words}")
+        return told if told.code else Reason("given_up", told.words, attempts=attempts)
 
     async def sweep(self, closing: asyncio.Event, seconds: float) -> None:
         """Work on rows as they become due, looking at least every `seconds`, until `closing` is set."""

@@ -12,9 +12,11 @@ from roadvault_common.errors import TransientError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
+from roadvault_common.work import reasons
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ORDER
 from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer.buying import planner
@@ -30,7 +32,7 @@ from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
 
 log = structlog.get_logger()
 
-_ANOTHER = "another order of this account is not final yet"
+_ANOTHER = Reason("another_order", "another order of this account is not final yet")
 _NO_MONEY_SECONDS = 3600
 """How long a renewal rests that could not be paid in its block: each try costs a fee."""
 _AFTER_TROUBLE = 1.0
@@ -160,8 +162,8 @@ class Buyer:
             outcome = Wait(explained(refusal), after=_NO_MONEY_SECONDS)
         await self._purchases.close_refused(lease, refusal, outcome)
         if isinstance(outcome, Failed):
-            log.error("failed", reason=outcome.reason)
-            await self._bus.dead_letter(ORDER.name, outcome.reason, row=archive.zip_id)
+            log.error("failed", reason=outcome.reason.words)
+            await self._bus.dead_letter(ORDER.name, outcome.reason.words, row=archive.zip_id)
         return outcome
 
     async def _note_evidence(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head) -> None:
@@ -179,18 +181,23 @@ class Buyer:
             await self._store.note_expired(archive.zip_id)
             # A person's retry sets the status back: then it is bought once more.
             if self._needs.closed_twice(archive, head) and archive.status != NOT_ORDERED:
-                return Failed(
+                words = (
                     f"the market forgot the CID twice, both times within {SOON_DAYS} days of an order: it closes files"
                     " whose size is not the declared one; compare cumulativeSize and dag_size before you retry"
                 )
+                return Failed(Reason("forgotten_twice", words, days=SOON_DAYS))
         if not archive.gone:
             return None
         if archive.dropped:
             log.error("the market does not know the CID and local copies are gone; fetching back", cid=archive.cid)
             await self._store.call_back(lease, archive)
-        reason = "the market does not know the CID any more; it is bought again once the archive is fetched back"
+        reason = Reason(
+            "market_forgot",
+            "the market does not know the CID any more; it is bought again once the archive is fetched back",
+        )
         if archive.restore_failure is not None:
-            reason += f", which failed and has to be retried first: {archive.restore_failure}"
+            failed = f"which failed and has to be retried first: {reasons.words(archive.restore_failure)}"
+            reason = Reason("restore_failed", f"{reason}, {failed}")
         return Wait(reason, after=self._settings.crust_check_seconds)
 
     async def _buy(self, lease: Lease, archive: Archive, info: FileInfo | None, head: Head, need: Need) -> Outcome:
@@ -213,7 +220,7 @@ class Buyer:
             return self._settler.wait(_ANOTHER)
         refusal = await self._settler.send(purchase)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
-        return self._settler.not_final(refusal)
+        return self._settler.not_final(purchase, refusal)
 
     async def _is_settled(self, other: Purchase) -> bool:
         """Settle another archive's purchase, and tell whether it is."""
@@ -230,16 +237,18 @@ class Buyer:
         purse = await self._money.purse(offer, head)
         seconds = self._settings.crust_check_seconds
         if not offer.market_open:
-            return Wait("the market is closed", after=seconds)
+            return Wait(Reason("market_closed", "the market is closed"), after=seconds)
         if archive.dag_size >= offer.largest:
-            return Failed(f"{archive.dag_size} bytes are too many: the market takes less than {offer.largest}")
+            words = f"{archive.dag_size} bytes are too many: the market takes less than {offer.largest}"
+            return Failed(Reason("too_large", words, size_bytes=archive.dag_size, most_bytes=offer.largest))
         if info is not None and info.size > archive.dag_size:
-            return Failed(f"the market knows this CID with {info.size} bytes: it takes no order for {archive.dag_size}")
+            words = f"the market knows this CID with {info.size} bytes: it takes no order for {archive.dag_size}"
+            return Failed(Reason("other_size", words, size_bytes=archive.dag_size, market_bytes=info.size))
         match decide(need, offer.total, purse, self._policy):
             case Stop(reason):
-                return Failed(f"{reason} ({self._market.account})")
+                return Failed(reason.again(f"{reason} ({self._market.account})"))
             case planner.Wait(reason, wait):
-                log.warning("not buying now", reason=reason, kind=need.kind.value)
+                log.warning("not buying now", reason=reason.words, kind=need.kind.value)
                 return Wait(reason, after=min(wait, seconds))
             case Buy(warning):
                 if warning is not None:

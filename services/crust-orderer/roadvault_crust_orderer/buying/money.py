@@ -2,6 +2,7 @@
 
 from prometheus_client import Gauge
 
+from roadvault_common.errors import Value
 from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.buying import renewals_store
 from roadvault_crust_orderer.buying.planner import Purse, runway_days
@@ -31,6 +32,9 @@ class Money:
         self._archives = OrdererStore(db)
         self._purchases = PurchaseStore(db)
         self._market = market
+        self._offer: Offer | None = None
+        self._spent: int | None = None
+        self._runway: float | None = None
 
     async def purse(self, offer: Offer, head: Head) -> Purse:
         """Return what can be spent while things cost what the offer says."""
@@ -45,21 +49,42 @@ class Money:
             offer.cost(await renewals_store.until(self._db, soon)),
         )
 
+    async def facts(self) -> dict[str, Value | None]:
+        """Return what was last seen of what there is to spend, planck; a pinning service tells neither."""
+        told = dict[str, Value | None](
+            market=self._settings.market,
+            account=self._market.account,
+            replica_threshold=self._settings.replica_threshold,
+            spent_today_planck=self._spent,
+            runway_days=self._runway,
+        )
+        if (offer := self._offer) is not None:
+            told["market_open"] = int(offer.market_open)
+        if offer is not None and offer.total > 0:
+            told |= {
+                "balance_planck": offer.balance,
+                "price_planck": offer.total,
+                "mebibyte_planck": offer.per_mebibyte,
+            }
+        return told
+
     async def sample(self) -> None:
         """Quote an order like the latest archive's, for the metrics.
 
         Raises:
             RoadVaultError: It can't be read now; what was read before is left as it was.
         """
-        SPENT_TODAY.set(await self._purchases.spent(0) / PLANCK)
+        self._spent = await self._purchases.spent(0)
+        SPENT_TODAY.set(self._spent / PLANCK)
         latest = await self._archives.latest()
         if latest is None:
             return
-        offer = await self._market.offer(*latest)
+        self._offer = offer = await self._market.offer(*latest)
         show(offer)
         month = (await self._market.head()).height + self._policy.blocks(30)
         renewals = offer.cost(await renewals_store.until(self._db, month))
         days = runway_days(offer.balance, await self._purchases.spent(7), renewals)
+        self._runway = days
         RUNWAY.set(float("inf") if days is None else days)
 
 

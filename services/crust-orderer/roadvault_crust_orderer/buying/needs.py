@@ -1,5 +1,6 @@
 """What an archive needs, by its rows and by what the market says: decided alike by who looks and by who buys."""
 
+from roadvault_common.work.reasons import Reason
 from roadvault_crust_orderer.buying.planner import Need, renewal_block
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head
@@ -21,14 +22,15 @@ class Needs:
         self._missing: dict[int, int] = {}
         """By archive, the finalized height at which the market first did not know its CID."""
 
-    def doubt(self, archive: Archive, info: FileInfo | None, head: Head) -> str | None:
+    def doubt(self, archive: Archive, info: FileInfo | None, head: Head) -> Reason | None:
         """Return why the market's answer is no ground to spend money on, or None."""
         if behind(archive, head):
-            return f"the node's finalized head {head.height} is before the order's block {archive.bought_at}"
+            words = f"the node's finalized head {head.height} is before the order's block {archive.bought_at}"
+            return Reason("head_behind", words, head=head.height, block=archive.bought_at or 0)
         if info is not None:
             self._missing.pop(archive.zip_id, None)
         elif archive.terms and not self._missing_again(archive.zip_id, head):
-            return "the market does not know the CID any more; looking once more"
+            return Reason("looking_again", "the market does not know the CID any more; looking once more")
         return None
 
     def _missing_again(self, zip_id: int, head: Head) -> bool:

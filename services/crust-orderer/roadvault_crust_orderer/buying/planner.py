@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
+from roadvault_common.work.reasons import Reason
+
 DAY_SECONDS = 86_400
 _GIB = 1 << 30
 _SHORT_TERM_PART = 4
@@ -83,7 +85,7 @@ class Buy:
 class Wait:
     """Don't buy now; look again after `seconds`."""
 
-    reason: str
+    reason: Reason
     seconds: float = 3600
 
 
@@ -91,7 +93,7 @@ class Wait:
 class Stop:
     """A person has to act first; trying again changes nothing."""
 
-    reason: str
+    reason: Reason
 
 
 Decision = Buy | Wait | Stop
@@ -115,21 +117,25 @@ def decide(need: Need, total: int, purse: Purse, policy: RenewalPolicy) -> Decis
     """Return whether to buy at `total` (price and fee). Renewals go before other orders, and beat the daily limit."""
     urgent = need.renewal and (need.blocks_left or 0) <= policy.blocks(policy.floor_days)
     if purse.balance < total:
-        reason = f"the order costs {_cru(total)}, the account has {_cru(purse.balance)}; send CRU to it"
+        words = f"the order costs {_cru(total)}, the account has {_cru(purse.balance)}; send CRU to it"
+        reason = Reason("no_money", words, cost_planck=total, have_planck=purse.balance)
         # Looking again costs nothing, and a renewal must go out as soon as there is money, with or without a person.
         if need.kind is Kind.NEW:
-            return Stop(f"{reason}, then retry")
-        return Wait(f"{reason}: the archive's term is running out" if need.renewal else reason)
+            return Stop(reason.again(f"{words}, then retry"))
+        return Wait(reason.again(f"{words}: the archive's term is running out") if need.renewal else reason)
     # Most of a small order's price is the same for any size: it would be over every limit, and never bought.
     per_gib = total * _GIB // max(need.size, _GIB)
-    if purse.most_per_gib is not None and per_gib > purse.most_per_gib:
-        reason = f"{_cru(per_gib)} for each GiB is over the limit of {_cru(purse.most_per_gib)}"
-        return Buy(f"{reason}, but the term is running out") if urgent else Wait(reason)
-    if purse.daily_limit is not None and purse.spent_today + total > purse.daily_limit:
-        reason = f"{_cru(purse.spent_today)} were spent today, the limit is {_cru(purse.daily_limit)}"
-        return Buy(f"{reason}, but a renewal does not wait") if need.renewal else Wait(reason)
+    if (most := purse.most_per_gib) is not None and per_gib > most:
+        words = f"{_cru(per_gib)} for each GiB is over the limit of {_cru(most)}"
+        reason = Reason("price_over_limit", words, cost_planck=per_gib, limit_planck=most)
+        return Buy(f"{words}, but the term is running out") if urgent else Wait(reason)
+    if (limit := purse.daily_limit) is not None and purse.spent_today + total > limit:
+        words = f"{_cru(purse.spent_today)} were spent today, the limit is {_cru(limit)}"
+        reason = Reason("day_over_limit", words, spent_planck=purse.spent_today, limit_planck=limit)
+        return Buy(f"{words}, but a renewal does not wait") if need.renewal else Wait(reason)
     if not need.renewal and purse.balance - total < purse.reserve:
-        return Wait(f"{_cru(purse.reserve)} are kept for the renewals of the coming days; send CRU to the account")
+        words = f"{_cru(purse.reserve)} are kept for the renewals of the coming days; send CRU to the account"
+        return Wait(Reason("kept_for_renewals", words, keep_planck=purse.reserve))
     return Buy()
 
 

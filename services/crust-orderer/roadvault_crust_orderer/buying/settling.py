@@ -10,6 +10,7 @@ import structlog
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import OrderPlaced
 from roadvault_common.work.outcome import Failed, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_crust_orderer.buying.purchase_store import Purchase, PurchaseStore, Refusal
 from roadvault_crust_orderer.markets.market import EntryUnreadable, Head, Included, Market
 from roadvault_crust_orderer.store import NEVER_INCLUDED, REFUSED
@@ -34,10 +35,11 @@ _REFUSALS = {
 }
 
 
-def explained(refusal: Refusal) -> str:
+def explained(refusal: Refusal) -> Reason:
     """Return what a refusal means, and what to do."""
     advice = _REFUSALS.get(refusal.error, "the market refused the order; look the name up, then retry")
-    return f"{refusal.error}: {advice} (order {refusal.order_id})"
+    words = f"{refusal.error}: {advice} (order {refusal.order_id})"
+    return Reason("order_refused", words, order=refusal.order_id, error=refusal.error)
 
 
 class Settler:
@@ -70,7 +72,7 @@ class Settler:
                 await self._store.set_aside(purchase)
             raise
         if (included is None or not included.known) and head.height < purchase.era_death:
-            return self.not_final(await self.send(purchase))
+            return self.not_final(purchase, await self.send(purchase))
         self._searched.pop(purchase.order_id, None)
         if included is None:
             return await self._never_included(purchase)
@@ -100,17 +102,18 @@ class Settler:
         eras = self._eras_refused[purchase.zip_id] = self._eras_refused[purchase.zip_id] + 1 if refusal else 0
         if eras < _ERAS_AT_ONCE:
             return None
-        return Retry(
+        words = (
             f"the node has taken no order of this archive for {eras} eras: {refusal}; see that the account has money,"
-            " and that no other program uses it",
-            after=_REST_SECONDS,
+            " and that no other program uses it"
         )
+        return Retry(Reason("not_taken", words, order=purchase.order_id), after=_REST_SECONDS)
 
-    def not_final(self, refusal: str | None) -> Wait:
+    def not_final(self, purchase: Purchase, refusal: str | None) -> Wait:
         """Return the outcome of having sent an order: a node refuses what it has in a block already, too."""
-        return self.wait("the order is not final yet" + (f"; the node says: {refusal}" if refusal else ""))
+        words = "the order is not final yet" + (f"; the node says: {refusal}" if refusal else "")
+        return self.wait(Reason("not_final", words, order=purchase.order_id))
 
-    def wait(self, reason: str) -> Wait:
+    def wait(self, reason: Reason) -> Wait:
         """Return the outcome of waiting for what takes a few blocks."""
         return Wait(reason, after=self._poll_seconds)
 
@@ -134,8 +137,9 @@ class Settler:
         """Leave a purchase alone that another chain or service has to tell about; the account may go on here."""
         await self._store.set_aside(purchase)
         log.error("an order was made at another market", order_id=purchase.order_id, market=purchase.market)
-        return Failed(
+        words = (
             f"order {purchase.order_id} was sent to another market ({purchase.market}) and may be paid there: set"
             " ROADVAULT_MARKET, ROADVAULT_CRUST_URL or ROADVAULT_PINNING_URL back to it, then retry; or give it up, by"
             f" status = {NEVER_INCLUDED}, term = NULL on its row of order_info, then retry to buy here"
         )
+        return Failed(Reason("another_market", words, order=purchase.order_id))

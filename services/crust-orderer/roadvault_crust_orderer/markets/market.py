@@ -26,6 +26,8 @@ class Head:
 class EntryUnreadable(TransientError):
     """What the market says of one CID makes no sense: that CID's trouble, and nobody else's."""
 
+    code = "market_unreadable"
+
 
 MOST_HEIGHT = (1 << 32) - 1
 """A chain's heights have 32 bits; of blocks of 6 s these are 816 years."""

@@ -204,7 +204,8 @@ class Node:
         # This node may be another one than told the head, and heights that it lacks are no proof of anything.
         finalized, _ = self._finalized()
         if finalized < last:
-            raise ChainUnavailable(f"the Crust node is at the finalized block {finalized}, and {last} is asked for")
+            words = f"the Crust node is at the finalized block {finalized}, and {last} is asked for"
+            raise ChainUnavailable(words, code="head_behind", head=finalized, block=last)
         for height in range(first, last + 1):
             block_hash = self._substrate.rpc_request("chain_getBlockHash", [height])["result"]
             if block_hash is None:

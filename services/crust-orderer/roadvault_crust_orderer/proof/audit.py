@@ -19,10 +19,12 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database
+from roadvault_common.work import reasons
 from roadvault_common.work.audit_gauges import FAILURES, next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Retry, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import AUDIT
 from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer.config import OrdererSettings
@@ -89,7 +91,8 @@ class Auditor:
 
     async def _audit(self, lease: Lease) -> Outcome:
         if self._way is None:
-            return Wait("nothing is audited without a way past our own node: see the proof", after=_NO_WAY_SECONDS)
+            words = "nothing is audited without a way past our own node: see the proof"
+            return Wait(Reason("no_way", words), after=_NO_WAY_SECONDS)
         archive = await self._archives.archive(lease.row_id)
         members = await self._archives.members(lease.row_id)
         parts = picked(members, archive.size, self._settings)
@@ -128,14 +131,14 @@ class Auditor:
         """
         absent = not isinstance(error, IntegrityError)
         if absent and lease.attempt < _TRIES:
-            return Retry(brief(error), after=self._settings.audit_retry_seconds)
+            return Retry(reasons.of(error), after=self._settings.audit_retry_seconds)
         reason = f"tried {lease.attempt} times, the last: {brief(error)}"
         FAILURES.labels(Place.NETWORK).inc()
         other = await self._store.another(lease.row_id) if absent else None
         if other is not None and not await self._comes(way, other.path):
             blind = f"of archive {other.zip_id}, which was there before, nothing comes either: is the way there well?"
             log.error("an audit tells nothing", reason=blind)
-            return Wait(f"{blind} {reason}", after=_BLIND_SECONDS)
+            return Wait(Reason("audit_blind", f"{blind} {reason}", archive=other.zip_id), after=_BLIND_SECONDS)
         again = min(self._settings.audit_failed_seconds, next_in(self._settings))
         if await self._store.close_missed(lease, Audit(0, 0, "", reason), again):
             log.error("an audit failed; the archive is fetched back, ordered again, and proven anew", reason=reason)

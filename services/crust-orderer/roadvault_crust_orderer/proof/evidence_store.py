@@ -16,6 +16,7 @@ from roadvault_common.work import batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import AUDIT, DROP, PROVE, WATCH
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 
@@ -30,7 +31,7 @@ class Count:
     market: str
     block: int
     replicas: int
-    objection: str | None
+    objection: Reason | None
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,12 @@ def counted(info: FileInfo | None, head: Head, market: str, threshold: int) -> C
     """Return what a market's answer comes to: evidence is an order that runs, with more than `threshold` replicas."""
     replicas = 0 if info is None else info.replicas
     if info is None:
-        objection: str | None = f"the market does not know the CID at block {head.height}"
+        objection: Reason | None = Reason("market_forgot", f"the market does not know the CID at block {head.height}")
     elif info.expires is not None and info.expires <= head.height:
-        objection = f"the order ran out at block {info.expires}"
+        objection = Reason("order_over", f"the order ran out at block {info.expires}", block=info.expires)
     elif replicas <= threshold:
-        objection = f"{replicas} replicas at block {head.height}, more than {threshold} are needed"
+        words = f"{replicas} replicas at block {head.height}, more than {threshold} are needed"
+        objection = Reason("few_replicas", words, have=replicas, need=threshold)
     else:
         objection = None
     return Count(market, head.height, replicas, objection)
@@ -61,7 +63,7 @@ async def void(tx: Transaction, zip_id: int, reason: str) -> bool:
     voided = await tx.execute(
         "UPDATE evidence_info SET valid = NULL, void_at = UTC_TIMESTAMP(6), void_reason = %s"
         " WHERE zip_id = %s AND valid = 1",
-        (reason[:_REASON_LENGTH], zip_id),
+        (str(reason)[:_REASON_LENGTH], zip_id),
     )
     return voided == 1
 

@@ -22,6 +22,7 @@ from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import PROVE
 from roadvault_common.work.worker import Worker
 from roadvault_crust_orderer import readiness
@@ -81,8 +82,8 @@ class Prover:
 
     async def _prove(self, lease: Lease) -> Outcome:
         if self._way is None:
-            reason = "nothing is dropped without a proof: set ROADVAULT_WITNESS_RPC_URL, or ROADVAULT_PROOF_GATEWAY_URL"
-            return Wait(reason, after=_NO_WAY_SECONDS)
+            words = "nothing is dropped without a proof: set ROADVAULT_WITNESS_RPC_URL, or ROADVAULT_PROOF_GATEWAY_URL"
+            return Wait(Reason("no_way", words), after=_NO_WAY_SECONDS)
         await self._market.ping()  # else what was fetched is fetched anew at each attempt until the market is back
         archive = await self._store.archive(lease.row_id)
         if archive.kind != ArchiveKind.ARCHIVE:
@@ -90,9 +91,8 @@ class Prover:
         key = self._keys.unwrap(archive.key, archive.iv, archive.master_key, archive.period_key)
         members = await self._store.members(lease.row_id)
         if not members:
-            return Failed(
-                "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
-            )
+            words = "no file of the archive has a byte that could be fetched: nothing is proven, local copies stay"
+            return Failed(Reason("nothing_to_prove", words))
         picked = _pick.sample(members, min(self._settings.proof_members, len(members)))
         async with self._way.reading() as reader:
             lease.progress()

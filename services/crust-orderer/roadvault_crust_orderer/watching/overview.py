@@ -4,6 +4,7 @@ import time
 
 from prometheus_client import Gauge
 
+from roadvault_common.errors import Value
 from roadvault_common.sql.db import Database
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.watching.overview_store import OverviewStore
@@ -62,6 +63,14 @@ class Overview:
         height = (await self._market.head()).height
         if height > self._height:
             self._height, self._moved = height, time.monotonic()
+
+    async def facts(self) -> dict[str, Value | None]:
+        """Return what was last seen of the chain."""
+        known = self._height >= 0
+        return {
+            "chain_height": self._height if known else None, "chain_age_seconds": round(self._head_age(), 1),
+            "replica_floor": self._floor,
+        }  # fmt: skip
 
     def _head_age(self) -> float:
         """Return the seconds since the head was last seen to move, or since the start."""

@@ -17,7 +17,7 @@ from roadvault_common.errors import Outage, TransientError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
-from roadvault_common.work import backlog, batches
+from roadvault_common.work import backlog, batches, reasons
 from roadvault_common.work import lease as leases
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
@@ -161,8 +161,8 @@ class Watcher:
             if look.seen is not None and look.seen.info is not None:
                 REPLICAS.observe(look.seen.info.replicas)
             if isinstance(outcome, Failed):
-                log.error("failed", stage=WATCH.name, zip_id=look.lease.row_id, reason=outcome.reason)
-                await self._bus.dead_letter(WATCH.name, outcome.reason, row=look.lease.row_id)
+                log.error("failed", stage=WATCH.name, zip_id=look.lease.row_id, reason=outcome.reason.words)
+                await self._bus.dead_letter(WATCH.name, outcome.reason.words, row=look.lease.row_id)
         if found:
             log.info("enough replicas", archives=len(found))
             self._on_enough()
@@ -187,7 +187,7 @@ class Watcher:
                 if breaker.domain == error.domain:
                     await breaker.met(error)
             wait = random.uniform(*_OUTAGE_SECONDS)  # noqa: S311 - jitter
-            return [Look(lease, Wait(brief(error), after=wait)) for lease in batch]
+            return [Look(lease, Wait(reasons.of(error), after=wait)) for lease in batch]
         known = {archive.zip_id: archive for archive in archives}
         return [self._look(lease, known.get(lease.row_id), files, head, market) for lease in batch]
 
@@ -232,6 +232,7 @@ class Watcher:
 
 def _unseen(lease: Lease, error: TransientError) -> Outcome:
     """Return what it means that something went wrong with one archive alone: only answers without sense are counted."""
+    reason = reasons.of(error)
     if isinstance(error, Outage):
-        return Wait(brief(error))
-    return Failed(f"given up: {brief(error)}") if lease.attempt >= WATCH.max_attempts else Retry(brief(error))
+        return Wait(reason)
+    return Failed(reason.again(f"given up: {reason}")) if lease.attempt >= WATCH.max_attempts else Retry(reason)

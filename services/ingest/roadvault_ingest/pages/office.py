@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from roadvault_common.history import heartbeats
 from roadvault_common.sql.db import Database, Row
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.service import Ingest
@@ -19,6 +20,10 @@ class Office(NamedTuple):
     ingest: Ingest
     db: Database
     render: Callable[..., web.Response]
+
+    async def threshold(self) -> int:
+        """Return what an archive's replicas have to be more than."""
+        return await heartbeats.replica_threshold(self.db)
 
     @property
     def settings(self) -> IngestSettings:

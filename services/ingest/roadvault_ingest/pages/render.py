@@ -36,9 +36,9 @@ def renews(request: web.Request) -> bool:
 
 
 class Renderer:
-    """Knows the templates; `auth` tells whether who asks is known, `threshold` what replicas have to be more than."""
+    """Knows the templates; `auth` tells whether who asks is known."""
 
-    def __init__(self, *, auth: bool, threshold: int = 0) -> None:
+    def __init__(self, *, auth: bool) -> None:
         self._auth = auth
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -48,7 +48,7 @@ class Renderer:
             finalize=shown.plainly,
         )
         self._templates.filters |= {**shown.FILTERS, **STATES}
-        self._templates.globals |= {"static": _static_url, "places": PLACES, "below": BELOW, "threshold": threshold}
+        self._templates.globals |= {"static": _static_url, "places": PLACES, "below": BELOW}
 
     def render(self, request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401
         """Return a page in the reader's language; `notice` is the key of a text above it.

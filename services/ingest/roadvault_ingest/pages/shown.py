@@ -1,7 +1,8 @@
 """How values stand on pages: sizes, counts, times, spans and money, each with its unit, in the reader's language."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
+from datetime import time as midnight
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,10 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from roadvault_common.errors import Value
 from roadvault_common.plain import plain
+from roadvault_common.work import reasons
+from roadvault_common.work.reasons import Reason
 
 NOTHING = "\N{EN DASH}"
 MOST = 10_000
@@ -82,19 +86,19 @@ def time(context: Context, value: datetime | None) -> str:
 
 @pass_context
 def span(context: Context, seconds: float | None) -> str:
-    """Return how long something takes or has taken, in its two largest units."""
+    """Return how long something takes or has taken, in its largest units."""
     if seconds is None:
         return NOTHING
     words: Mapping[str, str] = context["t"]
-    rest, parts = max(int(seconds), 0), list[str]()
-    for name, length in _SPANS:
-        amount, rest = divmod(rest, length)
-        if amount or (parts and name != "s"):
-            parts.append(words[f"span_{name}"].format(amount))
-        if len(parts) == 2 or (parts and (name == "d" and amount >= _TEN)):  # noqa: PLR2004 - two units
-            break
-    parts = [part for place, part in enumerate(parts) if place == 0 or not part.startswith("0")]
-    return " ".join(parts) or words["span_s"].format(0)
+    whole = max(int(seconds), 0)
+    for place, (name, length) in enumerate(_SPANS):
+        amount, rest = divmod(whole, length)
+        if amount:
+            text, below = words[f"span_{name}"].format(amount), _SPANS[place + 1 :]
+            # Next to minutes nobody asks for seconds, nor next to many days for hours.
+            exact = len(below) > 1 and amount < _TEN and rest >= below[0][1]
+            return f"{text} {words[f'span_{below[0][0]}'].format(rest // below[0][1])}" if exact else text
+    return words["span_s"].format(0)
 
 
 @pass_context
@@ -114,7 +118,73 @@ def until(context: Context, value: datetime | None) -> str:
     return words["now"] if left < 1 else words["in_span"].format(span(context, left))
 
 
+def _parameter(context: Context, name: str, value: Value) -> object:
+    """Return a reason's parameter as a page shows numbers of its kind: the name's end says what it is in."""
+    kind = name.rpartition("_")[2]
+    if not isinstance(value, int | float):
+        return value
+    if kind == "seconds":
+        return span(context, value)
+    return {"bytes": size, "planck": cru}.get(kind, number)(value) if name not in _NAMES else value
+
+
+_NAMES = frozenset({"order", "archive", "file", "status", "on", "period"})
+"""Parameters that are numbers of something, not amounts."""
+
+
+@pass_context
+def reason(context: Context, text: str | Reason | None) -> str:
+    """Return why, in the reader's language, if it has a code that is known; else the words that were noted."""
+    why = text if isinstance(text, Reason) else reasons.parse(text)
+    if why is None:
+        return ""
+    told = context["t"].get(f"reason_{why.code}")
+    try:
+        return str(told.format(**{name: _parameter(context, name, value) for name, value in why.params.items()}))
+    except (AttributeError, KeyError):  # without a code, or cut short by who wrote it
+        return why.words
+
+
+def raw(text: str | Reason | None) -> str | None:
+    """Return the words that were noted, where a page says them in its own."""
+    why = text if isinstance(text, Reason) else reasons.parse(text)
+    return why.words if why is not None and why.code else None
+
+
+_FORMS = {"bytes": size, "count": number, "cru": cru}
+
+
+def plotted(value: float, form: str) -> float:
+    """Return a value as a plot draws it: money in CRU."""
+    return float(value) / _PLANCK if form == "cru" else float(value)
+
+
+def epoch(when: date) -> int:
+    """Return the seconds at which a day begins, or a time is, UTC."""
+    clock = when.timetz() if isinstance(when, datetime) else midnight()
+    return int(datetime.combine(when, clock.replace(tzinfo=UTC)).timestamp())
+
+
+@pass_context
+def point(context: Context, when: date) -> str:
+    """Return a day, or a time in the reader's zone, as it stands below a plot."""
+    return time(context, when) if isinstance(when, datetime) else when.isoformat()
+
+
+def some(words: str, count: int, **params: object) -> str:
+    """Return words about so many: English has one form for one, and another, behind `|`, for the others."""
+    one, _, many = words.partition("|")
+    return (one if count == 1 or not many else many).format(counted(count), **params)
+
+
 FILTERS = {
+    "as": lambda value, form: _FORMS[form](value),
+    "plotted": plotted,
+    "epoch": epoch,
+    "point": point,
+    "some": some,
+    "reason": reason,
+    "raw": raw,
     "size": size,
     "number": number,
     "counted": counted,

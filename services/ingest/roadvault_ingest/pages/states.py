@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from roadvault_common.sql.db import Row
-from roadvault_common.sql.states import ArchiveStatus, FolderStatus, RequestStatus
+from roadvault_common.sql.states import ArchiveStatus, FolderStatus, OrderStatus, RequestStatus
 
 RED, AMBER, GREEN, GREY = "red", "amber", "green", "grey"
 
@@ -78,5 +78,24 @@ def archive_state(row: Row, threshold: int) -> State:
     return state
 
 
-STATES = {"file_state": file_state, "archive_state": archive_state, "request_state": request_state}
+_PURCHASES = {
+    OrderStatus.INTENDED: AMBER,
+    OrderStatus.BOUGHT: GREEN,
+    OrderStatus.REFUSED: RED,
+    OrderStatus.NEVER_INCLUDED: GREY,
+}
+
+
+def purchase_state(row: Row) -> State:
+    """Return where a purchase stands. One that is not final yet is on its way, and no error."""
+    status = OrderStatus(row["status"])
+    return State(f"purchase_{status.value}", _PURCHASES[status])
+
+
+STATES = {
+    "file_state": file_state,
+    "archive_state": archive_state,
+    "request_state": request_state,
+    "purchase_state": purchase_state,
+}
 """Filters of templates."""

@@ -14,7 +14,7 @@ from roadvault_ingest.service import Ingest
 
 def page_routes(ingest: Ingest, db: Database) -> list[web.RouteDef]:
     """Return the routes of the pages."""
-    office = Office(ingest, db, Renderer(auth=ingest.settings.auth, threshold=ingest.settings.replica_threshold).render)
+    office = Office(ingest, db, Renderer(auth=ingest.settings.auth).render)
     return [
         *overview_routes(office),
         *file_routes(office),

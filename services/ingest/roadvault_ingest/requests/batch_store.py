@@ -15,6 +15,7 @@ from roadvault_common.web.connections import counts_for
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
 from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Gone, TooMany
@@ -26,7 +27,7 @@ _FILES_AT_ONCE = 1000
 """Rows of a batch in one statement."""
 AT_ONCE = 20
 """Files that are asked for, or cancelled, in one transaction: others who want one of them wait as long."""
-_CANCELLED = "its client cancelled the batch that asked for it"
+_CANCELLED = Reason("cancelled", "its client cancelled the batch that asked for it")
 
 
 class BatchStore:

@@ -13,6 +13,7 @@ from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.work import breakers
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ASK
 from roadvault_common.work.worker import Worker
 from roadvault_ingest.access.who import WHO, Kind, Who, current
@@ -125,4 +126,4 @@ class Batches:
         while after is not None and (after := await self.store.cancel_some(lease, after)) is not None:
             lease.progress()
         closed = await self.store.close_asked(lease, cancelled=cancelled)
-        return Done() if closed else Wait("it was cancelled", 0)
+        return Done() if closed else Wait(Reason("cancelled", "it was cancelled"), 0)

@@ -39,6 +39,7 @@ from roadvault_common.retention import periods
 from roadvault_common.sql.db import Database
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_pinner.catalogue import before, record_store
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore, New, Published, Segment
 from roadvault_pinner.catalogue.log_parts import Link, LogParts, Parts
@@ -105,7 +106,7 @@ class Publisher:
         if unread is not None:  # the next catalogue takes the place of the one that names what is in there
             if last.named is not None and not await left_out.passed_by(self._db):
                 await self._name_again(last)
-            waits = Wait(unread, self._look_every)
+            waits = Wait(Reason("catalogue_unread", unread), self._look_every)
             await self._store.close(lease, waits, None)
             return waits
         complete = len(numbers) < _SEGMENTS_AT_ONCE

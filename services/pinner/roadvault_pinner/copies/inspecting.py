@@ -23,6 +23,7 @@ from roadvault_common.work.audit_gauges import FAILURES, next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import INSPECT
 from roadvault_common.work.worker import Worker
 from roadvault_pinner.config import PinnerSettings
@@ -83,7 +84,7 @@ class Inspector:
         audit = Audit(archive.files if rot is None else 0, archive.size, "all blocks, from our node alone", rot)
         news = await self._store.close_inspected(lease, audit, again)
         if news is None:
-            return Wait("another stage works on the archive", after=_BUSY_SECONDS)
+            return Wait(Reason("at_work", "another stage works on the archive"), after=_BUSY_SECONDS)
         if rot is not None:
             FAILURES.labels(Place.LOCAL).inc()
             log.error("what is kept here has rotted; what is not whole is to be fetched", reason=rot)

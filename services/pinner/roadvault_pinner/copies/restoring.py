@@ -8,13 +8,15 @@ from collections.abc import Callable
 
 import structlog
 
-from roadvault_common.errors import DiskFull, IpfsUnavailable, NetworkAway, brief
+from roadvault_common.errors import DiskFull, IpfsUnavailable, NetworkAway
 from roadvault_common.ipfs import own_blocks
 from roadvault_common.ipfs.dag import linked
 from roadvault_common.ipfs.rpc import CHUNK_BYTES, Ipfs
+from roadvault_common.work import reasons
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_pinner.copies.adding import Adding
 from roadvault_pinner.node import shelter
 from roadvault_pinner.node.garbage import Garbage
@@ -52,7 +54,7 @@ class Restorer:
         """
         archive = await self._store.archive(lease.row_id)
         if archive.cid is None:
-            return Failed("the archive has no CID to fetch")
+            return Failed(Reason("no_cid", "the archive has no CID to fetch"))
         if not archive.kept and (away := await self._away()):
             return away
         await self._adding.keep_label(archive)
@@ -61,12 +63,12 @@ class Restorer:
             return await self._add_anew(archive.cid, broken, lease)
         if broken and not archive.replicas and await self._ipfs.has_pinned(archive.cid):
             told = _only_copy(archive, len(broken))  # if the rest did not come, Kubo would let go of it
-            return Failed(told) if archive.asked else Wait(f"the market was not asked yet: {told}")
+            return Failed(told) if archive.asked else Wait(told.again(f"the market was not asked yet: {told}"))
         try:
             async with self._room.for_restore(lacking, archive.zip_id):
                 return await self._fetch(archive, archive.cid, broken, lacking, lease)
         except DiskFull as full:
-            return Wait(brief(full))  # a longer one than an outage's: all that is kept was read
+            return Wait(reasons.of(full))  # a longer one than an outage's: all that is kept was read
 
     async def _fetch(self, archive: Archive, cid: str, broken: list[str], lacking: int, lease: Lease) -> Outcome:
         if broken and (away := await self._away()):
@@ -87,7 +89,7 @@ class Restorer:
         try:
             await self._network.require()
         except NetworkAway as away:
-            return Wait(brief(away))
+            return Wait(reasons.of(away))
         return None
 
     async def _look_for_rot(self, archive: Archive, cid: str, lease: Lease) -> tuple[list[str], int]:
@@ -113,9 +115,10 @@ class Restorer:
         return Done()
 
 
-def _only_copy(archive: Archive, broken: int) -> str:
-    return (
+def _only_copy(archive: Archive, broken: int) -> Reason:
+    words = (
         f"{broken} blocks of the archive have rotted here, or are gone, and the network is not known to hold it:"
         f" nothing was changed. Bring {archive.path or 'it'} back from a backup, then retry; or retry once the market"
         " counts replicas"
     )
+    return Reason("only_copy", words, blocks=broken)

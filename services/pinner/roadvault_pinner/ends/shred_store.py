@@ -12,6 +12,7 @@ from roadvault_common.sql.states import ArchiveStatus, FileStatus, RequestStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import (
     AUDIT,
     CALLBACK,
@@ -114,8 +115,11 @@ def _kept(row: Row, end: Row) -> Outcome | None:
     if end["seconds"] > 0:
         return Done(again_after=float(end["seconds"]))
     if end["held"]:
-        return Wait("on hold", after=_HELD_SECONDS)
-    return Wait(f"somebody works on it: {row['at_work']}", after=_AT_WORK_SECONDS) if row["at_work"] else None
+        return Wait(Reason("on_hold", "on hold"), after=_HELD_SECONDS)
+    if not row["at_work"]:
+        return None
+    reason = Reason("at_work", f"somebody works on it: {row['at_work']}")
+    return Wait(reason, after=_AT_WORK_SECONDS)
 
 
 async def _destroy(tx: Transaction, zip_id: int) -> None:
@@ -146,8 +150,8 @@ async def _end_requests(tx: Transaction, zip_id: int) -> None:
     )
     for request in requests:
         for stage in (FETCH, CALLBACK, EXPIRE):
-            reason = None if stage is EXPIRE else f"the file ended on {request['today']}"
-            await leases.end(tx, stage, request["download_id"], reason)
+            reason = Reason("ended", f"the file ended on {request['today']}", on=request["today"])
+            await leases.end(tx, stage, request["download_id"], None if stage is EXPIRE else reason)
         if request["status"] in {RequestStatus.REQUESTED, RequestStatus.FAILED}:
             await fail_request(tx, request["download_id"])
             continue

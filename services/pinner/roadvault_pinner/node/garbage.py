@@ -96,4 +96,5 @@ class Garbage:
         some = [broken[begin : begin + _AT_ONCE] for begin in range(0, len(broken), _AT_ONCE)]
         if any([await self._store.restore_kept(cids) for cids in some]):
             self.on_broken()
-        raise PinBroken(f"{len(broken)} pins are broken, the first is {broken[0]}: {error}") from error
+        words = f"{len(broken)} pins are broken, the first is {broken[0]}: {error}"
+        raise PinBroken(words, pins=len(broken)) from error

@@ -67,10 +67,11 @@ class KuboRoom:
                 yield
             return
         if disk.available - self._apart < needed:
-            raise IpfsDiskFull(
+            words = (
                 f"no room on Kubo's disk for {purpose}: {needed} bytes are needed, {disk.available} are free there"
                 f"; of these {self._apart} are reserved"
             )
+            raise IpfsDiskFull(words, code="ipfs_no_room", need_bytes=needed, free_bytes=disk.available)
         self._apart += needed
         try:
             yield

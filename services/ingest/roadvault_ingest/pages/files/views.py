@@ -1,5 +1,7 @@
 """The list of files, and the page of each."""
 
+from typing import Any
+
 from aiohttp import web
 
 from roadvault_ingest.clients import client_of
@@ -33,14 +35,22 @@ class Files:
             raise web.HTTPSeeOther(f"/file/{wanted}")
         page = await self._store.files(number(request, "before"), number(request, "after"))
         rows = await self._store.with_states(page.rows)
-        return self._office.render(request, "files/list.html", page=page._replace(rows=rows))
+        return self._office.render(
+            request, "files/list.html", page=page._replace(rows=rows), threshold=await self._office.threshold()
+        )
 
     async def show(self, request: web.Request) -> web.Response:
         """Show where one file and its requests stand."""
         ingest = self._office.ingest
         row, requests = await ingest.file(int(request.match_info["file_id"]))
         lines = [{**line, "facts": facts(line)} for line in await ingest.custody(row["file_id"], None)]
-        values = {"file": row, "requests": requests, "lines": lines, "notice": request.query.get("notice")}
+        values: dict[str, Any] = {
+            "file": row,
+            "requests": requests,
+            "lines": lines,
+            "notice": request.query.get("notice"),
+        }
+        values["threshold"] = await self._office.threshold()
         return self._office.render(request, "files/file.html", **values)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:

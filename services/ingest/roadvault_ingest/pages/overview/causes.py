@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work import backlog, repair
+from roadvault_common.work import backlog, reasons, repair
+from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import STAGES, Stage
 from roadvault_ingest.pages.overview.store import READ, Failures
 
@@ -35,7 +36,8 @@ class Cause:
 
 def key_of(reason: str | None) -> str:
     """Return what tells a cause from others: its code, where there is one, else its words."""
-    return hashlib.sha256((reason or "").encode()).hexdigest()[:16]
+    why = reasons.parse(reason) or Reason("", "")
+    return why.code or hashlib.sha256(why.words.encode()).hexdigest()[:16]
 
 
 def causes(failures: Iterable[Failures]) -> list[Cause]:

@@ -99,7 +99,3 @@ class OverviewStore:
     async def away(self) -> list[Row]:
         """Return what services find away now, the longest first."""
         return await outage_store.away(self._db)
-
-    async def due(self) -> list[tuple[Stage, int]]:
-        """Return how many rows are due in each stage, counted up to 10 000."""
-        return [(stage, await backlog.count_due(self._db, stage)) for stage in STAGES]

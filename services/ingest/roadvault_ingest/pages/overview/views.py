@@ -1,5 +1,7 @@
 """The first page."""
 
+import re
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -9,8 +11,13 @@ from roadvault_ingest.access.acts import note
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages.office import Office
 from roadvault_ingest.pages.overview.causes import causes, retry_all, stage_named
+from roadvault_ingest.pages.overview.situation import situation
 from roadvault_ingest.pages.overview.store import OverviewStore
+from roadvault_ingest.pages.plots import days_of
 from roadvault_ingest.problems import Problem
+
+_OURS = re.compile(r"/(zip|file|requests)(/[0-9]{1,18})?")
+"""Pages that a press leads back to."""
 
 
 def overview_routes(office: Office) -> list[web.RouteDef]:
@@ -39,8 +46,13 @@ class Overview:
             "ends_ask": await store.ends_ask(settings.shred_archives),
             "waiting": await store.waiting(settings.waiting_days),
             "ends": await store.ends(),
-            "due": await store.due(),
+            **await situation(self._office.db),
         }
+        values["asked"] = sum(
+            (values["set_aside"][0], values["left_out"][0], len(values["stopped"]), bool(values["ends_ask"]))
+        )
+        values["days_of"] = partial(days_of, values["days"])
+        values["threshold"] = await self._office.threshold()
         return self._office.render(request, "overview/home.html", notice=request.query.get("notice"), **values)
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
@@ -56,4 +68,6 @@ class Overview:
             raise Problem("stage and id must name a failed row")
         revived = await repair.retry(self._office.db, stage, int(row_id[:18]))
         note(subject=f"{stage.name} {row_id[:18]}", outcome="done" if revived else "it had not failed")
-        raise web.HTTPSeeOther("/?notice=" + ("retry_done" if revived else "retry_gone"))
+        then = fields.values.get("then")
+        page = then if isinstance(then, str) and _OURS.fullmatch(then) else "/"
+        raise web.HTTPSeeOther(f"{page}?notice=" + ("retry_done" if revived else "retry_gone"))

@@ -32,4 +32,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "request_3": ("failed", "失败"),
     "request_4": ("link has expired", "链接已过期"),
     "request_none": ("–", "–"),
+    "purchase_0": ("sent, not final yet", "已提交，等待确认"),
+    "purchase_1": ("bought", "已购买"),
+    "purchase_2": ("refused by the market", "被存储市场拒绝"),
+    "purchase_3": ("never included, nothing was spent", "未上链，未产生费用"),
 }
