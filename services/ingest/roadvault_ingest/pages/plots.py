@@ -5,11 +5,17 @@ from datetime import UTC, date, datetime, timedelta
 
 from roadvault_common.history.days import Day
 
+_LEAST = 14
+
 
 def filled(known: Sequence[Day], count: int, today: date | None = None) -> list[Day]:
-    """Return the last days, the oldest first; those of which nothing is known have nothing in them."""
+    """Return the last days, the oldest first; those of which nothing is known have nothing in them.
+
+    They begin soon before the first that is known.
+    """
     last = today or datetime.now(UTC).date()
     by_day = {day.day: day for day in known}
+    count = min(count, max(_LEAST, (last - min(by_day, default=last)).days + 1))
     wanted = [last - timedelta(days=back) for back in reversed(range(count))]
     return [by_day.get(day) or Day(day, 0, 0, 0, 0, 0, 0, 0, None, None) for day in wanted]
 

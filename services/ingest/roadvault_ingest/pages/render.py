@@ -1,6 +1,7 @@
 """Makes pages of templates, in the reader's language and time zone."""
 
 import hashlib
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,9 +24,9 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Vary": "HX-Request, Accept-Language, Cookie",
 }
-PLACES = (("/", "home"), ("/file", "files"), ("/zip", "archives"))
+PLACES = (("/", "home"), ("/file", "files"), ("/zip", "archives"), ("/requests", "requests"))
 """Where the navigation leads, with the keys of its words; what comes below has the operation of it all."""
-BELOW: tuple[tuple[str, str], ...] = ()
+BELOW = (("/money", "money"), ("/system", "system"))
 _PASSING = frozenset({"lang", "notice"})
 """Of a query, what is said once."""
 
@@ -62,7 +63,7 @@ class Renderer:
             {
                 "t": texts,
                 "language": language,
-                "zone": shown.zone(zone),
+                "zone": zone_of(request),
                 "zone_name": zone,
                 "path": request.path,
                 "query": {name: value for name, value in request.query.items() if name not in _PASSING},
@@ -81,6 +82,11 @@ class Renderer:
         if "lang" in request.query:
             response.set_cookie(_COOKIE, language, max_age=_YEAR_SECONDS, samesite="Lax", httponly=True)
         return response
+
+
+def zone_of(request: web.Request) -> tzinfo:
+    """Return the reader's time zone; UTC, until their browser has said it."""
+    return shown.zone(request.cookies.get(_ZONE))
 
 
 def static_file(request: web.Request) -> web.StreamResponse:

@@ -57,7 +57,7 @@ def cru(planck: float | None) -> str:
     amount = float(planck) / _PLANCK
     if amount == 0 or abs(amount) >= _HUNDRED:
         return f"{amount:,.0f} CRU"
-    return f"{amount:,.2f} CRU" if abs(amount) >= 1 else f"{amount:.4g} CRU"
+    return f"{amount:,.2f} CRU" if abs(amount) >= 1 else f"{amount:.3g} CRU"
 
 
 def moment(value: datetime) -> str:

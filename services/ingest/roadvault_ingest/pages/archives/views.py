@@ -23,7 +23,7 @@ def archive_routes(office: Office) -> list[web.RouteDef]:
     """Return the routes of archives."""
     pages = Archives(office)
     return [
-        web.get("/zip", pages.list),
+        web.get("/zip", pages.listing),
         web.get(_ONE, pages.show),
         web.post(f"{_ONE}/hold", pages.hold),
         web.post(f"{_ONE}/release", pages.release),
@@ -38,7 +38,7 @@ class Archives:
         self._office = office
         self._store = ArchivePagesStore(office.db)
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def listing(self, request: web.Request) -> web.Response:
         """List archives, newest first, or those that are in one stage."""
         wanted, stage = number(request, "id"), request.query.get("stage")
         threshold = await self._office.threshold()

@@ -19,7 +19,7 @@ _ARCHIVES = (
     " AS proven FROM zip_ipfs_info"
 )
 _REQUESTS = (
-    "SELECT file_id, status FROM download_info WHERE download_id IN"
+    "SELECT download_id, file_id, status FROM download_info WHERE download_id IN"
     " (SELECT MAX(download_id) FROM download_info WHERE file_id IN ({files}) GROUP BY file_id)"
 )
 
@@ -43,5 +43,13 @@ class FilePagesStore:
             archives = {row["zip_id"]: row for row in found}
         files = [row["file_id"] for row in rows]
         asked = await self._db.fetch_all(_REQUESTS.format(files=marks(files)), files) if files else []
-        latest = {row["file_id"]: row["status"] for row in asked}
-        return [{**row, **archives.get(row["zip_id"], {}), "request": latest.get(row["file_id"])} for row in rows]
+        latest = {row["file_id"]: {"request": row["status"], "download_id": row["download_id"]} for row in asked}
+        return [
+            {**row, **archives.get(row["zip_id"], {}), "request": None, **latest.get(row["file_id"], {})}
+            for row in rows
+        ]
+
+    async def with_failures(self, row: Row) -> Row:
+        """Return a file with what its archive's row says of stages that failed."""
+        (found,) = await self.with_states([row])
+        return {**row, **{name: value for name, value in found.items() if name.endswith("_failed_at")}}

@@ -41,6 +41,9 @@ function draw(figure) {
   const form = forms[figure.dataset.form];
   const strokes = [colour("--accent"), colour("--faint")];
   const axis = { stroke: colour("--faint"), font: `11px ${colour("--sans")}`, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  const whole = rows.every(([at]) => at % 86400 === 0);
+  const day = (at) => (whole ? new Date(at * 1000).toISOString().slice(0, 10) : stamp.format(new Date(at * 1000)));
+  const near = rows.at(-1)[0] - rows[0][0] < 4 * 86400;
   const plot = new window.uPlot(
     {
       width,
@@ -50,12 +53,12 @@ function draw(figure) {
       legend: { show: false },
       scales: { y: { range: (_, low, high) => [Math.min(low, 0), high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, size: 24, grid: { show: false }, space: 70, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toISOString().slice(5, 10)) },
+        { ...axis, size: 24, grid: { show: false }, space: near ? 100 : 70, values: (_, ticks) => ticks.map((tick) => day(tick).slice(5, near && !whole ? 16 : 10)) },
         { ...axis, size: 62, space: 36, values: (_, ticks) => ticks.map(form) },
       ],
       tzDate: (tick) => window.uPlot.tzDate(new Date(tick * 1000), "UTC"),
       series: [{}, ...names.slice(1).map((label, place) => ({ label, stroke: strokes[place], width: place ? 1.5 : 2, points: { show: rows.length < 3 }, fill: place ? undefined : `${strokes[0]}1a` }))],
-      hooks: { setCursor: [(self) => tell(figure, rows, names, form, self.cursor.idx)] },
+      hooks: { setCursor: [(self) => tell(figure, rows, day, form, self.cursor.idx)] },
     },
     names.map((_, place) => rows.map((row) => row[place])),
     canvas,
@@ -64,11 +67,11 @@ function draw(figure) {
 }
 
 // Below a plot stands what the day under the pointer, or else the newest one, has.
-function tell(figure, rows, names, form, at) {
+function tell(figure, rows, day, form, at) {
   const row = rows[at ?? rows.length - 1];
-  const [day, ...values] = figure.querySelectorAll(".legend [data-shown]");
-  if (!row || !day) return;
-  day.textContent = new Date(row[0] * 1000).toISOString().slice(0, 10);
+  const [when, ...values] = figure.querySelectorAll(".legend [data-shown]");
+  if (!row || !when) return;
+  when.textContent = day(row[0]);
   values.forEach((value, place) => { value.textContent = row[place + 1] === null ? "–" : form(row[place + 1]); });
 }
 

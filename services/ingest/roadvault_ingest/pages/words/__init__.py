@@ -6,13 +6,16 @@ from roadvault_ingest.pages.words import (
     archives,
     base,
     files,
+    money,
     overview,
     reasons_chinese,
     reasons_english,
+    requests,
     states,
+    system,
 )
 
-_ROOMS = (base, states, overview, files, archives, access, api)
+_ROOMS = (base, states, overview, files, archives, requests, money, system, access, api)
 _WORDS = {key: pair for room in _ROOMS for key, pair in room.WORDS.items()}
 
 ENGLISH = reasons_english.REASONS | {key: english for key, (english, _) in _WORDS.items()}

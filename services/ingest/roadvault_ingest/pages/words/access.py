@@ -62,4 +62,5 @@ WORDS: dict[str, tuple[str, str]] = {
     "did_hold": ("put on hold", "设置保留"),
     "did_released": ("lifted a hold", "解除保留"),
     "did_pin again": ("pinned again", "重新上传 IPFS"),
+    "did_cancel": ("cancelled a request", "取消请求"),
 }

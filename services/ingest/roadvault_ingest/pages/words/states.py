@@ -12,7 +12,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_order_failed": ("ordering storage failed", "购买存储失败"),
     "state_watch_failed": ("looking it up on the market failed", "查询存储市场失败"),
     "state_few": (
-        "waiting for the network: {replicas} of more than {threshold} replicas",
+        "waiting for the network, {replicas} of more than {threshold}",
         "等待网络副本：{replicas} / 需超过 {threshold}",
     ),
     "state_proving": ("replicated, waits for its proof", "副本已足够，等待验证"),
@@ -21,7 +21,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_audit_failed": ("auditing it failed", "抽查失败"),
     "state_inspect_failed": ("inspecting the copy here failed", "检查本地副本失败"),
     "state_drop_failed": ("dropping the copies here failed", "清理本地副本失败"),
-    "state_live": ("on the network, proven; a copy is here", "网络存储已验证，本地仍有副本"),
+    "state_live": ("on the network, proven; copy kept", "网络存储已验证，本地仍有副本"),
     "state_network": ("on the network, proven", "网络存储已验证"),
     "state_unproven": ("on the network alone, its proof waits to be renewed", "仅存于网络，等待重新验证"),
     "state_expired": ("its order has run out, waits to be bought anew", "存储已到期，等待重新购买"),
