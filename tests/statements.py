@@ -16,6 +16,7 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.custody import check, fault_store, history, note, store, tying
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
+from roadvault_common.history import days, event_log, heartbeats
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, ends, holding
 from roadvault_common.sql import audits
@@ -34,9 +35,15 @@ from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import Filters, Mark, Order
+from roadvault_ingest.pages.archives.store import STAGES as ARCHIVE_STAGES
 from roadvault_ingest.pages.archives.store import ArchivePagesStore
 from roadvault_ingest.pages.files.store import FilePagesStore
+from roadvault_ingest.pages.money.store import MoneyPageStore
 from roadvault_ingest.pages.overview.store import OverviewStore as FirstPage
+from roadvault_ingest.pages.requests.store import STATES as REQUEST_STATES
+from roadvault_ingest.pages.requests.store import RequestPagesStore
+from roadvault_ingest.pages.system.store import SystemPageStore
+from roadvault_ingest.pages.way import way
 from roadvault_ingest.requests.batch_store import BatchStore
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.upload_store import Times, UploadStore
@@ -168,6 +175,35 @@ def status(filled: Filled) -> list[Statement]:
             archives_before=lambda db: ArchivePagesStore(db).archives(archive, None),
             archives_after=lambda db: ArchivePagesStore(db).archives(None, archive),
         ),
+        *group(
+            "status: archives in a stage",
+            **{stage: partial(_in_stage, stage) for stage in ARCHIVE_STAGES},
+        ),
+        *group(
+            "status: the page of an archive",
+            archive=lambda db: ArchivePagesStore(db).archive(archive - archive % 2),  # of these some have an end
+            members=lambda db: ArchivePagesStore(db).members(filled.zip_ids[0]),
+            purchases=lambda db: ArchivePagesStore(db).purchases(archive),
+            evidence=lambda db: ArchivePagesStore(db).evidence(archive),
+            audits=lambda db: ArchivePagesStore(db).audits(archive),
+            holds=lambda db: ArchivePagesStore(db).holds(archive),
+            way=lambda db: way(db, archive, archive),
+        ),
+        *group(
+            "status: requests, a page of them",
+            newest=lambda db: RequestPagesStore(db).requests(None, None),
+            before=lambda db: RequestPagesStore(db).requests(filled.downloads // 2, None),
+            after=lambda db: RequestPagesStore(db).requests(None, filled.downloads // 2),
+            one=lambda db: RequestPagesStore(db).request(filled.downloads // 2),
+            **{state: partial(_requests_in, state) for state in REQUEST_STATES},
+        ),
+        *group(
+            "status: money and the system",
+            renewals=lambda db: MoneyPageStore(db).renewals(30),
+            latest=lambda db: MoneyPageStore(db).latest(),
+            server=lambda db: SystemPageStore(db).server(),
+            schema=lambda db: SystemPageStore(db).schema(),
+        ),
         *[one for one in lists(filled, 10) if one.name not in {"set aside", "by much at once", "not packed"}],
         *group(
             "status: a batch",
@@ -255,6 +291,16 @@ def status(filled: Filled) -> list[Statement]:
             periods=holding.period_keys,
             in_doubt=asking.in_doubt,
         ),
+        *each_stage("status: the four numbers", "numbers", backlog.numbers),
+        *group(
+            "status: what happened",
+            pipeline=backlog.pipeline,
+            days=lambda db: days.last(db, 400),
+            heartbeats=heartbeats.all,
+            of_an_archive=lambda db: event_log.of_row(db, [(stage, archive) for stage in (PIN, ORDER, PROVE)], 50),
+            latest=lambda db: event_log.latest(db, 50),
+            before=lambda db: event_log.latest(db, 50, middle // 10),
+        ),
         *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
     ]
 
@@ -294,6 +340,14 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
             await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
 
     return group("status: lists of files", **{name: partial(run, *what) for name, what in wanted.items()})
+
+
+async def _in_stage(stage: str, db: Database) -> object:
+    return await ArchivePagesStore(db).in_stage(stage, 50)
+
+
+async def _requests_in(state: str, db: Database) -> object:
+    return await RequestPagesStore(db).in_state(state)
 
 
 async def _tied(db: Database, size: int) -> object:

@@ -36,6 +36,8 @@ from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.facts import Facts
 from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.tags import Tag
+from roadvault_common.history import days, event_log
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, holding, periods
@@ -79,6 +81,7 @@ from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
+from roadvault_ingest.pages.requests.cancelling import cancel
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.requests.batch_store import BatchStore
@@ -139,12 +142,15 @@ def work(filled: Filled) -> list[Statement]:
         *group(
             "repair",
             pin_again=lambda db: repair.pin_again(db, filled.failed(DROP)[2]),
+            cancel=lambda db: cancel(db, filled.due(CALLBACK)[1]),
             pack_again=lambda db: repair.pack_again(db, filled.failed(PIN)[2]),
         ),
         *group(
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
+        *group("days and heartbeats", days=lambda db: days.add_up(db, Path("/")), beats=_beats),
+        *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
         *group("custody log", chained=_chain),
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
@@ -183,6 +189,12 @@ async def _outages(db: Database) -> None:
     assert [row["domain"] for row in await outage_store.away(db)] == [Domain.CALLBACK_HOST, Domain.IPFS]
     await outage_store.note(db, "pinner", "here-1", [], 60)
     assert await outage_store.away(db) == []
+
+
+async def _beats(db: Database) -> None:
+    heart = Heart(db, "packer")
+    await heart.beat()
+    await heart.end()
 
 
 async def _chain(db: Database) -> None:

@@ -206,7 +206,7 @@ async def test_an_archive_that_rots_before_it_is_pinned_is_refused(bench: Bench,
     assert isinstance(outcome, Failed)
     assert "file 2" in outcome.reason or "file 3" in outcome.reason
     row = await bench.archive()
-    assert (row["cid"], row["pin_failed_at"] is not None, row["pin_reason"]) == (None, True, outcome.reason)
+    assert (row["cid"], row["pin_failed_at"] is not None, row["pin_reason"]) == (None, True, str(outcome.reason))
     assert len(bench.names("received")) == 4  # what is left of the footage stays
 
 

@@ -71,7 +71,7 @@ async def test_an_archive_that_only_we_hold_is_not_proven(proofs: Proofs, kubo: 
     outcome = await proofs.prover.proving.work(proofs.zip_id)
     assert isinstance(outcome, Wait)
     row = await proofs.row()
-    assert (await proofs.proven(), row["drop_due"], row["prove_reason"]) == ([False], None, outcome.reason)
+    assert (await proofs.proven(), row["drop_due"], row["prove_reason"]) == ([False], None, str(outcome.reason))
 
 
 @pytest.mark.parametrize("what", ["more than was asked, as a block", "a gzip bomb", "a CAR of leaves without end"])

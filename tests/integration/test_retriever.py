@@ -161,7 +161,7 @@ async def test_nothing_but_damaged_copies_is_a_failure_with_its_reason(bench: Be
     assert isinstance(outcome, Failed)
     assert "SHA-256" in outcome.reason
     row = await bench.row(download_id)
-    assert (row["status"], row["mirror"], row["open_key"], row["fetch_reason"]) == (3, 4, None, outcome.reason)
+    assert (row["status"], row["mirror"], row["open_key"], row["fetch_reason"]) == (3, 4, None, str(outcome.reason))
     assert [path for path in bench.downloads() if path.is_file()] == []
 
 

@@ -49,6 +49,7 @@ SET_BY_COMPOSE = {
     "IPFS_GATEWAY_URL": "likewise",
     "WITNESS_RPC_URL": "its own witness",
     "WITNESS_GATEWAY_URL": "likewise",
+    "DOOR_URL": "its own door",
     "HTTP_HOST": "inside the container; ROADVAULT_INTRANET_ADDRESS is what the machine shows",
     "HTTP_PORT": "what Prometheus and the health checks ask",
     "PUBLIC_HOST": "inside the container; ROADVAULT_PUBLIC_ADDRESS is what the machine shows",

@@ -58,6 +58,9 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
             *access.jobs(),
         ]
+        if settings.door_url is not None:
+            looking = partial(heartbeats.look_at, db, "door", settings.door_url)
+            jobs.append(partial(repeat, looking, seconds=heartbeats.SECONDS))
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}

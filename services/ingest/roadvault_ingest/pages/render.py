@@ -1,10 +1,10 @@
 """Makes pages of templates, in the reader's language and time zone."""
 
 import hashlib
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
@@ -49,14 +49,14 @@ class Renderer:
             finalize=shown.plainly,
         )
         self._templates.filters |= {**shown.FILTERS, **STATES}
-        self._templates.globals |= {"static": _static_url, "places": PLACES, "below": BELOW}
+        self._templates.globals |= {"static": _static_url, "places": PLACES, "below": BELOW, "utc": UTC}
 
     def render(self, request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401
         """Return a page in the reader's language; `notice` is the key of a text above it.
 
         Of a page that renews itself its block `live` alone.
         """
-        language, zone = _language(request), request.cookies.get(_ZONE)
+        language = _language(request)
         texts = LANGUAGES[language]
         page = self._templates.get_template(template)
         context = page.new_context(
@@ -64,7 +64,7 @@ class Renderer:
                 "t": texts,
                 "language": language,
                 "zone": zone_of(request),
-                "zone_name": zone,
+                "zone_name": _zone_name(request),
                 "path": request.path,
                 "query": {name: value for name, value in request.query.items() if name not in _PASSING},
                 "link": _links(request),
@@ -86,7 +86,11 @@ class Renderer:
 
 def zone_of(request: web.Request) -> tzinfo:
     """Return the reader's time zone; UTC, until their browser has said it."""
-    return shown.zone(request.cookies.get(_ZONE))
+    return shown.zone(_zone_name(request))
+
+
+def _zone_name(request: web.Request) -> str:
+    return unquote(request.cookies.get(_ZONE, ""))
 
 
 def static_file(request: web.Request) -> web.StreamResponse:

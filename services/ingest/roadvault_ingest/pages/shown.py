@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as midnight
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from jinja2 import pass_context
+from jinja2 import Undefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
@@ -30,9 +31,14 @@ def plainly(value: object) -> object:
     return plain(value) if type(value) is str else value
 
 
-def size(count: float | None) -> str:
+def _unknown(value: object) -> bool:
+    """Tell whether there is no value, or no such name among what a service told."""
+    return value is None or isinstance(value, Undefined)
+
+
+def size(count: Any) -> str:  # noqa: ANN401 - a number, if it is known
     """Return a byte count with a decimal unit: 1500000 is 1.5 MB."""
-    if count is None:
+    if _unknown(count):
         return NOTHING
     amount, unit = float(count), 0
     while amount >= _THOUSAND and unit < len(_UNITS) - 1:
@@ -40,9 +46,9 @@ def size(count: float | None) -> str:
     return f"{count:.0f} {_UNITS[0]}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
 
 
-def number(value: float | None) -> str:
+def number(value: Any) -> str:  # noqa: ANN401 - a number, if it is known
     """Return a whole number with its thousands apart."""
-    return NOTHING if value is None else f"{value:,.0f}"
+    return NOTHING if _unknown(value) else f"{value:,.0f}"
 
 
 def counted(value: int) -> str:
@@ -50,9 +56,9 @@ def counted(value: int) -> str:
     return f"{MOST:,}+" if value >= MOST else f"{value:,}"
 
 
-def cru(planck: float | None) -> str:
+def cru(planck: Any) -> str:  # noqa: ANN401 - a number, if it is known
     """Return an amount of money, which is kept in planck, in CRU; small ones to the first digits that tell."""
-    if planck is None:
+    if _unknown(planck):
         return NOTHING
     amount = float(planck) / _PLANCK
     if amount == 0 or abs(amount) >= _HUNDRED:

@@ -14,8 +14,8 @@ ARCHIVES = (
     " EXISTS (SELECT 1 FROM evidence_info WHERE zip_id = zip_ipfs_info.zip_id AND valid = 1 AND proven_at IS NOT NULL)"
     " AS proven, COALESCE(pin_reason, order_reason, watch_reason, prove_reason, drop_reason) AS reason,"
     " (SELECT audited_at FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND place = 'network') AS audited_at,"
-    " COALESCE((SELECT reason FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND place = 'network'),"
-    " (SELECT reason FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND place = 'local')) AS audit_problem"
+    " (SELECT reason FROM audit_info WHERE zip_id = zip_ipfs_info.zip_id AND sound = 0 ORDER BY place DESC LIMIT 1)"
+    " AS audit_problem"
     " FROM zip_ipfs_info"
 )
 STAGES = ("pin", "order", "replicate", "prove", "drop")

@@ -4,7 +4,7 @@ from roadvault_common.sql.db import Database, Row
 
 BLOCKS_A_DAY = 14_400
 """By which renewals are counted: of blocks that come every 6 s."""
-_SHOWN = 20
+_SHOWN = 12
 
 
 class MoneyPageStore:

@@ -100,14 +100,15 @@ if (live && live.dataset.still === undefined) {
   setInterval(renew, SECONDS * 1000);
   document.addEventListener("visibilitychange", renew);
   let seen = new Date();
-  document.addEventListener("htmx:after:swap", () => {
+  const statusOf = (event) => event.detail?.ctx?.response?.status ?? event.detail?.ctx?.response?.raw?.status ?? 0;
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (statusOf(event) >= 400) return; // nothing was swapped: what is there stays
     seen = new Date();
     stale.hidden = true;
     enhance(live);
   });
   const failed = (event) => {
-    const status = event.detail?.ctx?.response?.raw?.status ?? event.detail?.ctx?.response?.status;
-    if (status === 401) location.reload();
+    if (statusOf(event) === 401) location.reload(); // it leads to the log-in
     stale.textContent = stale.dataset.words.replace("{}", stamp.format(seen));
     stale.hidden = false;
   };

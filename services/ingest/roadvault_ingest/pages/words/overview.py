@@ -158,10 +158,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "doing_order": ("{} archive to order storage for|{} archives to order storage for", "{} 个归档包待购买存储"),
     "doing_replicate": (
         (
-            "{} archive waits for the network ({most} of more than {need} replicas)"
-            "|{} archives wait for the network ({least} to {most} of more than {need} replicas)"
+            "{} archive waits for the network ({counts} of more than {need} replicas)"
+            "|{} archives wait for the network ({counts} of more than {need} replicas)"
         ),
-        "{} 个归档包等待网络副本（{least}–{most}，需超过 {need}）",
+        "{} 个归档包等待网络副本（{counts}，需超过 {need}）",
     ),
     "doing_prove": ("{} archive to prove|{} archives to prove", "{} 个归档包待验证"),
     "doing_drop": (
