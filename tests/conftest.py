@@ -31,6 +31,7 @@ pytest_plugins = [
     "servers_keeper",
     "servers_receipts",
     "servers_retriever",
+    "servers_streaming",
     "servers_proof",
     "servers_recovery",
     "servers_rot",

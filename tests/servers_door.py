@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +16,12 @@ from sites import site
 
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web.links import Links
+from roadvault_common.web.links import Links, Views
 from roadvault_door.__main__ import limits
 from roadvault_door.config import DoorSettings
 from roadvault_door.handlers import answer_plainly, link_routes
 from roadvault_door.service import Door
+from roadvault_door.watching import Player
 
 SECRET = "a secret for signing links"
 
@@ -92,8 +93,14 @@ def open_link_door(database_url: str, data_dir: Path) -> OpenLinks:
         }
         settings = DoorSettings(**{**values, **overrides})
         vault = Vault(data_dir)
-        async with Database.open(settings.database_url) as db, aiohttp.ClientSession(auto_decompress=False) as http:
-            routes = link_routes(settings, Door(db, vault, Links(settings.link_secret)))
+        async with (
+            AsyncExitStack() as stack,
+            Database.open(settings.database_url) as db,
+            aiohttp.ClientSession(auto_decompress=False) as http,
+        ):
+            player = await stack.enter_async_context(Player.open(settings)) if settings.stream_url else None
+            secret = settings.link_secret
+            routes = link_routes(settings, Door(db, vault, Links(secret), Views(secret)), player)
             async with site(routes, [answer_plainly(settings)], limits=limits(settings)) as url:
                 yield LinkDoor(url, http, db, vault)
 

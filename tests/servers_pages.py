@@ -31,6 +31,7 @@ class Office:
     url: str
     http: aiohttp.ClientSession
     db: Database
+    ingest: Ingest
 
     async def get(self, path: str, language: str = "en") -> str:
         async with self.http.get(self.url + path, headers={"Accept-Language": language}) as response:
@@ -59,10 +60,10 @@ async def pages(database_url: str, redis_url: str, tmp_path: Path) -> AsyncItera
         Bus.open(SecretStr(redis_url), "ingest") as bus,
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
     ):
-        pages = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), db)
-        routes = Access(settings, db).routes(pages)
+        ingest = Ingest(settings, db, bus, Vault(tmp_path))
+        routes = Access(settings, db).routes(page_routes(ingest, db))
         async with site(routes, [own_sites_only(()), answer_problems]) as url:
-            yield Office(url, http, db)
+            yield Office(url, http, db, ingest)
 
 
 async def fill(db: Database) -> None:

@@ -55,6 +55,7 @@ from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import RetrieverStore
+from roadvault_retriever.streaming.store import StreamStore
 
 UPLOAD_TIMES = Times(expires=86_400, held=900)
 Run = Callable[[Database], Awaitable[object]]
@@ -381,7 +382,10 @@ def of_a_row(filled: Filled) -> list[Statement]:
         prover_archive=lambda db: ProofStore(db).archive(archive),
         prover_members=lambda db: ProofStore(db).members(archive),
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
+        stream_located=lambda db: StreamStore(db).located(1),
+        stream_now=lambda db: db.now(),
         retriever_extraction=lambda db: ExpiryStore(db).extraction(filled.due(EXPIRE)[0]),
+        door_stored=lambda db: DoorStore(db).stored(1),
         notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
         recovery_known=lambda db: recovery.known(db, list(range(1, recovery.AT_ONCE + 1))),
         receipt_file=lambda db: receipts.file(db, 1),

@@ -654,7 +654,7 @@ async def _fetch(filled: Filled, db: Database) -> None:
     await store.note_begun(wanted)
     assert wanted.zip_id is not None
     await db.execute("UPDATE zip_ipfs_info SET restored_at = UTC_TIMESTAMP(6) WHERE zip_id = %s", (wanted.zip_id,))
-    await store.mend(wanted)
+    await store.mend(wanted.zip_id)
     await db.execute("UPDATE file_upload_info SET path = NULL WHERE file_id = %s", (wanted.file_id,))
     fourth = await _ask_again(db, wanted.file_id, 5)
     assert await store.put_off(wanted.zip_id, 0)

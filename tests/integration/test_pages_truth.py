@@ -4,8 +4,10 @@ import json
 import re
 
 import pytest
+from pydantic import SecretStr
 from servers_pages import Office, fill
 
+from roadvault_common.web.links import Views
 from roadvault_common.work.reasons import Reason
 from roadvault_ingest.pages.words import LANGUAGES
 
@@ -165,3 +167,17 @@ async def test_a_filter_that_nobody_understands_is_left_out_and_said(pages: Offi
     assert 'aria-invalid="true"' in page
     found = re.findall(r'href="/file/(\d+)"', page)
     assert found == ["129", "128", "127", "126", "125", "124", "123", "122", "121", "120", "12"]
+
+
+async def test_a_video_plays_on_its_page_where_the_door_is_known(pages: Office) -> None:
+    await fill(pages.db)
+    status, page, headers = await pages.ask("/file/1")
+    assert (status, "<video" in page, "media-src" in headers["Content-Security-Policy"]) == (200, False, False)
+    pages.ingest.settings.public_url = "https://door.example:7002/below"
+    pages.ingest._views = Views(SecretStr("a secret of the tests"))
+    _, page, headers = await pages.ask("/file/1")
+    assert 'preload="metadata" src="https://door.example:7002/below/v/' in page
+    assert headers["Content-Security-Policy"].endswith("; media-src https://door.example:7002")
+    assert "<video" not in (await pages.ask("/file/1", HX_Request="true"))[1]
+    await pages.db.execute("UPDATE file_upload_info SET file_name = 'a.txt' WHERE file_id = 1")
+    assert "<video" not in (await pages.ask("/file/1"))[1]

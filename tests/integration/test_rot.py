@@ -178,7 +178,7 @@ async def test_what_has_rotted_in_the_nodes_own_store_steps_aside_too(rotten: Ro
 async def test_an_archive_that_was_dropped_meanwhile_is_not_fetched_back(rotten: Rotten) -> None:
     wanted = await rotten.retriever._store.wanted(await rotten.ask())
     await rotten.console.db.execute("UPDATE zip_ipfs_info SET path = NULL")
-    await rotten.retriever._store.mend(wanted)
+    await rotten.retriever._store.mend(wanted.zip_id)
     assert (await rotten.archive())["restore_due"] is None
 
 

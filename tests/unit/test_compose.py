@@ -54,6 +54,9 @@ SET_BY_COMPOSE = {
     "HTTP_PORT": "what Prometheus and the health checks ask",
     "PUBLIC_HOST": "inside the container; ROADVAULT_PUBLIC_ADDRESS is what the machine shows",
     "PUBLIC_PORT": "likewise",
+    "STREAM_URL": "its own retriever",
+    "STREAM_HOST": "inside the container",
+    "STREAM_PORT": "what the door asks",
     "DATA_DIR": "on the volume, where Kubo's filestore sees it at the same path",
     "INGEST_WORKER": "one ingest; its open folder outlives its container",
     "DRAIN_SECONDS": "stop_grace_period has to be longer",
@@ -337,6 +340,13 @@ def test_the_door_writes_nothing_and_has_no_keys(compose: dict[str, Any]) -> Non
     assert not {f"{PREFIX}{name}" for name in ("MASTER_KEYS_FILE", "REDIS_URL", "CRUST_URL", "IPFS_RPC_URL")} & given
     assert _environment(compose, "door")["ROADVAULT_DATABASE_URL"] == "mysql://door@mariadb:3306/roadvault"
     secret = "door_database_password"
+    assert set(door["networks"]) == {"data", "watch", "doors", "stream"}
+    assert {name for name, service in compose["services"].items() if "stream" in (service.get("networks") or [])} == {
+        "door",
+        "retriever",
+    }
+    port = _environment(compose, "retriever")["ROADVAULT_STREAM_PORT"]
+    assert _environment(compose, "door")["ROADVAULT_STREAM_URL"] == f"http://retriever:{port}"
     assert set(door["secrets"]) == {secret, "link_secret"}
     assert {name for name, service in compose["services"].items() if secret in (service.get("secrets") or [])} == {
         "door",

@@ -42,12 +42,21 @@ _CHAIN = (
 )
 
 GRANTS: dict[str, tuple[str, ...]] = {
-    "ingest": (*_WORK, "DATA_DIR", "DOOR_URL", *_FOLDERS, *_CALLBACKS),
-    "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT"),
+    "ingest": (*_WORK, "DATA_DIR", "DOOR_URL", *_FOLDERS, *_CALLBACKS, "LINK_SECRET", "PUBLIC_URL"),
+    "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT", "STREAM_URL"),
     "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
     "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
     "crust-orderer": _CHAIN,
-    "retriever": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN", "IPFS_GATEWAY_URL"),
+    "retriever": (
+        *_WORK,
+        "DATA_DIR",
+        "MASTER_KEYS",
+        "IPFS_RPC_URL",
+        "IPFS_RPC_TOKEN",
+        "IPFS_GATEWAY_URL",
+        "LINK_SECRET",
+        "STREAM_PORT",
+    ),
     "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", "CALLBACK_MASTER_KEYS", *_CALLBACKS),
 }
 """What each service gets beyond what every service gets."""
@@ -99,6 +108,8 @@ class Environments:
             "PUBLIC_HOST": HOST,
             "PUBLIC_PORT": str(settings.public_port),
             "PUBLIC_URL": f"http://{HOST}:{settings.public_port}",
+            "STREAM_PORT": str(settings.stream_port),
+            "STREAM_URL": f"http://{HOST}:{settings.stream_port}",
             "MASTER_KEYS": credentials.master_keys,
             "LINK_SECRET": credentials.link_secret,
             "CALLBACK_MASTER_KEYS": credentials.callback_master_keys,

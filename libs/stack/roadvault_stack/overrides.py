@@ -31,6 +31,8 @@ DECIDED = {
     "DEVNET_DATA_DIR": f"{_LOCAL}DIR",
     "HTTP_PORT": f"each service has another: {_LOCAL}INGEST_PORT, {settings.PREFIX}PACKER_PORT, …",
     "PUBLIC_PORT": f"{_LOCAL}PUBLIC_PORT",
+    "STREAM_PORT": f"{_LOCAL}STREAM_PORT",
+    **dict.fromkeys(("STREAM_HOST", "STREAM_URL"), "its door and its retriever find each other on this machine"),
     "DEVNET_PORT": f"{_LOCAL}DEVNET_PORT",
     "DEVNET_HOST": "who reaches it can do anything",
     "DEVNET_BLOCK_SECONDS": f"{_LOCAL}BLOCK_SECONDS, which services go by, too",

@@ -33,6 +33,7 @@ class StackSettings(BaseSettings):
     retriever_port: int = _port(7014, "retriever's health and metrics")
     notifier_port: int = _port(7015, "notifier's health and metrics")
     door_port: int = _port(7016, "the door's health and metrics")
+    stream_port: int = _port(7017, "videos, which the door asks the retriever for")
     mariadb_port: int = _port(7021, "MariaDB")
     redis_port: int = _port(7022, "Redis")
     ipfs_rpc_port: int = _port(7023, "our Kubo's RPC")

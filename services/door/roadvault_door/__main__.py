@@ -1,6 +1,7 @@
 """Wires the door together and runs it."""
 
 import resource
+from contextlib import AsyncExitStack
 
 from roadvault_common.errors import SettingsError
 from roadvault_common.files.identity import Identity
@@ -8,11 +9,12 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.connections import Limits
-from roadvault_common.web.links import Links
+from roadvault_common.web.links import Links, Views
 from roadvault_common.web.listener import Listener
 from roadvault_door.config import DoorSettings
 from roadvault_door.handlers import answer_plainly, link_routes
 from roadvault_door.service import Door
+from roadvault_door.watching import Player
 
 _OTHER_DESCRIPTORS = 100
 """What the door opens besides its clients' connections and their files: those to the database, and of /metrics."""
@@ -23,10 +25,13 @@ async def serve() -> None:
     settings = DoorSettings()
     log.configure("door", settings)
     check_descriptors(settings.public_connections)
-    async with Database.open(settings.database_url, read_only=True) as db:
-        vault = Vault(settings.data_dir)
-        door, identity = Door(db, vault, Links(settings.link_secret)), Identity(db, vault.root, only_looks=True)
-        public = Listener(link_routes(settings, door), settings.public_host, settings.public_port, limits(settings))
+    async with Database.open(settings.database_url, read_only=True) as db, AsyncExitStack() as stack:
+        player = await stack.enter_async_context(Player.open(settings)) if settings.stream_url else None
+        vault, secrets = Vault(settings.data_dir), settings.link_secret
+        door, identity = Door(db, vault, Links(secrets), Views(secrets)), Identity(db, vault.root, only_looks=True)
+        public = Listener(
+            link_routes(settings, door, player), settings.public_host, settings.public_port, limits(settings)
+        )
         checks, answers = {"disk": door.look_at_disk}, [answer_plainly(settings)]
         await app.run(settings, db, [], checks, (), answers, public=public, identity=identity)
 

@@ -5,6 +5,7 @@ import re
 from pydantic import Field, field_validator
 
 from roadvault_common.settings.config import DataSettings, ServiceSettings
+from roadvault_common.urls import has_host
 from roadvault_common.web.links import LinkSettings
 
 _ORIGIN = re.compile(r"https?://[^/\s,]+")
@@ -48,12 +49,31 @@ class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
         title="Slow download",
         description="bytes a second that a link's client has to take on the average, or is cut off",
     )
+    stream_url: str = Field(
+        "", title="Streams", description="base URL of the retriever's stream address; without it no video is played"
+    )
+    watchers: int = Field(
+        100, ge=1, title="Watchers", description="parts of videos that are being sent at once; one more gets 503"
+    )
+    peer_watchers: int = Field(
+        50,
+        ge=0,
+        title="Watchers of one address",
+        description="the same for each IPv4 address or IPv6 /64; 0 for no bound, as behind a proxy",
+    )
     link_origins: str = Field(
         "",
         title="Link origins",
         description="origins such as https://portal.example whose pages may read links with scripts (CORS), separated"
         " by commas; * for all; default: none",
     )
+
+    @field_validator("stream_url")
+    @classmethod
+    def _has_host(cls, value: str) -> str:
+        if value and not has_host(value):
+            raise ValueError("must be http://host or http://host:port")
+        return value
 
     @property
     def origins(self) -> frozenset[str]:

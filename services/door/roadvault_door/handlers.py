@@ -1,15 +1,16 @@
-"""What comes in over HTTP from the outside: signed links."""
+"""What comes in over HTTP from the outside: signed links, to download and to play."""
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from roadvault_common.errors import TransientError, brief
+from roadvault_common.errors import Outage, TransientError, brief
 from roadvault_common.web.health import RequestHandler
 from roadvault_common.web.listener import route_of
 from roadvault_door.config import DoorSettings
 from roadvault_door.sending import send
 from roadvault_door.service import Door, Refused
+from roadvault_door.watching import Player
 
 log = structlog.get_logger()
 
@@ -20,6 +21,8 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-store",
 }
+_PLAYS = {"Content-Security-Policy": "sandbox allow-same-origin"}
+"""Where a video is opened by itself, the browser's own page with it has to be of our origin to play; no script runs."""
 _EXPOSED = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Last-Modified, Repr-Digest"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD",
@@ -29,13 +32,20 @@ _PREFLIGHT = {
 _RETRY_SECONDS = "5"
 
 
-def link_routes(settings: DoorSettings, door: Door) -> list[web.RouteDef]:
-    """Return the routes of the public listener."""
+def link_routes(settings: DoorSettings, door: Door, player: Player | None = None) -> list[web.RouteDef]:
+    """Return the routes of the public listener; videos are played if there is a `player`."""
 
     async def link(request: web.Request) -> web.StreamResponse:
         found = await door.find(request.match_info["token"])
         headers = _headers(request, settings.origins)
         return await send(request, found, headers, settings.download_bytes_per_second, settings.download_grace_seconds)
+
+    async def view(request: web.Request) -> web.StreamResponse:
+        token = request.match_info["token"]
+        viewed = await door.view(token)
+        if player is None:
+            raise Outage("ROADVAULT_STREAM_URL is not set: no video is played")
+        return await player.play(request, token, viewed, _headers(request, settings.origins) | _PLAYS)
 
     async def preflight(request: web.Request) -> web.Response:
         if "Access-Control-Request-Method" not in request.headers:  # not a browser's question on behalf of a page
@@ -44,8 +54,9 @@ def link_routes(settings: DoorSettings, door: Door) -> list[web.RouteDef]:
         response.force_close()  # as any answer that takes no link
         return response
 
-    routes = [web.get("/d/{token}", link)]
-    return [*routes, web.options("/d/{token}", preflight)] if settings.origins else routes
+    routes = [web.get("/d/{token}", link), web.get("/v/{token}", view)]
+    preflights = [web.options(path, preflight) for path in ("/d/{token}", "/v/{token}")]
+    return [*routes, *preflights] if settings.origins else routes
 
 
 def _headers(request: web.Request, origins: frozenset[str]) -> dict[str, str]:

@@ -55,12 +55,13 @@ def media_type(name: str) -> str:
     return _TYPE_OF.get(name.rpartition(".")[2].lower(), _PLAIN) if "." in name else _PLAIN
 
 
-def disposition(name: str) -> str:
-    """Return the Content-Disposition that saves a file under its name.
+def disposition(name: str, *, inline: bool = False) -> str:
+    """Return the Content-Disposition that saves a file under its name, or, `inline`, has it played.
 
     With both forms of it (RFC 6266, appendix D): curl and old download managers read the plain one alone.
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "replace").decode()
     plain = _UNSAFE.sub("_", plain).strip(" ")
     plain = f"_{plain[1:]}" if plain.startswith((".", "-")) else plain
-    return f"attachment; filename=\"{plain or '_'}\"; filename*=UTF-8''{quote(name, safe='')}"
+    how = "inline" if inline else "attachment"
+    return f"{how}; filename=\"{plain or '_'}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -43,15 +43,17 @@ async def send(
     async with _opened(found.path) as (descriptor, state):
         file = File(state.st_size, found.sha256, datetime.fromtimestamp(int(state.st_mtime), UTC))
         part = part_of(request, file)
-        response = _response(part, file, found.name, headers)
+        response = response_to(part, file, found.name, headers)
         if request.method == "GET" and part.length:
             await _send_in_time(request, response, descriptor, part, grace_seconds + part.length / bytes_per_second)
             _SENT.inc(part.length)
     return response
 
 
-def _response(part: Part, file: File, name: str, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Return the answer, not yet sent and without its body."""
+def response_to(
+    part: Part, file: File, name: str, headers: Mapping[str, str], *, inline: bool = False
+) -> web.StreamResponse:
+    """Return the answer, not yet sent and without its body; `inline` is for what is to be played where it is."""
     all_headers = {
         **headers,
         "ETag": f'"{file.etag}"',
@@ -68,7 +70,7 @@ def _response(part: Part, file: File, name: str, headers: Mapping[str, str]) -> 
     all_headers["Repr-Digest"] = repr_digest(file.etag)
     if part.status == HTTPStatus.PARTIAL_CONTENT:
         all_headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{file.size}"
-    all_headers |= {"Content-Type": media_type(name), "Content-Disposition": disposition(name)}
+    all_headers |= {"Content-Type": media_type(name), "Content-Disposition": disposition(name, inline=inline)}
     response = web.StreamResponse(status=part.status, headers=all_headers)
     response.content_length = part.length
     return response

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
+from roadvault_common.web.links import ViewSettings
 from roadvault_common.web.reach import CallbackSettings
 from roadvault_ingest.access.config import AccessSettings
 from roadvault_ingest.clients import Network, networks
@@ -17,7 +18,7 @@ CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
 
-class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSettings, AccessSettings):
+class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSettings, AccessSettings, ViewSettings):
     """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
@@ -132,6 +133,13 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     )
     event_log_days: float = Field(
         90, gt=0, title="Events kept", description="days for which pages show how attempts on files and archives ended"
+    )
+
+    public_url: str | None = Field(
+        None, title="Public URL", description="base of what plays videos, as people's browsers reach the door"
+    )
+    view_seconds: float = Field(
+        6 * 3600, gt=0, title="View life", description="seconds that a page's video plays for, from when it was opened"
     )
 
     @field_validator("proxies")

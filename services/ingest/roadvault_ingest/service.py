@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -19,6 +20,7 @@ from roadvault_common.receipts import making
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
+from roadvault_common.web.links import Views
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
@@ -69,6 +71,7 @@ class Ingest:
         sameness = Sameness(settings.upload_key_hours * 3600, settings.same_upload_seconds)
         self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness)
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
+        self._views = None if settings.link_secret is None else Views(settings.link_secret)
         self.disk = Disk(direct=settings.direct_uploads)
         self.resumable = Joining(settings, db, vault, self._admission, self.disk, self._intake)
         self.sweep_uploads = UploadSweep(self.resumable.store, db, vault).sweep
@@ -102,6 +105,13 @@ class Ingest:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
             return await self._intake.record(incoming, replace(received, peer=peer), key)
+
+    async def view_url(self, file_id: int) -> str | None:
+        """Return what plays a file in a browser, for ROADVAULT_VIEW_SECONDS; None where no video is played."""
+        if self._views is None or self.settings.public_url is None:
+            return None
+        expires_at = await self._db.now() + timedelta(seconds=self.settings.view_seconds)
+        return f"{self.settings.public_url.rstrip('/')}/v/{self._views.token(file_id, expires_at)}"
 
     async def request_download(self, file_id: int, cb_url: str, peer: str | None) -> int:
         """Record that a client, at the address `peer`, wants a file back; return the request's id.

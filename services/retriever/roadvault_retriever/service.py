@@ -74,6 +74,7 @@ class Retriever:
         self._keys = keys
         self._reader = reader
         self._store = RetrieverStore(db)
+        self.mend = self._store.mend
         self._expiry = ExpiryStore(db)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._sweeper = Sweeper(settings, db, vault, DOWNLOADS, self._store.named)
@@ -189,12 +190,12 @@ class Retriever:
                 rot = IntegrityError(f"{brief(error)}{_aside(wanted)}")
             except IpfsUnavailable as error:
                 if rot is not None or unreadable is not None or isinstance(error, IpfsRotten):
-                    await self._store.mend(wanted)
+                    await self._store.mend(wanted.zip_id)
                 raise
             else:
                 return name
         if rot is not None:
-            await self._store.mend(wanted)
+            await self._store.mend(wanted.zip_id)
         trouble = unreadable or rot
         if trouble is not None:
             raise trouble

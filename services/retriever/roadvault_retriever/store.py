@@ -117,14 +117,14 @@ class RetrieverStore:
         """Mirror that the file is being downloaded."""
         await self._db.transact(lambda tx: mirror(tx, wanted.file_id, wanted.download_id, FileStatus.DOWNLOADING))
 
-    async def mend(self, wanted: Wanted) -> None:
+    async def mend(self, zip_id: int | None) -> None:
         """Have the pinner look at an archive that our node is to hold, and may hold no longer whole."""
 
         async def write(tx: Transaction) -> None:
             kept = await tx.fetch_one(
                 "SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s AND cid IS NOT NULL"
                 " AND (path IS NOT NULL OR restored_at IS NOT NULL) FOR UPDATE",
-                (wanted.zip_id,),
+                (zip_id,),
             )
             if kept is not None:  # one that was dropped by now would be fetched back in vain
                 await leases.make_due(tx, RESTORE, kept["zip_id"], hurry=False)

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence, Sized
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -198,6 +199,11 @@ class Database:
         """Run a SELECT of one column and return it from the first row; None if there is none."""
         row = await self.fetch_one(sql, args)
         return None if row is None else next(iter(row.values()))
+
+    async def now(self) -> datetime:
+        """Return the time by the database's clock, aware."""
+        now: datetime = await self.fetch_value("SELECT UTC_TIMESTAMP(6)")
+        return now.replace(tzinfo=UTC)
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers, and takes what is written to it."""

@@ -1,4 +1,7 @@
-"""Signed links: notifier makes them, the door takes them, nobody else can."""
+"""Signed links: notifier makes those that download, ingest those that play; the door takes them, nobody else can.
+
+Each kind is signed with a salt of its own: none can be made the other.
+"""
 
 import math
 from datetime import UTC, datetime
@@ -25,9 +28,26 @@ class LinkSettings(EnvironmentSettings):
     @field_validator("link_secret")
     @classmethod
     def _are_long(cls, secrets: SecretStr) -> SecretStr:
-        if min(map(len, _each(secrets))) < _LEAST:
-            raise ValueError(f"must be at least {_LEAST} characters, and so must each of several")
-        return secrets
+        return _long(secrets)
+
+
+class ViewSettings(EnvironmentSettings):
+    """For services that have videos play, if they can: without the secret nothing does."""
+
+    link_secret: SecretStr | None = Field(
+        None, title="Link secret", description="as the door has it; signs what plays videos. Without it none is played"
+    )
+
+    @field_validator("link_secret")
+    @classmethod
+    def _are_long(cls, secrets: SecretStr | None) -> SecretStr | None:
+        return None if secrets is None else _long(secrets)
+
+
+def _long(secrets: SecretStr) -> SecretStr:
+    if min(map(len, _each(secrets))) < _LEAST:
+        raise ValueError(f"must be at least {_LEAST} characters, and so must each of several")
+    return secrets
 
 
 def _each(secrets: SecretStr) -> list[str]:
@@ -38,25 +58,39 @@ class BadLink(PermanentError):
     """The link was not made here."""
 
 
-class Links:
-    """Makes and reads the tokens of download links: the first secret signs, each of them is taken."""
+class _Tokens:
+    """Makes and reads tokens of one kind: the first secret signs, each of them is taken."""
 
-    def __init__(self, secrets: SecretStr) -> None:
+    def __init__(self, secrets: SecretStr, salt: str) -> None:
         newest_last = _each(secrets)[::-1]
-        self._serializer = URLSafeSerializer(newest_last, salt="roadvault.download")
+        self._serializer = URLSafeSerializer(newest_last, salt=salt)
 
-    def token(self, download_id: int, expires_at: datetime) -> str:
-        """Return a URL-safe token for the extraction of `download_id`, good until `expires_at` (aware)."""
-        return str(self._serializer.dumps([download_id, math.ceil(expires_at.timestamp())]))
+    def token(self, number: int, expires_at: datetime) -> str:
+        """Return a URL-safe token for what has this id, good until `expires_at` (aware)."""
+        return str(self._serializer.dumps([number, math.ceil(expires_at.timestamp())]))
 
     def read(self, token: str) -> tuple[int, datetime]:
-        """Return a token's download id, and until when it is good (aware, by the database's clock).
+        """Return a token's id, and until when it is good (aware, by the database's clock).
 
         Raises:
-            BadLink: Its signature is not ours.
+            BadLink: Its signature is not ours, or it is of another kind.
         """
         try:
-            download_id, expires = self._serializer.loads(token)
-            return int(download_id), datetime.fromtimestamp(expires, UTC)
+            number, expires = self._serializer.loads(token)
+            return int(number), datetime.fromtimestamp(expires, UTC)
         except (BadData, ValueError, TypeError) as error:
             raise BadLink("this link is not valid") from error
+
+
+class Links(_Tokens):
+    """The tokens of download links; their ids are those of requests."""
+
+    def __init__(self, secrets: SecretStr) -> None:
+        super().__init__(secrets, "roadvault.download")
+
+
+class Views(_Tokens):
+    """The tokens that play a video; their ids are those of files."""
+
+    def __init__(self, secrets: SecretStr) -> None:
+        super().__init__(secrets, "roadvault.view")

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlencode
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
+from yarl import URL
 
 from roadvault_ingest.access.who import current
 from roadvault_ingest.pages import shown
@@ -54,8 +55,9 @@ class Renderer:
     def render(self, request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:  # noqa: ANN401
         """Return a page in the reader's language; `notice` is the key of a text above it.
 
-        Of a page that renews itself its block `live` alone.
+        Of a page that renews itself its block `live` alone. `media` is the URL of what plays on it.
         """
+        media = values.pop("media", None)
         language = _language(request)
         texts = LANGUAGES[language]
         page = self._templates.get_template(template)
@@ -77,6 +79,8 @@ class Renderer:
         block = page.blocks.get("live") if renews(request) and status < web.HTTPBadRequest.status_code else None
         body = "".join((block or page.root_render_func)(context))
         response = web.Response(text=body, content_type="text/html", status=status, headers=_HEADERS)
+        if media is not None:
+            response.headers["Content-Security-Policy"] += f"; media-src {URL(media).origin()}"
         if self._auth or block is not None:  # who logs out, or goes away from the machine, leaves nothing behind
             response.headers["Cache-Control"] = "no-store"
         if "lang" in request.query:

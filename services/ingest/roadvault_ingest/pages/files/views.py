@@ -4,6 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
+from roadvault_common.sql.db import Row
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.lists.files_store import FilesStore
@@ -11,12 +12,15 @@ from roadvault_ingest.lists.filters import Filters, Order
 from roadvault_ingest.pages.files.filters import NAMES, read_form
 from roadvault_ingest.pages.files.store import FilePagesStore
 from roadvault_ingest.pages.office import PAGE, Office, number
-from roadvault_ingest.pages.render import zone_of
+from roadvault_ingest.pages.render import renews, zone_of
 from roadvault_ingest.pages.way import way
 from roadvault_ingest.problems import Problem
 from roadvault_ingest.states import STATES, facts
 
 _ONE = "/file/{file_id:[0-9]{1,18}}"
+
+_PLAYED = frozenset({"mp4", "m4v", "mov", "webm"})
+"""Names' extensions of what browsers play."""
 
 
 def file_routes(office: Office) -> list[web.RouteDef]:
@@ -67,7 +71,9 @@ class Files:
             "threshold": await self._office.threshold(),
             "notice": request.query.get("notice"),
         }
-        return self._office.render(request, "files/file.html", **values)
+        if not renews(request) and plays(row):
+            values["view_url"] = await ingest.view_url(file_id)
+        return self._office.render(request, "files/file.html", media=values.get("view_url"), **values)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Ask for a file from its page."""
@@ -76,3 +82,9 @@ class Files:
         peer = client_of(request, settings.proxy_networks)
         await self._office.ingest.request_download(file_id, fields.text("cbUrl"), peer)
         raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
+
+
+def plays(row: Row) -> bool:
+    """Tell whether a file may be a video that a browser plays, and has not ended or been lost."""
+    kind = row["file_name"].rpartition(".")[2].lower()
+    return kind in _PLAYED and row["shredded_at"] is None and not row["set_aside"]

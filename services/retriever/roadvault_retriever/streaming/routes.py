@@ -1,0 +1,108 @@
+"""What the door asks for, on a listener that nobody else reaches: parts of files, for whoever shows a good token."""
+
+import asyncio
+import re
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+from prometheus_client import Counter
+
+from roadvault_common.errors import RoadVaultError, TransientError, brief
+from roadvault_common.web.flow import bound_buffer, unless_gone
+from roadvault_common.web.links import BadLink, Views
+from roadvault_retriever.streaming.blocks import Blocks, Shared
+from roadvault_retriever.streaming.source import Refused, Source, Sources
+from roadvault_retriever.streaming.watching import Watch
+
+log = structlog.get_logger()
+
+SENT = Counter("roadvault_stream_sent_bytes", "Bytes of videos that were sent to the door")
+_FIRST_SECONDS = 20.0
+"""For the first block, whatever hangs."""
+_BUFFER_BYTES = 1 << 16
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
+
+
+class Streaming:
+    """Plays files."""
+
+    def __init__(self, views: Views, sources: Sources, blocks: Blocks, stall_seconds: float) -> None:
+        self._views = views
+        self._sources = sources
+        self._blocks = blocks
+        self._stall_seconds = stall_seconds
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the door's listener."""
+        return [web.get("/v/{token}", self._answer)]
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the one range that is asked for, which lies within the file; or with why there is none."""
+        try:
+            return await self._play(request)
+        except Refused as refused:
+            status, text = refused.status, str(refused)
+        except (TransientError, TimeoutError) as error:
+            log.warning("a video can't be played now", error=brief(error))
+            status, text = HTTPStatus.SERVICE_UNAVAILABLE, "the video can't be had right now; try again"
+        return web.Response(status=status, text=text)
+
+    async def _play(self, request: web.Request) -> web.StreamResponse:
+        source = await self._source(request.match_info["token"])
+        if request.method == "HEAD":
+            return web.Response()
+        begin, end = _asked(request, source.size)
+        async with Watch(Shared(source, self._blocks), self._blocks, begin, end, self._stall_seconds) as watch:
+            async with asyncio.timeout(_FIRST_SECONDS):
+                await unless_gone(request, watch.first())
+            response = web.StreamResponse(status=HTTPStatus.PARTIAL_CONTENT)
+            response.content_length = end - begin
+            bound_buffer(request, _BUFFER_BYTES)
+            await response.prepare(request)
+            try:
+                await _send(request, response, watch)
+            except RoadVaultError as error:
+                log.warning("a video broke off", file_id=source.file_id, error=brief(error))
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError("not sent whole") from error
+        return response
+
+    async def _source(self, token: str) -> Source:
+        """Return what a token opens.
+
+        Raises:
+            Refused: It is not ours, or over, or its file can't be played.
+        """
+        try:
+            file_id, expires_at = self._views.read(token)
+        except BadLink as error:
+            raise Refused(HTTPStatus.FORBIDDEN, str(error)) from None
+        if await self._sources.db.now() >= expires_at:
+            raise Refused(HTTPStatus.FORBIDDEN, "this link has expired")
+        return await self._sources.open(file_id)
+
+
+async def _send(request: web.Request, response: web.StreamResponse, watch: Watch) -> None:
+    pieces = watch.pieces()
+    try:
+        while (piece := await unless_gone(request, anext(pieces, None))) is not None:
+            await response.write(piece)
+            SENT.inc(len(piece))
+    finally:
+        await pieces.aclose()
+    await response.write_eof()
+
+
+def _asked(request: web.Request, size: int) -> tuple[int, int]:
+    """Return where what is asked for begins and ends: the door has worked that out.
+
+    Raises:
+        Refused: It has not.
+    """
+    found = _RANGE.fullmatch(request.headers.get("Range", ""))
+    begin, end = (int(found[1]), int(found[2]) + 1) if found else (0, 0)
+    if not begin < end <= size:
+        raise Refused(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "the file has no such bytes")
+    return begin, end
