@@ -79,7 +79,7 @@ async def status() -> None:
     show(
         "Archives whose last audit found something wrong",
         ("archive", "where", "audited", "reason"),
-        [(row["zip_id"], row["place"], f"{row['audited_at']:{_TIME}}", row["reason"]) for row in wrong],
+        [(row["zip_id"], row["place"], f"{row['audited_at']:{_TIME}}", words(row["reason"])) for row in wrong],
     )
     show(
         f"Left out by a recovery, {left_count} archives: run it again, or `roadvault recover --without CID`",

@@ -12,6 +12,7 @@ from roadvault_common.files import set_aside_store as store
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.work.reasons import words
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.mend import ring
@@ -35,7 +36,14 @@ async def list_files(limit: Annotated[int, typer.Option(min=1, help="files shown
         "Set aside",
         ("file", "name", "size", "folder", "since", "reason"),
         [
-            (row["file_id"], row["file_name"], decimal(row["size"]), row["folder_id"], row["found_at"], row["reason"])
+            (
+                row["file_id"],
+                row["file_name"],
+                decimal(row["size"]),
+                row["folder_id"],
+                row["found_at"],
+                words(row["reason"]),
+            )
             for row in rows
         ],
     )

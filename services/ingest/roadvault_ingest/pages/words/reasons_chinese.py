@@ -39,6 +39,8 @@ REASONS = {
     "reason_no_local_copy": "没有本地副本，也未上传到 IPFS",
     "reason_no_cid": "尚未上传到 IPFS",
     "reason_only_copy": "本地有 {blocks} 个数据块损坏，且无法确认网络上有副本：请从备份恢复",
+    "reason_not_pinned": "IPFS 节点已不再保存",
+    "reason_blocks_broken": "IPFS 节点上 {of} 个数据块中有 {blocks} 个不完整",
     "reason_not_final": "订单 {order} 已发出，等待链上确认",
     "reason_not_taken": "链节点未接受订单 {order}",
     "reason_another_order": "正在等待本账户的另一笔订单",

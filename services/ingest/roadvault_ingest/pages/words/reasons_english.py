@@ -40,6 +40,8 @@ REASONS = {
     "reason_no_cid": "It never came to IPFS",
     "reason_only_copy": "{blocks} blocks have rotted here, and the network is not known to hold them: bring the archive"
     " back from a backup",
+    "reason_not_pinned": "The IPFS node does not hold it any more",
+    "reason_blocks_broken": "{blocks} of {of} blocks in the IPFS node are not whole",
     "reason_not_final": "Order {order} is sent; the chain has not confirmed it yet",
     "reason_not_taken": "The chain's nodes do not take order {order}",
     "reason_another_order": "Another order of this account has its turn",
