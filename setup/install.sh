@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
 # With the argument `tests` also what tests break things with: a fault proxy, a clock that can be bent, a tracer of
-# system calls, a load balancer, what checks the rules of alerts; and the clients that people use, which the tests run.
+# system calls, a load balancer, what checks the rules of alerts, a browser; and the clients that people use, which the
+# tests run.
 # Idempotent, and quick when there is nothing to do. Needs no terminal.
 set -euo pipefail
 
@@ -97,6 +98,7 @@ missing_test_packages() {
     have haproxy || echo haproxy
     have promtool || echo prometheus
     have amtool || echo prometheus-alertmanager
+    have chromium || echo chromium
     # What people use RoadVault with, for tests/clients.
     local program
     for program in curl wget ffmpeg; do have "$program" || echo "$program"; done
@@ -280,8 +282,9 @@ make_java_clients() {
 }
 
 make_node_clients() {
-    cp tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs "$1" &&
-        npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent
+    cp tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs tests/clients/uppy.mjs "$1" &&
+        npm install --prefix "$1" --no-audit --no-fund --no-package-lock --silent &&
+        "$1/node_modules/.bin/esbuild" "$1/uppy.mjs" --bundle --log-level=warning --outfile="$1/uppy.js"
 }
 
 make_go_client() { CGO_ENABLED=0 go build -o "$1/go-client" tests/clients/clients.go; }
@@ -304,7 +307,7 @@ make_generator() {
 ensure_clients() {
     local java node go rust provider
     java="$CACHE/clients-java-$(hash_of tests/clients/pom.xml tests/clients/Clients.java tests/clients/Tus.java)"
-    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs)"
+    node="$CACHE/clients-node-$(hash_of tests/clients/package.json tests/clients/clients.cjs tests/clients/tus.cjs tests/clients/uppy.mjs)"
     rust="$CACHE/clients-rust-$(hash_of tests/clients/tus-rust/Cargo.toml tests/clients/tus-rust/src/main.rs)"
     go="$CACHE/clients-go-$(hash_of tests/clients/clients.go)"
     ensure_made "$java" make_java_clients

@@ -35,6 +35,7 @@ pytest_plugins = [
     "servers_proof",
     "servers_recovery",
     "servers_rot",
+    "browser",
     "custody_rows",
 ]
 

@@ -11,6 +11,7 @@ from roadvault_common.work.stages import (
     EXPIRE,
     FETCH,
     INSPECT,
+    LOOK,
     ORDER,
     PACK,
     PIN,
@@ -187,6 +188,18 @@ INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, fa
 SELECT ELT(1 + MOD(seq, 3), 'ingest', 'pinner', 'crust-orderer'), seq, '0', {now}, {now} - INTERVAL seq HOUR, '{{}}'
 FROM seq_1_to_30
 """
+# Half of the files are videos, and of those half have pictures.
+_VIDEOS = """
+INSERT INTO video_info (file_id, looked_at, unreadable, container, video_codec, width, height, duration, camera,
+    recorded_at, recorded_by, path, picture_bytes, picture_places, bytes, seen_at)
+SELECT seq, {came}, IF(MOD(seq, 2), NULL, 'InvalidDataError'), IF(MOD(seq, 2), 'mov', NULL),
+    IF(MOD(seq, 2), 'h264', NULL), 1920, 1080, 60,
+    IF(MOD(seq, 2), CONCAT('model-', MOD(seq, 40)), NULL), IF(MOD(seq, 2), {came}, NULL),
+    IF(MOD(seq, 2), 'name', NULL), IF(MOD(seq, 4) = 1, CONCAT('posters/', seq), NULL),
+    IF(MOD(seq, 4) = 1, '9000,9000,9000', NULL), IF(MOD(seq, 4) = 1, '6.000,30.000,54.000', NULL),
+    IF(MOD(seq, 4) = 1, 27000, 0), IF(MOD(seq, 4) = 1, {came}, NULL)
+FROM seq_{first}_to_{last}
+"""
 _UNDER_WAY = """
 INSERT INTO order_info
     (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death, extrinsic_hash, extrinsic, price)
@@ -226,6 +239,8 @@ class Filled:
             return self.archives + _EACH * len(_ZIP_STAGES) + 1
         if stage in _ZIP_STAGES:
             return self.archives + _EACH * _ZIP_STAGES.index(stage) + 1
+        if stage is LOOK:
+            return self.files + 1
         if stage in _BATCH_STAGES:
             return self.downloads + _EACH * _BATCH_STAGES.index(stage) + 1
         return self.downloads + _EACH * _DOWNLOAD_STAGES.index(stage) + 1
@@ -271,6 +286,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     await db.execute(_OPEN_UPLOADS.format(**values))
     for statement in (_EVENTS, _DAYS, _HEARTBEATS):
         await db.execute(statement.format(**values, archives=archives))
+    await _history(db, _VIDEOS, files, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
@@ -309,6 +325,7 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "event_log",
         "day_info",
         "heartbeat_info",
+        "video_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled
@@ -348,10 +365,16 @@ async def _in_hand(tx: Transaction, filled: Filled) -> None:
         for place, columns in enumerate(_places(stage)):
             await _download(tx, filled, filled.due(stage).start + place, {**_AS_AT[stage.name], **columns})
     await _batches_in_hand(tx, filled)
+    await _looks_in_hand(tx, filled)
     first = filled.due(EXPIRE).start + _EACH
     for download_id in range(first, first + HANDFUL):
         await _download(tx, filled, download_id, _AS_AT["kept"])
     await tx.execute(_UNDER_WAY, (filled.due(ORDER).start, ACCOUNT))
+
+
+async def _looks_in_hand(tx: Transaction, filled: Filled) -> None:
+    for place, columns in enumerate(_places(LOOK)):
+        await _insert(tx, "video_info", {"file_id": f"{filled.due(LOOK).start + place}", **columns})
 
 
 async def _batches_in_hand(tx: Transaction, filled: Filled) -> None:

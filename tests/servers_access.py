@@ -24,6 +24,7 @@ from roadvault_common.web.guards import own_sites_only
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.elsewhere import uploading_pages
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
@@ -124,7 +125,8 @@ def open_guarded(database_url: str, redis_url: str, data_dir: Path) -> OpenGuard
             await Identity(db, vault.root).settle()
             ingest, access = Ingest(settings, db, bus, vault), Access(settings, db)
             routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
-            async with site(routes, [own_sites_only(settings.host_names), answer_problems], port=port) as url:
+            outer = own_sites_only(settings.host_names, uploading_pages(settings))
+            async with site(routes, [outer, answer_problems], port=port) as url:
                 yield Guarded(url, http, db, ingest, access, routes)
 
     return opened

@@ -24,6 +24,7 @@ from roadvault_common.web.guards import own_sites_only
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.elsewhere import uploading_pages
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.service import Ingest
 
@@ -132,8 +133,8 @@ def open_door(database_url: str, redis_url: str, data_dir: Path) -> Open:
         ):
             await Identity(db, vault.root).settle()
             ingest = Ingest(settings, db, bus, vault)
-            watcher = Watcher()
-            intranet = [watcher.middleware, own_sites_only(settings.host_names), answer_problems]
+            watcher, outer = Watcher(), own_sites_only(settings.host_names, uploading_pages(settings))
+            intranet = [watcher.middleware, outer, answer_problems]
             async with site(Access(settings, db).routes(api_routes(ingest)), intranet) as url:
                 yield Door(url, http, db, vault, ingest)
             assert watcher.wrong == []

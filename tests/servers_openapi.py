@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from roadvault_common.web.cors import is_preflight
 from roadvault_ingest.openapi.document import DOCUMENT
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -36,6 +37,8 @@ class Watcher:
             resource = request.match_info.route.resource
             method = request.headers.get("X-HTTP-Method-Override", request.method).upper()
             operation = operations().get((method, "" if resource is None else resource.canonical))
+            if is_preflight(request):  # a browser's own question
+                return response
             if operation is not None and (fault := _fault(operation, response)):
                 self.wrong.append(f"{request.method} {request.path} answered {response.status}: {fault}")
             return response

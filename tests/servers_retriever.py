@@ -78,8 +78,9 @@ class Bench:
 
 @pytest.fixture
 async def bench(
-    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
+    request: pytest.FixtureRequest, database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
 ) -> AsyncIterator[Bench]:
+    """With files of these sizes, or, for tests that are parametrized, with what a function of theirs returns."""
     secret = SecretStr(Fernet.generate_key().decode())
     values = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": secret}
     settings = RetrieverSettings.model_validate({**values, "disk_margin_bytes": 0})
@@ -91,7 +92,8 @@ async def bench(
         Reader.open(kubo.gateway_url, 20) as reader,
         Ipfs.open(network_kubo.rpc_url, 60) as network,
     ):
-        contents = {name: os.urandom(size) for name, size in SIZES.items()}
+        made = getattr(request, "param", None)
+        contents = made() if made else {name: os.urandom(size) for name, size in SIZES.items()}
         file_ids = await _archive(db, vault, network, keys, contents)
         retriever = Retriever(settings, db, bus, vault, keys, reader)
         yield Bench(db, vault, retriever, contents, file_ids)

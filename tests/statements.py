@@ -54,6 +54,7 @@ from roadvault_packer.store import PackerStore
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
+from roadvault_retriever.looking.store import LookStore
 from roadvault_retriever.store import RetrieverStore
 from roadvault_retriever.streaming.store import StreamStore
 
@@ -99,6 +100,7 @@ def sweeps() -> list[Statement]:
             bytes_not_copied=lambda db: ledger_store.to_copy(db, [1, 2]),
             uploads_expired=lambda db: UploadStore(db, UPLOAD_TIMES).expired(),
             uploads_open=lambda db: UploadStore(db, UPLOAD_TIMES).open(),
+            batches_open=lambda db: BatchStore(db).oldest_open(),
         ),
         *group(
             "sweep: which of 500 files a row names",
@@ -107,8 +109,14 @@ def sweeps() -> list[Statement]:
             untagged=lambda db: IngestStore(db).uploads(NO_PATHS[:100]),
             archives=lambda db: PackerStore(db).named(NO_PATHS),
             downloads=lambda db: RetrieverStore(db).named(NO_PATHS),
+            pictures=lambda db: LookStore(db).named(NO_PATHS),
         ),
-        *group("sweep: of retriever", to_hasten=lambda db: ExpiryStore(db).hasten_expiry(100)),
+        *group(
+            "sweep: of retriever",
+            to_hasten=lambda db: ExpiryStore(db).hasten_expiry(100),
+            packing_waits=lambda db: LookStore(db).packing_waits(),
+            picture_bytes=lambda db: LookStore(db).picture_bytes(),
+        ),
         *group(
             "sweep: of orderer",
             spent_today=lambda db: PurchaseStore(db).spent(0),
@@ -383,6 +391,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
         prover_members=lambda db: ProofStore(db).members(archive),
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
         stream_located=lambda db: StreamStore(db).located(1),
+        look_subject=lambda db: LookStore(db).subject(1),
         stream_now=lambda db: db.now(),
         retriever_extraction=lambda db: ExpiryStore(db).extraction(filled.due(EXPIRE)[0]),
         door_stored=lambda db: DoorStore(db).stored(1),

@@ -17,6 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import UPLOAD_TIMES, Statement, each_stage, group
 from statements_access import access
+from statements_video import videos
 
 from roadvault_common.archive import local, master_keys
 from roadvault_common.archive.crypto import ArchiveKey, MasterKeys, PeriodKey
@@ -35,6 +36,7 @@ from roadvault_common.errors import Domain, IntegrityError
 from roadvault_common.files import identity_store, set_aside_store, sweep_store
 from roadvault_common.files.facts import Facts
 from roadvault_common.files.numbers import keep_ahead
+from roadvault_common.files.span import Span
 from roadvault_common.files.tags import Tag
 from roadvault_common.history import days, event_log
 from roadvault_common.history.heartbeats import Heart
@@ -102,7 +104,7 @@ from roadvault_pinner.copies.inspect_store import InspectStore
 from roadvault_pinner.ends.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
-from roadvault_retriever.store import RetrieverStore, Shared
+from roadvault_retriever.store import Made, RetrieverStore, Shared
 
 _SECONDS = 600
 _MARKET = "0x"
@@ -155,6 +157,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
+        *videos(filled),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
 
@@ -668,12 +671,18 @@ async def _fetch(filled: Filled, db: Database) -> None:
     late = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 4))
     assert await store.look(late, wanted, [], Wait(Reason("", "x"), 0)) == made
     assert await store.close_shared(late, wanted, made, 0)
+    clip = await _claim(db, FETCH, await _ask_again(db, wanted.file_id, 6, Span(0, 1000, on_clock=False)))
+    wanted = await store.wanted(clip.row_id)
+    cut = Shared("downloads/z", "ipfs", Made("a 0s-1s.mp4", 1, "0" * 64, "{}"))
+    assert await store.look(clip, wanted, [], Wait(Reason("", "x"), 0)) is None
+    assert await store.close_extracted(clip, wanted, cut, 0) == [clip.row_id]
     expiring = await _claim(db, EXPIRE, lease.row_id)
     assert await ExpiryStore(db).close_unless_last(expiring, await ExpiryStore(db).extraction(lease.row_id))
 
 
-async def _ask_again(db: Database, file_id: int, number: int) -> int:
-    asked = await IngestStore(db).request_download(file_id, read(f"https://c/{number}"), "192.0.2.1", Most(50, 1000))
+async def _ask_again(db: Database, file_id: int, number: int, span: Span | None = None) -> int:
+    url, most = read(f"https://c/{number}"), Most(50, 1000)
+    asked = await IngestStore(db).request_download(file_id, url, "192.0.2.1", most, span)
     assert asked is not None
     return asked
 

@@ -35,7 +35,12 @@ _QUIET_SECONDS = 240
 _SETTLE_SECONDS = 20
 _TELL_SECONDS = 10
 """Between two words on what is still waited for."""
-_HASTENED = {stage: 60 for stage in STAGES if stage != "expire"} | {"callback": 3600, "fetch": 3600, "drop": 600}
+_HASTENED = {stage: 60 for stage in STAGES if stage != "expire"} | {
+    "callback": 3600,
+    "report": 3600,
+    "fetch": 3600,
+    "drop": 600,
+}
 """Seconds that pass for a stage's backoffs in each second of waiting for quiet."""
 
 Report = dict[str, object]
@@ -53,6 +58,7 @@ async def run(arena: Arena, arguments: argparse.Namespace, timeline: Timeline, r
             load.note_outage()
             timeline.say(f"load ends: {len(load.files)} uploads and {len(load.requests)} requests were accepted")
             wrong = await asyncio.to_thread(arena.ready, 60)
+            await load.finish()
             wrong += await _quiet(arena, timeline)
 
             def books() -> Books:
@@ -134,6 +140,7 @@ def _waits_for(arena: Arena) -> str:
         "archives never proven": f"{archives} zip_id NOT IN"  # noqa: S608 - two constants
         " (SELECT zip_id FROM evidence_info WHERE proven_at IS NOT NULL)",
         "requests under way": "SELECT 1 FROM download_info WHERE status IN (0, 1)",
+        "batches under way": "SELECT 1 FROM batch_info WHERE ask_due IS NOT NULL OR report_due IS NOT NULL",
         "orders in flight": "SELECT 1 FROM order_info WHERE in_flight = 1",
     }
     left = {name: len(arena.sql(statement)) for name, statement in counts.items()}

@@ -45,10 +45,12 @@ STAGES = {
     "fetch": "download_info",
     "callback": "download_info",
     "expire": "download_info",
+    "ask": "batch_info",
+    "report": "batch_info",
 }
 """The stages of work, and the table that each works on."""
 
-KEYS = {"folder_info": "folder_id", "zip_ipfs_info": "zip_id", "download_info": "download_id"}
+KEYS = {"folder_info": "folder_id", "zip_ipfs_info": "zip_id", "download_info": "download_id", "batch_info": "batch_id"}
 
 STREAMS = {
     "file.received": ("file_id", "folder_id"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from chaos import aftermath, catalogues, history, purchases
+from chaos import aftermath, catalogues, door_books, history, purchases, stuck
 from chaos.arena import KEYS, STAGES, STREAMS, Arena
 from chaos.contents import Contents, Row, compare
 from chaos.load import Load, Request
@@ -20,8 +20,8 @@ _SHA256_LENGTH = 64
 _MANY = 4
 """One request for so many faults has to have been called back, and be read from the network, at the least."""
 CHECKS = (
-    "states", "streams", "letters", "uploads", "packing", "contents", "purchases", "catalogue", "losses", "callbacks",
-    "activity", "disk",
+    "states", "streams", "letters", "uploads", "transfers", "packing", "contents", "purchases", "catalogue", "losses",
+    "callbacks", "batches", "activity", "disk",
 )  # fmt: skip
 """In the order in which they are looked at; what is last may have to wait longest."""
 
@@ -49,7 +49,9 @@ class Books:
         self.proofs = Counter(
             row["zip_id"] for row in arena.sql("SELECT * FROM evidence_info WHERE proven_at IS NOT NULL")
         )
-        self.requests: dict[str, Row] = {row["cb_url"]: row for row in arena.sql("SELECT * FROM download_info")}
+        self.requests: dict[tuple[str, int], Row] = {
+            (row["cb_url"], row["file_id"]): row for row in arena.sql("SELECT * FROM download_info")
+        }
 
     # --- what every acknowledged upload is owed ------------------------------------------------------------------
 
@@ -69,6 +71,10 @@ class Books:
             if row["path"] is not None:
                 wrong += compare(row, self._contents.on_disk(row["path"]), "the upload")
         return wrong
+
+    def transfers(self) -> list[str]:
+        """Every upload that went on, or was sent again, is one file, or stands where its client was told."""
+        return door_books.transfers(self._arena, self.files, self._load)
 
     def packing(self) -> list[str]:
         """Every folder has one archive, with the files and bytes that it says, and each names the other."""
@@ -134,7 +140,9 @@ class Books:
 
     def losses(self) -> list[str]:
         """What was lost came back under its old numbers, and no more than that."""
-        return aftermath.wrong(self.files, self.archives, set(self.requests), self._load, self._findings.losses)
+        asked = {url for url, _ in self.requests}
+        wrong = aftermath.wrong(self.files, self.archives, asked, self._load, self._findings.losses)
+        return wrong + door_books.remembered(self._arena, self._findings.losses)
 
     # --- nothing stuck -------------------------------------------------------------------------------------------
 
@@ -151,11 +159,11 @@ class Books:
             if folder["status"] == 1 and folder["pack_due"] is None
         ]
         for zip_id, archive in self.archives.items():
-            wrong += [f"archive {zip_id}: {why}" for why in _stuck_archive(archive, self.evidence.get(zip_id))]
+            wrong += [f"archive {zip_id}: {why}" for why in stuck.archive(archive, self.evidence.get(zip_id))]
             if archive["dropped_at"] is not None and not self.proofs[zip_id]:
                 wrong.append(f"archive {zip_id}: its local copy went, and nothing was ever proven")
         for request in self.requests.values():
-            wrong += [f"request {request['download_id']}: {why}" for why in _stuck_request(request)]
+            wrong += [f"request {request['download_id']}: {why}" for why in stuck.request(request)]
         return wrong
 
     def disk(self) -> list[str]:
@@ -164,13 +172,15 @@ class Books:
         named = {row["path"] for row in [*self.files.values(), *self.archives.values(), *self.requests.values()]}
         named.discard(None)
         named |= {path.replace(".7z.enc", ".label.json") for path in named if path.endswith(".7z.enc")}
+        unfinished = door_books.unfinished(self._arena)
+        named |= {path for path, came in unfinished.items() if came}
         found = {
             str(Path(folder, name).relative_to(vault))
             for directory in ("received", "archives", "downloads")
             for folder, _, names in os.walk(vault / directory)
             for name in names
         }
-        wrong = [f"{path} is on the disk and in no row" for path in sorted(found - named)]
+        wrong = [f"{path} is on the disk and in no row" for path in sorted(found - named - set(unfinished))]
         wrong += [f"{path} is in a row and not on the disk" for path in sorted(named - found)]
         return wrong + [f"{path} is in a row and in quarantine" for path in sorted(named & _set_aside(vault))]
 
@@ -205,7 +215,7 @@ class Books:
         """Each accepted request was called back with a link that works, or has failed because of its receiver."""
         wrong = []
         for request in self._load.requests:
-            row = self.requests.get(request.url)
+            row = self.requests.get((request.url, request.file.file_id))
             if row is None:
                 wrong.append(f"the request {request.url} was accepted and has no row")
             else:
@@ -217,7 +227,7 @@ class Books:
         calls, gave = self._load.receiver.taken.get(path, []), self._load.followed.get(path, [])
         wrong = []
         if row["status"] == 3:
-            met = self._load.receiver.met.get(path, Counter())
+            met = self._load.receiver.met.get(request.address, Counter())
             refused = any(count for mood, count in met.items() if mood != "takes")
             if row["callback_failed_at"] is None or not row["callback_reason"] or not refused:
                 why = f"{row['fetch_reason']}, {row['callback_reason']}"
@@ -232,6 +242,10 @@ class Books:
             wrong.append("a link gave other bytes")
         return wrong
 
+    def batches(self) -> list[str]:
+        """Each accepted batch has ended, and its client was told so once all of its files had been called back."""
+        return door_books.batches(self._arena, self._load)
+
     def activity(self) -> list[str]:
         """The run was one under load: not just idle processes were broken, and each ingest took uploads."""
         load, losses, few = self._load, self._findings.losses, self._faults // _MANY
@@ -242,7 +256,7 @@ class Books:
             "archives": (len(self.archives), few),
             "requests that were called back": (sum(request.path in load.followed for request in asked), few),
             "files read from the network": (read, few),
-        }
+        } | door_books.activity(load, few)
         wrong = [
             f"{count} {what}, at least {least} are expected" for what, (count, least) in found.items() if count < least
         ]
@@ -256,35 +270,10 @@ def _set_aside(vault: Path) -> set[str]:
 
 
 def failed(arena: Arena) -> list[str]:
-    """Return the rows that have failed for good in a stage: but for a callback nothing that is injected does that."""
+    """Return the rows that have failed for good in a stage: but for callbacks nothing that is injected does that."""
     found = []
     for stage, table in STAGES.items():
-        if stage != "callback":
+        if stage not in {"callback", "report"}:
             rows = arena.sql(f"SELECT * FROM {table} WHERE {stage}_failed_at IS NOT NULL")  # noqa: S608 - constants
             found += [f"{stage} {row[KEYS[table]]} has failed: {row[f'{stage}_reason']}" for row in rows]
     return found
-
-
-def _stuck_archive(archive: Row, evidence: Row | None) -> list[str]:
-    stuck = []
-    if archive["cid"] is None and archive["pin_due"] is None:
-        stuck.append("no CID, and nobody will pin it")
-    if archive["cid"] is not None and archive["order_due"] is None:
-        stuck.append("nobody will renew its order")
-    if archive["cid"] is not None and archive["watch_due"] is None:
-        stuck.append("nobody watches its order")
-    proven = evidence is not None and evidence["proven_at"] is not None
-    if evidence is not None and not proven and archive["prove_due"] is None:
-        stuck.append("enough replicas, and nobody will prove them")
-    if proven and archive["path"] is not None and archive["drop_due"] is None:
-        stuck.append("replicated, and nobody will drop it")
-    return stuck
-
-
-def _stuck_request(request: Row) -> list[str]:
-    needs = {0: "fetch", 1: "callback", 2: "expire"}.get(request["status"])
-    if needs is not None and request[f"{needs}_due"] is None:
-        return [f"status {request['status']}, and nobody will {needs} it"]
-    if request["status"] == 3 and request["path"] is not None and request["expire_due"] is None:
-        return ["failed, and nobody will remove its extraction"]
-    return []

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
+from chaos.receiver import BATCH, Receiver
+from chaos.transfers import Transfer, Transfers
 from chaos.wiring import Wiring
 
 from roadvault_stack.ports import HOST
@@ -23,6 +25,11 @@ _FOLLOW_SECONDS = 40
 """Less than a link lives."""
 _NAMES = ("路口 1.mp4", "cam-07.mp4", "a b 'c'.mkv", "x" * 200 + ".mov", "no-extension")
 _LARGEST = 1_900_000
+_BY_FORM = 0.5
+"""How many uploads are one request and no more."""
+_BATCHES, _BATCH_FILES = 0.15, 3
+"""How often many files are asked for at once, and how many at the most."""
+_TRIES = 10
 
 
 Body = dict[str, object]
@@ -46,48 +53,23 @@ class Request:
     url: str
 
     @property
-    def path(self) -> str:
-        """Where the receiver takes its callbacks."""
+    def address(self) -> str:
+        """The path of its URL."""
         return "/" + self.url.rpartition("/")[2]
 
+    @property
+    def path(self) -> str:
+        """By which the receiver notes its callbacks."""
+        return f"{self.address}/{self.file.file_id}" if self.address.startswith(BATCH) else self.address
 
-class Receiver:
-    """Takes callbacks, in the mood that it is put into."""
 
-    def __init__(self) -> None:
-        self.mood = "takes"
-        self.calls: Counter[str] = Counter()
-        self.met: dict[str, Counter[str]] = {}
-        """By the path of each callback, the moods that it met."""
-        self.taken: dict[str, list[tuple[int, str]]] = {}
-        self.arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        """Links that are still to be followed."""
+@dataclass(frozen=True)
+class Batch:
+    """A batch that was accepted."""
 
-    async def take(self, request: web.Request) -> web.StreamResponse:
-        mood = self.mood
-        self.calls[mood] += 1
-        self.met.setdefault(request.path, Counter())[mood] += 1
-        if mood == "hangs":
-            await asyncio.sleep(60)
-        if mood == "errs":
-            return web.Response(status=500)
-        if mood == "drips":
-            response = web.StreamResponse(status=500, headers={"Content-Type": "text/plain"})
-            await response.prepare(request)
-            with suppress(ConnectionError):
-                for _ in range(120):
-                    await response.write(b".")
-                    await asyncio.sleep(0.5)
-            return response
-        if mood == "redirects":
-            return web.Response(status=302, headers={"Location": str(request.url.with_path("/elsewhere"))})
-        try:
-            body = await request.json()
-        except (ConnectionError, ValueError, aiohttp.ClientPayloadError):  # cut short
-            return web.Response(status=400)
-        self.taken.setdefault(request.path, []).append((body["fileID"], body["fileUrl"]))
-        self.arrived.put_nowait((request.path, body["fileUrl"]))
-        return web.Response()
+    batch_id: int
+    files: int
+    path: str
 
 
 class Load:
@@ -102,6 +84,8 @@ class Load:
         self.lost: dict[int, File] = {}
         """Files that were lost with the machine, as they might."""
         self.requests: list[Request] = []
+        self.batches: list[Batch] = []
+        self.transfers = Transfers(http, self.doors, self._has_become)
         self.again: deque[File] = deque()
         """Files that are asked for once more, before others."""
         self.answered: Counter[str] = Counter()
@@ -116,6 +100,7 @@ class Load:
         """Seconds in which no upload was acknowledged, of all three clients."""
         self._last = time.monotonic()
         self.ended = asyncio.Event()
+        self._uploaders: list[asyncio.Task[None]] = []
 
     @classmethod
     @asynccontextmanager
@@ -134,7 +119,8 @@ class Load:
                 load = cls(wiring, http, receiver)
                 async with asyncio.TaskGroup() as group:
                     for number in range(UPLOADERS):
-                        group.create_task(load._upload_on(random.Random(f"{seed}/uploader {number}")))
+                        uploads = load._upload_on(random.Random(f"{seed}/uploader {number}"))
+                        load._uploaders.append(group.create_task(uploads))
                     for number in range(ASKERS):
                         group.create_task(load._ask_on(random.Random(f"{seed}/asker {number}")))
                     followers = [group.create_task(load._follow_on()) for _ in range(_FOLLOWERS)]
@@ -167,20 +153,41 @@ class Load:
     async def _upload(self, dice: random.Random) -> None:
         # Mostly small, now and then one that is nearly a folder of its own; always different content.
         size = min(int(dice.lognormvariate(10.5, 1.8)) + 1, _LARGEST)
-        content = dice.randbytes(size)
+        content, name = dice.randbytes(size), dice.choice(_NAMES)
+        if dice.random() > _BY_FORM:
+            await self.transfers.go_on(self.transfers.begin(dice, name, content), dice, self.ended)
+            return
         sha256 = hashlib.sha256(content).hexdigest()
-        name = dice.choice(_NAMES)
         fields = {"filename": name}
         if dice.random() < 0.5:
             fields["sha256"] = sha256
         body = await self._post("/api/open/upload", dice, lambda: {"data": _form(fields, content)})
-        if body is None:
-            return
-        file_id = body["fileID"]
-        if file_id in self.files or file_id in self.lost:
-            self.doubled.append(file_id)
-        self.files[file_id] = File(file_id, name, size, sha256)
+        if body is not None:
+            self._accept(File(body["fileID"], name, size, sha256))
+
+    def _has_become(self, door: str, transfer: Transfer, file_id: int) -> None:
+        self.answered[door] += 1
+        self._accept(File(file_id, transfer.name, transfer.size, transfer.sha256))
+
+    def _accept(self, file: File) -> None:
+        known = self.files.get(file.file_id, self.lost.get(file.file_id))
+        if known not in {None, file}:
+            self.doubled.append(file.file_id)
+        self.files[file.file_id] = file
         self.note_outage()
+
+    async def finish(self) -> None:
+        """Once all runs: go on with half of the uploads that are broken off, ask how the others stand; have a batch."""
+        await asyncio.wait(self._uploaders)
+        dice, never = random.Random(0), asyncio.Event()
+        for _ in range(_TRIES):
+            if not self.batches:
+                await self._attempt(self._ask_for_some, dice)
+        for number, transfer in enumerate(self.transfers.unfinished()):
+            if transfer.way == "key" or number % 2:
+                await self.transfers.go_on(transfer, dice, never)
+            else:
+                await self.transfers.look(transfer, dice)
 
     def note_outage(self) -> None:
         """Count the time since the last upload that was acknowledged."""
@@ -188,6 +195,9 @@ class Load:
         self.longest_outage, self._last = max(self.longest_outage, now - self._last), now
 
     async def _ask(self, dice: random.Random) -> None:
+        if not self.again and dice.random() < _BATCHES and len(self.files) > _BATCH_FILES:
+            await self._ask_for_some(dice)
+            return
         once_more = bool(self.again)
         file = self.again[0] if once_more else dice.choice(list(self.files.values()))
         url = f"{self._callbacks}/{time.monotonic_ns()}"
@@ -196,6 +206,16 @@ class Load:
             self.requests.append(Request(file, url))
             if once_more:
                 self.again.popleft()
+
+    async def _ask_for_some(self, dice: random.Random) -> None:
+        files = dice.sample(list(self.files.values()), dice.randint(1, _BATCH_FILES))
+        url = f"{self._callbacks}{BATCH}{time.monotonic_ns()}"
+        body = {"fileIDs": [file.file_id for file in files], "cbUrl": url}
+        answer = await self._post("/api/open/downFiles", dice, lambda: {"json": body})
+        if answer is not None:
+            requests = [Request(file, url) for file in files]
+            self.requests += requests
+            self.batches.append(Batch(answer["batchID"], len(files), requests[0].address))
 
     def right(self, request: Request) -> bool:
         """Tell whether a link for a request was followed to the right bytes."""

@@ -57,6 +57,8 @@ class Loss:
     """What had been asked for by then: nobody knows of it any more."""
     called: dict[str, int] = field(default_factory=dict)
     """How often each of these had been called back, by path."""
+    batches: set[int] = field(default_factory=set)
+    """Forgotten likewise."""
 
     @property
     def figures(self) -> dict[str, float]:
@@ -125,6 +127,9 @@ def _tell_clients(load: Load, loss: Loss) -> None:
     loss.lost = {file_id: why for file_id in load.files if (why := loss.gone(file_id)) is not None}
     load.lost |= {file_id: load.files.pop(file_id) for file_id in loss.lost}
     loss.requests, load.requests = load.requests, []
+    loss.batches = {batch.batch_id for batch in load.batches}
+    load.batches.clear()
+    load.transfers.era += 1
     loss.called = {request.path: len(load.receiver.taken.get(request.path, [])) for request in loss.requests}
     asked = {request.file.file_id: request.file for request in loss.requests if not load.right(request)}
     asked |= {file.file_id: file for file in load.again}

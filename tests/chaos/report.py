@@ -7,6 +7,7 @@ from pathlib import Path
 from chaos.arena import Arena
 from chaos.load import Load
 from chaos.throws import Findings
+from chaos.transfers import Transfer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -53,10 +54,28 @@ def figures(arena: Arena, load: Load, findings: Findings, names: list[str], watc
         "files brought back, by source": dict(Counter(row["source"] for row in requests if row["source"])),
         "bytes read from the network": int(fetched[0]["bytes"]),
         "requests given up, by reason": dict(reasons),
-        "refused, by what the client saw": dict(load.refused.most_common()),
+        "uploads gone on with or sent again": {
+            f"{way}, {what}": sum(test(one) for one in load.transfers.all if one.way == way)
+            for way in ("key", "pieces", "parts")
+            for what, test in {"whole": _whole, "in more than one go": _again, "left": _left}.items()
+        },
+        "batches told of": len(load.receiver.reports),
+        "refused, by what the client saw": dict((load.refused + load.transfers.refused).most_common()),
         "longest time without an acknowledged upload, s": round(load.longest_outage, 1),
         "named files watched": watched,
     } | {loss.name: loss.figures for loss in findings.losses}
+
+
+def _whole(one: Transfer) -> bool:
+    return bool(one.file_ids)
+
+
+def _again(one: Transfer) -> bool:
+    return one.again > 0
+
+
+def _left(one: Transfer) -> bool:
+    return one.left
 
 
 def table(report: dict[str, object]) -> Table:

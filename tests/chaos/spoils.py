@@ -17,6 +17,7 @@ from chaos.load import Load
 from chaos.spoiling import NOWHERE, Case, Spoil, put
 from chaos.spoilt_chain import buy_again, end_order, forget_file
 from chaos.spoilt_clients import clients, lost
+from chaos.spoilt_door import door
 from chaos.spoilt_rows import rows
 from chaos.throws import Findings, processes_of
 from chaos.watch import Watch
@@ -33,6 +34,7 @@ def spoil_all(
         cases = [
             *rows(arena, load),
             *clients(load),
+            *door(arena, load),
             *_servers(arena, findings),
             *lost(arena, load, findings.losses),
         ]

@@ -107,9 +107,10 @@ def rows(arena: Arena, load: Load) -> list[Case]:
 def _failed_requests(arena: Arena, load: Load) -> list[Case]:
     """A request that has failed though its receiver was in no bad mood, as far as there is one."""
     for asked in load.requests:
-        met = load.receiver.met.get(asked.path, Counter())
+        met = load.receiver.met.get(asked.address, Counter())
         if set(met) == {"takes"}:
-            row = arena.sql("SELECT download_id FROM download_info WHERE cb_url = %s", (asked.url,))[0]
+            found = "SELECT download_id FROM download_info WHERE cb_url = %s AND file_id = %s"
+            row = arena.sql(found, (asked.url, asked.file.file_id))[0]
             spoil = partial(
                 changed, arena, "download_info", "download_id", row["download_id"],
                 status=3, callback_reason="the callback was not taken: answered 500", callback_failed_at=NOW,

@@ -20,6 +20,8 @@ LINK_SECONDS = 60
 """Extractions hold their room for as long as their links live (and ten minutes more), however full the disk is."""
 STALL_SECONDS = 5
 """After which IPFS, the proof's gateway, the chain and clients are given up when nothing comes."""
+UPLOAD_EXPIRES_SECONDS = UPLOAD_HOLD_SECONDS = 60
+"""For which an upload that nobody goes on with is kept, and its room."""
 
 THIRDS = "thirds"
 """The group of the third processes, which run for a while at a time."""
@@ -38,6 +40,8 @@ _SERVICE_SETTINGS = {
     "CALLBACK_TIMEOUT_SECONDS": 2,
     "LINK_TTL_SECONDS": LINK_SECONDS,
     "UPLOAD_STALL_SECONDS": STALL_SECONDS,
+    "UPLOAD_EXPIRES_HOURS": UPLOAD_EXPIRES_SECONDS / 3600,
+    "UPLOAD_HOLD_SECONDS": UPLOAD_HOLD_SECONDS,
     "DOWNLOAD_GRACE_SECONDS": STALL_SECONDS,
     "CRUST_TIMEOUT_SECONDS": STALL_SECONDS,
     "CRUST_CHECK_SECONDS": 5,

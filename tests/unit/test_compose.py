@@ -359,7 +359,10 @@ def test_each_sees_its_part_of_the_volume_and_kubo_archives_where_services_write
     services = compose["services"]
     seen = {name: {volume["target"]: volume for volume in _parts(service)} for name, service in services.items()}
     data = _given(compose, "pinner")["ROADVAULT_DATA_DIR"]
-    covered = {"ingest": {"archives", "downloads"}, "door": {"received", "archives", "quarantine", "ledger"}}
+    covered = {
+        "ingest": {"archives", "downloads", "posters"},
+        "door": {"received", "archives", "posters", "quarantine", "ledger"},
+    }
     for name in ("ingest", "door", "packer", "pinner", "retriever"):
         directory, *over = seen[name].values()
         assert (directory["target"], directory["volume"]["subpath"]) == (data, "data")
@@ -368,6 +371,7 @@ def test_each_sees_its_part_of_the_volume_and_kubo_archives_where_services_write
     assert {volume["volume"]["subpath"] for volume in list(seen["ingest"].values())[1:]} == {
         "data/archives",
         "data/downloads",
+        "data/posters",
     }
     assert {volume["type"] for volume in list(seen["door"].values())[1:]} == {"tmpfs"}  # there is nothing in it
     repository = services["ipfs"]["environment"]["IPFS_PATH"]

@@ -50,6 +50,10 @@ def test_ingest_reads_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ROADVAULT_UPLOAD_MAX_BYTES", str(6 << 30), "ROADVAULT_UPLOAD_MAX_BYTES"),
         ("ROADVAULT_FOLDER_FILES", "many", "ROADVAULT_FOLDER_FILES"),
         *(
+            ("ROADVAULT_UPLOAD_ORIGINS", value, "must be origins such as https://portal.example")
+            for value in ("*", "portal.example", "https://portal.example/", "https://portal.example, null")
+        ),
+        *(
             ("ROADVAULT_PROXIES", value, "addresses and networks")
             for value in ("haproxy", "10.0.0.1/8", "::/0", "0.0.0.0/0")
         ),

@@ -2,12 +2,15 @@
 
 import random
 import time
+from datetime import datetime
 
 from roadvault_client.core import Core
 from roadvault_client.errors import NeverReached, TookTooLong
 from roadvault_client.states import File, Line, Stage
 from roadvault_client.steps import Call, Sleep, Steps
 
+Clip = tuple[float, float] | tuple[datetime, datetime]
+"""From one time to another."""
 _OVER = {"lost", "ended", "set aside", "packing failed"}
 """States of a file that goes no further by itself."""
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.5, 30.0
@@ -37,9 +40,28 @@ def receipt(core: Core, file_id: int) -> Steps[bytes]:
     return answer.content
 
 
-def request(core: Core, file_id: int, cb_url: str) -> Steps[None]:
-    """Ask for a file. To ask again is harmless: the same file and address join the request that is open."""
-    yield from core.ask(Call("POST", core.api("downFile"), core.ours(), {"fileID": str(file_id), "cbUrl": cb_url}))
+def request(core: Core, file_id: int, cb_url: str, clip: Clip | None = None) -> Steps[None]:
+    """Ask for a file, or for the `clip` between two times of it: seconds of the video, or times with a zone.
+
+    To ask again is harmless: the same file, clip and address join the request that is open.
+
+    Raises:
+        ValueError: A time has no zone.
+    """
+    fields = {"fileID": str(file_id), "cbUrl": cb_url, **span(clip)}
+    yield from core.ask(Call("POST", core.api("downFile"), core.ours(), fields))
+
+
+def span(clip: Clip | None) -> dict[str, str]:
+    """Return a clip as the API names it.
+
+    Raises:
+        ValueError: A time has no zone.
+    """
+    times = dict(zip(("from", "to"), clip or (), strict=False))
+    if any(isinstance(at, datetime) and at.tzinfo is None for at in times.values()):
+        raise ValueError("a time needs a time zone: 2026-11-28T08:30 is another moment in each")
+    return {name: at.isoformat() if isinstance(at, datetime) else f"{at:.3f}" for name, at in times.items()}
 
 
 def wait(core: Core, file_id: int, until: Stage = "packed", seconds: float | None = None) -> Steps[File]:

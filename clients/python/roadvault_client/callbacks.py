@@ -15,11 +15,15 @@ TOLERANCE_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Callback:
-    """A file is there: it can be downloaded from `url`. `message_id` is the same whenever this is said again."""
+    """A file is there: it can be downloaded from `url`. `message_id` is the same whenever this is said again.
+
+    Of a clip, `clip` has `from` and `to`, as RoadVault writes what was asked for.
+    """
 
     file_id: int
     url: str
     message_id: str
+    clip: Mapping[str, float | str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def read_callback(
         if "batchID" in told:
             counts = {name: int(told[name]) for name in ("files", "done", "failed", "cancelled")}
             return BatchEnded(batch_id=int(told["batchID"]), message_id=message_id, **counts)
-        return Callback(int(told["fileID"]), str(told["fileUrl"]), message_id)
+        clip = {name: told["clip"][name] for name in ("from", "to")} if "clip" in told else None
+        return Callback(int(told["fileID"]), str(told["fileUrl"]), message_id, clip)
     except (ValueError, KeyError, TypeError):
         raise BadCallback("the body names neither a file and its link nor a batch") from None
 

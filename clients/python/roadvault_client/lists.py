@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from roadvault_client.asking import Clip, span
 from roadvault_client.core import Core
 from roadvault_client.states import Batch, BatchBegun, Page
 from roadvault_client.steps import Call, Steps
@@ -59,10 +60,11 @@ def page(core: Core, of: Filter | None, after: str | None, size: int, *, oldest_
     return found
 
 
-def request_many(core: Core, files: Sequence[int] | Filter, cb_url: str) -> Steps[BatchBegun]:
-    """Ask for many files at once: each gets its callback, and the batch one when all have ended."""
+def request_many(core: Core, files: Sequence[int] | Filter, cb_url: str, clip: Clip | None = None) -> Steps[BatchBegun]:
+    """Ask for many files, or clips of them, at once: each gets its callback, and the batch one when all have ended."""
     wanted = {"filter": files.fields()} if isinstance(files, Filter) else {"fileIDs": list(files)}
-    call = Call("POST", core.api("downFiles"), core.ours(), body=json.dumps({**wanted, "cbUrl": cb_url}).encode())
+    body = json.dumps({**wanted, "cbUrl": cb_url, **span(clip)}).encode()
+    call = Call("POST", core.api("downFiles"), core.ours(), body=body)
     begun: BatchBegun = yield from core.ask(call, repeatable=False)
     return begun
 

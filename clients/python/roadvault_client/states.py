@@ -27,6 +27,22 @@ class Archive(TypedDict):
     dropped: str | None
 
 
+ClipMade = TypedDict(
+    "ClipMade",
+    {
+        "from": float | str,
+        "to": float | str,
+        "begins": float | None,
+        "ends": float | None,
+        "recorded": str | None,
+        "leftOut": list[str] | None,
+        "size": int | None,
+        "sha256": str | None,
+    },
+)
+"""The clip that a request is for: what was asked for, and what was made, once it is."""
+
+
 class Request(TypedDict):
     """A request for a file."""
 
@@ -38,6 +54,7 @@ class Request(TypedDict):
     extracted: str | None
     calledBack: str | None
     linkExpires: str | None
+    clip: ClipMade | None
 
 
 class File(TypedDict):

@@ -1,15 +1,11 @@
 """The door's settings."""
 
-import re
-
 from pydantic import Field, field_validator
 
 from roadvault_common.settings.config import DataSettings, ServiceSettings
 from roadvault_common.urls import has_host
+from roadvault_common.web.cors import origins
 from roadvault_common.web.links import LinkSettings
-
-_ORIGIN = re.compile(r"https?://[^/\s,]+")
-"""As browsers send it: a scheme, a host and, unless it is the scheme's own, a port; no path."""
 
 
 class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
@@ -78,12 +74,10 @@ class DoorSettings(ServiceSettings, DataSettings, LinkSettings):
     @property
     def origins(self) -> frozenset[str]:
         """The origins whose pages may read links."""
-        return frozenset(part.strip().lower() for part in self.link_origins.split(",") if part.strip())
+        return origins(self.link_origins, all_may=True)
 
     @field_validator("link_origins")
     @classmethod
     def _are_origins(cls, value: str) -> str:
-        for part in value.split(","):
-            if part.strip() not in {"", "*"} and not _ORIGIN.fullmatch(part.strip()):
-                raise ValueError("must be * or origins such as https://portal.example, without a path")
+        origins(value, all_may=True)
         return value

@@ -5,6 +5,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from roadvault_common.errors import Outage, TransientError, brief
+from roadvault_common.web.cors import Cors, is_preflight
 from roadvault_common.web.health import RequestHandler
 from roadvault_common.web.listener import route_of
 from roadvault_door.config import DoorSettings
@@ -23,21 +24,22 @@ _ALWAYS = {
 }
 _PLAYS = {"Content-Security-Policy": "sandbox allow-same-origin"}
 """Where a video is opened by itself, the browser's own page with it has to be of our origin to play; no script runs."""
-_EXPOSED = "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag, Last-Modified, Repr-Digest"
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, HEAD",
-    "Access-Control-Allow-Headers": "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since",
-    "Access-Control-Max-Age": "86400",
-}
+_METHODS = ("GET", "HEAD")
+_SENT = ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+_READ = (
+    *("Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range"),
+    *("ETag", "Last-Modified", "Repr-Digest"),
+)
 _RETRY_SECONDS = "5"
 
 
 def link_routes(settings: DoorSettings, door: Door, player: Player | None = None) -> list[web.RouteDef]:
     """Return the routes of the public listener; videos are played if there is a `player`."""
+    cors = _cors(settings)
 
     async def link(request: web.Request) -> web.StreamResponse:
         found = await door.find(request.match_info["token"])
-        headers = _headers(request, settings.origins)
+        headers = _headers(request, cors)
         return await send(request, found, headers, settings.download_bytes_per_second, settings.download_grace_seconds)
 
     async def view(request: web.Request) -> web.StreamResponse:
@@ -45,12 +47,12 @@ def link_routes(settings: DoorSettings, door: Door, player: Player | None = None
         viewed = await door.view(token)
         if player is None:
             raise Outage("ROADVAULT_STREAM_URL is not set: no video is played")
-        return await player.play(request, token, viewed, _headers(request, settings.origins) | _PLAYS)
+        return await player.play(request, token, viewed, _headers(request, cors) | _PLAYS)
 
     async def preflight(request: web.Request) -> web.Response:
-        if "Access-Control-Request-Method" not in request.headers:  # not a browser's question on behalf of a page
-            raise web.HTTPMethodNotAllowed(request.method, {"GET", "HEAD"})
-        response = web.Response(status=204, headers={**_headers(request, settings.origins), **_PREFLIGHT})
+        if not is_preflight(request):
+            raise web.HTTPMethodNotAllowed(request.method, _METHODS)
+        response = web.Response(status=204, headers={**_ALWAYS, **cors.preflight(request)})
         response.force_close()  # as any answer that takes no link
         return response
 
@@ -59,22 +61,21 @@ def link_routes(settings: DoorSettings, door: Door, player: Player | None = None
     return [*routes, *preflights] if settings.origins else routes
 
 
-def _headers(request: web.Request, origins: frozenset[str]) -> dict[str, str]:
+def _cors(settings: DoorSettings) -> Cors:
+    return Cors(settings.origins, lambda _: _METHODS, _SENT, _READ)
+
+
+def _headers(request: web.Request, cors: Cors) -> dict[str, str]:
     """Return what every answer carries, and what lets the scripts of allowed origins read it."""
-    if not origins:
-        return _ALWAYS
-    origin, headers = request.headers.get("Origin", ""), {**_ALWAYS, "Vary": "Origin"}
-    if origin.lower() in origins or "*" in origins:
-        headers |= {"Access-Control-Allow-Origin": "*" if "*" in origins else origin}
-        headers |= {"Access-Control-Expose-Headers": _EXPOSED}
-    return headers
+    return {**_ALWAYS, **cors.headers(request)}
 
 
 def answer_plainly(settings: DoorSettings) -> Middleware:
     """Make a middleware that turns what handlers raise into a line of plain text."""
+    cors = _cors(settings)
 
     def refusal(request: web.Request, status: int, text: str, more: dict[str, str] | None = None) -> web.Response:
-        headers = {**_headers(request, settings.origins), **(more or {})}
+        headers = {**_headers(request, cors), **(more or {})}
         response = web.Response(status=status, text=f"{text}\n", headers=headers)
         # Who has no link gets one answer: many, asked for at once and never taken, would hold the connection.
         response.force_close()

@@ -38,7 +38,8 @@ class DoorStore:
     async def extraction(self, download_id: int) -> Extraction | None:
         """Return a request's file; None if there is no such request."""
         row = await self._db.fetch_one(
-            "SELECT download.path, file.file_name, file.sha256, UTC_TIMESTAMP(6) AS now"
+            "SELECT download.path, COALESCE(clip_name, file.file_name) AS file_name,"
+            " COALESCE(clip_sha256, file.sha256) AS sha256, UTC_TIMESTAMP(6) AS now"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " WHERE download.download_id = %s",
             (download_id,),

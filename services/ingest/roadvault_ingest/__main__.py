@@ -22,6 +22,8 @@ from roadvault_common.work.stages import ASK
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.elsewhere import uploading_pages
+from roadvault_ingest.gauges import open_work
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
@@ -44,6 +46,7 @@ async def serve() -> None:
         samples = {
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
+            "open": open_work(ingest.resumable.store, ingest.batches.store),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)
@@ -64,10 +67,11 @@ async def serve() -> None:
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
-        heart = Heart(db, "ingest", [heartbeats.disk(vault.root)])
+        cors, heart = uploading_pages(settings), Heart(db, "ingest", [heartbeats.disk(vault.root)])
         await app.run(
-            settings, db, jobs, checks, routes, [answer_problems], identity=identity, breakers=breakers, heart=heart
-        )
+            settings, db, jobs, checks, routes, [answer_problems],
+            identity=identity, breakers=breakers, cors=cors, heart=heart,
+        )  # fmt: skip
 
 
 def main() -> None:

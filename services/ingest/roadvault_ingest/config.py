@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
+from roadvault_common.web.cors import origins
 from roadvault_common.web.links import ViewSettings
 from roadvault_common.web.reach import CallbackSettings
 from roadvault_ingest.access.config import AccessSettings
@@ -67,6 +68,12 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         " X-Forwarded-For from whom they took a request: limits for each client go by that then. Of nobody else is that"
         " header read, so no client may have one of these addresses",
     )
+    upload_origins: str = Field(
+        "",
+        title="Upload origins",
+        description="origins such as https://portal.example whose pages may upload with scripts (CORS), separated by"
+        " commas; default: none",
+    )
     upload_expires_hours: float = Field(
         24,
         gt=0,
@@ -122,6 +129,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         description="batches from one address that may be open; more get 429. A batch's requests do not count"
         " among those of the peer",
     )
+    clip_seconds: float = Field(
+        3600, gt=0, title="Clips", description="seconds that a clip may have; who asks for a longer one gets 400"
+    )
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )
@@ -151,6 +161,12 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
             everybody = True
         if everybody:  # then any client could choose its address
             raise ValueError("must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24")
+        return value
+
+    @field_validator("upload_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        origins(value)
         return value
 
     @cached_property

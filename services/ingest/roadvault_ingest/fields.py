@@ -27,7 +27,7 @@ _ID_DIGITS = 19
 """Of the highest id that the database has; Python itself refuses to read thousands of digits."""
 _EXACT = 1 << 53
 """Whole numbers from here on are not exact in JSON's floating point."""
-_NAMES = ("fileID", "cbUrl", "stage", "id")
+_NAMES = ("fileID", "cbUrl", "from", "to", "stage", "id")
 """Fields that are read from a multipart form."""
 
 

@@ -9,6 +9,7 @@ from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
 from roadvault_ingest.lists.filters import read_list, read_page
 from roadvault_ingest.problems import NoLength, WrongType, answer
+from roadvault_ingest.requests.clips import read_span
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import batch, describe, line, listed
 from roadvault_ingest.tus import tus_routes
@@ -47,7 +48,8 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
 
     async def download(request: web.Request) -> web.Response:
         fields = await request_fields(request, ingest.settings)
-        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), peer(request))
+        span = read_span(fields.values, ingest.settings.clip_seconds)
+        await ingest.request_download(fields.file_id(), fields.text("cbUrl"), peer(request), span)
         return answer("ok")
 
     return [
@@ -67,7 +69,8 @@ def _batches(ingest: Ingest) -> list[web.RouteDef]:
     async def download(request: web.Request) -> web.Response:
         longest = 16_384 + NUMBER_BYTES * ingest.settings.batch_files
         fields = await request_fields(request, ingest.settings, longest)
-        number, files = await ingest.request_batch(fields.wanted(), fields.text("cbUrl"), peer(request))
+        span = read_span(fields.values, ingest.settings.clip_seconds)
+        number, files = await ingest.request_batch(fields.wanted(), fields.text("cbUrl"), peer(request), span)
         return answer({"batchID": number, "files": files})
 
     async def described(request: web.Request) -> web.Response:

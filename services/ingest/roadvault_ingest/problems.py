@@ -38,6 +38,12 @@ class Gone(Problem):
     error = "ended"
 
 
+class BadClip(Problem):
+    """The file has no such clip, or it would be too long."""
+
+    error = "bad_clip"
+
+
 class Conflict(Problem):
     """It does not fit how things stand."""
 

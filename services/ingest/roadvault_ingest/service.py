@@ -14,6 +14,7 @@ from roadvault_common.errors import IntegrityError, RedisUnavailable, brief
 from roadvault_common.events.bus import Bus, StreamState
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS, DownloadRequested, FileReceived
 from roadvault_common.files.ledger import Ledger
+from roadvault_common.files.span import Span
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.receipts import making
@@ -113,33 +114,36 @@ class Ingest:
         expires_at = await self._db.now() + timedelta(seconds=self.settings.view_seconds)
         return f"{self.settings.public_url.rstrip('/')}/v/{self._views.token(file_id, expires_at)}"
 
-    async def request_download(self, file_id: int, cb_url: str, peer: str | None) -> int:
-        """Record that a client, at the address `peer`, wants a file back; return the request's id.
+    async def request_download(self, file_id: int, cb_url: str, peer: str | None, span: Span | None = None) -> int:
+        """Record that a client, at the address `peer`, wants a file back, or a clip of it; return the request's id.
 
         Raises:
             NotFound: There is no such file.
             Gone: It has ended.
+            BadClip: It has no such clip.
             TooMany: More requests are open than may be.
             Problem: The URL can't be called.
         """
         url = self._callback_url(cb_url)
         most = Most(self.settings.requests_per_file, self.settings.requests_per_peer)
-        download_id = await self._store.request_download(file_id, url, peer, most)
+        download_id = await self._store.request_download(file_id, url, peer, most, span)
         if download_id is None:
             raise NotFound(f"there is no file {file_id}")
         log.info("download requested", file_id=file_id, download_id=download_id)
         await self._bus.emit(DownloadRequested(download_id=download_id))
         return download_id
 
-    async def request_batch(self, wanted: Sequence[int] | Filters, cb_url: str, peer: str | None) -> tuple[int, int]:
-        """Record that a client wants many files back; return the batch's number, and how many files it is of.
+    async def request_batch(
+        self, wanted: Sequence[int] | Filters, cb_url: str, peer: str | None, span: Span | None = None
+    ) -> tuple[int, int]:
+        """Record that a client wants many files back, or clips; return the batch's number, and how many files it is of.
 
         Raises:
             NotFound: There is no such file, or none fits.
             TooMany: More batches are open than may be.
             Problem: The URL can't be called, or the files are too many.
         """
-        return await self.batches.add(wanted, self._callback_url(cb_url), peer)
+        return await self.batches.add(wanted, self._callback_url(cb_url), peer, span)
 
     async def batch(self, batch_id: int, after: int, limit: int) -> tuple[Row, list[Row], list[Row]]:
         """Return a batch, how many of its files are in which state, and some of them.

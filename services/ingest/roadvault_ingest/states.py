@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from roadvault_common.files.facts import of as facts_of
+from roadvault_common.files.span import Span, clock
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, BatchFileState, FolderStatus, RequestStatus
 from roadvault_common.work.reasons import words
@@ -213,4 +214,19 @@ def _request(row: Row) -> dict[str, Any]:
         "extracted": time(row["extracted_at"]),
         "calledBack": time(row["called_back_at"]),
         "linkExpires": time(row["link_expires_at"]),
+        "clip": _clip(row),
     }
+
+
+def _clip(row: Row) -> dict[str, Any] | None:
+    """Return which clip a request is for, and what was made, if there is one."""
+    span = Span.of(row)
+    if span is None:
+        return None
+    made = {"begins": None, "ends": None, "recorded": None, "leftOut": None, "size": row["clip_size"]}
+    if row["clip_note"] is not None:
+        note = orjson.loads(row["clip_note"])
+        recorded = None if note["recorded"] is None else clock(note["recorded"])
+        made |= {"begins": note["begin"] / 1000, "ends": note["end"] / 1000, "recorded": recorded}
+        made["leftOut"] = note["dropped"]
+    return {**span.told(), **made, "sha256": row["clip_sha256"]}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from roadvault_common.files import facts
+from roadvault_common.files.span import Span
 from roadvault_common.files.tags import file_type
 from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -170,15 +171,22 @@ class IngestStore:
 
     @transacted
     async def request_download(
-        self, tx: Transaction, file_id: int, url: CallbackUrl, peer: str | None, most: Most
+        self,
+        tx: Transaction,
+        file_id: int,
+        url: CallbackUrl,
+        peer: str | None,
+        most: Most,
+        span: Span | None = None,
     ) -> int | None:
-        """Record a request, or join the open one for the same file and URL; None if there is no such file.
+        """Record a request, or join the open one for the same file, clip and URL; None if there is no such file.
 
         Raises:
             TooMany: As many as may be are open; nothing was written.
             Gone: The file has ended.
+            BadClip: It has no such clip.
         """
-        return await ask(tx, file_id, url, Asker(peer, most))
+        return await ask(tx, file_id, url, Asker(peer, most, span=span))
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""
@@ -219,6 +227,7 @@ class IngestStore:
         """Return a file's latest download requests, newest first."""
         return await self._db.fetch_all(
             "SELECT download_id, cb_url, status, source, create_time, extracted_at, called_back_at, link_expires_at,"
+            " clip_from, clip_to, clip_clock, clip_size, clip_sha256, clip_note,"
             " COALESCE(fetch_reason, callback_reason) AS reason"
             " FROM download_info WHERE file_id = %s ORDER BY download_id DESC LIMIT %s",
             (file_id, _SHOWN_REQUESTS),

@@ -65,6 +65,8 @@ class Notifier:
                 token = self._links.token(callback.download_id, expires_at)
                 link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
                 body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": link}
+                if callback.span is not None:
+                    body["clip"] = callback.span.told()
                 await self._callbacks.post(url, f"download-{callback.download_id}", body, signing)
         except ClientAway as away:
             return await self._put_off(callback, url.place, reasons.of(away), self.hosts.wait(url.place) or 0)

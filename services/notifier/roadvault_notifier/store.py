@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from roadvault_common.access import callback_keys
 from roadvault_common.errors import PermanentError
+from roadvault_common.files.span import Span
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import mirror
@@ -36,6 +37,8 @@ class Callback:
     """The token that asked, if one did."""
     revoked: bool
     """That token is good no more."""
+    span: Span | None
+    """Of the clip that was asked for, if it is one."""
 
 
 class NotifierStore:
@@ -52,13 +55,15 @@ class NotifierStore:
         """
         row = await self._db.fetch_one(
             "SELECT download_id, file_id, cb_url, path, token_id, token_info.revoked_at IS NOT NULL AS revoked,"
-            " COALESCE(TIMESTAMPDIFF(SECOND, extracted_at, UTC_TIMESTAMP(6)), 0) AS waits_seconds"
+            " COALESCE(TIMESTAMPDIFF(SECOND, extracted_at, UTC_TIMESTAMP(6)), 0) AS waits_seconds,"
+            " clip_from, clip_to, clip_clock"
             " FROM download_info LEFT JOIN token_info USING (token_id) WHERE download_id = %s",
             (download_id,),
         )
         if row is None:
             raise PermanentError(f"there is no request {download_id}")
-        return Callback(**row)
+        span = Span.of(row)
+        return Callback(**{name: row[name] for name in row if not name.startswith("clip_")}, span=span)
 
     async def callback_keys(self, token_id: int) -> list[str]:
         """Return what signs the callbacks of a token now, wrapped."""

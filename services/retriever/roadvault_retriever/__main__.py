@@ -21,13 +21,12 @@ from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Views
 from roadvault_common.web.listener import Listener
 from roadvault_common.work import gauges
-from roadvault_common.work.stages import EXPIRE, FETCH
+from roadvault_common.work.stages import EXPIRE, FETCH, LOOK
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
+from roadvault_retriever.looking.looker import ENROL_SECONDS, Looker
 from roadvault_retriever.service import Retriever
-from roadvault_retriever.streaming.blocks import Blocks
 from roadvault_retriever.streaming.routes import Streaming
-from roadvault_retriever.streaming.source import Sources
 
 
 async def serve() -> None:
@@ -47,11 +46,9 @@ async def serve() -> None:
         )
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, db, bus, vault, keys, reader)
-        blocks = Blocks(settings.stream_cache_bytes)
-        sources = Sources(db, vault, keys, reader, retriever.ledger, retriever.mend)
         handlers = app.bind(HANDLERS, retriever)
         samples: dict[str, metrics.Sample] = {
-            "rows": gauges.rows(db, [FETCH, EXPIRE]),
+            "rows": gauges.rows(db, [FETCH, EXPIRE, LOOK]),
             "disk": metrics.disk(vault.root),
             "events": bus.lag(handlers),
             "outages": retriever.breakers.sample(db, "retriever", settings.sweep_seconds),
@@ -65,19 +62,29 @@ async def serve() -> None:
             partial(repeat, retriever.keep_room, seconds=settings.sweep_seconds),
             partial(repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, retriever.ledger.tidy, seconds=TIDY_SECONDS),
-            partial(repeat, blocks.tidy, seconds=60),
+            partial(repeat, retriever.cached.tidy, seconds=60),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
+        if settings.looks_at_once:
+            looker = Looker(settings, db, bus, vault, retriever.sources, retriever.local)
+            await looker.check()
+            jobs += [
+                partial(looker.looking.sweep, seconds=settings.sweep_seconds),
+                partial(repeat, looker.enrol, seconds=min(settings.sweep_seconds, ENROL_SECONDS)),
+                partial(repeat, looker.keep_bound, seconds=settings.sweep_seconds),
+                partial(repeat, looker.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
         stream: Listener | None = None
         if settings.link_secret is not None and settings.stream_port:
-            streaming = Streaming(Views(settings.link_secret), sources, blocks, settings.ipfs_stall_seconds)
+            views, patience = Views(settings.link_secret), settings.ipfs_stall_seconds
+            streaming = Streaming(views, retriever.sources, retriever.cached, patience)
             stream = Listener(streaming.routes(), settings.stream_host, settings.stream_port)
         heart = Heart(db, "retriever", [heartbeats.disk(vault.root)])
-        identity = Identity(db, vault.root)
         await app.run(
-            settings, db, jobs, checks, public=stream, identity=identity, breakers=retriever.breakers, heart=heart
-        )
+            settings, db, jobs, checks,
+            public=stream, identity=Identity(db, vault.root), breakers=retriever.breakers, heart=heart,
+        )  # fmt: skip
 
 
 def main() -> None:

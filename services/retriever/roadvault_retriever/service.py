@@ -36,10 +36,13 @@ from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import EXPIRE, FETCH
 from roadvault_common.work.worker import Worker
+from roadvault_retriever.clips.making import ROOM_BYTES, Clips
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.sources import Missing, Unreadable, extract, from_disk, is_whole
 from roadvault_retriever.store import RetrieverStore, Shared, Wanted
+from roadvault_retriever.streaming.blocks import Blocks as Cached
+from roadvault_retriever.streaming.source import Sources
 
 log = structlog.get_logger()
 
@@ -77,6 +80,9 @@ class Retriever:
         self.mend = self._store.mend
         self._expiry = ExpiryStore(db)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
+        self.sources = Sources(db, vault, keys, reader, self.ledger, self.mend)
+        self.cached = Cached(settings.stream_cache_bytes)
+        self._clips = Clips(vault, self.ledger, self.sources, self.cached, settings.clip_bytes)
         self._sweeper = Sweeper(settings, db, vault, DOWNLOADS, self._store.named)
         for source in ("received", "archive", "ipfs"):
             for counter in (SOURCES, ROT, UNREADABLE):
@@ -93,7 +99,9 @@ class Retriever:
         uses = [*self._network, Breaker(Domain.IPFS_DISK, reader.check, glance=glance)]
         self.breakers = Breakers(database, disk, breakers.redis(bus), *uses)
         worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
-        self.fetching = worker(FETCH, self._fetch, needs=[database, disk], uses=uses)
+        self.local = [database, disk]
+        """What is needed by whoever writes files here."""
+        self.fetching = worker(FETCH, self._fetch, needs=self.local, uses=uses)
         self.expiring = worker(EXPIRE, self._expire, needs=[database])
 
     async def _fetch(self, lease: Lease) -> Outcome:
@@ -107,7 +115,7 @@ class Retriever:
         waits = Wait(Reason("shared_fetch", "the file is being brought back for another request"), after)
         damaged = set[str]()
         while isinstance(found := await self._store.look(lease, wanted, damaged, waits), Shared):
-            if not await is_whole(self._vault.path(found.path), wanted, lease):
+            if not await is_whole(self._vault.path(found.path), found.clip or wanted, lease):
                 damaged.add(found.path)
             elif await self._store.close_shared(lease, wanted, found, self._settings.extraction_seconds):
                 await self._ring([lease.row_id], shared=1)
@@ -123,7 +131,7 @@ class Retriever:
         path = f"{directory}/{lease.token}"
         await self._vault.remove_remains(f"{directory}/*", partial(self._store.named_under, lease))
         try:
-            size = blocks(wanted.size)
+            size = blocks(wanted.size) if wanted.span is None else min(blocks(wanted.size), ROOM_BYTES)
             needed = size if wanted.is_here else size + self.ledger.kubo_keeps(size)
             async with self.ledger.keep(Purpose.EXTRACTIONS, needed, row=lease.row_id, file=path) as room:
                 await self._store.note_begun(wanted)
@@ -137,22 +145,34 @@ class Retriever:
         self, lease: Lease, wanted: Wanted, damaged: Collection[str], path: str, room: Reservation
     ) -> Outcome:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
-        source = await self._from_first_source(wanted, path, lease, room)
-        if source is None:
+        made, keep = await self._make(wanted, path, lease, room), self._settings.extraction_seconds
+        if made is None:
             return await self._nowhere(wanted)
         try:
-            made, keep = Shared(path, source), self._settings.extraction_seconds
             served = await self._store.close_extracted(lease, wanted, made, keep, instead_of=damaged)
         except LeaseLost:
             await asyncio.to_thread(self._vault.remove, path)
             raise  # on any other error a row may name the file; if none does, the sweep of unnamed files takes it
-        SOURCES.labels(source).inc()
-        STAGE_BYTES.labels(FETCH.name).inc(wanted.size)
-        log.info("file extracted", file_id=wanted.file_id, source=source, bytes=wanted.size, requests=len(served))
+        size = (made.clip or wanted).size
+        SOURCES.labels(made.source).inc()
+        STAGE_BYTES.labels(FETCH.name).inc(size)
+        log.info("file extracted", file_id=wanted.file_id, source=made.source, bytes=size, requests=len(served))
         await self._ring(served, shared=len(served) - 1)
         for one in damaged:
             await self._vault.remove_remains(one, self._store.named)
         return Done()
+
+    async def _make(self, wanted: Wanted, path: str, lease: Lease, room: Reservation) -> Shared | None:
+        """Extract the file, or the clip that is wanted of it; None if there is no source."""
+        if wanted.span is None:
+            source = await self._from_first_source(wanted, path, lease, room)
+            return None if source is None else Shared(path, source)
+        try:
+            clip = await self._clips.make(lease, wanted, wanted.span, path, room)
+        except NoProvider:
+            await self._put_off(wanted)
+            raise
+        return Shared(path, wanted.nearest, clip)
 
     async def _nowhere(self, wanted: Wanted) -> Outcome:
         """Nothing was where the row had said: look at once where its copies went, if they did go; else give up."""
@@ -232,9 +252,12 @@ class Retriever:
                 async for piece in pieces:
                     yield piece
         except NoProvider:
-            if wanted.zip_id is not None:
-                await self._store.put_off(wanted.zip_id, _NO_PROVIDER_SECONDS)
+            await self._put_off(wanted)
             raise
+
+    async def _put_off(self, wanted: Wanted) -> None:
+        if wanted.zip_id is not None:
+            await self._store.put_off(wanted.zip_id, _NO_PROVIDER_SECONDS)
 
     async def keep_room(self) -> None:
         """Expire what nobody can fetch any more while the disk is under its margin, though nobody asks for a file."""

@@ -10,7 +10,7 @@ from roadvault_common.archive.crypto import ArchiveKey
 from roadvault_common.errors import IntegrityError, RoadVaultError, TransientError
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.work.lease import Lease
-from roadvault_retriever.store import Wanted
+from roadvault_retriever.store import Made, Wanted
 
 _READ_BYTES = 1 << 20
 
@@ -77,8 +77,8 @@ def _check(file: NewFile, wanted: Wanted) -> None:
         raise IntegrityError(f"file {wanted.file_id}: {file.size} bytes came that do not have its SHA-256")
 
 
-async def is_whole(path: Path, wanted: Wanted, lease: Lease) -> bool:
-    """Tell whether an extraction is still the file that the row names: it is read once more.
+async def is_whole(path: Path, wanted: Wanted | Made, lease: Lease) -> bool:
+    """Tell whether an extraction is still the file that the row names, or the clip: it is read once more.
 
     Raises:
         LeaseLost: As for all work on a row.

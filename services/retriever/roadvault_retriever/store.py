@@ -6,8 +6,10 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from roadvault_common.errors import PermanentError
+from roadvault_common.files.span import Span, columns
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql.custody_lines import Act, Line, record
@@ -24,6 +26,8 @@ _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""
 _AT_ONCE = 1000
 """Requests that are put off at once."""
+_SAME = "clip_from <=> %s AND clip_to <=> %s AND clip_clock = %s"
+"""Requests for the same of a file: a clip between the same times, or all of it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Wanted:
     """When its archive had ended and its key was destroyed, if it was."""
     set_aside: str | None
     """Why the packer set its upload aside, if it did."""
+    file_name: str
+    recorded_at: datetime | None
+    """When the recording began, in UTC, if its client said so."""
+    span: Span | None
+    """Between which times a clip of it is wanted; None: all of it."""
 
     @property
     def is_here(self) -> bool:
@@ -55,17 +64,32 @@ class Wanted:
         return self.path is not None or self.zip_path is not None
 
     @property
+    def nearest(self) -> str:
+        """The source that should have it."""
+        return "received" if self.path is not None else "archive" if self.zip_path is not None else "ipfs"
+
+    @property
     def on_ipfs(self) -> str | None:
         """The archive's path on IPFS, if it is there."""
         return None if self.cid is None or self.format is None else archive_path(self.cid, self.format)
 
 
+class Made(NamedTuple):
+    """A clip that was made: what it is called, its bytes, and as JSON what else there is to say of it."""
+
+    clip_name: str
+    size: int
+    sha256: str
+    note: str
+
+
 @dataclass(frozen=True)
 class Shared:
-    """A file that was brought back, and where its bytes came from; requests of the file may share it."""
+    """A file that was brought back, and where its bytes came from; requests of the same file, or clip, may share it."""
 
     path: str
     source: str
+    clip: Made | None = None
 
 
 class RetrieverStore:
@@ -84,7 +108,8 @@ class RetrieverStore:
             "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"  # noqa: S608
             " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid, zip.format,"
             f" {PERIOD_KEY.format(zip='zip')} AS period_key, ends.shredded_at,"
-            " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside"
+            " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside,"
+            " file.file_name, file.recorded_at, clip_from, clip_to, clip_clock"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
             " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id WHERE download.download_id = %s",
@@ -92,7 +117,8 @@ class RetrieverStore:
         )
         if row is None:
             raise PermanentError(f"there is no request {download_id} with a file")
-        return Wanted(**row)
+        span = Span.of(row)
+        return Wanted(**{name: row[name] for name in row if not name.startswith("clip_")}, span=span)
 
     async def put_off(self, zip_id: int, seconds: float) -> int:
         """Have requests for files of an archive wait that are due and nobody's; return how many.
@@ -152,16 +178,18 @@ class RetrieverStore:
         others = ("", *damaged)
         await hold_file(tx, wanted.file_id)
         there = await tx.fetch_one(
-            "SELECT path, source FROM download_info WHERE file_id = %s AND path IS NOT NULL"  # noqa: S608 - placeholders
-            f" AND expire_token IS NULL AND path NOT IN ({marks(others)}) LIMIT 1",
-            (wanted.file_id, *others),
+            "SELECT path, source, clip_name, clip_size, clip_sha256, clip_note FROM download_info"  # noqa: S608
+            f" WHERE file_id = %s AND path IS NOT NULL AND expire_token IS NULL AND path NOT IN ({marks(others)})"
+            f" AND {_SAME} LIMIT 1",
+            (wanted.file_id, *others, *columns(wanted.span)),
         )
         if there is not None:
-            return Shared(**there)
+            path, source, *made = there.values()
+            return Shared(path, source, None if wanted.span is None else Made(*made))
         at_work = await tx.fetch_one(
-            "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"
-            " AND fetch_due > UTC_TIMESTAMP(6) LIMIT 1",
-            (wanted.file_id, lease.row_id),
+            "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"  # noqa: S608
+            f" AND fetch_due > UTC_TIMESTAMP(6) AND {_SAME} LIMIT 1",
+            (wanted.file_id, lease.row_id, *columns(wanted.span)),
         )
         if at_work is None:
             return None
@@ -206,17 +234,15 @@ class RetrieverStore:
         await hold_file(tx, wanted.file_id)
         await leases.close(tx, lease, Done())
         rows = await tx.fetch_all(
-            "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL LIMIT %s",
-            (wanted.file_id, _WAITING),
+            "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL"  # noqa: S608
+            f" AND {_SAME} LIMIT %s",
+            (wanted.file_id, *columns(wanted.span), _WAITING),
         )
         waited = [row["download_id"] for row in rows if await leases.settle(tx, FETCH, row["download_id"])]
         for download_id in (lease.row_id, *waited):
             await _note_extracted(tx, download_id, made, keep_seconds)
         for path in instead_of:
-            await tx.execute(
-                "UPDATE download_info SET path = %s WHERE file_id = %s AND path = %s AND expire_token IS NULL",
-                (made.path, wanted.file_id, path),
-            )
+            await _put_in_place(tx, made, wanted.file_id, path)
         facts = {"from": made.source, "request": lease.row_id, "requests": 1 + len(waited)}
         await record(tx, Line(Act.FETCHED, facts, wanted.file_id))
         await mirror(tx, wanted.file_id, max(lease.row_id, *waited, 0), FileStatus.DOWNLOADED)
@@ -237,9 +263,25 @@ async def hold_file(tx: Transaction, file_id: int) -> None:
     await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
 
 
+async def _put_in_place(tx: Transaction, made: Shared, file_id: int, path: str) -> None:
+    """Have requests that name a damaged extraction name the new one: another making of a clip may have other bytes."""
+    clip = (None, None) if made.clip is None else made.clip[1:3]
+    await tx.execute(
+        "UPDATE download_info SET path = %s, clip_size = %s, clip_sha256 = %s"
+        " WHERE file_id = %s AND path = %s AND expire_token IS NULL",
+        (made.path, *clip, file_id, path),
+    )
+
+
 async def _note_extracted(tx: Transaction, download_id: int, made: Shared, keep_seconds: float) -> None:
     await tx.execute(
         "UPDATE download_info SET path = %s, source = %s, status = %s, extracted_at = UTC_TIMESTAMP(6),"
         " callback_due = UTC_TIMESTAMP(6), expire_due = UTC_TIMESTAMP(6) + INTERVAL %s SECOND WHERE download_id = %s",
         (made.path, made.source, RequestStatus.EXTRACTED.value, keep_seconds, download_id),
     )
+    if made.clip is not None:
+        await tx.execute(
+            "UPDATE download_info SET clip_name = %s, clip_size = %s, clip_sha256 = %s, clip_note = %s"
+            " WHERE download_id = %s",
+            (*made.clip, download_id),
+        )

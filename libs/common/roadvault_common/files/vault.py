@@ -21,7 +21,8 @@ from roadvault_common.files.quarantine import QUARANTINE, Quarantine
 RECEIVED = "received"
 ARCHIVES = "archives"
 DOWNLOADS = "downloads"
-SWEPT = (RECEIVED, ARCHIVES, DOWNLOADS)
+POSTERS = "posters"
+SWEPT = (RECEIVED, ARCHIVES, DOWNLOADS, POSTERS)
 """What no row names there goes to quarantine."""
 FANOUT = 256
 """Directories below `received/`, so that none of them grows large."""

@@ -26,6 +26,7 @@ from roadvault_common.settings.config import ServiceSettings, explain
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
 from roadvault_common.web.connections import Limits
+from roadvault_common.web.cors import Cors
 from roadvault_common.web.guards import own_sites_only
 from roadvault_common.web.health import Check, Gate, health_routes, only_once
 from roadvault_common.web.listener import Listener, open_site
@@ -60,6 +61,7 @@ async def run(  # noqa: PLR0913 - all that a process is made of
     public: Listener | None = None,
     identity: Identity | NoDirectory | None = None,
     breakers: Breakers | None = None,
+    cors: Cors | None = None,
     heart: Heart | None = None,
 ) -> None:
     """Run the jobs until SIGTERM or SIGINT, serving /metrics, /healthz, /readyz and `routes`, and `public` besides.
@@ -96,7 +98,7 @@ async def run(  # noqa: PLR0913 - all that a process is made of
         Limits(settings.http_header_seconds, settings.http_idle_seconds, settings.http_connections),
     )
     inner = [*middlewares, only_once(gate)]
-    intranet = [own_sites_only(settings.host_names), *inner]
+    intranet = [own_sites_only(settings.host_names, cors), *inner]
     async with AsyncExitStack() as stack:
         sites = [
             await stack.enter_async_context(open_site(listener, outer, settings.drain_seconds, closing))

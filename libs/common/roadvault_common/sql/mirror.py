@@ -35,7 +35,9 @@ async def fail_request(tx: Transaction, download_id: int) -> None:
 
 
 async def named_paths(
-    db: Database, table: Literal["file_upload_info", "zip_ipfs_info", "download_info", "upload_info"], paths: list[str]
+    db: Database,
+    table: Literal["file_upload_info", "zip_ipfs_info", "download_info", "upload_info", "video_info"],
+    paths: list[str],
 ) -> set[str]:
     """Return those of `paths` (relative to the data directory) that a row of `table` names."""
     found = set[str]()

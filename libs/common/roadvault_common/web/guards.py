@@ -17,6 +17,7 @@ from multidict import MultiMapping
 from yarl import URL
 
 from roadvault_common.plain import plain
+from roadvault_common.web.cors import Cors, is_preflight
 from roadvault_common.web.health import RequestHandler
 
 log = structlog.get_logger()
@@ -27,6 +28,9 @@ _AUTHORITY_ENDS = re.compile("[/?#]")
 _NOWHERE = URL("*")
 _SHOWN = 100
 """Characters of a host's name in an answer."""
+
+OTHER_ORIGIN = web.RequestKey("other_origin", bool)
+"""A page of another origin sent this request, and may."""
 
 
 def refusal(status: int, error: str, message: str, retry_after: int | None = None) -> web.Response:
@@ -50,11 +54,11 @@ async def refuse_compressed(request: web.Request, handler: RequestHandler) -> we
     return response
 
 
-def own_sites_only(hosts: Collection[str]) -> Middleware:
+def own_sites_only(hosts: Collection[str], cors: Cors | None = None) -> Middleware:
     """Make a middleware that refuses what pages of other sites send, and names that are not ours.
 
     `hosts` are our names besides addresses, localhost and names without a dot, which nobody else can let point to us;
-    *.example.org stands for all names that end so.
+    *.example.org stands for all names that end so. `cors` says which pages of other origins may send what all the same.
     """
 
     @web.middleware
@@ -64,13 +68,22 @@ def own_sites_only(hosts: Collection[str]) -> Middleware:
                 shown = plain(name[:_SHOWN])
                 told = f"{shown!r} is not known as our name; if it is, ROADVAULT_HOSTS must say so"
                 return _refused(request, 421, "unknown_host", told)
+        headers: dict[str, str] = {}
         if _from_another_site(request):
-            told = "a page of another site sent this request; only RoadVault's own pages may"
-            return _refused(request, 403, "other_site", told)
+            if cors is None or not _let_in(request, cors):
+                told = (
+                    "a page of another site sent this request; only RoadVault's own pages may, and upload those of"
+                    " ROADVAULT_UPLOAD_ORIGINS"
+                )
+                return _refused(request, 403, "other_site", told)
+            if is_preflight(request):  # here, since it shows no token
+                return web.Response(status=204, headers=cors.preflight(request))
+            request[OTHER_ORIGIN], headers = True, cors.headers(request)
         response = await handler(request)
         if not response.prepared:
             # Without TLS a browser does not say where the request for an image comes from: it is not to show it.
             response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+            response.headers.update(headers)
         return response
 
     return refuse
@@ -146,6 +159,14 @@ def _from_another_site(request: web.Request) -> bool:
     # Over plain HTTP, browsers say this of what may change something.
     origin = request.headers.get(hdrs.ORIGIN)
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get(hdrs.HOST, "").lower()
+
+
+def _let_in(request: web.Request, cors: Cors) -> bool:
+    """Tell whether a page of another origin may send this, by a script: of a form's answer it could not be told."""
+    if not cors.allowed(request) or request.headers.get("Sec-Fetch-Mode", "cors") != "cors":
+        return False
+    methods = cors.methods(request)
+    return bool(methods) if is_preflight(request) else request.method in methods
 
 
 def _opens_a_page(request: web.Request) -> bool:

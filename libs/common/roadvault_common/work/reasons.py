@@ -100,6 +100,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "shared_fetch": (),
     "copies_moved": (),
     "no_copy": ("file",),
+    "no_clip": ("file",),
     "cancelled": (),
     "extraction_gone": (),
     "token_revoked": (),

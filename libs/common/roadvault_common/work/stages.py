@@ -73,6 +73,10 @@ REPORT = Stage(
     "report", "batch_info", "batch_id", deadline=120, max_attempts=20,
     since="ended_at", waits="report_due IS NOT NULL AND ended_at IS NOT NULL",  # before, its requests are waited for
 )  # fmt: skip
-STAGES = (PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT, FETCH, CALLBACK, EXPIRE, SHRED, ASK, REPORT)
+LOOK = Stage("look", "video_info", "file_id", deadline=900, max_attempts=1 << 20)  # gives up by itself, and asks nobody
+STAGES = (
+    *(PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT),
+    *(FETCH, CALLBACK, EXPIRE, SHRED, ASK, REPORT, LOOK),
+)
 PUBLISH = Stage("publish", "catalogue_info", "one", deadline=6 * 3600, max_attempts=1 << 20, backoff_max=600)
 """Of one row alone, that never asks a person: it is in none of the lists of stages."""

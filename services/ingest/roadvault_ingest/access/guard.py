@@ -12,6 +12,7 @@ from roadvault_common import metrics
 from roadvault_common.access import token_store
 from roadvault_common.access.tokens import Grant, hash_of
 from roadvault_common.sql.db import Database
+from roadvault_common.web.guards import OTHER_ORIGIN
 from roadvault_common.web.health import RequestHandler
 from roadvault_common.web.listener import route_of
 from roadvault_ingest.access.acts import ActLog
@@ -122,7 +123,8 @@ class Guard:
                 raise Unknown("the token is not known, or it was revoked, or its time is over", shown=True)
             self._used.add(who.token_id)
             return who
-        session = await self._sessions.find(request)
+        # Of a page of another origin it would not be the person who asks.
+        session = None if OTHER_ORIGIN in request else await self._sessions.find(request)
         if session is not None:
             return Who(Kind.PERSON, session.name, Grant(session.role.scopes))
         raise Unknown("send a token (Authorization: Bearer rvt_…), or log in at /login")

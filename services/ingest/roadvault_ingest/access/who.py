@@ -36,6 +36,13 @@ class Who:
         return {} if self.kind is Kind.ANYBODY else {self.kind.value: self.name}
 
     @property
+    def owner(self) -> str | None:
+        """What marks an upload, or a key, as theirs; None: nobody is asked who they are."""
+        if self.kind is Kind.ANYBODY:
+            return None
+        return f"{self.kind.value} {self.name if self.token_id is None else self.token_id}"
+
+    @property
     def is_person(self) -> bool:
         """Whether it is somebody who has logged in."""
         return self.kind is Kind.PERSON
@@ -56,6 +63,10 @@ class Who:
     def owns(self, token_id: int | None) -> bool:
         """Tell whether what a token made, or nobody's, is theirs: people have the whole of it, a token its own."""
         return self.kind is not Kind.TOKEN or token_id == self.token_id
+
+    def goes_on(self, owner: str | None) -> bool:
+        """Tell whether they may go on with an upload that was begun by `owner`, by nobody if that is None."""
+        return self.operates or owner in {None, self.owner}
 
     def camera(self, camera: str | None) -> str | None:
         """Return which camera an upload of theirs is of, if it says `camera`.

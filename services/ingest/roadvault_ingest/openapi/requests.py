@@ -17,11 +17,12 @@ from roadvault_ingest.openapi.parts import (
     told,
 )
 from roadvault_ingest.openapi.questions import FILTERS, LIMIT
-from roadvault_ingest.problems import Gone, NotFound, TooLarge, TooMany, TooSlow
+from roadvault_ingest.openapi.schemas import SPAN
+from roadvault_ingest.problems import BadClip, Gone, NotFound, TooLarge, TooMany, TooSlow
 
 _TAG = "request"
 _CB_URL = told({"type": "string", "format": "uri"}, "http or https; called byte for byte.")
-_ONE = record(fileID=NUMBER, cbUrl=_CB_URL)
+_ONE: Node = {**record(fileID=NUMBER, cbUrl=_CB_URL), "properties": {"fileID": NUMBER, "cbUrl": _CB_URL, **SPAN}}
 # That it is one of the two is said in words: generators make no class of a oneOf beside properties.
 _MANY: Node = {
     "type": "object",
@@ -35,6 +36,7 @@ _MANY: Node = {
             "properties": {one["name"]: told(one["schema"], one["description"]) for one in FILTERS},
         },
         "cbUrl": _CB_URL,
+        **SPAN,
     },
 }
 _BATCH = parameter("batch_id", "path", {**NUMBER, "maximum": 10**18 - 1}, "The batch's number.")
@@ -70,9 +72,9 @@ PATHS: Node = {
         "post": operation(
             "downFile",
             _TAG,
-            "Asking for the same file and `cbUrl` again joins the request that is open. A form, or a query, with"
-            " the same fields is taken as well.",
-            {**ok({"type": "string", "const": "ok"}), **refused(NotFound, Gone, TooSlow, TooLarge, TooMany)},
+            "Asking for the same file and `cbUrl` again joins the request that is open. With `from` and `to` an MP4 of"
+            " what lies between them is made. A form, or a query, with the same fields is taken as well.",
+            {**ok({"type": "string", "const": "ok"}), **refused(BadClip, NotFound, Gone, TooSlow, TooLarge, TooMany)},
             requestBody=body({"application/json": {"schema": _ONE}}),
             callbacks={"fileReady": _FILE_CALLBACK},
         )
@@ -84,7 +86,7 @@ PATHS: Node = {
             "Either `fileIDs` or `filter`. Each file has its own callback, and the batch one when all have ended.",
             {
                 **ok(record(batchID=NUMBER, files=told(COUNT, "How many files it is of."))),
-                **refused(NotFound, TooSlow, TooLarge, TooMany),
+                **refused(BadClip, NotFound, TooSlow, TooLarge, TooMany),
             },
             requestBody=body({"application/json": {"schema": _MANY}}),
             callbacks={

@@ -45,6 +45,12 @@ _FILE: Node = {
     "received": TIME,
     **_KNOWN,
 }
+_SECONDS: Node = {"type": "number", "minimum": 0}
+SPAN: Node = {
+    name: told({"type": ["number", "string"]}, f"{which} Seconds of the video, or ISO 8601 with a zone.")
+    for name, which in (("from", "Where a clip begins, at the latest."), ("to", "Where it ends, at the earliest."))
+}
+_CALLBACK = record(fileID=NUMBER, fileUrl=told({"type": "string", "format": "uri"}, "The link."))
 _NEXT = "What to send as `after` for the next page; null behind the last."
 
 SCHEMAS: Node = {
@@ -97,6 +103,16 @@ SCHEMAS: Node = {
         reason=maybe(TEXT),
         source=maybe(TEXT),
         **dict.fromkeys(("requested", "extracted", "calledBack", "linkExpires"), maybe(TIME)),
+        clip=maybe(ref("Clip")),
+    ),
+    "Clip": record(
+        **SPAN,
+        begins=told(maybe(_SECONDS), "Where it begins, in seconds of the video: at a key frame."),
+        ends=maybe(_SECONDS),
+        recorded=told(maybe(TIME), "When that was, if it is known when the recording began."),
+        leftOut=told(maybe(array(TEXT)), "Streams that an MP4 can't hold."),
+        size=maybe(COUNT),
+        sha256=maybe(SHA256),
     ),
     "Batch": record(
         batchID=NUMBER,
@@ -121,7 +137,13 @@ SCHEMAS: Node = {
     ),
     "Receipt": {"type": "object", "description": "A receipt: architecture/receipts.md has its format."},
     "Upload": record(offset=COUNT, length=maybe(COUNT), fileID=maybe(NUMBER)),
-    "FileCallback": record(fileID=NUMBER, fileUrl=told({"type": "string", "format": "uri"}, "The link.")),
+    "FileCallback": {
+        **_CALLBACK,
+        "properties": {
+            **_CALLBACK["properties"],
+            "clip": told(record(**SPAN), "If it is a clip: as it was asked for."),
+        },
+    },
     "BatchCallback": {
         **record(batchID=NUMBER, files=COUNT, done=COUNT, failed=COUNT, cancelled=COUNT),
         "description": "All requests of a batch have ended.",

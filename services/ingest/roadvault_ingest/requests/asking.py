@@ -2,15 +2,17 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
+from roadvault_common.files.span import Span, clock, columns, milliseconds
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Transaction
 from roadvault_common.sql.states import FileStatus
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
 from roadvault_ingest.access.who import current
-from roadvault_ingest.problems import Gone, TooMany
+from roadvault_ingest.problems import BadClip, Gone, TooMany
 
 LATER_SECONDS = 60
 """After so long a client that has too many open requests may ask again."""
@@ -26,11 +28,13 @@ class Most:
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks for a file: an address, as often as it may; for a batch, if it is for one, which counts by itself."""
+    """Who asks for what of a file: an address, as often as it may; or a batch, which counts by itself."""
 
     peer: str | None
     most: Most
     batch_id: int | None = None
+    span: Span | None = None
+    """What of the file is to be cut out of it; None: all of it."""
 
 
 async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> int | None:
@@ -39,16 +43,21 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
     Raises:
         TooMany: As many as may be are open; nothing was written.
         Gone: The file has ended.
+        BadClip: It has no such clip.
     """
     who = current()
     asks = f"{file_id}\n{url.text}" + ("" if who.token_id is None else f"\n{who.token_id}")  # it signs the callback
+    asks += "" if asker.span is None else f"\nclip {tuple(asker.span)}"
     key = hashlib.sha256(asks.encode()).hexdigest()
     counted = counts_for(asker.peer) if asker.peer and asker.batch_id is None else None
     most = asker.most
     # The mirror's row comes first, so that requests for one file wait here and not in each other's way.
-    known = await tx.fetch_one("SELECT camera FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+    known = await tx.fetch_one(
+        "SELECT camera, recorded_at FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,)
+    )
     if known is None or not who.sees(known["camera"]):
         return None
+    _check_clip(file_id, asker.span, known["recorded_at"])
     ended = await tx.fetch_one(
         "SELECT shredded_at FROM file_upload_info JOIN retention_info USING (zip_id)"
         " WHERE file_id = %s AND shredded_at IS NOT NULL",
@@ -71,13 +80,22 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         (url.text, file_id),
     )
     download_id = await tx.insert(
-        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, token_id, fetch_due)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-        (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id),
+        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, token_id, clip_from, clip_to,"
+        " clip_clock, fetch_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+        (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id, *columns(asker.span)),
     )
-    told = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id, **who.facts}
+    told: dict[str, object] = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id}
+    told |= who.facts
+    if asker.span is not None:
+        told["clip"] = asker.span.told()
     await record(tx, Line(Act.ASKED, told, file_id))
     return download_id
+
+
+def _check_clip(file_id: int, span: Span | None, recorded_at: datetime | None) -> None:
+    """Look whether a clip can be, as far as that can be known before the video is opened."""
+    if span is not None and span.on_clock and recorded_at is not None and span.end <= milliseconds(recorded_at):
+        raise BadClip(f"the recording of file {file_id} began only at {clock(milliseconds(recorded_at))}")
 
 
 async def _check_open(

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from roadvault_common.errors import brief
+from roadvault_common.files.span import Span, columns
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request
 from roadvault_common.sql.states import BatchFileState
@@ -18,7 +19,7 @@ from roadvault_common.work.outcome import Done
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
 from roadvault_ingest.access.who import current
-from roadvault_ingest.problems import Gone, TooMany
+from roadvault_ingest.problems import BadClip, Gone, TooMany
 from roadvault_ingest.requests.asking import LATER_SECONDS, Asker, Most, ask
 
 _ID_BITS = 52
@@ -49,7 +50,15 @@ class BatchStore:
         return [file_id for file_id in file_ids if file_id not in found]
 
     @transacted
-    async def add(self, tx: Transaction, file_ids: Sequence[int], url: CallbackUrl, peer: str | None, most: int) -> int:
+    async def add(
+        self,
+        tx: Transaction,
+        file_ids: Sequence[int],
+        url: CallbackUrl,
+        peer: str | None,
+        most: int,
+        span: Span | None = None,
+    ) -> int:
         """Write a batch of files, each once, which is to be asked for; return its number.
 
         Raises:
@@ -61,9 +70,9 @@ class BatchStore:
             raise TooMany(f"{most} batches of the address {peer} are under way, as many as may be", LATER_SECONDS)
         who, batch_id = current(), 1 + secrets.randbits(_ID_BITS)
         await tx.execute(
-            "INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, token_id, who_kind, who_name, ask_due)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (batch_id, url.text, url.place, peer, len(file_ids), who.token_id, who.kind, who.name),
+            "INSERT INTO batch_info (batch_id, cb_url, cb_place, peer, files, token_id, who_kind, who_name, clip_from,"
+            " clip_to, clip_clock, ask_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (batch_id, url.text, url.place, peer, len(file_ids), who.token_id, who.kind, who.name, *columns(span)),
         )
         for start in range(0, len(file_ids), _FILES_AT_ONCE):
             some = file_ids[start : start + _FILES_AT_ONCE]
@@ -79,9 +88,17 @@ class BatchStore:
         return await self._db.fetch_one(
             "SELECT batch_id, cb_url, peer, files, is_open, done, failed, cancelled, cancelled_at, ended_at,"
             " called_back_at, create_time, ask_due, report_failed_at, COALESCE(ask_reason, report_reason) AS reason,"
-            " token_id, who_kind, who_name FROM batch_info WHERE batch_id = %s",
+            " token_id, who_kind, who_name, clip_from, clip_to, clip_clock FROM batch_info WHERE batch_id = %s",
             (batch_id,),
         )
+
+    async def oldest_open(self) -> float:
+        """Return how many seconds ago the oldest batch came that has not ended; 0: all have."""
+        oldest = await self._db.fetch_value(
+            "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM batch_info WHERE is_open = 1"
+            " ORDER BY create_time LIMIT 1"
+        )
+        return float(oldest or 0)
 
     async def counts(self, batch_id: int) -> list[Row]:
         """Return how many files of a batch are in which `state`, and with which `status` of their request."""
@@ -117,10 +134,10 @@ class BatchStore:
         for file_id in (row["file_id"] for row in rows):
             reason, download_id = None, None
             try:
-                asker = Asker(batch["peer"], Most(per_file, 0), lease.row_id)
+                asker = Asker(batch["peer"], Most(per_file, 0), lease.row_id, Span.of(batch))
                 download_id = await ask(tx, file_id, url, asker)
                 reason = None if download_id is not None else f"there is no file {file_id}"
-            except (Gone, TooMany) as problem:
+            except (Gone, TooMany, BadClip) as problem:
                 reason = brief(problem)
             state = BatchFileState.FAILED if download_id is None else BatchFileState.ASKED
             await _note(tx, lease.row_id, file_id, state, reason, download_id)

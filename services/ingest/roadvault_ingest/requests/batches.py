@@ -7,6 +7,7 @@ import structlog
 from roadvault_common.access.tokens import Grant
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DownloadRequested
+from roadvault_common.files.span import Span
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import CallbackUrl
@@ -46,8 +47,10 @@ class Batches:
             ASK, self._ask, db, bus, lease_seconds=_LEASE_SECONDS, concurrency=_AT_ONCE, needs=[breakers.database(db)]
         )
 
-    async def add(self, wanted: Sequence[int] | Filters, url: CallbackUrl, peer: str | None) -> tuple[int, int]:
-        """Take a batch of files, by numbers or by a filter; return its number, and how many files it is of.
+    async def add(
+        self, wanted: Sequence[int] | Filters, url: CallbackUrl, peer: str | None, span: Span | None = None
+    ) -> tuple[int, int]:
+        """Take a batch of files, or clips, by numbers or by a filter; return its number, and how many files it is of.
 
         Raises:
             NotFound: There is no such file.
@@ -66,7 +69,7 @@ class Batches:
             raise NotFound(f"there is no file {named}; nothing was asked for")
         if not file_ids:
             raise NotFound("no file fits; nothing was asked for")
-        batch_id = await self.store.add(file_ids, url, peer, self._settings.batches_per_peer)
+        batch_id = await self.store.add(file_ids, url, peer, self._settings.batches_per_peer, span)
         log.info("batch taken", batch_id=batch_id, files=len(file_ids))
         self.asking.nudge()
         return batch_id, len(file_ids)

@@ -13,6 +13,7 @@ from functools import partial
 from roadvault_common.errors import Outage
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
+from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Conflict, Forbidden, Gone, Locked, NotFound, Problem, TooLarge, WrongHash
 from roadvault_ingest.uploads import facts, metadata
@@ -65,9 +66,11 @@ class Resumable:
             metadata.name(fields)
             facts.read(fields)
             expected_sha256(fields)
+        elif current().owner is not None and fields.get("camera"):
+            facts.read(fields)
         if size is not None:
             self._check(size)
-        begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, peer, key)
+        begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, peer, key, current().owner)
         async with self._admission.hand_over(size or 0):
             upload = await self.store.begin(begin, self._most)
         if (upload.size, upload.metadata) != (size, header) and (size is not None or upload.file_id is None):
@@ -78,11 +81,11 @@ class Resumable:
         """Return how an upload stands.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is none of theirs who ask.
             Gone: It has expired.
         """
         upload = await self.store.find(upload_id)
-        if upload is None:
+        if upload is None or not current().goes_on(upload.owner):
             raise NotFound("there is no such upload; begin it again")
         if upload.expired and upload.file_id is None:
             raise Gone("this upload has expired; begin it again")

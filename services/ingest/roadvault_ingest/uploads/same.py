@@ -30,7 +30,7 @@ class Sameness:
         keys = [] if key is None else [Key(key, self.key_seconds)]
         if self.content_seconds:
             what = f"{received.name}\n{received.sha256}\n{received.facts.camera or ''}"
-            keys.append(Key(_hashed("content", what), self.content_seconds))
+            keys.append(Key(_own("content", what), self.content_seconds))
         return tuple(keys)
 
 
@@ -45,12 +45,14 @@ def hashed(header: str | None) -> str | None:
     key = header.strip()
     if not 0 < len(key) <= _KEY_LENGTH:
         raise Problem(f"Idempotency-Key must have 1 to {_KEY_LENGTH} characters")
-    token_id = current().token_id  # a key is its client's own: nobody learns, or takes, what another's stands for
-    return _hashed("key", key if token_id is None else f"{token_id}\n{key}")
+    return _own("key", key)
 
 
-def _hashed(kind: str, text: str) -> str:
-    return hashlib.sha256(f"{kind}\n{text}".encode("utf-8", "surrogateescape")).hexdigest()
+def _own(kind: str, text: str) -> str:
+    """Return the hash of a client's own key: nobody learns, or takes, what another's stands for."""
+    owner = current().owner
+    whose = text if owner is None else f"{owner}\n{text}"
+    return hashlib.sha256(f"{kind}\n{whose}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Claims:

@@ -34,6 +34,8 @@ class Upload:
     """Whether the disk's room for all of it is kept."""
     expired: bool
     expires_at: datetime
+    owner: str | None = None
+    """Who began it; None if nobody was asked who they are."""
     sha256: str | None = None
 
     @property
@@ -58,6 +60,7 @@ class Begin:
     concat: str | None
     peer: str
     key: str | None
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,11 @@ class UploadStore:
             raise TooMany(f"{most.per_peer} uploads of your address are open; end some of them first", _LATER_SECONDS)
         await tx.execute(
             "INSERT INTO upload_info"
-            " (upload_id, path, size, metadata, concat, peer, upload_key, held_until, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
+            " (upload_id, path, size, metadata, concat, peer, upload_key, owner, held_until, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
             (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, counts_for(upload.peer),
-             upload.key, self._times.held, self._times.expires),
+             upload.key, upload.owner, self._times.held, self._times.expires),
         )  # fmt: skip
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -126,7 +129,7 @@ class UploadStore:
 
     async def _find(self, column: str, value: str) -> Upload | None:
         row = await self._db.fetch_one(
-            "SELECT upload_id, upload.path, upload.size, came, metadata, concat, upload_key, upload.file_id,"  # noqa: S608
+            "SELECT upload_id, upload.path, upload.size, came, metadata, concat, upload_key, upload.file_id, owner,"  # noqa: S608
             " expires_at, held_until > UTC_TIMESTAMP(6) AS held, expires_at <= UTC_TIMESTAMP(6) AS expired, sha256"
             " FROM upload_info AS upload LEFT JOIN file_upload_info AS file ON file.file_id = upload.file_id"
             f" WHERE upload.{column} = %s",
@@ -195,14 +198,17 @@ class UploadStore:
         )
         return uploads + keys
 
-    async def open(self) -> tuple[int, float]:
-        """Return how many uploads are open, and for how many seconds the oldest has been."""
+    async def open(self) -> tuple[int, float, float]:
+        """Return how many uploads are open, for how many seconds the oldest has been, and the oldest that has room."""
         count = await self._db.fetch_value("SELECT COUNT(*) FROM upload_info WHERE file_id IS NULL")
-        oldest = await self._db.fetch_value(
-            "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM upload_info WHERE file_id IS NULL"
-            " ORDER BY create_time LIMIT 1"
-        )
-        return int(count), float(oldest or 0)
+        oldest, coming = [
+            await self._db.fetch_value(
+                "SELECT TIMESTAMPDIFF(SECOND, create_time, UTC_TIMESTAMP(6)) FROM upload_info WHERE file_id IS NULL"  # noqa: S608
+                f"{more} ORDER BY create_time LIMIT 1"
+            )
+            for more in ("", " AND held_until > UTC_TIMESTAMP(6)")
+        ]
+        return int(count), float(oldest or 0), float(coming or 0)
 
 
 async def _reach(tx: Transaction, which: str, values: Sequence[object], most: int) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import structlog
-from prometheus_client import Gauge
 
 from roadvault_common.files import tags
 from roadvault_common.files.identity import Identity
@@ -15,8 +14,6 @@ from roadvault_ingest.uploads.upload_store import UploadStore
 
 log = structlog.get_logger()
 
-OPEN = Gauge("roadvault_uploads_open", "Resumable uploads that are not whole, at the last sweep")
-OPEN_OLDEST = Gauge("roadvault_uploads_open_oldest_seconds", "Seconds since the oldest of them was begun")
 _STEPS = 20
 """Times that a sweep asks for more; the next one goes on."""
 
@@ -46,9 +43,6 @@ class UploadSweep:
         for _ in range(_STEPS):
             if not await self._store.forget():
                 break
-        count, oldest = await self._store.open()
-        OPEN.set(count)
-        OPEN_OLDEST.set(oldest)
 
     async def _expire(self, upload_id: str, path: Path) -> None:
         file = Unfinished(path)

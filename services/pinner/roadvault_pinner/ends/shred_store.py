@@ -9,6 +9,7 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.mirror import fail_request, mirror
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, RequestStatus
+from roadvault_common.videos import pictures
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome, Wait
@@ -48,6 +49,7 @@ class Ended:
     cid: str | None
     uploads: list[str]
     extractions: list[str]
+    pictures: list[str]
 
 
 class ShredStore:
@@ -86,7 +88,9 @@ class ShredStore:
             await _destroy(tx, lease.row_id)
             facts = {"ends": f"{end['ends_at']:%Y-%m-%dT%H:%M:%SZ}", "periodKey": end["period_key"]}
             await record(tx, Line(Act.SHREDDED, facts, zip_id=lease.row_id))
-        return Ended(row["path"], row["cid"], await _uploads(tx, lease.row_id), await _extractions(tx, lease.row_id))
+        uploads, extractions = await _uploads(tx, lease.row_id), await _extractions(tx, lease.row_id)
+        shown = await _pictures(tx, lease.row_id)
+        return Ended(row["path"], row["cid"], uploads, extractions, [*shown.values()])
 
     @transacted
     async def close(self, tx: Transaction, lease: Lease) -> None:
@@ -106,6 +110,8 @@ class ShredStore:
         await tx.execute(
             "UPDATE file_upload_info SET path = NULL WHERE zip_id = %s AND path IS NOT NULL", (lease.row_id,)
         )
+        if shown := await _pictures(tx, lease.row_id):
+            await pictures.forget(tx, shown)
 
 
 def _kept(row: Row, end: Row) -> Outcome | None:
@@ -174,3 +180,12 @@ async def _extractions(tx: Transaction, zip_id: int) -> list[str]:
         (zip_id,),
     )
     return [row["path"] for row in rows]
+
+
+async def _pictures(tx: Transaction, zip_id: int) -> dict[int, str]:
+    rows = await tx.fetch_all(
+        "SELECT video.file_id, video.path FROM file_upload_info AS file JOIN video_info AS video USING (file_id)"
+        " WHERE file.zip_id = %s AND video.path IS NOT NULL",
+        (zip_id,),
+    )
+    return {row["file_id"]: row["path"] for row in rows}

@@ -61,7 +61,7 @@ class Shredder:
 
     def _remove(self, ended: Ended, lease: Lease) -> None:
         archive = [] if ended.path is None else [ended.path, beside(ended.path)]
-        for path in (*ended.uploads, *ended.extractions, *archive):
+        for path in (*ended.uploads, *ended.extractions, *ended.pictures, *archive):
             self._vault.remove(path)
             lease.progress()
 

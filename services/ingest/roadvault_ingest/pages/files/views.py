@@ -15,6 +15,7 @@ from roadvault_ingest.pages.office import PAGE, Office, number
 from roadvault_ingest.pages.render import renews, zone_of
 from roadvault_ingest.pages.way import way
 from roadvault_ingest.problems import Problem
+from roadvault_ingest.requests.clips import read_span
 from roadvault_ingest.states import STATES, facts
 
 _ONE = "/file/{file_id:[0-9]{1,18}}"
@@ -71,16 +72,18 @@ class Files:
             "threshold": await self._office.threshold(),
             "notice": request.query.get("notice"),
         }
-        if not renews(request) and plays(row):
+        values["plays"] = plays(row)
+        if values["plays"] and not renews(request):
             values["view_url"] = await ingest.view_url(file_id)
         return self._office.render(request, "files/file.html", media=values.get("view_url"), **values)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
-        """Ask for a file from its page."""
+        """Ask for a file from its page, or for a clip of it."""
         file_id, settings = int(request.match_info["file_id"]), self._office.settings
         fields = await request_fields(request, settings)
         peer = client_of(request, settings.proxy_networks)
-        await self._office.ingest.request_download(file_id, fields.text("cbUrl"), peer)
+        span = read_span(fields.values, settings.clip_seconds)
+        await self._office.ingest.request_download(file_id, fields.text("cbUrl"), peer, span)
         raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
 
 

@@ -113,4 +113,5 @@ WORDS: dict[str, tuple[str, str]] = {
     "outcome_wait": ("waits", "等待"),
     "outcome_retry": ("to be tried again", "将重试"),
     "outcome_failed": ("failed", "失败"),
+    "of_video_info": ("file {}", "文件 {}"),
 }

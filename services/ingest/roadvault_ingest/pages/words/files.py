@@ -84,4 +84,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_is_set aside": ("set aside", "已搁置"),
     "state_is_lost": ("lost", "已丢失"),
     "requested_state": ("asked for: {}", "取回请求：{}"),
+    "clip_from": ("From second", "起始秒"),
+    "clip_to": ("To second", "结束秒"),
+    "clip_hint": (
+        "With both, a clip is made, without the rest of the file being moved; empty: the whole file.",
+        "填写两者则只截取片段，无需传输整个文件；留空则取回整个文件。",
+    ),
 }

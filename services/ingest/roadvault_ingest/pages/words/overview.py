@@ -207,4 +207,5 @@ WORDS: dict[str, tuple[str, str]] = {
     "runway": ("The balance lasts {} days.", "余额可用 {} 天。"),
     "plot_disk": ("Disk", "磁盘"),
     "plot_free": ("free", "剩余空间"),
+    "stage_look": ("Looking at a video", "查看视频信息"),
 }

@@ -1,0 +1,1 @@
+"""What was found in videos, and their pictures, for whoever shows them."""

@@ -1,0 +1,1 @@
+"""RoadVault: retriever, what cuts clips."""

@@ -1,0 +1,1 @@
+"""Looking at videos: facts and pictures, in nobody's way."""

@@ -1,0 +1,98 @@
+"""A real browser: Debian's Chromium, one for a test session, driven by Playwright, which downloads none of its own.
+
+- `browser`: Playwright's `Browser`; each `new_context()` is a fresh profile, and ends with the test
+- `page`: a page in a fresh one
+- `troubles(page)`: what goes wrong on a page from now on, as its console tells it
+
+A Chromium that is missing fails the tests that need it.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from roadvault_stack import programs
+
+CHROMIUM = "/usr/bin/chromium"
+_START_SECONDS = 60
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # which a container's root can't have
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--no-proxy-server",
+    "--remote-debugging-port=0",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium(servers_dir: Path) -> Iterator[str]:
+    """Where the session's Chromium takes commands."""
+    home = servers_dir / "chromium"
+    home.mkdir()
+    command = [CHROMIUM, *_FLAGS, f"--user-data-dir={home}", "about:blank"]
+    with (servers_dir / "chromium.log").open("wb") as log:
+        process = subprocess.Popen(
+            programs.tied_to_parent(command, "KILL"),
+            env={**os.environ, "HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield f"http://127.0.0.1:{_port(home, process)}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _port(home: Path, process: subprocess.Popen[bytes]) -> int:
+    deadline, told = time.monotonic() + _START_SECONDS, home / "DevToolsActivePort"
+    while not (told.exists() and "\n" in (text := told.read_text())):
+        assert process.poll() is None, "Chromium ended; is the package chromium installed?"
+        assert time.monotonic() < deadline, "Chromium does not come up"
+        time.sleep(0.02)
+    return int(text.split("\n")[0])
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        connected = await playwright.chromium.connect_over_cdp(chromium)
+        yield connected
+        await connected.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    context = await browser.new_context()
+    context.set_default_timeout(20_000)
+    yield await context.new_page()
+    await context.close()
+
+
+def troubles(page: Page) -> list[str]:
+    """Collect what goes wrong on a page from now on: errors of its console, which tells of CSP, too, and of scripts."""
+    found: list[str] = []
+
+    def told(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            found.append(f"{message.text} ({message.location['url']})")
+
+    page.on("console", told)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("requestfailed", lambda request: found.append(f"{request.method} {request.url}: {request.failure}"))
+    return found

@@ -1,0 +1,229 @@
+"""The stage look: pictures and facts of what comes, while it is here, in nobody's way; and who shows them."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from servers_retriever import Bench
+from videos_made import made
+
+from roadvault_common.files.vault import Vault
+from roadvault_common.sql.db import Row
+from roadvault_common.videos.pictures import picture
+from roadvault_common.work import lease as leases
+from roadvault_common.work.outcome import Done, Outcome
+from roadvault_common.work.stages import LOOK
+from roadvault_retriever.looking.looker import Looker
+from roadvault_retriever.looking.store import LookStore
+from roadvault_retriever.streaming.source import Sources
+from roadvault_video.looking import Look
+
+
+def contents() -> dict[str, bytes]:
+    with TemporaryDirectory() as directory:
+        video = made(Path(directory) / "a.mp4", metadata={"creation_time": "2026-05-01T07:15:00Z"}).read_bytes()
+    return {"video": video, "page": b"<!doctype html><title>no video</title>", "other": video + bytes(1 << 20)}
+
+
+pytestmark = pytest.mark.parametrize("bench", [contents], indirect=True, ids=["videos"])
+
+
+@dataclass
+class Scene:
+    """A looker over a retriever's archive."""
+
+    bench: Bench
+    looker: Looker
+    store: LookStore
+
+    async def look(self, name: str) -> Outcome | None:
+        return await self.looker.looking.work(self.bench.file_ids[name])
+
+    async def row(self, name: str) -> Row:
+        row = await self.bench.db.fetch_one("SELECT * FROM video_info WHERE file_id = %s", (self.bench.file_ids[name],))
+        assert row is not None
+        return row
+
+    async def shown(self, name: str, number: int = 0) -> bytes | None:
+        return await picture(self.bench.db, self.bench.vault, self.bench.file_ids[name], number)
+
+    def kept(self) -> list[Path]:
+        return [path for path in (self.bench.vault.root / "posters").rglob("*") if path.is_file()]
+
+    async def bytes(self) -> tuple[int, int]:
+        """The bytes of pictures, as counted and as they are."""
+        return await self.store.picture_bytes(), sum(path.stat().st_size for path in self.kept())
+
+
+@pytest.fixture
+async def scene(bench: Bench) -> Scene:
+    own = bench.retriever
+    sources = Sources(bench.db, bench.vault, own._keys, own._reader, own.ledger, own.mend)
+    looker = Looker(own._settings, bench.db, own._bus, bench.vault, sources, own.local)
+    store = LookStore(bench.db)
+    assert await store.enrol(0) == 3
+    return Scene(bench, looker, store)
+
+
+async def test_a_video_is_looked_at_while_its_upload_is_here(scene: Scene) -> None:
+    assert await scene.look("video") == Done()
+    row = await scene.row("video")
+    assert (row["look_due"], row["look_token"], row["unreadable"]) == (None, None, None)
+    assert (row["container"], row["video_codec"], row["width"], row["height"]) == ("mov", "h264", 192, 108)
+    assert (row["recorded_at"], row["recorded_by"]) == (datetime(2026, 5, 1, 7, 15), "metadata")  # noqa: DTZ001
+    pictures = [await scene.shown("video", number) for number in range(4)]
+    assert [found is not None and found.startswith(b"\xff\xd8\xff") for found in pictures] == [True, True, True, False]
+    assert row["picture_bytes"] == ",".join(str(len(found)) for found in pictures if found)
+    assert len(row["picture_places"].split(",")) == 3
+    counted, there = await scene.bytes()
+    assert counted == there == row["bytes"] > 0
+    assert await scene.bench.db.fetch_value("SELECT COUNT(*) FROM event_log") == 0, "nobody has to read of it"
+
+
+async def test_a_file_that_is_no_video_is_done_with(scene: Scene) -> None:
+    assert await scene.look("page") == Done()
+    row = await scene.row("page")
+    assert (row["look_due"], row["look_failed_at"], row["path"]) == (None, None, None)
+    assert "InvalidData" in row["unreadable"]
+    assert await scene.shown("page") is None
+    assert (await scene.row("page"))["look_due"] is None, "nor is it asked for in vain"
+
+
+async def test_files_are_found_by_their_numbers_some_time_after_they_came(scene: Scene) -> None:
+    db = scene.bench.db
+    assert await scene.store.enrol(0) == 0
+    await db.execute(
+        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, status)"
+        " VALUES (7, 'a', 'a', 1, '', 1, 1)"
+    )
+    assert await scene.store.enrol(60) == 0
+    await db.execute("UPDATE file_upload_info SET create_time = create_time - INTERVAL 61 SECOND WHERE file_id = 7")
+    assert await scene.store.enrol(60) == 1
+    due = await db.fetch_value("SELECT look_due FROM video_info WHERE file_id = 7")
+    assert due is None, "its upload is gone: it is looked at if somebody asks"
+
+
+async def test_nothing_is_fetched_that_nobody_asked_for_but_made_anew_for_who_does(scene: Scene) -> None:
+    await scene.bench.db.execute("UPDATE file_upload_info SET path = NULL")
+    assert await scene.look("other") == Done()
+    assert (await scene.row("other"))["path"] is not None, "out of the archive that is here"
+
+    await scene.bench.db.execute("UPDATE zip_ipfs_info SET path = NULL")
+    assert await scene.look("video") == Done()
+    row = await scene.row("video")
+    assert (row["path"], row["unreadable"], row["look_due"]) == (None, None, None)
+    assert await scene.shown("video") is None
+    assert (await scene.row("video"))["look_due"] is None, "it was looked at just now"
+    await scene.bench.db.execute("UPDATE video_info SET looked_at = looked_at - INTERVAL 2 HOUR")
+    assert await scene.shown("video") is None
+    assert await scene.look("video") == Done()
+    assert await scene.shown("video") is not None
+
+
+async def test_pictures_that_were_lost_are_made_anew(scene: Scene) -> None:
+    await scene.look("video")
+    await scene.bench.db.execute("UPDATE video_info SET looked_at = looked_at - INTERVAL 2 HOUR")
+    (path,) = scene.kept()
+    path.write_bytes(bytes(path.stat().st_size))  # as after a crash of the machine
+    assert await scene.shown("video") is None
+    assert (await scene.bytes())[0] == 0
+    assert await scene.look("video") == Done()
+    assert await scene.shown("video") is not None
+
+
+async def test_the_longest_unseen_go(scene: Scene) -> None:
+    await scene.look("video")
+    await scene.look("other")
+    await scene.bench.db.execute(
+        "UPDATE video_info SET seen_at = seen_at - INTERVAL file_id DAY WHERE path IS NOT NULL"
+    )
+    assert await scene.shown("other") is not None  # which was unseen for longer
+    size = (await scene.row("other"))["bytes"]
+    settings = scene.looker._settings.model_copy(update={"poster_bytes": size + 10})
+    scene.looker._settings = settings
+    await scene.looker.keep_bound()
+    assert [path.name.split("-")[0] for path in scene.kept()] == [str(scene.bench.file_ids["other"])]
+    assert await scene.bytes() == (size, size)
+    assert (await scene.row("video"))["video_codec"] == "h264", "what was found stays"
+
+
+async def test_it_rests_while_packing_waits_or_the_disk_is_short(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await scene.looker._rests() == 0
+    await scene.bench.db.execute("INSERT INTO folder_info (status, close_at, pack_due) VALUES (1, NOW(), '2020-01-01')")
+    assert await scene.looker._rests() > 0
+    await scene.bench.db.execute("DELETE FROM folder_info WHERE pack_due IS NOT NULL")
+    scene.looker._settings = scene.looker._settings.model_copy(update={"disk_margin_bytes": 1 << 30})
+    monkeypatch.setattr(Vault, "free_bytes", lambda _: 1 << 29)
+    assert await scene.looker._rests() > 0
+
+
+async def test_no_pictures_are_kept_of_a_file_that_ends_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = LookStore.close_looked
+
+    async def later(*args: object) -> object:
+        await scene.bench.db.execute(
+            "INSERT INTO retention_info (zip_id, ends_at, shredded_at)"
+            " SELECT MAX(zip_id), NOW(), NOW() FROM zip_ipfs_info"
+        )
+        return await close(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LookStore, "close_looked", later)
+    assert await scene.look("video") == Done()
+    assert (await scene.row("video"))["path"] is None
+    assert await scene.bytes() == (0, 0)
+
+
+async def test_a_file_at_which_workers_die_is_given_up_and_asks_nobody(scene: Scene) -> None:
+    file_id = scene.bench.file_ids["video"]
+    for _ in range(3):
+        assert await leases.claim(scene.bench.db, LOOK, file_id, 60) is not None
+        await scene.bench.db.execute("UPDATE video_info SET look_due = '2020-01-01' WHERE file_id = %s", (file_id,))
+    assert await scene.look("video") == Done()
+    row = await scene.row("video")
+    assert (row["look_due"], row["look_failed_at"]) == (None, None)
+    assert row["unreadable"] == "given up after 3 attempts"
+
+
+async def test_who_lost_the_lease_leaves_nothing_behind(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def meanwhile(*_: object) -> Look:
+        await scene.bench.db.execute("UPDATE video_info SET look_token = 'another'")
+        return Look(pictures=[(0.0, b"\xff\xd8\xff")])
+
+    monkeypatch.setattr("roadvault_retriever.looking.looker.look", meanwhile)
+    await scene.look("video")
+    assert scene.kept() == []
+    assert await scene.bytes() == (0, 0)
+
+
+async def test_pictures_that_no_row_names_go_to_quarantine(scene: Scene) -> None:
+    await scene.look("video")
+    (named,) = scene.kept()
+    stray = named.with_name("stray")
+    stray.write_bytes(b"x")
+    assert await scene.store.named([str(path.relative_to(scene.bench.vault.root)) for path in (named, stray)]) == {
+        str(named.relative_to(scene.bench.vault.root))
+    }
+
+
+async def test_it_stops_at_once_and_hands_the_row_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def slow(*_: object) -> Look:
+        begun.set()
+        await asyncio.sleep(600)
+        raise AssertionError
+
+    monkeypatch.setattr("roadvault_retriever.looking.looker.look", slow)
+    working = asyncio.create_task(scene.look("video"))
+    await begun.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    row = await scene.row("video")
+    assert (row["look_token"], row["look_attempts"]) == (None, 0)
+    assert row["look_due"] is not None
