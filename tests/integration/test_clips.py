@@ -18,7 +18,6 @@ from servers_ingest import Door
 from servers_retriever import Bench
 from sites import site
 
-from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.web.links import Links
@@ -134,6 +133,7 @@ async def test_seconds_of_what_only_the_network_has_are_cut_called_back_and_down
     assert (seen["start"], seen["codec"]) == (0, "h264")
     assert seen["seconds"] == pytest.approx(3.3, abs=0.3)
     assert frames(tmp_path / "clip.mp4") == pytest.approx(33, abs=2)
+    await bench.db.execute("INSERT INTO folder_info (folder_id, status, close_at) VALUES (1, 2, UTC_TIMESTAMP(6))")
     (request,) = (await studio.door.file(told["fileID"]))["result"]["requests"]
     clip = request["clip"]
     assert (clip["from"], clip["to"], clip["begins"], clip["leftOut"]) == (10.5, 13.2, 10.0, [])
@@ -223,18 +223,21 @@ async def test_what_only_the_video_tells_fails_for_good(studio: Studio, monkeypa
 
 @of_videos
 async def test_without_room_it_waits_and_leaves_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    vault: Vault = studio.bench.vault
-    free = [200 << 20]
-    monkeypatch.setattr(vault, "free_bytes", lambda: free[-1])
-    monkeypatch.setattr("roadvault_retriever.clips.making.ROOM_BYTES", 1 << 20)
-    monkeypatch.setattr("roadvault_retriever.service.ROOM_BYTES", 1 << 20)
-    free.append(4 << 20)
+    room = [16 << 20]
+
+    def free() -> int:
+        written = sum(path.stat().st_size for path in studio.bench.downloads() if path.is_file())
+        return max(room[-1] - written, 0)
+
+    monkeypatch.setattr(studio.bench.vault, "free_bytes", free)
+    for module in ("clips.making", "service"):
+        monkeypatch.setattr(f"roadvault_retriever.{module}.ROOM_BYTES", 1 << 20)
     download_id = await studio.asked("large", 2, 12)
     outcome = await studio.bench.retriever.fetching.work(download_id)
     assert isinstance(outcome, Wait)
     assert "no room for extractions" in outcome.reason
     assert [path for path in studio.bench.downloads() if path.is_file()] == []
-    free.append(200 << 20)
+    room.append(200 << 20)
     await studio.bench.db.execute("UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6)")
     assert (await studio.fetched(download_id))["clip_size"] > 30 << 20
 

@@ -43,6 +43,25 @@ async def test_files_are_found_by_what_is_known_of_them(door: Door, talk: Talk) 
         await listed(talk, door.url, Filter(recorded_from=datetime(2026, 11, 28)))  # noqa: DTZ001 - the point
 
 
+async def test_clips_are_asked_for_by_seconds_or_by_the_clock(door: Door, talk: Talk) -> None:
+    uploaded = await talk(door.url, "upload", io.BytesIO(b"frames"), "a.mp4")
+    url, file_id = "http://127.0.0.1:9/", uploaded.file_id
+    await talk(door.url, "request", file_id, url, clip=(63.5, 74))
+    await talk(door.url, "request", file_id, url, clip=(NOON, NOON + timedelta(seconds=1.5)))
+    begun = await talk(door.url, "request_many", [file_id], url, clip=(1, 2))
+    clips = [one["clip"] for one in (await talk(door.url, "file", file_id))["requests"]]
+    clock = {"from": "2026-11-28T12:00:00Z", "to": "2026-11-28T12:00:01.500Z"}
+    assert [{name: one[name] for name in ("from", "to")} for one in clips] == [clock, {"from": 63.5, "to": 74}]
+    assert clips[0]["sha256"] is None
+    row = await door.db.fetch_one("SELECT clip_from, clip_to FROM batch_info WHERE batch_id = %s", (begun["batchID"],))
+    assert row == {"clip_from": 1000, "clip_to": 2000}
+    with pytest.raises(Refused, match="from must lie before to") as refused:
+        await talk(door.url, "request", file_id, url, clip=(2, 1))
+    assert refused.value.status == 400
+    with pytest.raises(ValueError, match="time zone"):
+        await talk(door.url, "request", file_id, url, clip=(NOON, NOON.replace(tzinfo=None)))
+
+
 async def test_many_are_asked_for_at_once(services: Services, talk: Talk) -> None:
     door, ingest = services("door"), services("ingest")
     notifier = services("notifier", public_url=door.public_url)

@@ -29,6 +29,15 @@ def test_a_callback_says_which_file_is_where() -> None:
     assert read_callback(signed(), BODY, SECRET) == CALLBACK
 
 
+def test_that_of_a_clip_says_which_part_of_it() -> None:
+    body = b'{"fileID":17,"fileUrl":"https://files.example/d/t","clip":{"from":1.5,"to":"2026-11-28T00:30:00Z"}}'
+    callback = read_callback(signed(body), body, SECRET)
+    assert callback == Callback(17, CALLBACK.url, "download-3", {"from": 1.5, "to": "2026-11-28T00:30:00Z"})
+    assert len({callback, CALLBACK}) == 2
+    with pytest.raises(BadCallback):
+        read_callback(signed(body[:-30] + b"}}"), body[:-30] + b"}}", SECRET)
+
+
 def test_while_a_secret_is_changed_both_count() -> None:
     assert read_callback(signed(secret=OTHER), BODY, [SECRET, OTHER]) == CALLBACK
     twice = {

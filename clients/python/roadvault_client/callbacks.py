@@ -6,7 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from roadvault_client.errors import BadCallback
 
@@ -23,7 +23,7 @@ class Callback:
     file_id: int
     url: str
     message_id: str
-    clip: Mapping[str, float | str] | None = None
+    clip: Mapping[str, float | str] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
