@@ -23,6 +23,7 @@ pytest_plugins = [
     "servers_ingest",
     "servers_access",
     "servers_oidc",
+    "servers_pages",
     "servers_orderer",
     "servers_services",
     "servers_faults",

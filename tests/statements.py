@@ -18,7 +18,7 @@ from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.history import days, event_log, heartbeats
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import asking, ends
+from roadvault_common.retention import asking, ends, holding
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -35,12 +35,19 @@ from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import Filters, Mark, Order
-from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.archives.store import STAGES as ARCHIVE_STAGES
+from roadvault_ingest.pages.archives.store import ArchivePagesStore
+from roadvault_ingest.pages.files.store import FilePagesStore
+from roadvault_ingest.pages.money.store import MoneyPageStore
+from roadvault_ingest.pages.overview.store import OverviewStore as FirstPage
+from roadvault_ingest.pages.requests.store import STATES as REQUEST_STATES
+from roadvault_ingest.pages.requests.store import RequestPagesStore
+from roadvault_ingest.pages.system.store import SystemPageStore
+from roadvault_ingest.pages.way import way
 from roadvault_ingest.requests.batch_store import BatchStore
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.upload_store import Times, UploadStore
 from roadvault_notifier.store import NotifierStore
-from roadvault_operator import retention_store
 from roadvault_operator import store as operator
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
@@ -161,21 +168,52 @@ def status(filled: Filled) -> list[Statement]:
         *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
         *group(
             "status: on the first page",
-            waiting=lambda db: PagesStore(db).waiting(3),
-            due=lambda db: PagesStore(db).due(),
-            audits=lambda db: PagesStore(db).audit_problems(),
-            failures=lambda db: PagesStore(db).failures(),
-            ends=lambda db: PagesStore(db).ends(),
-            ends_ask=lambda db: PagesStore(db).ends_ask(20),
+            waiting=lambda db: FirstPage(db).waiting(3),
+            audits=lambda db: FirstPage(db).audit_problems(),
+            failures=lambda db: FirstPage(db).failures(),
+            ends=lambda db: FirstPage(db).ends(),
+            ends_ask=lambda db: FirstPage(db).ends_ask(20),
         ),
         *group(
             "status: files and archives, a page of them",
-            newest_files=lambda db: PagesStore(db).files(None, None),
-            files_before=lambda db: PagesStore(db).files(middle, None),
-            files_after=lambda db: PagesStore(db).files(None, middle),
-            newest_archives=lambda db: PagesStore(db).archives(None, None),
-            archives_before=lambda db: PagesStore(db).archives(archive, None),
-            archives_after=lambda db: PagesStore(db).archives(None, archive),
+            newest_files=lambda db: FilePagesStore(db).files(None, None),
+            files_before=lambda db: FilePagesStore(db).files(middle, None),
+            files_after=lambda db: FilePagesStore(db).files(None, middle),
+            states=lambda db: FilePagesStore(db).with_states(
+                [{"file_id": 1 + 97 % filled.files, "zip_id": archive}, {"file_id": middle, "zip_id": None}]
+            ),
+            newest_archives=lambda db: ArchivePagesStore(db).archives(None, None),
+            archives_before=lambda db: ArchivePagesStore(db).archives(archive, None),
+            archives_after=lambda db: ArchivePagesStore(db).archives(None, archive),
+        ),
+        *group(
+            "status: archives in a stage",
+            **{stage: partial(_in_stage, stage) for stage in ARCHIVE_STAGES},
+        ),
+        *group(
+            "status: the page of an archive",
+            archive=lambda db: ArchivePagesStore(db).archive(archive - archive % 2),  # of these some have an end
+            members=lambda db: ArchivePagesStore(db).members(filled.zip_ids[0]),
+            purchases=lambda db: ArchivePagesStore(db).purchases(archive),
+            evidence=lambda db: ArchivePagesStore(db).evidence(archive),
+            audits=lambda db: ArchivePagesStore(db).audits(archive),
+            holds=lambda db: ArchivePagesStore(db).holds(archive),
+            way=lambda db: way(db, archive, archive),
+        ),
+        *group(
+            "status: requests, a page of them",
+            newest=lambda db: RequestPagesStore(db).requests(None, None),
+            before=lambda db: RequestPagesStore(db).requests(filled.downloads // 2, None),
+            after=lambda db: RequestPagesStore(db).requests(None, filled.downloads // 2),
+            one=lambda db: RequestPagesStore(db).request(filled.downloads // 2),
+            **{state: partial(_requests_in, state) for state in REQUEST_STATES},
+        ),
+        *group(
+            "status: money and the system",
+            renewals=lambda db: MoneyPageStore(db).renewals(30),
+            latest=lambda db: MoneyPageStore(db).latest(),
+            server=lambda db: SystemPageStore(db).server(),
+            schema=lambda db: SystemPageStore(db).schema(),
         ),
         *[one for one in lists(filled, 10) if one.name not in {"set aside", "by much at once", "not packed"}],
         *group(
@@ -209,7 +247,7 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: the catalogue",
-            on_the_page=lambda db: PagesStore(db).catalogue(),
+            on_the_page=lambda db: ArchivePagesStore(db).catalogue(),
             shown=operator.catalogue,
             ages=lambda db: CatalogueStore(db).ages(),
             published=lambda db: CatalogueStore(db).published(60),
@@ -218,7 +256,7 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: left out by a recovery",
-            on_the_page=lambda db: PagesStore(db).left_out(),
+            on_the_page=lambda db: FirstPage(db).left_out(),
             listed=lambda db: left_out.listed(db, 20),
             count=left_out.count,
             unread=left_out.unread,
@@ -237,7 +275,7 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "set aside",
             waiting=lambda db: set_aside_store.waiting(db, 50, filled.files // 2),
-            on_the_page=lambda db: PagesStore(db).set_aside(),
+            on_the_page=lambda db: FirstPage(db).set_aside(),
             count=lambda db: PackerStore(db).count_set_aside(),
         ),
         *group(
@@ -260,8 +298,8 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: ends and holds",
             soon=ends.count_soon,
-            holds=lambda db: retention_store.holds(db, 50),
-            periods=retention_store.period_keys,
+            holds=lambda db: holding.holds(db, 50),
+            periods=holding.period_keys,
             in_doubt=asking.in_doubt,
         ),
         *each_stage("status: the four numbers", "numbers", backlog.numbers),
@@ -316,6 +354,14 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
             await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
 
     return group("status: lists of files", **{name: partial(run, *what) for name, what in wanted.items()})
+
+
+async def _in_stage(stage: str, db: Database) -> object:
+    return await ArchivePagesStore(db).in_stage(stage, 50)
+
+
+async def _requests_in(state: str, db: Database) -> object:
+    return await RequestPagesStore(db).in_state(state)
 
 
 async def _tied(db: Database, size: int) -> object:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roadvault_common.errors import DiskFull, Outage, PermanentError
 from roadvault_common.work import reasons
 from roadvault_common.work.reasons import CODES, LENGTH, Reason
-from roadvault_ingest.pages.texts import LANGUAGES
+from roadvault_ingest.pages.words import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for part in ("libs", "services") for path in sorted((ROOT / part).rglob("*.py"))]

@@ -8,9 +8,9 @@ import typer
 from roadvault_common.catalogue import left_out
 from roadvault_common.errors import SettingsError
 from roadvault_common.retention import asking, ends, periods
+from roadvault_common.retention import holding as store
 from roadvault_common.sql.db import Database
 from roadvault_operator import acts
-from roadvault_operator import retention_store as store
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import blocking, say, show, utc
 

@@ -27,7 +27,6 @@ from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.elsewhere import uploading_pages
 from roadvault_ingest.gauges import open_work
 from roadvault_ingest.handlers import api_routes
-from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
 
@@ -69,7 +68,7 @@ async def serve() -> None:
         if settings.door_url is not None:
             looking = partial(heartbeats.look_at, db, "door", settings.door_url)
             jobs.append(partial(repeat, looking, seconds=heartbeats.SECONDS))
-        routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
+        routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
         identity = Identity(db, vault.root, moves_on=True)
         checks = {"disk": vault.ping}
         cors, heart = uploading_pages(settings), Heart(db, "ingest", [heartbeats.disk(vault.root)])

@@ -10,9 +10,9 @@ import structlog
 
 from roadvault_common.custody import history
 from roadvault_common.custody import store as custody_store
-from roadvault_common.errors import IntegrityError, brief
-from roadvault_common.events.bus import Bus
-from roadvault_common.events.kinds import DownloadRequested, FileReceived
+from roadvault_common.errors import IntegrityError, RedisUnavailable, brief
+from roadvault_common.events.bus import Bus, StreamState
+from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS, DownloadRequested, FileReceived
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.span import Span
 from roadvault_common.files.sweep import Sweeper
@@ -217,6 +217,13 @@ class Ingest:
         except IntegrityError as error:  # a line of the custody log is missing, or was changed: a person has to look
             log.warning("no receipt can be made", file_id=file_id, error=brief(error))
             raise NoReceipt(f"no receipt of file {file_id} can be made as things stand: {brief(error)}") from None
+
+    async def streams(self) -> list[StreamState] | None:
+        """Return how events and dead letters stand; None if Redis is away."""
+        try:
+            return await self._bus.streams([*(event.stream for event in EVENTS), DEAD_LETTERS])
+        except RedisUnavailable:
+            return None
 
     async def _check_seen(self, file_id: int) -> None:
         """Look whether a file is there for who asks: to a token that is for some cameras others have none.

@@ -11,9 +11,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -58,6 +58,15 @@ class _Redis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         return await heeding(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+
+
+class StreamState(NamedTuple):
+    """A stream: its entries, the most that a group has not read of them, and what groups have in hand."""
+
+    name: str
+    length: int
+    lag: int
+    pending: int
 
 
 class Bus:
@@ -207,6 +216,24 @@ class Bus:
             await self._redis.ping()
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
+
+    async def streams(self, names: Sequence[str]) -> list[StreamState]:
+        """Return how long streams are, and how far behind whoever hears them is.
+
+        Raises:
+            RedisUnavailable: Redis does not say so soon.
+        """
+        found: list[StreamState] = []
+        try:
+            async with asyncio.timeout(_EMIT_SECONDS):
+                for name in names:
+                    length = int(await self._redis.xlen(name))
+                    groups = await self._redis.xinfo_groups(name) if length else []
+                    lags = [group["lag"] for group in groups if group["lag"] is not None]
+                    found.append(StreamState(name, length, max(lags, default=0), sum(g["pending"] for g in groups)))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
+        return found
 
     def lag(self, handlers: Mapping[type[Event], Handler]) -> metrics.Sample:
         """Return a sample of how far this group is behind on the streams it handles."""

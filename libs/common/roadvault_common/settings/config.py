@@ -189,7 +189,7 @@ class DataSettings(EnvironmentSettings):
 
     data_dir: Path = Field(
         title="Data directory",
-        description="holds received/, archives/, downloads/, posters/ and quarantine/; one POSIX file system shared by all",
+        description="holds received/, archives/, downloads/, posters/, quarantine/; one POSIX file system for all",
     )
 
 

@@ -24,7 +24,8 @@ from roadvault_ingest.access.routes import Rule, rule_of
 from roadvault_ingest.access.sessions import Sessions
 from roadvault_ingest.access.who import ANYBODY, WHO, Kind, Who
 from roadvault_ingest.answers import PROBLEM
-from roadvault_ingest.pages.render import Renderer
+from roadvault_ingest.pages.errors import error_page
+from roadvault_ingest.pages.render import renews
 
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -37,7 +38,6 @@ class Guard:
         db: Database,
         sessions: Sessions,
         log: ActLog,
-        renderer: Renderer,
         peer: Callable[[web.Request], str],
         provider: Oidc | None = None,
         *,
@@ -46,7 +46,6 @@ class Guard:
         self._db = db
         self._sessions = sessions
         self._log = log
-        self._renderer = renderer
         self._peer = peer
         self._provider = provider
         self._on = on
@@ -91,7 +90,8 @@ class Guard:
                 finally:
                     WHO.reset(reset)
             except (Unknown, NotAllowed) as refused:
-                led = rule.page and hdrs.AUTHORIZATION not in request.headers
+                # A part of a page that renews itself is told plainly: whoever sits there is led by the next page.
+                led = rule.page and hdrs.AUTHORIZATION not in request.headers and not renews(request)
                 if not led or isinstance(refused, NotAllowed):  # to be led to the log-in is no refusal
                     self._count(who, request, refused)
                 if led:
@@ -161,7 +161,7 @@ class Guard:
 
     def _tell(self, request: web.Request, refused: Unknown | NotAllowed) -> web.StreamResponse:
         if isinstance(refused, NotAllowed):
-            return self._renderer.render(request, "forbidden.html", status=refused.status)
+            return error_page(request, refused.status, None)
         wanted = request.raw_path if request.method == hdrs.METH_GET else "/"
         raise web.HTTPSeeOther(f"{refused.login}?next={quote(wanted, safe='')}")
 

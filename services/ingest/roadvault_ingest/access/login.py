@@ -144,7 +144,7 @@ class Login:
         wanted = _ours(request.query.get("next", "/"))
         return self._renderer.render(
             request,
-            "login.html",
+            "access/login.html",
             status=status,
             wrong=wrong,
             wanted=wanted,

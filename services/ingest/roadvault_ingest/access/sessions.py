@@ -12,6 +12,7 @@ from roadvault_common.access.session_store import Life, Person, Session
 from roadvault_common.sql.db import Database
 from roadvault_ingest.access.cache import Cache
 from roadvault_ingest.access.config import AccessSettings
+from roadvault_ingest.pages.render import renews
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -30,14 +31,14 @@ class Sessions:
         self._used: set[int] = set()
 
     async def find(self, request: web.Request) -> Session | None:
-        """Return the session that a request belongs to.
+        """Return the session that a request belongs to; a page that renews itself does not keep it from ending.
 
         Raises:
             DatabaseUnavailable: That can't be told now.
         """
         key = self._key(request)
         session = None if key is None else await self._known.get(key)
-        if session is not None:
+        if session is not None and not renews(request):
             self._used.add(session.session_id)
         return session
 

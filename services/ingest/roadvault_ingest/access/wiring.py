@@ -34,7 +34,7 @@ class Access:
         self.sessions = Sessions(settings, db)
         peer = partial(client_of, proxies=settings.proxy_networks)
         oidc = None if settings.oidc_issuer is None else Oidc(settings)
-        self.guard = Guard(db, self.sessions, self.log, renderer, peer, oidc, on=settings.auth)
+        self.guard = Guard(db, self.sessions, self.log, peer, oidc, on=settings.auth)
         self._accounts = Accounts(db)
         login = Login(settings, self.sessions, self._accounts, oidc, self.log)
         for why in ("unknown", "forbidden", "password", "guesses", "oidc"):
