@@ -182,6 +182,7 @@ def status(filled: Filled) -> list[Statement]:
             states=lambda db: FilePagesStore(db).with_states(
                 [{"file_id": 1 + 97 % filled.files, "zip_id": archive}, {"file_id": middle, "zip_id": None}]
             ),
+            video=lambda db: FilePagesStore(db).video(1 + middle // 4 * 4),
             newest_archives=lambda db: ArchivePagesStore(db).archives(None, None),
             archives_before=lambda db: ArchivePagesStore(db).archives(archive, None),
             archives_after=lambda db: ArchivePagesStore(db).archives(None, archive),

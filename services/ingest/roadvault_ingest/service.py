@@ -19,6 +19,7 @@ from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.receipts import making
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.videos import pictures
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.links import Views
@@ -106,6 +107,17 @@ class Ingest:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
             return await self._intake.record(incoming, replace(received, peer=peer), key)
+
+    async def picture(self, file_id: int, number: int) -> bytes:
+        """Return a small picture of a video, as JPEG.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = await pictures.picture(self._db, self._vault, file_id, number)
+        if found is None:
+            raise NotFound(f"there is no picture {number} of file {file_id}")
+        return found
 
     async def view_url(self, file_id: int) -> str | None:
         """Return what plays a file in a browser, for ROADVAULT_VIEW_SECONDS; None where no video is played."""

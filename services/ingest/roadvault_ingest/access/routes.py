@@ -44,6 +44,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/"): _SEE,
     ("GET", "/file"): _SEE,
     ("GET", "/file/{file_id}"): _SEE,
+    ("GET", "/file/{file_id}/picture/{number}"): _SEE,
     ("POST", "/file/{file_id}/ask"): Rule(Scope.REQUEST, page=True),
     ("GET", "/zip"): _SEE,
     ("GET", "/zip/{zip_id}"): _SEE,
