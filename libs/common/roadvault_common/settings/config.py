@@ -189,7 +189,8 @@ class DataSettings(EnvironmentSettings):
 
     data_dir: Path = Field(
         title="Data directory",
-        description="holds received/, archives/, downloads/, posters/ and quarantine/; one POSIX file system shared by all",
+        description="holds received/, archives/, downloads/, posters/ and quarantine/; one POSIX file system shared by"
+        " all",
     )
 
 
