@@ -42,7 +42,7 @@ _PACKING_REST, _DISK_REST, _BUSY_REST = 5.0, 30.0, 15.0
 """While the machine has more to do than processors a look begins each so many seconds: a container's lowest priority is
 lowest in that container alone."""
 _ATTEMPTS = 3
-"""A file at which its worker died so often is not looked at again."""
+"""A file at which its worker died so often is not looked at again; one that could not be read, not until asked for."""
 _ASKED_BYTES = 256 << 20
 _TOLD_BYTES = 1 << 20
 _DIRECTORIES = 256
@@ -122,7 +122,9 @@ class Looker:
     async def _look(self, lease: Lease) -> Outcome:
         self._began = time.monotonic()
         if lease.attempt > _ATTEMPTS:
-            await self._store.close_unlooked(lease, f"given up after {_ATTEMPTS} attempts")
+            # Who wrote a reason lived, and could not have its bytes: another time it may.
+            words = None if lease.reason else f"its workers died, {_ATTEMPTS} times"
+            await self._store.close_unlooked(lease, words)
             LOOKS.labels("nothing").inc()
             return Done()
         subject = await self._store.subject(lease.row_id)
