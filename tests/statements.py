@@ -166,6 +166,7 @@ def status(filled: Filled) -> list[Statement]:
             "status: failures", "next", lambda db, stage: backlog.failed_between(db, stage, (long_ago, 0), ever, 1000)
         ),
         *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
+        *each_stage("status: tried again", "on the first page", lambda db, stage: FirstPage(db).trying(stage)),
         *group(
             "status: on the first page",
             waiting=lambda db: FirstPage(db).waiting(3),

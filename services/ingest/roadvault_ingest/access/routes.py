@@ -57,6 +57,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/money"): _SEE,
     ("GET", "/system"): _SEE,
     ("POST", "/retry"): Rule(Scope.OPERATE, page=True, act="retry"),
+    ("POST", "/give-up"): Rule(Scope.OPERATE, page=True, act="given up"),
     ("GET", "/audit"): Rule(Scope.OPERATE, page=True),
     ("GET", "/static/{name}"): OPEN,
     ("GET", "/api"): OPEN,
