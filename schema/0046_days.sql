@@ -16,7 +16,7 @@ CREATE TABLE day_info (
     disk_total_bytes BIGINT      NULL,
     update_time      DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)
 ) ENGINE = InnoDB;
-ALTER TABLE folder_info ADD KEY folder_closed (closed_at, bytes, files);
+ALTER TABLE folder_info ADD KEY folder_closed (closed_at);
 ALTER TABLE zip_ipfs_info
     ADD KEY zip_came (pinned_at, kind, size),
     ADD KEY zip_short (status, replicas, pinned_at);

@@ -22,6 +22,8 @@ pytest_plugins = [
     "servers_door",
     "servers_ingest",
     "servers_access",
+    "servers_oidc",
+    "servers_pages",
     "servers_orderer",
     "servers_services",
     "servers_faults",

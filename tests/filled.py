@@ -185,6 +185,21 @@ SELECT seq, {came}, IF(MOD(seq, 2), NULL, 'InvalidDataError'), IF(MOD(seq, 2), '
     IF(MOD(seq, 4) = 1, 27000, 0), IF(MOD(seq, 4) = 1, {came}, NULL)
 FROM seq_{first}_to_{last}
 """
+# Each archive's way through the stages, one day for each day, and what services have said.
+_EVENTS = """
+INSERT INTO event_log (stage, row_id, outcome, attempt, create_time)
+SELECT ELT(stage.seq, 'pin', 'order', 'prove', 'drop'), zip.seq, 'done', 1, {now} - INTERVAL {archives} - zip.seq MINUTE
+FROM seq_1_to_{archives} AS zip JOIN seq_1_to_4 AS stage
+"""
+_DAYS = """
+INSERT INTO day_info (day, bytes_in, carried_bytes, carried_files)
+SELECT UTC_DATE() - INTERVAL seq DAY, seq, 0, 0 FROM seq_2_to_1800
+"""
+_HEARTBEATS = """
+INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, facts)
+SELECT ELT(1 + MOD(seq, 3), 'ingest', 'pinner', 'crust-orderer'), seq, '0', {now}, {now} - INTERVAL seq HOUR, '{{}}'
+FROM seq_1_to_30
+"""
 _UNDER_WAY = """
 INSERT INTO order_info
     (zip_id, term, account, cid, declared_size, nonce, era_birth, era_death, extrinsic_hash, extrinsic, price)
@@ -270,6 +285,8 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         await _history(db, statement, files, _FILES_AT_ONCE, values)
     await db.execute(_OPEN_UPLOADS.format(**values))
     await _history(db, _VIDEOS, files, _FILES_AT_ONCE, values)
+    for statement in (_EVENTS, _DAYS, _HEARTBEATS):
+        await db.execute(statement.format(**values, archives=archives))
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
@@ -306,6 +323,9 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "upload_info",
         "upload_key_info",
         "video_info",
+        "event_log",
+        "day_info",
+        "heartbeat_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled

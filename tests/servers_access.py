@@ -26,7 +26,6 @@ from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.elsewhere import uploading_pages
 from roadvault_ingest.handlers import api_routes
-from roadvault_ingest.pages.store import PagesStore
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
 
@@ -125,7 +124,7 @@ def open_guarded(database_url: str, redis_url: str, data_dir: Path) -> OpenGuard
         ):
             await Identity(db, vault.root).settle()
             ingest, access = Ingest(settings, db, bus, vault), Access(settings, db)
-            routes = access.routes([*api_routes(ingest), *page_routes(ingest, PagesStore(db))])
+            routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
             outer = own_sites_only(settings.host_names, uploading_pages(settings))
             async with site(routes, [outer, answer_problems], port=port) as url:
                 yield Guarded(url, http, db, ingest, access, routes)

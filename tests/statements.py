@@ -16,12 +16,13 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.custody import check, fault_store, history, note, store, tying
 from roadvault_common.custody.chain import Head
 from roadvault_common.files import ledger_store, set_aside_store
+from roadvault_common.history import days, event_log, heartbeats
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import asking, ends
+from roadvault_common.retention import asking, ends, holding
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
-from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.sql.migrate import check_schema, check_server, show_schema
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import backlog, repair
 from roadvault_common.work.stages import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
@@ -34,12 +35,19 @@ from roadvault_crust_orderer.watching.overview_store import OverviewStore
 from roadvault_door.store import DoorStore
 from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import Filters, Mark, Order
-from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.archives.store import STAGES as ARCHIVE_STAGES
+from roadvault_ingest.pages.archives.store import ArchivePagesStore
+from roadvault_ingest.pages.files.store import FilePagesStore
+from roadvault_ingest.pages.money.store import MoneyPageStore
+from roadvault_ingest.pages.overview.store import OverviewStore as FirstPage
+from roadvault_ingest.pages.requests.store import STATES as REQUEST_STATES
+from roadvault_ingest.pages.requests.store import RequestPagesStore
+from roadvault_ingest.pages.system.store import SystemPageStore
+from roadvault_ingest.pages.way import way
 from roadvault_ingest.requests.batch_store import BatchStore
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.upload_store import Times, UploadStore
 from roadvault_notifier.store import NotifierStore
-from roadvault_operator import retention_store
 from roadvault_operator import store as operator
 from roadvault_operator.recover import store as recovery
 from roadvault_packer.store import PackerStore
@@ -141,6 +149,8 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: how archives stand",
             soonest_expiry=lambda db: OverviewStore(db).soonest_expiry(),
+            stored=lambda db: OverviewStore(db).stored(),
+            not_ordered=lambda db: OverviewStore(db).in_state(ArchiveStatus.NOT_ORDERED),
             expired=lambda db: OverviewStore(db).expired(),
             under_floor=lambda db: OverviewStore(db).under(10),
             oldest_unreplicated=lambda db: OverviewStore(db).oldest_unreplicated(),
@@ -158,21 +168,53 @@ def status(filled: Filled) -> list[Statement]:
         *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
         *group(
             "status: on the first page",
-            waiting=lambda db: PagesStore(db).waiting(3),
-            due=lambda db: PagesStore(db).due(),
-            audits=lambda db: PagesStore(db).audit_problems(),
-            failures=lambda db: PagesStore(db).failures(),
-            ends=lambda db: PagesStore(db).ends(),
-            ends_ask=lambda db: PagesStore(db).ends_ask(20),
+            waiting=lambda db: FirstPage(db).waiting(3),
+            audits=lambda db: FirstPage(db).audit_problems(),
+            failures=lambda db: FirstPage(db).failures(),
+            ends=lambda db: FirstPage(db).ends(),
+            ends_ask=lambda db: FirstPage(db).ends_ask(20),
         ),
         *group(
             "status: files and archives, a page of them",
-            newest_files=lambda db: PagesStore(db).files(None, None),
-            files_before=lambda db: PagesStore(db).files(middle, None),
-            files_after=lambda db: PagesStore(db).files(None, middle),
-            newest_archives=lambda db: PagesStore(db).archives(None, None),
-            archives_before=lambda db: PagesStore(db).archives(archive, None),
-            archives_after=lambda db: PagesStore(db).archives(None, archive),
+            newest_files=lambda db: FilePagesStore(db).files(None, None),
+            files_before=lambda db: FilePagesStore(db).files(middle, None),
+            files_after=lambda db: FilePagesStore(db).files(None, middle),
+            states=lambda db: FilePagesStore(db).with_states(
+                [{"file_id": 1 + 97 % filled.files, "zip_id": archive}, {"file_id": middle, "zip_id": None}]
+            ),
+            video=lambda db: FilePagesStore(db).video(1 + middle // 4 * 4),
+            newest_archives=lambda db: ArchivePagesStore(db).archives(None, None),
+            archives_before=lambda db: ArchivePagesStore(db).archives(archive, None),
+            archives_after=lambda db: ArchivePagesStore(db).archives(None, archive),
+        ),
+        *group(
+            "status: archives in a stage",
+            **{stage: partial(_in_stage, stage) for stage in ARCHIVE_STAGES},
+        ),
+        *group(
+            "status: the page of an archive",
+            archive=lambda db: ArchivePagesStore(db).archive(archive - archive % 2),  # of these some have an end
+            members=lambda db: ArchivePagesStore(db).members(filled.zip_ids[0]),
+            purchases=lambda db: ArchivePagesStore(db).purchases(archive),
+            evidence=lambda db: ArchivePagesStore(db).evidence(archive),
+            audits=lambda db: ArchivePagesStore(db).audits(archive),
+            holds=lambda db: ArchivePagesStore(db).holds(archive),
+            way=lambda db: way(db, archive, archive),
+        ),
+        *group(
+            "status: requests, a page of them",
+            newest=lambda db: RequestPagesStore(db).requests(None, None),
+            before=lambda db: RequestPagesStore(db).requests(filled.downloads // 2, None),
+            after=lambda db: RequestPagesStore(db).requests(None, filled.downloads // 2),
+            one=lambda db: RequestPagesStore(db).request(filled.downloads // 2),
+            **{state: partial(_requests_in, state) for state in REQUEST_STATES},
+        ),
+        *group(
+            "status: money and the system",
+            renewals=lambda db: MoneyPageStore(db).renewals(30),
+            latest=lambda db: MoneyPageStore(db).latest(),
+            server=lambda db: SystemPageStore(db).server(),
+            schema=lambda db: SystemPageStore(db).schema(),
         ),
         *[one for one in lists(filled, 10) if one.name not in {"set aside", "by much at once", "not packed"}],
         *group(
@@ -206,7 +248,7 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: the catalogue",
-            on_the_page=lambda db: PagesStore(db).catalogue(),
+            on_the_page=lambda db: ArchivePagesStore(db).catalogue(),
             shown=operator.catalogue,
             ages=lambda db: CatalogueStore(db).ages(),
             published=lambda db: CatalogueStore(db).published(60),
@@ -215,7 +257,7 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: left out by a recovery",
-            on_the_page=lambda db: PagesStore(db).left_out(),
+            on_the_page=lambda db: FirstPage(db).left_out(),
             listed=lambda db: left_out.listed(db, 20),
             count=left_out.count,
             unread=left_out.unread,
@@ -234,7 +276,7 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "set aside",
             waiting=lambda db: set_aside_store.waiting(db, 50, filled.files // 2),
-            on_the_page=lambda db: PagesStore(db).set_aside(),
+            on_the_page=lambda db: FirstPage(db).set_aside(),
             count=lambda db: PackerStore(db).count_set_aside(),
         ),
         *group(
@@ -257,11 +299,23 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: ends and holds",
             soon=ends.count_soon,
-            holds=lambda db: retention_store.holds(db, 50),
-            periods=retention_store.period_keys,
+            holds=lambda db: holding.holds(db, 50),
+            periods=holding.period_keys,
             in_doubt=asking.in_doubt,
         ),
-        *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
+        *each_stage("status: the four numbers", "numbers", backlog.numbers),
+        *group(
+            "status: what happened",
+            pipeline=backlog.pipeline,
+            days=lambda db: days.last(db, 400),
+            heartbeats=heartbeats.all,
+            of_an_archive=lambda db: event_log.of_row(db, [(stage, archive) for stage in (PIN, ORDER, PROVE)], 50),
+            latest=lambda db: event_log.latest(db, 50),
+            before=lambda db: event_log.latest(db, 50, middle // 10),
+        ),
+        *group(
+            "status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server, shown=show_schema
+        ),
     ]
 
 
@@ -276,6 +330,7 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
         "all": (Filters(), Mark("number", None, middle)),
         "of an archive": (Filters(archive=filled.zip_ids[0]), Mark("archive", None, 5)),
         "set aside": (Filters(state="set aside"), Mark("aside", None, middle)),
+        "ended": (Filters(state="ended"), Mark("ended", f"{filled.files // 20}", middle)),
         "not packed": (Filters(state="waiting to be packed"), Mark("waiting", None, middle)),
         "of a camera": (Filters(camera="gate-7"), Mark("camera", f"{ago}", middle)),
         "of a camera, no time": (Filters(camera="gate-7"), Mark("camera", None, middle)),
@@ -300,6 +355,14 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
             await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
 
     return group("status: lists of files", **{name: partial(run, *what) for name, what in wanted.items()})
+
+
+async def _in_stage(stage: str, db: Database) -> object:
+    return await ArchivePagesStore(db).in_stage(stage, 50)
+
+
+async def _requests_in(state: str, db: Database) -> object:
+    return await RequestPagesStore(db).in_state(state)
 
 
 async def _tied(db: Database, size: int) -> object:

@@ -38,9 +38,11 @@ from roadvault_common.files.facts import Facts
 from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.span import Span
 from roadvault_common.files.tags import Tag
+from roadvault_common.history import days, event_log
+from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
-from roadvault_common.retention import asking, periods
+from roadvault_common.retention import asking, holding, periods
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits, folders, nodes
 from roadvault_common.sql.audits import Audit, Place
@@ -48,6 +50,7 @@ from roadvault_common.sql.custody_lines import Act, Line
 from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import fail_request
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
@@ -81,7 +84,7 @@ from roadvault_crust_orderer.proof.audit_store import AuditStore
 from roadvault_crust_orderer.proof.evidence_store import Proof, close_proven, counted, note_counted
 from roadvault_crust_orderer.store import NEVER_INCLUDED, OrdererStore
 from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
-from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.requests.cancelling import cancel
 from roadvault_ingest.problems import Gone
 from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.requests.batch_store import BatchStore
@@ -90,7 +93,6 @@ from roadvault_ingest.uploads.receive import Key, Received
 from roadvault_ingest.uploads.upload_store import Begin, MostOpen, UploadStore
 from roadvault_notifier.batch_store import BatchStore as NotifierBatches
 from roadvault_notifier.store import NotifierStore
-from roadvault_operator import retention_store
 from roadvault_operator.recover import archive_store, end_store, hold_store, known_store, left_holds, rehearsal_store
 from roadvault_operator.recover import reading as recovered
 from roadvault_operator.recover import store as recovery
@@ -138,18 +140,22 @@ def work(filled: Filled) -> list[Statement]:
         *group("work", **{call.__name__.strip("_"): partial(call, filled) for call in calls}),
         *each_stage("work", "the life of a lease:", lambda db, stage: _life(db, stage, filled.due(stage)[0])),
         *each_stage("work", "given up:", lambda db, stage: repair.give_up(db, stage, filled.due(stage)[2], "x")),
-        *each_stage("work", "retried:", lambda db, stage: PagesStore(db).retry(stage, filled.failed(stage)[1])),
+        *each_stage("work", "retried:", lambda db, stage: repair.retry(db, stage, filled.failed(stage)[1])),
         *each_stage("work", "failed so far:", _failed_so_far),
         *group(
             "repair",
             pin_again=lambda db: repair.pin_again(db, filled.failed(DROP)[2]),
+            cancel=lambda db: cancel(db, filled.due(CALLBACK)[1]),
             pack_again=lambda db: repair.pack_again(db, filled.failed(PIN)[2]),
         ),
         *group(
             "rewrap", write=lambda db: master_keys._write(db, {"zip_id": filled.archives // 2, "key": "k"}, "w", "m")
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
+        *group("days and heartbeats", days=lambda db: days.add_up(db, Path("/")), beats=_beats),
+        *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
         *group("custody log", chained=_chain),
+        *group("traces", traces=_traces),
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
@@ -188,6 +194,12 @@ async def _outages(db: Database) -> None:
     assert [row["domain"] for row in await outage_store.away(db)] == [Domain.CALLBACK_HOST, Domain.IPFS]
     await outage_store.note(db, "pinner", "here-1", [], 60)
     assert await outage_store.away(db) == []
+
+
+async def _beats(db: Database) -> None:
+    heart = Heart(db, "packer")
+    await heart.beat()
+    await heart.end()
 
 
 async def _chain(db: Database) -> None:
@@ -543,9 +555,9 @@ async def _leave_out(_: Filled, db: Database) -> None:
     assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
     assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
     await left_out.end(db, [], {}, [(record, "x")])
-    await retention_store.hold(db, "x", zip_id=6001)
-    await retention_store.hold(db, "x", file_id=1 << 40)
-    assert not await retention_store.is_here(db, zip_id=6001, file_id=None)
+    await holding.hold(db, "x", zip_id=6001)
+    await holding.hold(db, "x", file_id=1 << 40)
+    assert not await holding.is_here(db, zip_id=6001, file_id=None)
     assert await record_store._held(db, [record], {}) == [record]
     await left_out.note_catalogued(db, [record.cid])
     await CatalogueStore(db).note_newer("bafycatalogue", 7, (await CatalogueStore(db).head())[0])
@@ -598,15 +610,15 @@ async def _publish(filled: Filled, db: Database) -> None:
 async def _end(filled: Filled, db: Database) -> None:
     zip_id, held, ever = filled.due(SHRED)[3], filled.due(SHRED)[4], filled.due(SHRED)[5]
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (held,))
-    number, kept = await retention_store.hold(db, "x", file_id=file["file_id"])
+    number, kept = await holding.hold(db, "x", file_id=file["file_id"])
     assert kept == held
-    await db.transact(lambda tx: retention_store.place(tx, number, held))
-    assert await retention_store.is_here(db, zip_id=None, file_id=file["file_id"])
-    assert await retention_store.is_here(db, zip_id=held, file_id=None)
+    await db.transact(lambda tx: holding.place(tx, number, held))
+    assert await holding.is_here(db, zip_id=None, file_id=file["file_id"])
+    assert await holding.is_here(db, zip_id=held, file_id=None)
     store = ShredStore(db, 1)
     assert isinstance(await store.decide(await _claim(db, SHRED, held)), Wait)
-    await retention_store.release(db, number, "x")
-    await retention_store.set_end(db, ever, datetime(2100, 1, 1))  # noqa: DTZ001 - as the database gives times
+    await holding.release(db, number, "x")
+    await holding.set_end(db, ever, datetime(2100, 1, 1))  # noqa: DTZ001 - as the database gives times
     lease = await _claim(db, SHRED, zip_id)
     (file,) = await db.fetch_all("SELECT file_id FROM file_upload_info WHERE zip_id = %s LIMIT 1", (zip_id,))
     for number, status in enumerate((0, 1)):
@@ -682,6 +694,15 @@ async def _call_back(filled: Filled, db: Database) -> None:
     await store.put_off("c:443", 60, 86_400)
     await store.promise_link(lease, 3600)
     await store.close_taken(lease, await store.callback(lease.row_id), "c:443")
+
+
+async def _traces(db: Database) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    first = await db.fetch_value("SELECT MIN(file_id) FROM file_upload_info WHERE folder_id = 1")
+    await db.transact(lambda tx: traces.keep_all(tx, "file_upload_info", {first: parent}))
+    assert await traces.kept(db, "file_upload_info", first) == parent
+    assert await traces.uploads(db, 1) == [parent]
+    await traces.forget(db)
 
 
 async def _expire(filled: Filled, db: Database) -> None:

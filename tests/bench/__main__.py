@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bookkeeping, growth, latency, line, looks, pack, recover, retrieval, start, uploads, written
+from bench import bookkeeping, growth, latency, line, looks, pack, recover, retrieval, start, stream, uploads, written
 from bench.measure import RUNS, Measure, show
 from rich.console import Console
 
@@ -33,6 +33,7 @@ def main() -> None:
         "retrieval": lambda directory: retrieval.measure(
             directory, 200_000_000 if quick else 5_000_000_000, runs, 20 if quick else 200
         ),
+        "stream": lambda directory: stream.measure(directory, 100_000_000 if quick else 500_000_000, runs),
         "line": lambda directory: line.measure(directory, 1_000_000_000, runs),
         "events": lambda directory: latency.measure(directory, 200 if quick else 2000, runs),
         "bookkeeping": lambda directory: bookkeeping.measure(directory, 4_000 if quick else 20_000, runs),

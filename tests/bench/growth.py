@@ -27,7 +27,7 @@ from statements import Statement
 
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import migrate
-from roadvault_ingest.pages.store import PAGE
+from roadvault_ingest.pages.office import PAGE
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 from roadvault_stack.redis_server import Redis as RedisServer

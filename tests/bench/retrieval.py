@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class Stored:
     size: int
     inner_bytes: int
     offsets: dict[int, int]
+    files: list[Uploaded]
     long: Iterator[Uploaded]
     short: dict[int, list[Uploaded]]
     many: Iterator[list[Uploaded]]
@@ -46,10 +47,15 @@ class Stored:
 
     @classmethod
     @contextmanager
-    def open(cls, directory: Path, total_bytes: int, runs: int, many: int) -> Iterator["Stored"]:
-        """Upload files of about `total_bytes` together to a new system, and wait until the network alone has them."""
-        sizes = [MANY_BYTES] * (2 * runs * many) + [size for size in SHORT_BYTES for _ in range(runs)]
-        sizes += [LONG_BYTES] * max(runs, (total_bytes - sum(sizes)) // LONG_BYTES)
+    def open(
+        cls, directory: Path, total_bytes: int, runs: int, many: int, sizes: Sequence[int] = ()
+    ) -> Iterator["Stored"]:
+        """Upload files of about `total_bytes` together to a new system, and wait until the network alone has them.
+
+        If there are `sizes`, files of just these.
+        """
+        sizes = list(sizes) or [MANY_BYTES] * (2 * runs * many) + [size for size in SHORT_BYTES for _ in range(runs)]
+        sizes += [] if not runs else [LONG_BYTES] * max(runs, (total_bytes - sum(sizes)) // LONG_BYTES)
         limits = {"folder_bytes": sum(sizes), "folder_age_seconds": 3600, "block_seconds": 1, "replicas_per_block": 20}
         (directory / "scratch").mkdir()
         with ExitStack() as stack:
@@ -67,6 +73,7 @@ class Stored:
                 system, loop, client, archive_path(archive["cid"], archive["format"]), archive["size"],
                 archive["dag_size"] - archive["size"],
                 {row["file_id"]: row["zip_offset"] for row in rows},
+                files,
                 iter([file for file in files if file.size == LONG_BYTES]),
                 {size: [file for file in files[first:] if file.size == size] for size in SHORT_BYTES},
                 iter([files[begin : begin + many] for begin in range(0, first, many)]),
@@ -88,13 +95,13 @@ class Stored:
         other = self.system.plan.environments.devnet()["ROADVAULT_DEVNET_KUBO_RPC_URL"]
         return self.loop.run(network.counters(*self.rpc, other)).received
 
-    def ask(self, files: list[Uploaded]) -> None:
-        """Ask for files, all at once; return when each callback is there."""
+    def ask(self, files: list[Uploaded]) -> list[str]:
+        """Ask for files, all at once; return their links when each callback is there."""
 
-        async def all_of_them() -> None:
-            await asyncio.gather(*(self.client.ask(file.file_id, _CALLBACK_SECONDS) for file in files))
+        async def all_of_them() -> list[str]:
+            return await asyncio.gather(*(self.client.ask(file.file_id, _CALLBACK_SECONDS) for file in files))
 
-        self.loop.run(all_of_them())
+        return self.loop.run(all_of_them())
 
     def curl(self, target: Path, *arguments: str) -> None:
         """Fetch from our node's gateway."""

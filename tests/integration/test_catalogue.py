@@ -26,10 +26,10 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.retention import holding
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work.outcome import Done, Outcome, Retry
-from roadvault_operator import retention_store
 from roadvault_pinner.catalogue import publishing
 from roadvault_pinner.catalogue.catalogue_store import CatalogueStore
 from roadvault_pinner.config import PinnerSettings
@@ -296,19 +296,19 @@ async def test_holds_are_in_it_as_long_as_they_are_in_force(office: Office) -> N
     before, state = await office.segments(), await office.state()
     _, records = await office.read()
     assert records[1].holds is None
-    await retention_store.hold(office.db, "case 7", zip_id=1)
+    await holding.hold(office.db, "case 7", zip_id=1)
     await office.db.execute(
         "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, zip_id)"
         " VALUES (5, 'a', '', 1, '', 2, 2)"
     )
-    await retention_store.hold(office.db, "case 8", file_id=5)
+    await holding.hold(office.db, "case 8", file_id=5)
     await office.publish()
     _, records = await office.read()
     held = [(one.hold_id, one.file_id, one.reason) for zip_id in (1, 2) for one in records[zip_id].holds or ()]
     assert held == [(1, None, "case 7"), (2, 5, "case 8")]
     assert (records[3].holds, (await office.state())["cid"] == state["cid"]) == (None, False)
     for number in (1, 2):
-        await retention_store.release(office.db, number, "over")
+        await holding.release(office.db, number, "over")
     await office.publish()
     assert await office.segments() == before  # the same bytes as ever: who reads it may be from before holds
 
@@ -340,7 +340,7 @@ async def test_what_is_put_on_hold_while_a_segment_is_read_is_published_next(
     note = CatalogueStore.note_catalogued
 
     async def meanwhile(store: CatalogueStore, fresh: Mapping[int, str]) -> None:
-        await retention_store.hold(office.db, "case 7", zip_id=1)
+        await holding.hold(office.db, "case 7", zip_id=1)
         await note(store, fresh)
 
     with monkeypatch.context() as patch:

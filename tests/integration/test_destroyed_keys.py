@@ -15,9 +15,8 @@ from roadvault_common.archive.keyring import period_keys
 from roadvault_common.catalogue.records import Head
 from roadvault_common.custody import chainer
 from roadvault_common.ipfs.reading import Reader
-from roadvault_common.retention import asking
+from roadvault_common.retention import asking, holding
 from roadvault_common.work.outcome import Done, Wait
-from roadvault_operator import retention_store
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
@@ -98,7 +97,7 @@ async def shredded(estate: Estate, tmp_path: Path) -> AsyncIterator[Shredded]:
     before = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
     dump = await dumps.dump(console.environment["ROADVAULT_DATABASE_URL"])
     found = Shredded(estate, place, old, key, file["cid"], file["zip_id"], dump, before)
-    await retention_store.set_end(db, found.zip_id, datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=1))
+    await holding.set_end(db, found.zip_id, datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=1))
     await db.execute("UPDATE retention_info SET ends_at = UTC_TIMESTAMP(6) WHERE ends_at IS NOT NULL")
     await found.end(allow=True)
     yield found

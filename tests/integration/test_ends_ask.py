@@ -7,10 +7,9 @@ from servers_operator import Console
 
 from roadvault_common.archive.keyring import period_keys
 from roadvault_common.files import identity as identities
-from roadvault_common.retention import asking
+from roadvault_common.retention import asking, holding
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.reasons import Reason
-from roadvault_operator import retention_store
 from roadvault_pinner.ends.shredding import ASKS
 
 
@@ -34,12 +33,12 @@ async def test_nothing_ends_in_a_database_that_was_accepted_until_a_person_allow
     assert "holds, and ends that were moved, that came after its dump" in told
     assert "1 archives are over" in told
     assert isinstance(await keeper.end(zip_id), Wait)
-    held, _ = await retention_store.hold(console.db, "case 9", zip_id=zip_id)
+    held, _ = await holding.hold(console.db, "case 9", zip_id=zip_id)
     await console.says("retention", "allow", "--yes")
     assert await console.pinner.shredding.work(zip_id) == Wait(
         Reason("", "on hold"), after=86_400
     )  # at once, and it is kept
-    await retention_store.release(console.db, held, "over")
+    await holding.release(console.db, held, "over")
     assert await console.pinner.shredding.work(zip_id) == Done()
     assert await keeper.end(later) == Done()
     await console.pinner.shredder.measure()
@@ -69,7 +68,7 @@ async def test_more_than_are_usual_end_only_if_a_person_allows_it(keeper: Keeper
     console.pinner.shredder._store._usual = console.pinner.shredder._usual = 2
     await identities.Identity(db, console.vault.root).settle()
     archives = [await keeper.archive() for _ in range(4)]
-    await retention_store.hold(db, "kept", zip_id=archives[3])  # it does not count
+    await holding.hold(db, "kept", zip_id=archives[3])  # it does not count
     ends = "UPDATE retention_info SET ends_at = UTC_TIMESTAMP(6) WHERE zip_id IN (%s, %s, %s)"
     await db.execute(ends, (*archives[1:3], archives[3]))
     assert isinstance(waits := await keeper.end(archives[0]), Wait)

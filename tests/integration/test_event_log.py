@@ -67,6 +67,13 @@ async def test_what_recurs_and_what_goes_on_waiting_writes_nothing(db: Database,
     assert [event.outcome for event in await events(db, folder)] == ["wait", "wait", "done", "done"]
 
 
+async def test_who_is_away_and_the_turn_with_it_are_one_wait(db: Database, bus: Bus, folder: int) -> None:
+    away = Wait(Reason("client_away", "no answer", host="c:443"), after=0)
+    turn = Wait(Reason("client_waits", "waiting for the client's host", host="c:443"), after=0)
+    await work(db, bus, folder, *[away, turn] * 3, Done())
+    assert [event.outcome for event in await events(db, folder)] == ["wait", "done"]
+
+
 async def test_plain_words_of_an_older_service_are_compared_by_the_words(db: Database, bus: Bus, folder: int) -> None:
     await db.execute("UPDATE folder_info SET pack_reason = 'the market is closed' WHERE folder_id = %s", (folder,))
     await work(db, bus, folder, WAITS)

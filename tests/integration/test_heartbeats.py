@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from servers_devnet import Devnet
+from servers_services import Services
 
 from roadvault_common.errors import IpfsAway, Value
-from roadvault_common.history import heartbeats
+from roadvault_common.history import days, heartbeats
 from roadvault_common.history.heartbeats import Heart
 from roadvault_common.sql.db import Database
 from roadvault_common.work import backlog
@@ -48,6 +52,37 @@ async def test_a_beat_says_what_is_known(db: Database, tmp_path: Path, monkeypat
     assert beat.facts == {"stopped": 1}
 
 
+async def test_who_writes_nothing_is_looked_at(db: Database) -> None:
+    answers = [
+        (200, {"ready": True, "version": "0.1.0", "up_seconds": 3600.5, "away": {}}),
+        (503, {"ready": False, "version": "0.1.0", "up_seconds": 3600.5}),
+        (200, {"ready": True, "version": "x" * 5000, "up_seconds": 1}),
+        (200, {"ready": True, "version": "0.1.0", "up_seconds": "for ever"}),
+        (302, {}),
+    ]
+
+    async def readyz(_: web.Request) -> web.Response:
+        status, body = answers.pop(0)
+        return web.json_response(body, status=status, headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.add_routes([web.get("/readyz", readyz)])
+    async with TestServer(app) as server:
+        url = f"http://{server.host}:{server.port}/"
+        await heartbeats.look_at(db, "door", url)
+        (beat,) = await heartbeats.all(db)
+        assert (beat.service, beat.instance, beat.version) == ("door", f"{server.host}:{server.port}", "0.1.0")
+        assert 3600 <= (beat.heard_at - beat.started_at).total_seconds() < 3602
+        assert beat.facts == {"ready": 1}
+        await heartbeats.look_at(db, "door", url)
+        (last,) = await heartbeats.all(db)
+        assert last.facts == {"ready": 0}
+        while answers:
+            await heartbeats.look_at(db, "door", url)
+    await heartbeats.look_at(db, "door", url)  # nobody answers
+    assert [beat.heard_at for beat in await heartbeats.all(db)] == [last.heard_at]
+
+
 async def test_who_is_silent_for_a_day_goes(db: Database) -> None:
     await db.execute(
         "INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, facts) SELECT 'packer', seq,"
@@ -78,3 +113,35 @@ async def test_the_orderer_says_how_many_replicas_are_enough(db: Database) -> No
     numbers = dict(await backlog.pipeline(db))["replicate"]
     assert (numbers.waiting, numbers.failed, numbers.least, numbers.most, numbers.need) == (2, 0, 0, 7, 7)
     assert 3600 <= numbers.oldest_seconds < 3700
+
+
+FACTS = {
+    "ingest": {"redis", "away", "disk_free_bytes", "disk_total_bytes"},
+    "pinner": {"redis", "away", "disk_free_bytes", "disk_total_bytes", "kubo_version", "kubo_peers"},
+    "crust-orderer": {"redis", "away", "chain_height", "chain_age_seconds", "account", "replica_threshold"},
+}
+
+
+async def test_services_say_that_they_live_and_that_they_stop(services: Services, devnet: Devnet, db: Database) -> None:
+    door = services("door")
+    running = [
+        services("ingest", door_url=door.url),
+        services("pinner"),
+        services("crust-orderer", crust_url=devnet.url, crust_seed="//Alice"),
+    ]
+    for service in (door, *running):
+        await service.start()
+    async with asyncio.timeout(40):
+        while not {*FACTS, "door"} <= {beat.service for beat in await heartbeats.all(db)}:
+            await asyncio.sleep(0.1)
+        while not all(FACTS.get(beat.service, set()) <= beat.facts.keys() for beat in await heartbeats.all(db)):
+            await asyncio.sleep(0.1)
+    told = {beat.service: beat.facts for beat in await heartbeats.all(db)}
+    assert (told["door"], told["pinner"]["redis"], told["pinner"]["away"]) == ({"ready": 1}, 1, "")
+    assert (await days.last(db, 1))[0].disk_total_bytes
+    for service in running:
+        service.terminate()
+    for service in running:
+        await service.ended(20)
+    stopped = {beat.service for beat in await heartbeats.all(db) if beat.facts == {"stopped": 1}}
+    assert stopped == set(FACTS)

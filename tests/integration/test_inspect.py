@@ -10,6 +10,7 @@ from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Outcome, Wait
+from roadvault_common.work.reasons import words
 from roadvault_common.work.stages import INSPECT, RESTORE
 from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_stack.kubo import Kubo
@@ -41,7 +42,7 @@ class Kept:
     async def found(self) -> tuple[int, str | None]:
         row = await self.console.db.fetch_one("SELECT * FROM audit_info WHERE place = 'local'")
         assert row is not None
-        return row["sound"], row["reason"]
+        return row["sound"], words(row["reason"])
 
     async def letters(self) -> int:
         return int(await self.console.bus._redis.xlen(DEAD_LETTERS))

@@ -21,10 +21,9 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.ipfs.dag import Cid
 from roadvault_common.ipfs.publishing import import_blocks, resolve
 from roadvault_common.ipfs.reading import Reader
-from roadvault_common.retention import asking
+from roadvault_common.retention import asking, holding
 from roadvault_common.sql.db import Row
 from roadvault_common.work.outcome import Done, Outcome, Wait
-from roadvault_operator import retention_store
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_pinner.catalogue import before, publishing
 from roadvault_pinner.catalogue.ages import measure
@@ -279,7 +278,7 @@ async def held_and_lost(lost: Lost) -> str:
     """Put archive 1 on hold, and lose all but the catalogue, and the archive itself; return the catalogue's CID."""
     console = lost.estate.console
     await lost.recover()
-    await retention_store.hold(console.db, "case 77", zip_id=1)
+    await holding.hold(console.db, "case 77", zip_id=1)
     await lost.publish()
     newest = str(await console.db.fetch_value("SELECT cid FROM catalogue_info"))
     await lost.estate.network.fetch_and_pin(newest, lambda: None)
@@ -330,7 +329,7 @@ async def test_holds_follow_an_archive_that_comes_back_under_another_number(lost
     db, number = lost.estate.console.db, max(lost.cids)
     one = lost.cids[number]
     await lost.recover()
-    await retention_store.hold(db, "case 77", zip_id=number)
+    await holding.hold(db, "case 77", zip_id=number)
     await lost.publish()
     newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
     await lost.estate.network.fetch_and_pin(newest, lambda: None)
@@ -450,7 +449,7 @@ async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
     url, stamp = console.environment["ROADVAULT_DATABASE_URL"], console.vault.root / "identity.json"
     dumped, stamped = await dumps.dump(url), stamp.read_bytes()
     new = await pinned(lost)
-    await retention_store.hold(db, "case 77", zip_id=1)
+    await holding.hold(db, "case 77", zip_id=1)
     assert await lost.publish() == Done(again_after=1800)
     newest = str(await db.fetch_value("SELECT cid FROM catalogue_info"))
     for one in (newest, (await lost.newest())[new].cid):
@@ -462,7 +461,7 @@ async def test_a_restored_dump_leaves_the_name_to_the_catalogue_that_is_newer(
     else:  # the data directory comes from the same backup
         stamp.write_bytes(stamped)
     if stale:
-        await retention_store.hold(db, "case 78", zip_id=2)
+        await holding.hold(db, "case 78", zip_id=2)
     ordered = await db.fetch_value("SELECT cid FROM zip_ipfs_info WHERE folder_id = 0")
     await db.execute("UPDATE catalogue_info SET named_at = named_at - INTERVAL 1 DAY")
     for _ in range(2):
@@ -513,10 +512,10 @@ async def test_once_it_was_found_nothing_takes_the_name_of_the_newer_one_while_t
 async def test_what_is_left_out_can_be_put_on_hold_and_is_kept_once_it_is_back(lost: Lost) -> None:
     console, db, one = lost.estate.console, lost.estate.console.db, lost.cids[1]
     with pytest.raises(PermanentError, match="there is no archive 1"):
-        await retention_store.hold(db, "x", zip_id=1)
+        await holding.hold(db, "x", zip_id=1)
     file_id = next(row["file_id"] for row in lost.files if row["zip_id"] == 1)
     with pytest.raises(PermanentError, match="there is no file"):
-        await retention_store.hold(db, "x", file_id=file_id)
+        await holding.hold(db, "x", file_id=file_id)
     block = await lost.take(one, one)
     await lost.recover(code=1)
     assert await lost.publish() == Done(again_after=1800)
@@ -525,11 +524,11 @@ async def test_what_is_left_out_can_be_put_on_hold_and_is_kept_once_it_is_back(l
     said = await console.says("retention", "hold", "--file", file_id, "--reason", "case 78")
     assert f"file {file_id} is not here: what a recovery left out may have it" in said
     with pytest.raises(PermanentError, match="there is no archive 999"):
-        await retention_store.hold(db, "x", zip_id=999)
-    extra, _ = await retention_store.hold(db, "case 79", zip_id=1)
+        await holding.hold(db, "x", zip_id=999)
+    extra, _ = await holding.hold(db, "case 79", zip_id=1)
     assert await lost.publish() == Done(again_after=1800)
     assert [hold.reason for hold in (await lost.newest())[1].holds or ()] == ["case 77", "case 79"]
-    await retention_store.release(db, extra, "over")
+    await holding.release(db, extra, "over")
     assert await lost.publish() == Done(again_after=1800)
     assert [hold.reason for hold in (await lost.newest())[1].holds or ()] == ["case 77"]
 
@@ -553,8 +552,8 @@ async def test_a_hold_on_what_an_unread_segment_names_is_in_force_as_it_comes_ba
     cid, file_id = lost.cids[number], next(row["file_id"] for row in lost.files if row["zip_id"] == number)
     block = await lost.take(lost.cid, segment.cid)
     await lost.recover(code=1)
-    await retention_store.hold(db, "case 77", zip_id=number)
-    await retention_store.hold(db, "case 78", file_id=file_id)
+    await holding.hold(db, "case 77", zip_id=number)
+    await holding.hold(db, "case 78", file_id=file_id)
     archive = await lost.take(cid, cid)
     await lost.give(segment.cid, block)
     await lost.recover("--catalogue-cid", lost.cid, code=1)

@@ -19,9 +19,8 @@ from sites import site
 
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.openapi.document import DOCUMENT
-from roadvault_ingest.pages.store import PagesStore
-from roadvault_ingest.pages.texts import LANGUAGES
 from roadvault_ingest.pages.views import page_routes
+from roadvault_ingest.pages.words import LANGUAGES
 from roadvault_ingest.problems import OTHERS, Problem, errors
 
 TESTS = Path(__file__).parents[1]
@@ -38,7 +37,7 @@ def test_the_document_is_one() -> None:
 
 
 async def test_no_route_is_missing_and_none_is_too_many(door: Door) -> None:
-    routes = [*api_routes(door.ingest), *page_routes(door.ingest, PagesStore(door.db))]
+    routes = [*api_routes(door.ingest), *page_routes(door.ingest, door.db)]
     table = web.UrlDispatcher()
     running = {
         (route.method, table.add_resource(route.path).canonical) for route in routes if route.path.startswith("/api")
@@ -60,7 +59,7 @@ def test_each_kind_of_problem_has_a_word_of_its_own() -> None:
 
 
 async def test_the_page_shows_each_operation_and_each_word(door: Door) -> None:
-    async with site(page_routes(door.ingest, PagesStore(door.db))) as url:
+    async with site(page_routes(door.ingest, door.db)) as url:
         for language in LANGUAGES:
             async with door.http.get(f"{url}/api", headers={"Accept-Language": language}) as response:
                 page = await response.text()

@@ -53,7 +53,7 @@ async def test_what_goes_round_and_round_is_given_up(console: Console) -> None:
     row = await console.db.fetch_one("SELECT status, pack_due, pack_token, pack_reason FROM folder_info")
     assert row == {
         "status": 3, "pack_due": None, "pack_token": None,
-        "pack_reason": "given up by the operator: the camera was broken",
+        "pack_reason": "given up by the operator: the camera was broken [by_a_person]",
     }  # fmt: skip
     assert "waits for nothing" in await console.refuses("give-up", "pack", folder_id, "--reason", "again")
     await console.says("retry", "pack", folder_id)

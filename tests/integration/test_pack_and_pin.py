@@ -216,7 +216,7 @@ async def test_a_folder_that_does_not_add_up_fails(bench: Bench) -> None:
     outcome = await bench.packer.packing.work(folder_id)
     assert outcome == Failed(Reason("", "the folder's row counts 5 files, there are 4, and 0 that were set aside"))
     row = await bench.row("SELECT status, pack_reason FROM folder_info")
-    assert row == {"status": 3, "pack_reason": outcome.reason}
+    assert row == {"status": 3, "pack_reason": str(outcome.reason)}
     assert bench.names("archives") == []
 
 

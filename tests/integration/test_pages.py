@@ -1,114 +1,39 @@
 """The back-office's pages, on a real database."""
 
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import aiohttp
 import pytest
-from pydantic import SecretStr
-from sites import site
+from servers_pages import FILES, HOSTILE, Office, fill
 
 from roadvault_common.errors import Domain
-from roadvault_common.events.bus import Bus
 from roadvault_common.files import sweep_store
-from roadvault_common.files.vault import Vault
 from roadvault_common.retention import asking
 from roadvault_common.sql.custody_lines import Act, Line, record
-from roadvault_common.sql.db import Database
-from roadvault_common.web.guards import own_sites_only
 from roadvault_common.work import outage_store
 from roadvault_common.work.outage_store import Away
-from roadvault_ingest.access.wiring import Access
-from roadvault_ingest.answers import answer_problems
-from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.pages.store import _ARCHIVES, _FILES, PagesStore
-from roadvault_ingest.pages.texts import LANGUAGES
-from roadvault_ingest.pages.views import page_routes
-from roadvault_ingest.service import Ingest
-
-HOSTILE = "<script>alert(1)</script>\u202egpj.exe\u061c"
-FILES = 130
+from roadvault_ingest.pages.archives.store import ARCHIVES
+from roadvault_ingest.pages.files.store import FILES as SELECT_FILES
+from roadvault_ingest.pages.words import LANGUAGES
 
 
-@dataclass
-class Office:
-    """The pages, as a browser asks for them."""
-
-    url: str
-    http: aiohttp.ClientSession
-    db: Database
-
-    async def get(self, path: str, language: str = "en") -> str:
-        async with self.http.get(self.url + path, headers={"Accept-Language": language}) as response:
-            assert response.status == 200, await response.text()
-            assert "default-src 'self'" in response.headers["Content-Security-Policy"]
-            return await response.text()
-
-    async def post(self, path: str, site: str = "same-origin", **fields: str) -> tuple[int, str]:
-        headers = {"Sec-Fetch-Site": site}
-        async with self.http.post(self.url + path, data=fields, headers=headers) as response:
-            return response.status, await response.text()
-
-
-@pytest.fixture
-async def office(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Office]:
-    values = {"database_url": database_url, "redis_url": redis_url, "data_dir": tmp_path}
-    settings = IngestSettings.model_validate(values)
-    async with (
-        Database.open(database_url) as db,
-        Bus.open(SecretStr(redis_url), "ingest") as bus,
-        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
-    ):
-        pages = page_routes(Ingest(settings, db, bus, Vault(tmp_path)), PagesStore(db))
-        routes = Access(settings, db).routes(pages)
-        async with site(routes, [own_sites_only(()), answer_problems]) as url:
-            yield Office(url, http, db)
-
-
-async def fill(db: Database) -> None:
-    """Write folders, files and archives in every state."""
-    async with db.transaction() as tx:
-        for folder in range(1, FILES + 1):
-            status = 2 if folder <= 100 else folder % 3 if folder % 3 != 2 else 3
-            await tx.execute(
-                "INSERT INTO folder_info (folder_id, status, files, bytes, close_at, pack_failed_at, pack_reason)"
-                " VALUES (%s, %s, 1, 1500000, UTC_TIMESTAMP(6), IF(%s = 3, UTC_TIMESTAMP(6), NULL), %s)",
-                (folder, status, status, f"reason {folder}" if status == 3 else None),
-            )
-            await tx.execute(
-                "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, zip_id)"
-                " VALUES (%s, %s, 'mp4', 1500000, 'hash', %s, %s)",
-                (folder, HOSTILE if folder == FILES else f"{folder}.mp4", folder, folder if status == 2 else None),
-            )
-            if status == 2:
-                await tx.execute(
-                    "INSERT INTO zip_ipfs_info (zip_id, folder_id, zip_name, path, `key`, iv, size, files, cid, status,"
-                    " replicas, expired_on, expires_at) VALUES (%s, %s, 'a', %s, 'k', 'i', 1500000, 1, %s, %s, 60,"
-                    " 2592000, UTC_TIMESTAMP(6))",
-                    (folder, folder, "p" if folder % 2 else None, f"bafy{folder}" if folder % 7 else None, folder % 5),
-                )
-
-
-async def test_what_is_away_stands_on_the_first_page(office: Office) -> None:
-    assert LANGUAGES["en"]["away"] not in await office.get("/")
+async def test_what_is_away_stands_on_the_first_page(pages: Office) -> None:
+    assert LANGUAGES["en"]["away"] not in await pages.get("/")
     hosts = {Domain.CALLBACK_HOST: "c.example:443"}
     away = [Away(domain, f"no answer {HOSTILE}", 300, hosts.get(domain, "")) for domain in Domain]
-    await outage_store.note(office.db, "pinner", "here-1", away, 60)
+    await outage_store.note(pages.db, "pinner", "here-1", away, 60)
     for language, texts in LANGUAGES.items():
-        page = await office.get("/", language)
+        page = await pages.get("/", language)
         assert "c.example:443" in page
         assert "<script>alert" not in page
         assert all(texts[key] in page for key in ("away", "away_hint", *(f"domain_{domain}" for domain in Domain)))
 
 
-async def test_a_files_page_tells_what_was_done_to_it(office: Office) -> None:
-    await fill(office.db)
+async def test_a_files_page_tells_what_was_done_to_it(pages: Office) -> None:
+    await fill(pages.db)
     hostile = [Line(act, {"by": HOSTILE, "sha256": "ab"}, file_id=1) for act in Act]
-    await office.db.transact(lambda tx: record(tx, *hostile, Line(Act.PINNED, {"cid": "bafy"}, zip_id=1)))
+    await pages.db.transact(lambda tx: record(tx, *hostile, Line(Act.PINNED, {"cid": "bafy"}, zip_id=1)))
     for language, texts in LANGUAGES.items():
-        page = await office.get("/file/1", language)
+        page = await pages.get("/file/1", language)
         assert texts["custody"] in page
         assert all(f">{texts[f'act_{act}']}<" in page for act in Act if f"act_{act}" in texts)
         assert f">{texts['act_pinned']} (" in page  # of its archive
@@ -121,19 +46,19 @@ async def test_a_files_page_tells_what_was_done_to_it(office: Office) -> None:
     }
 
 
-async def test_a_files_page_shows_what_its_client_said_of_it(office: Office) -> None:
-    await fill(office.db)
+async def test_a_files_page_shows_what_its_client_said_of_it(pages: Office) -> None:
+    await fill(pages.db)
     words = ("camera", "recorded", "place", "tags")
-    page = await office.get("/file/1", "en")
+    page = await pages.get("/file/1", "en")
     assert not any(f"<dt>{LANGUAGES['en'][word]}</dt>" in page for word in words)
-    await office.db.execute(
+    await pages.db.execute(
         "UPDATE file_upload_info SET camera = %s, recorded_at = '2026-11-28 00:30:00', lat = 0, lon = -0.25"
         " WHERE file_id = 1",
         (HOSTILE,),
     )
-    await office.db.execute("INSERT INTO file_tag_info VALUES ('night', 1), (%s, 1)", (HOSTILE[:40],))
+    await pages.db.execute("INSERT INTO file_tag_info VALUES ('night', 1), (%s, 1)", (HOSTILE[:40],))
     for language, texts in LANGUAGES.items():
-        page = await office.get("/file/1", language)
+        page = await pages.get("/file/1", language)
         assert all(f"<dt>{texts[word]}</dt>" in page for word in words)
         assert "2026-11-28T00:30:00+00:00" in page
         assert "<dd>0.0, -0.25</dd>" in page
@@ -141,78 +66,78 @@ async def test_a_files_page_shows_what_its_client_said_of_it(office: Office) -> 
         assert "<script>alert" not in page
 
 
-async def test_a_files_page_leads_to_its_receipt_once_there_is_one(office: Office) -> None:
-    await fill(office.db)
+async def test_a_files_page_leads_to_its_receipt_once_there_is_one(pages: Office) -> None:
+    await fill(pages.db)
     link = 'href="/api/open/file/1/receipt"'
-    assert link not in await office.get("/file/1")
-    await office.db.execute(
+    assert link not in await pages.get("/file/1")
+    await pages.db.execute(
         "INSERT INTO order_info (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth,"
         " era_death, extrinsic_hash, extrinsic, price, block, settled_at)"
         " VALUES (1, 1, 'a', NULL, 1, 'bafy1', 1, 0, 0, 1, 'h', 'x', 1, 1, UTC_TIMESTAMP(6))"
     )
-    assert link not in await office.get("/file/1")  # of format 1
-    await office.db.execute("UPDATE zip_ipfs_info SET format = 2")
+    assert link not in await pages.get("/file/1")  # of format 1
+    await pages.db.execute("UPDATE zip_ipfs_info SET format = 2")
     for language, texts in LANGUAGES.items():
-        page = await office.get("/file/1", language)
+        page = await pages.get("/file/1", language)
         assert link in page
         assert all(texts[key] in page for key in ("receipt", "receipt_get", "receipt_hint"))
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
-async def test_every_page_speaks_the_readers_language(office: Office, language: str) -> None:
-    await fill(office.db)
+async def test_every_page_speaks_the_readers_language(pages: Office, language: str) -> None:
+    await fill(pages.db)
     for path, key in (("/", "attention"), ("/file", "received"), ("/zip", "replicas"), ("/file/1", "requests")):
-        assert LANGUAGES[language][key] in await office.get(path, language)
-    chosen = await office.get("/?lang=zh")
+        assert LANGUAGES[language][key] in await pages.get(path, language)
+    chosen = await pages.get("/?lang=zh")
     assert LANGUAGES["zh"]["attention"] in chosen
-    assert LANGUAGES["zh"]["files"] in await office.get("/file")  # the choice is kept
+    assert LANGUAGES["zh"]["files"] in await pages.get("/file")  # the choice is kept
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
 async def test_a_sweep_that_has_stopped_is_on_the_first_page_until_somebody_decides(
-    office: Office, language: str
+    pages: Office, language: str
 ) -> None:
     text = LANGUAGES[language]["stopped"]
-    assert text not in await office.get("/", language)
-    await sweep_store.stop(office.db, "archives", 11, 55_000_000_000, 20)
-    page = await office.get("/", language)
-    assert all(shown in page for shown in (text, "<td>archives</td>", ">11<", ">55.0 GB<", ">20<"))
-    assert await sweep_store.allow(office.db, "archives") == 11
-    assert text not in await office.get("/", language)
+    assert text not in await pages.get("/", language)
+    await sweep_store.stop(pages.db, "archives", 11, 55_000_000_000, 20)
+    page = await pages.get("/", language)
+    assert all(shown in page for shown in (text, ">archives</td>", ">11<", ">55.0 GB<", ">20<"))
+    assert await sweep_store.allow(pages.db, "archives") == 11
+    assert text not in await pages.get("/", language)
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
-async def test_archives_that_wait_for_a_person_to_end_are_on_the_first_page(office: Office, language: str) -> None:
+async def test_archives_that_wait_for_a_person_to_end_are_on_the_first_page(pages: Office, language: str) -> None:
     text, doubt = LANGUAGES[language]["ends_ask"], LANGUAGES[language]["ends_ask_doubt"]
     ended = "INSERT INTO retention_info (zip_id, ends_at) VALUES (%s, UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE)"
     for zip_id in range(1, 21):
-        await office.db.execute(ended, (zip_id,))
-    assert text not in await office.get("/", language)
-    await office.db.execute(ended, (21,))
-    page = await office.get("/", language)
+        await pages.db.execute(ended, (zip_id,))
+    assert text not in await pages.get("/", language)
+    await pages.db.execute(ended, (21,))
+    page = await pages.get("/", language)
     assert all(shown in page for shown in (text, ": 21 "))
     assert doubt not in page
-    await office.db.execute("DELETE FROM retention_info WHERE zip_id > 1")
-    await office.db.execute("INSERT INTO identity_info (identity, doubted_at) VALUES ('x', UTC_TIMESTAMP(6))")
-    assert doubt in await office.get("/", language)
-    await office.db.execute("DELETE FROM retention_info")
-    await office.db.execute("INSERT INTO period_key_info (period_key, period, `key`) VALUES ('a', '2020-01', 'k')")
-    page = await office.get("/", language)
+    await pages.db.execute("DELETE FROM retention_info WHERE zip_id > 1")
+    await pages.db.execute("INSERT INTO identity_info (identity, doubted_at) VALUES ('x', UTC_TIMESTAMP(6))")
+    assert doubt in await pages.get("/", language)
+    await pages.db.execute("DELETE FROM retention_info")
+    await pages.db.execute("INSERT INTO period_key_info (period_key, period, `key`) VALUES ('a', '2020-01', 'k')")
+    page = await pages.get("/", language)
     assert all(shown in page for shown in (text, ": 0;", f"{LANGUAGES[language]['ends_ask_periods']}: 2020-01"))
-    await asking.allow(office.db)
-    assert text not in await office.get("/", language)
+    await asking.allow(pages.db)
+    assert text not in await pages.get("/", language)
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
-async def test_what_a_recovery_left_out_is_on_the_first_page(office: Office, language: str) -> None:
+async def test_what_a_recovery_left_out_is_on_the_first_page(pages: Office, language: str) -> None:
     text = LANGUAGES[language]["left_out"]
-    assert text not in await office.get("/", language)
-    await office.db.execute(
+    assert text not in await pages.get("/", language)
+    await pages.db.execute(
         "INSERT INTO left_out_info (cid, kind, zip_id, segment, archives, reason) VALUES"
         " ('bafya', 'archive', 1017, NULL, 1, 'x & y'), ('bafyb', 'segment', NULL, 3, 40, 'z'),"
         " ('bafyc', 'log', NULL, NULL, 0, 'z'), ('bafyd', 'catalogue', NULL, NULL, 7, 'z')"
     )
-    page = await office.get("/", language)
+    page = await pages.get("/", language)
     assert all(shown in page for shown in (f"{text}: 49<", ">1017<", "bafya", "x &amp; y", " (40)<", "bafyb"))
     assert all(f">{LANGUAGES[language][f'left_out_{kind}']}" in page for kind in ("segment", "log", "catalogue"))
 
@@ -221,100 +146,100 @@ def test_both_languages_have_the_same_messages() -> None:
     assert LANGUAGES["en"].keys() == LANGUAGES["zh"].keys()
 
 
-async def test_pages_are_there_before_anything_is(office: Office) -> None:
+async def test_pages_are_there_before_anything_is(pages: Office) -> None:
     for path in ("/", "/file", "/zip"):
-        await office.get(path)
-    async with office.http.get(f"{office.url}/file/5") as response:
+        await pages.get(path)
+    async with pages.http.get(f"{pages.url}/file/5") as response:
         assert response.status == 404
 
 
 @pytest.mark.parametrize(("language", "none"), [("en", "none was published yet"), ("zh", "尚未发布")])
-async def test_the_newest_catalogue_stands_above_the_archives(office: Office, language: str, none: str) -> None:
-    assert none in await office.get("/zip", language)
-    await office.db.execute(
+async def test_the_newest_catalogue_stands_above_the_archives(pages: Office, language: str, none: str) -> None:
+    assert none in await pages.get("/zip", language)
+    await pages.db.execute(
         "UPDATE catalogue_info SET cid = 'bafycatalogue', archives = 7, made_at = '2026-11-27 10:00:00', name = 'k51'"
     )
-    await office.db.execute(
+    await pages.db.execute(
         "INSERT INTO zip_ipfs_info (folder_id, zip_name, `key`, iv, size, files, kind, cid)"
         " VALUES (0, 'catalogue', '', '', 1, 0, 'catalogue', 'bafycatalogue')"
     )
-    page = await office.get("/zip", language)
+    page = await pages.get("/zip", language)
     assert "bafycatalogue" in page
     assert "2026-11-27T10:00:00" in page
     assert LANGUAGES[language]["catalogue_row"] in page
 
 
-async def test_lists_are_newest_first_and_turn_by_key(office: Office) -> None:
-    await fill(office.db)
+async def test_lists_are_newest_first_and_turn_by_key(pages: Office) -> None:
+    await fill(pages.db)
     seen, path = list[int](), "/file"
     while path:
-        page = await office.get(path)
+        page = await pages.get(path)
         seen += [int(number) for number in re.findall(r'href="/file/(\d+)"', page)]
         older = re.search(r'href="(\?before=\d+)"', page)
         path = f"/file{older.group(1)}" if older else ""
     assert seen == list(range(FILES, 0, -1))
-    page = await office.get("/file?after=50")
+    page = await pages.get("/file?after=50")
     assert [int(number) for number in re.findall(r'href="/file/(\d+)"', page)] == list(range(100, 50, -1))
     assert "?after=100" in page
-    assert "bafy44" in await office.get("/zip?id=44")
+    assert "bafy44" in await pages.get("/zip?id=44")
 
 
-async def test_a_hostile_name_is_only_text(office: Office) -> None:
-    await fill(office.db)
+async def test_a_hostile_name_is_only_text(pages: Office) -> None:
+    await fill(pages.db)
     for path in ("/file", f"/file/{FILES}"):
-        page = await office.get(path)
+        page = await pages.get(path)
         assert "<script>alert" not in page
         assert "&lt;script&gt;" in page
         assert not {"\u202e", "\u061c"} & set(page)
 
 
-async def test_what_failed_stands_first_and_can_be_retried(office: Office) -> None:
-    await fill(office.db)
-    page = await office.get("/")
+async def test_what_failed_stands_first_and_can_be_retried(pages: Office) -> None:
+    await fill(pages.db)
+    page = await pages.get("/")
     assert page.index("reason ") < page.index(LANGUAGES["en"]["upload"])
-    failed = await office.db.fetch_one("SELECT folder_id FROM folder_info WHERE pack_failed_at IS NOT NULL LIMIT 1")
+    failed = await pages.db.fetch_one("SELECT folder_id FROM folder_info WHERE pack_failed_at IS NOT NULL LIMIT 1")
     assert failed is not None
     fields = {"stage": "pack", "id": str(failed["folder_id"])}
-    assert (await office.post("/retry", site="cross-site", **fields))[0] == 403
-    assert LANGUAGES["en"]["retry_done"] in (await office.post("/retry", **fields))[1]
-    assert LANGUAGES["en"]["retry_gone"] in (await office.post("/retry", **fields))[1]
-    row = await office.db.fetch_one(
+    assert (await pages.post("/retry", site="cross-site", **fields))[0] == 403
+    assert LANGUAGES["en"]["retry_done"] in (await pages.post("/retry", **fields))[1]
+    assert LANGUAGES["en"]["retry_gone"] in (await pages.post("/retry", **fields))[1]
+    row = await pages.db.fetch_one(
         "SELECT status, pack_due, pack_failed_at FROM folder_info WHERE folder_id = %s", (failed["folder_id"],)
     )
     assert row is not None
     assert (row["status"], row["pack_due"] is not None, row["pack_failed_at"]) == (1, True, None)
     for bad in ({"stage": "x", "id": "1"}, {"stage": "pack", "id": "1 OR 1"}, {}):
-        assert (await office.post("/retry", **bad))[0] == 400
+        assert (await pages.post("/retry", **bad))[0] == 400
 
 
-async def test_archives_that_wait_for_the_network_are_listed_with_their_age(office: Office) -> None:
-    await fill(office.db)
-    assert LANGUAGES["en"]["waiting"] not in await office.get("/")
-    await office.db.execute(
+async def test_archives_that_wait_for_the_network_are_listed_with_their_age(pages: Office) -> None:
+    await fill(pages.db)
+    assert LANGUAGES["en"]["waiting"] not in await pages.get("/")
+    await pages.db.execute(
         "UPDATE zip_ipfs_info SET pinned_at = UTC_TIMESTAMP(6) - INTERVAL 9 DAY, replicas = 7,"
         " order_reason = 'too few' WHERE zip_id = 44"
     )
-    page = await office.get("/")
+    page = await pages.get("/")
     assert LANGUAGES["en"]["waiting"] in page
     assert "too few" in page
 
 
-async def test_a_file_can_be_asked_for_from_its_page(office: Office) -> None:
-    await fill(office.db)
-    assert LANGUAGES["en"]["asked"] in (await office.post("/file/1/ask", cbUrl="http://client/cb"))[1]
-    assert "http://client/cb" in await office.get("/file/1")
-    assert (await office.post("/file/1/ask", cbUrl="javascript:alert(1)"))[0] == 400
-    assert (await office.post("/file/1/ask", site="cross-site", cbUrl="http://client/cb"))[0] == 403
+async def test_a_file_can_be_asked_for_from_its_page(pages: Office) -> None:
+    await fill(pages.db)
+    assert LANGUAGES["en"]["asked"] in (await pages.post("/file/1/ask", cbUrl="http://client/cb"))[1]
+    assert "http://client/cb" in await pages.get("/file/1")
+    assert (await pages.post("/file/1/ask", cbUrl="javascript:alert(1)"))[0] == 400
+    assert (await pages.post("/file/1/ask", site="cross-site", cbUrl="http://client/cb"))[0] == 403
     headers = {"Sec-Fetch-Site": "same-origin", "Content-Type": "multipart/form-data"}
     for path in ("/file/1/ask", "/retry"):
-        async with office.http.post(office.url + path, data=b"no form", headers=headers) as response:
+        async with pages.http.post(pages.url + path, data=b"no form", headers=headers) as response:
             assert (response.status, "no boundary" in await response.text()) == (400, True)
 
 
-async def test_no_list_reads_a_whole_table(office: Office) -> None:
-    await fill(office.db)
-    for select, column in ((_FILES, "file.file_id"), (_ARCHIVES, "zip_id")):
+async def test_no_list_reads_a_whole_table(pages: Office) -> None:
+    await fill(pages.db)
+    for select, column in ((SELECT_FILES, "file.file_id"), (ARCHIVES, "zip_id")):
         for where in ("", f" WHERE {column} < 90"):
-            plan = await office.db.fetch_all(f"EXPLAIN {select}{where} ORDER BY {column} DESC LIMIT 51")
+            plan = await pages.db.fetch_all(f"EXPLAIN {select}{where} ORDER BY {column} DESC LIMIT 51")
             assert all(step["type"] != "ALL" for step in plan), plan
             assert not any("filesort" in (step["Extra"] or "") for step in plan if step["table"] != "download_info")

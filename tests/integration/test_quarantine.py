@@ -12,7 +12,7 @@ from roadvault_common import metrics
 from roadvault_common.errors import PermanentError
 from roadvault_common.files.identity import FILE
 from roadvault_common.files.quarantine import Quarantine
-from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.overview.store import OverviewStore
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ async def test_a_sweep_that_would_move_more_than_is_usual_asks(console: Console,
     await sweep(console)
     stopped = metrics.STOPPED_SWEEP.labels("archives")
     assert (list(quarantine.entries("archives")), stopped._value.get()) == ([], usual + 1)
-    (row,) = await PagesStore(console.db).stopped_sweeps()
+    (row,) = await OverviewStore(console.db).stopped_sweeps()
     assert (row["directory"], row["files"], row["seen"], row["bytes"]) == ("archives", 11, 11, 88)
     assert "archives" in await console.says("quarantine", "list")
     assert "has not stopped" in await console.refuses("quarantine", "allow", "received")
@@ -125,7 +125,7 @@ async def test_a_sweep_that_would_move_more_than_is_usual_asks(console: Console,
     origins.append(stray(console.vault.root, "archives/99-nobodys.7z.enc"))
     await sweep(console, 1)  # this one is noted
     assert "may move 11 files" in await console.says("quarantine", "allow", "archives")
-    assert await PagesStore(console.db).stopped_sweeps() == []
+    assert await OverviewStore(console.db).stopped_sweeps() == []
     await sweep(console, 1)  # one more than the person was shown
     assert list(quarantine.entries("archives")) == []
     assert "may move 12 files" in await console.says("quarantine", "allow", "archives")

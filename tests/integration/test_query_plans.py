@@ -38,6 +38,8 @@ UNINDEXED = {
     "catalogue_pin_info": "a row for each catalogue that is pinned: two, or a few more while they change",
     "tables": "the server's own list, asked for one name when a service starts",
     "left_out_info": "a row for each archive that a recovery left out: few, and none in most systems",
+    "heartbeat_info": "a row for each process that ran within a day",
+    "renewal_info": "one row for each day on which orders end",
     "period_key_info": "one row for each month in which archives end",
     "member": "the JSON that the packer sends, a table only for this statement",
 }

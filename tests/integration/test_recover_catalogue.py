@@ -10,8 +10,8 @@ from servers_estate import FILES, Estate, published
 from roadvault_common.custody import chainer, tie, tying
 from roadvault_common.files.identity import adopt
 from roadvault_common.files.numbers import MARGIN
+from roadvault_common.retention import holding
 from roadvault_common.work.outcome import Done
-from roadvault_operator import retention_store
 
 
 async def test_the_master_key_alone_brings_all_back(estate: Estate) -> None:
@@ -50,9 +50,9 @@ async def test_the_custody_log_comes_back_and_the_holds_that_it_tells_of(estate:
     await console.file()
     waiting = int(await db.fetch_value("SELECT MAX(file_id) FROM file_upload_info"))
     for reason, number in (("case 6", files[0]["file_id"]), ("case 7", waiting), ("case 8", files[0]["file_id"])):
-        await retention_store.hold(db, reason, file_id=number)
+        await holding.hold(db, reason, file_id=number)
     for number in (1, 3):
-        await retention_store.release(db, number, "over")
+        await holding.release(db, number, "over")
     await chainer.chain(db)
     await db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
     await console.pinner.publishing.work(1)
@@ -77,7 +77,7 @@ async def test_the_custody_log_comes_back_and_the_holds_that_it_tells_of(estate:
     rows = tie.check(await tying.tie(db, last["file_id"], last["zip_id"], now), last["file_id"], last["zip_id"])
     assert [row["act"] for row in rows[-2:]] == ["pinned", "adopted"]
     assert rows[:-1] == tie.check(receipt, last["file_id"], last["zip_id"])
-    assert await retention_store.hold(db, "case 9", file_id=files[0]["file_id"]) == (4, files[0]["zip_id"])
+    assert await holding.hold(db, "case 9", file_id=files[0]["file_id"]) == (4, files[0]["zip_id"])
     await db.execute("UPDATE hold_info SET active = NULL WHERE hold_id = 2")
     after = await db.fetch_all(held)
     assert "3 were there already, 0 things could not be" in await console.says("recover", "--catalogue")
@@ -112,17 +112,17 @@ async def test_holds_and_ends_that_are_newer_than_a_restored_dump_come_back(esta
     one, two, three = sorted({row["zip_id"] for row in files})
     soon = datetime.now(UTC).replace(tzinfo=None, microsecond=0) + timedelta(hours=1)
     for zip_id in (one, two, three):
-        await retention_store.set_end(db, zip_id, soon)
-    await retention_store.hold(db, "from before", file_id=waiting)
+        await holding.set_end(db, zip_id, soon)
+    await holding.hold(db, "from before", file_id=waiting)
     await chainer.chain(db)
     older = await dumps.dump(url)
-    await retention_store.hold(db, "case 7", zip_id=one)
-    await retention_store.hold(db, "case 8", file_id=waiting)
-    await retention_store.hold(db, "case 9", file_id=next(row["file_id"] for row in files if row["zip_id"] == one))
-    await retention_store.release(db, 1, "over")
-    await retention_store.hold(db, "from before", file_id=waiting)
-    await retention_store.set_end(db, two, None)
-    await retention_store.set_end(db, three, soon - timedelta(minutes=9))
+    await holding.hold(db, "case 7", zip_id=one)
+    await holding.hold(db, "case 8", file_id=waiting)
+    await holding.hold(db, "case 9", file_id=next(row["file_id"] for row in files if row["zip_id"] == one))
+    await holding.release(db, 1, "over")
+    await holding.hold(db, "from before", file_id=waiting)
+    await holding.set_end(db, two, None)
+    await holding.set_end(db, three, soon - timedelta(minutes=9))
     await chainer.chain(db)
     await db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
     await console.pinner.publishing.work(1)
@@ -151,7 +151,7 @@ async def test_holds_and_ends_that_are_newer_than_a_restored_dump_come_back(esta
     # Services go on with the older log: the catalogue's can't be brought back, and what it says is in force anyway.
     await dumps.restore(url, older)
     await adopt(db, console.vault.root)
-    await retention_store.hold(db, "set since", file_id=waiting)
+    await holding.hold(db, "set since", file_id=waiting)
     await chainer.chain(db)
     code, out, _ = await console.run("recover", "--catalogue")
     assert (code, "not recovered: the custody log: " in out) == (1, True)
@@ -166,8 +166,8 @@ async def test_holds_find_archives_that_came_without_the_catalogue(estate: Estat
     files = await published(estate)
     last = files[-1]
     zip_id, cid = last["zip_id"], last["cid"]
-    await retention_store.hold(db, "case 7", zip_id=zip_id)
-    await retention_store.hold(db, "case 8", file_id=last["file_id"])
+    await holding.hold(db, "case 7", zip_id=zip_id)
+    await holding.hold(db, "case 8", file_id=last["file_id"])
     await chainer.chain(db)
     await console.says("custody", "--save", tmp_path)
     await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])

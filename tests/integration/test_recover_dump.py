@@ -10,12 +10,12 @@ from servers_estate import FILES, Estate, published
 
 from roadvault_common.archive.local import beside
 from roadvault_common.custody import chainer
+from roadvault_common.retention import holding
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Row
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.stages import PACK
-from roadvault_operator import retention_store
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ async def test_a_file_that_is_another_one_keeps_its_number(estate: Estate) -> No
 async def shred(estate: Estate, zip_id: int) -> None:
     """Let an archive end, as a person wants it."""
     console, db = estate.console, estate.console.db
-    await retention_store.set_end(db, zip_id, datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1))
+    await holding.set_end(db, zip_id, datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1))
     await db.execute(
         "UPDATE retention_info SET ends_at = UTC_TIMESTAMP(6), shred_due = UTC_TIMESTAMP(6) WHERE zip_id = %s",
         (zip_id,),
@@ -151,7 +151,7 @@ async def test_what_was_shredded_after_the_dump_is_over_once_a_person_allows_it(
     one, other, kept = sorted({row["zip_id"] for row in files})
     await chainer.chain(db)
     older = await dumps.dump(url)
-    await retention_store.set_end(db, kept, None)
+    await holding.set_end(db, kept, None)
     if by == "catalogue":
         await shred(estate, one)
         await shred(estate, other)
@@ -163,7 +163,7 @@ async def test_what_was_shredded_after_the_dump_is_over_once_a_person_allows_it(
 
     await dumps.restore(url, older)
     await console.says("identity", "adopt", "--yes")
-    await retention_store.hold(db, "case 7", zip_id=other)
+    await holding.hold(db, "case 7", zip_id=other)
     out = await console.says("recover", "--catalogue-cid", cid)
     for zip_id in (one, other):
         assert f"archive {zip_id} was shredded on" in out
@@ -180,7 +180,7 @@ async def test_what_was_shredded_after_the_dump_is_over_once_a_person_allows_it(
         assert "0 differ, 4 are of archives that have ended" in await console.says(
             "recover", "--rehearse", "--catalogue-cid", cid
         )
-    await retention_store.set_end(db, other, None)
+    await holding.set_end(db, other, None)
     assert "was shredded" not in await console.says("recover", "--catalogue-cid", cid)
     await console.says("retention", "allow", "--yes")
     assert await console.pinner.shredding.work(one) == Done()
@@ -217,8 +217,8 @@ async def test_what_a_later_catalogue_has_living_comes_back_and_is_over(estate: 
     console, db = estate.console, estate.console.db
     one, two, _ = sorted({row["zip_id"] for row in await published(estate)})
     await db.transact(lambda tx: record(tx, Line(Act.SHREDDED, {}, zip_id=one)))
-    await retention_store.hold(db, "case 7", zip_id=one)
-    await retention_store.set_end(db, two, None)
+    await holding.hold(db, "case 7", zip_id=one)
+    await holding.set_end(db, two, None)
     await chainer.chain(db)
     cid = await published_anew(estate)
     await estate.lose(console.environment["ROADVAULT_DATABASE_URL"])
@@ -226,7 +226,7 @@ async def test_what_a_later_catalogue_has_living_comes_back_and_is_over(estate: 
     assert f"by the custody log: archive {one} was shredded on" in said
     states = [(row["zip_id"], row["opens"], row["ends_at"] is not None) for row in await db.fetch_all(STATES)]
     assert states[0] == (one, 1, True)
-    assert [row["zip_id"] for row in await retention_store.holds(db, 9)] == [one]
+    assert [row["zip_id"] for row in await holding.holds(db, 9)] == [one]
 
 
 async def test_the_later_end_holds_of_the_dumps_and_the_catalogues(estate: Estate) -> None:
@@ -236,12 +236,12 @@ async def test_the_later_end_holds_of_the_dumps_and_the_catalogues(estate: Estat
     one, two, three = sorted({row["zip_id"] for row in await published(estate)})
     near = datetime.now(UTC).replace(tzinfo=None, microsecond=7) + timedelta(days=10)
     for zip_id in (one, two, three):
-        await retention_store.set_end(db, zip_id, near)
+        await holding.set_end(db, zip_id, near)
     await chainer.chain(db)
     older = await dumps.dump(url)
-    await retention_store.set_end(db, one, near + timedelta(days=1000))
-    await retention_store.set_end(db, two, None)
-    await retention_store.set_end(db, three, near - timedelta(days=5))
+    await holding.set_end(db, one, near + timedelta(days=1000))
+    await holding.set_end(db, two, None)
+    await holding.set_end(db, three, near - timedelta(days=5))
     cid = await published_anew(estate)  # these lines have no place in the log yet
 
     async def ends() -> list[object]:
@@ -255,6 +255,6 @@ async def test_the_later_end_holds_of_the_dumps_and_the_catalogues(estate: Estat
     assert f"archive {three} ends on {near - timedelta(days=5):%Y-%m-%d %H:%M} UTC; here it ends on" in said
     assert await ends() == [near + timedelta(days=1000), None, near]
     for zip_id in (one, two, three):
-        await retention_store.set_end(db, zip_id, near + timedelta(days=1))
+        await holding.set_end(db, zip_id, near + timedelta(days=1))
     assert "by the catalogue" not in await console.says("recover", "--catalogue-cid", cid)
     assert await ends() == [near + timedelta(days=1)] * 3

@@ -8,7 +8,7 @@ from servers_estate import Estate, published
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.custody import chainer
-from roadvault_operator import retention_store
+from roadvault_common.retention import holding
 from roadvault_packer.config import PackerSettings
 from roadvault_packer.service import Packer
 
@@ -28,8 +28,8 @@ async def test_a_rehearsal_compares_times_ends_purchases_and_holds(estate: Estat
         " FROM zip_ipfs_info WHERE zip_id = %s",
         (one,),
     )
-    await retention_store.hold(db, "case 7", zip_id=two)
-    await retention_store.hold(db, "case 8", file_id=before[0]["file_id"])
+    await holding.hold(db, "case 7", zip_id=two)
+    await holding.hold(db, "case 8", file_id=before[0]["file_id"])
     await chainer.chain(db)
     await db.execute("UPDATE zip_ipfs_info SET catalogued = NULL")
     await db.execute("UPDATE catalogue_info SET publish_due = UTC_TIMESTAMP(6), ordered_at = NULL")
@@ -46,9 +46,9 @@ async def test_a_rehearsal_compares_times_ends_purchases_and_holds(estate: Estat
     )
     assert "3 archives would have their times, ends and purchases, and 2 holds be in force; 0 of these have ch" in said
 
-    await retention_store.release(db, 2, "over")
-    await retention_store.hold(db, "case 9", zip_id=one)
-    await retention_store.set_end(db, before[-1]["zip_id"], None)
+    await holding.release(db, 2, "over")
+    await holding.hold(db, "case 9", zip_id=one)
+    await holding.set_end(db, before[-1]["zip_id"], None)
     await db.execute("UPDATE order_info SET settled_at = UTC_TIMESTAMP(6), price = 6")
     assert "3 archives would have their times, ends and purchases, and 1 holds be in force; 4 of these have ch" in (
         await console.says(*rehearse)

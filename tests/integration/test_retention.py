@@ -20,7 +20,7 @@ from roadvault_common.archive.keyring import lines, period_keys
 from roadvault_common.archive.label import Label
 from roadvault_common.errors import IntegrityError, LeaseLost, MasterKeyMissing, PermanentError
 from roadvault_common.ipfs.reading import Reader
-from roadvault_common.retention import periods
+from roadvault_common.retention import holding, periods
 from roadvault_common.retention.periods import PLACES_BEHIND, UNKNOWN
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits
@@ -30,7 +30,6 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH, STAGES
-from roadvault_operator import retention_store
 from roadvault_packer.config import PackerSettings
 from roadvault_pinner.ends.shredding import ASKS, SOON
 from roadvault_retriever.config import RetrieverSettings
@@ -100,17 +99,17 @@ async def test_a_hold_keeps_an_archive_past_its_end_until_the_last_is_released(k
     zip_id = (await keeper.console.db.fetch_all("SELECT zip_id FROM zip_ipfs_info"))[0]["zip_id"]
     assert await keeper.console.pinner.pinning.work(zip_id) == Done()
     db = keeper.console.db
-    assert await retention_store.hold(db, "case 8", zip_id=zip_id) == (2, zip_id)
+    assert await holding.hold(db, "case 8", zip_id=zip_id) == (2, zip_id)
     assert await keeper.end(zip_id) == Wait(Reason("", "on hold"), after=86_400)
     assert "case 7" in (told := await keeper.console.says("retention", "list"))
     assert "on hold" in told
-    assert await retention_store.release(db, 1, "case 7 is closed") == zip_id
+    assert await holding.release(db, 1, "case 7 is closed") == zip_id
     assert await keeper.console.pinner.shredding.work(zip_id) == Wait(Reason("", "on hold"), after=86_400)
     await keeper.console.says("retention", "release", 2, "--reason", "case 8 is closed")
     with pytest.raises(PermanentError, match="no hold 2"):
-        await retention_store.release(db, 2, "again")
+        await holding.release(db, 2, "again")
     assert await keeper.console.pinner.shredding.work(zip_id) == Done()
-    for too_late in (retention_store.hold(db, "x", zip_id=zip_id), retention_store.set_end(db, zip_id, None)):
+    for too_late in (holding.hold(db, "x", zip_id=zip_id), holding.set_end(db, zip_id, None)):
         with pytest.raises(PermanentError, match="it is too late"):
             await too_late
     lines = await keeper.console.db.fetch_all(
@@ -128,7 +127,7 @@ async def test_a_hold_that_comes_while_an_archive_is_ended_keeps_it_or_is_told_t
     for _ in range(3):
         zip_id = await keeper.archive()
         ended, held = await asyncio.gather(
-            keeper.end(zip_id), retention_store.hold(keeper.console.db, "now", zip_id=zip_id), return_exceptions=True
+            keeper.end(zip_id), holding.hold(keeper.console.db, "now", zip_id=zip_id), return_exceptions=True
         )
         row = await keeper.row(zip_id)
         if isinstance(held, BaseException):
@@ -153,12 +152,12 @@ async def test_an_end_is_moved_and_its_period_key_lives_as_long(keeper: Keeper) 
     await keeper.console.packer.periods.tend()
     assert len(period_keys(keeper.keyring(), keeper.keys)) == 1
     now = datetime.now(UTC).replace(tzinfo=None)
-    await retention_store.set_end(keeper.console.db, zip_id, now + timedelta(days=20))
+    await holding.set_end(keeper.console.db, zip_id, now + timedelta(days=20))
     await keeper.console.pinner.shredder.measure()
     assert SOON._value.get() == 1
     assert await keeper.console.pinner.shredding.work(zip_id) is None
     with pytest.raises(PermanentError, match="a time to come"):
-        await retention_store.set_end(keeper.console.db, zip_id, now)
+        await holding.set_end(keeper.console.db, zip_id, now)
     assert await keeper.end(zip_id) == Done()
     await keeper.console.packer.periods.tend()
     assert period_keys(keeper.keyring(), keeper.keys) == {}

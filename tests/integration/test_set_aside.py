@@ -21,7 +21,7 @@ from roadvault_common.sql.db import Row
 from roadvault_common.web.callback_url import read
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_common.work.stages import PACK
-from roadvault_ingest.pages.store import PagesStore
+from roadvault_ingest.pages.overview.store import OverviewStore
 from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.states import describe
 from roadvault_ingest.store import IngestStore
@@ -83,7 +83,7 @@ async def test_a_person_is_told_and_a_request_for_it_says_why(
     letters = await console.says("dead-letters")
     assert f"folder {folder_id}: 1 of 2 uploads are not what they were: file {bad}" in letters
 
-    count, (row,) = await PagesStore(console.db).set_aside()
+    count, (row,) = await OverviewStore(console.db).set_aside()
     assert (count, row["file_id"]) == (1, bad)
     asked = await IngestStore(console.db).request_download(bad, read("https://c/x"), "192.0.2.1", Most(9, 9))
     settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roadvault_common.errors import DiskFull, Outage, PermanentError
 from roadvault_common.work import reasons
 from roadvault_common.work.reasons import CODES, LENGTH, Reason
-from roadvault_ingest.pages.texts import LANGUAGES
+from roadvault_ingest.pages.words import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [path for part in ("libs", "services") for path in sorted((ROOT / part).rglob("*.py"))]
@@ -82,7 +82,7 @@ def test_each_code_has_words(language: str) -> None:
         assert set(re.findall(r"\{(\w+)\}", text)) <= set(CODES[code]), code
 
 
-ALWAYS = {"client_away", "callback_not_taken", "callback_refused", "pin_broken"}
+ALWAYS = {"client_away", "callback_not_taken", "callback_refused", "no_clip", "pin_broken"}
 """Codes of kinds of errors that are raised with all their parameters."""
 
 

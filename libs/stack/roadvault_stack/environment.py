@@ -42,7 +42,7 @@ _CHAIN = (
 )
 
 GRANTS: dict[str, tuple[str, ...]] = {
-    "ingest": (*_WORK, "DATA_DIR", *_FOLDERS, *_CALLBACKS, "LINK_SECRET", "PUBLIC_URL"),
+    "ingest": (*_WORK, "DATA_DIR", "DOOR_URL", *_FOLDERS, *_CALLBACKS, "LINK_SECRET", "PUBLIC_URL"),
     "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT", "STREAM_URL"),
     "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
     "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
@@ -125,6 +125,7 @@ class Environments:
             "WITNESS_GATEWAY_URL": urls["WITNESS_GATEWAY_URL"],
             "PROOF_STALL_SECONDS": "4",  # there is one storage node, and it is next door
             "AUDIT_RETRY_SECONDS": "0.5",
+            "DOOR_URL": f"http://{HOST}:{settings.door_port}",
             "FOLDER_BYTES": str(settings.folder_bytes),
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
             "SWEEP_SECONDS": "2",

@@ -7,7 +7,7 @@ from aiohttp.typedefs import Middleware
 from roadvault_common.errors import Outage, TransientError, brief
 from roadvault_common.web.cors import Cors, is_preflight
 from roadvault_common.web.health import RequestHandler
-from roadvault_common.web.listener import route_of
+from roadvault_common.web.traced import route_of
 from roadvault_door.config import DoorSettings
 from roadvault_door.sending import send
 from roadvault_door.service import Door, Refused
@@ -22,6 +22,8 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-store",
 }
+_PLAYS = {"Content-Security-Policy": "sandbox allow-same-origin"}
+"""Where a video is opened by itself, the browser's own page with it has to be of our origin to play; no script runs."""
 _METHODS = ("GET", "HEAD")
 _SENT = ("Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
 _READ = (
@@ -45,7 +47,7 @@ def link_routes(settings: DoorSettings, door: Door, player: Player | None = None
         viewed = await door.view(token)
         if player is None:
             raise Outage("ROADVAULT_STREAM_URL is not set: no video is played")
-        return await player.play(request, token, viewed, _headers(request, cors))
+        return await player.play(request, token, viewed, _headers(request, cors) | _PLAYS)
 
     async def preflight(request: web.Request) -> web.Response:
         if not is_preflight(request):

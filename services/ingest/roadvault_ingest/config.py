@@ -135,6 +135,12 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     waiting_days: float = Field(
         3, gt=0, title="Waiting", description="days after which the back-office lists an archive that is not yet proven"
     )
+    door_url: str | None = Field(
+        None,
+        title="Door's health",
+        description="http://host:port of the door's own listener (/readyz): the door writes nothing, so ingest looks"
+        " whether it lives; default: nobody looks",
+    )
     event_log_days: float = Field(
         90, gt=0, title="Events kept", description="days for which pages show how attempts on files and archives ended"
     )

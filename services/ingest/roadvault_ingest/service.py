@@ -10,15 +10,16 @@ import structlog
 
 from roadvault_common.custody import history
 from roadvault_common.custody import store as custody_store
-from roadvault_common.errors import IntegrityError, brief
-from roadvault_common.events.bus import Bus
-from roadvault_common.events.kinds import DownloadRequested, FileReceived
+from roadvault_common.errors import IntegrityError, RedisUnavailable, brief
+from roadvault_common.events.bus import Bus, StreamState
+from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS, DownloadRequested, FileReceived
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.span import Span
 from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.receipts import making
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.videos import pictures
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.links import Views
@@ -106,6 +107,17 @@ class Ingest:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
             return await self._intake.record(incoming, replace(received, peer=peer), key)
+
+    async def picture(self, file_id: int, number: int) -> bytes:
+        """Return a small picture of a video, as JPEG.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = await pictures.picture(self._db, self._vault, file_id, number)
+        if found is None:
+            raise NotFound(f"there is no picture {number} of file {file_id}")
+        return found
 
     async def view_url(self, file_id: int) -> str | None:
         """Return what plays a file in a browser, for ROADVAULT_VIEW_SECONDS; None where no video is played."""
@@ -217,6 +229,13 @@ class Ingest:
         except IntegrityError as error:  # a line of the custody log is missing, or was changed: a person has to look
             log.warning("no receipt can be made", file_id=file_id, error=brief(error))
             raise NoReceipt(f"no receipt of file {file_id} can be made as things stand: {brief(error)}") from None
+
+    async def streams(self) -> list[StreamState] | None:
+        """Return how events and dead letters stand; None if Redis is away."""
+        try:
+            return await self._bus.streams([*(event.stream for event in EVENTS), DEAD_LETTERS])
+        except RedisUnavailable:
+            return None
 
     async def _check_seen(self, file_id: int) -> None:
         """Look whether a file is there for who asks: to a token that is for some cameras others have none.

@@ -128,7 +128,7 @@ def _archive(row: Row) -> dict[str, Any] | None:
         "countedOnBlock": row["counted_block"],
         "audited": time(row["audited_at"]),
         "auditedBytes": row["audited_bytes"],
-        "auditProblem": row["audit_problem"],
+        "auditProblem": words(row["audit_problem"]),
         "dropped": time(row["dropped_at"]),
     }
 

@@ -110,7 +110,7 @@ class Packer:
         if isinstance(met, Unreadable) and not last:
             raise met
         found = await asyncio.to_thread(faults, uploads, self._vault.root, lease.progress)
-        rotten = {number: brief(fault) for number, fault in found.items() if last or isinstance(fault, Spoilt)}
+        rotten = {number: reasons.of(fault) for number, fault in found.items() if last or isinstance(fault, Spoilt)}
         if not rotten:
             raise TransientError(f"{brief(met)}; read once more, it was whole")
         try:

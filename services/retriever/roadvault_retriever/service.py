@@ -29,7 +29,7 @@ from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql.db import Database
-from roadvault_common.work import breakers
+from roadvault_common.work import breakers, reasons
 from roadvault_common.work.breakers import Breaker, Breakers
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
@@ -297,4 +297,4 @@ def _aside(wanted: Wanted) -> str:
     """Return what to add to a reason where the upload had rotted before it was packed."""
     if wanted.set_aside is None:
         return ""
-    return f"; it was set aside before it was packed (`roadvault set-aside` decides): {wanted.set_aside}"
+    return f"; it was set aside before it was packed (`roadvault set-aside` decides): {reasons.words(wanted.set_aside)}"

@@ -11,9 +11,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -26,6 +26,7 @@ from roadvault_common.cancellation import heeding
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
 from roadvault_common.events.kinds import DEAD_LETTERS, Event
 from roadvault_common.loops import pause
+from roadvault_common.tracing import spans
 
 log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ _AWAY_SECONDS = 2.0
 _RECLAIMS = 4
 """Looks for what dead consumers left, in the time after which they count as dead."""
 _BATCH = 16
+_PARENT = b"traceparent"
+"""The field of an entry that says where a trace goes on."""
 
 
 class _Redis(Redis):
@@ -55,6 +58,15 @@ class _Redis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
         return await heeding(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+
+
+class StreamState(NamedTuple):
+    """A stream: its entries, the most that a group has not read of them, and what groups have in hand."""
+
+    name: str
+    length: int
+    lag: int
+    pending: int
 
 
 class Bus:
@@ -85,7 +97,10 @@ class Bus:
 
     async def emit(self, event: Event) -> bool:
         """Send an event after its commit; False if it could not be sent, which costs time, not data."""
-        return await self._add(event.stream, {b"event": event.model_dump_json()}, _STREAM_LENGTH)
+        fields: dict[Any, Any] = {b"event": event.model_dump_json()}
+        if (parent := spans.current()) is not None:
+            fields[_PARENT] = parent
+        return await self._add(event.stream, fields, _STREAM_LENGTH)
 
     async def dead_letter(self, source: str, reason: str, **details: object) -> bool:
         """Put what could not be handled where a person looks: a stage's row, or a stream's entry."""
@@ -175,7 +190,10 @@ class Bus:
             metrics.EVENTS.labels(stream, "dead_lettered").inc()
             return
         try:
-            with metrics.EVENT_SECONDS.labels(stream).time():
+            with (
+                metrics.EVENT_SECONDS.labels(stream).time(),
+                spans.under(spans.read(filter(None, [fields.get(_PARENT)]))),
+            ):
                 await handler(parsed)
         except TransientError as error:
             # Not acknowledged: it is taken up again, and the row it names is due for the sweep in any case.
@@ -198,6 +216,24 @@ class Bus:
             await self._redis.ping()
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
+
+    async def streams(self, names: Sequence[str]) -> list[StreamState]:
+        """Return how long streams are, and how far behind whoever hears them is.
+
+        Raises:
+            RedisUnavailable: Redis does not say so soon.
+        """
+        found: list[StreamState] = []
+        try:
+            async with asyncio.timeout(_EMIT_SECONDS):
+                for name in names:
+                    length = int(await self._redis.xlen(name))
+                    groups = await self._redis.xinfo_groups(name) if length else []
+                    lags = [group["lag"] for group in groups if group["lag"] is not None]
+                    found.append(StreamState(name, length, max(lags, default=0), sum(g["pending"] for g in groups)))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
+        return found
 
     def lag(self, handlers: Mapping[type[Event], Handler]) -> metrics.Sample:
         """Return a sample of how far this group is behind on the streams it handles."""

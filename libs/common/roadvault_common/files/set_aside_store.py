@@ -19,8 +19,11 @@ MOST = 10_000
 
 
 async def add(tx: Transaction, reasons: Mapping[int, str]) -> None:
-    """Set files aside, each for its reason, in the transaction in which their folder is given back."""
-    found = [{"f": file_id, "r": reason[:_REASON_LENGTH]} for file_id, reason in reasons.items()]
+    """Set files aside, each for its reason, in the transaction in which their folder is given back.
+
+    The custody log gets the words of it alone.
+    """
+    found = [{"f": file_id, "r": str(reason)[:_REASON_LENGTH]} for file_id, reason in reasons.items()]
     for start in range(0, len(found), _AT_ONCE):
         await tx.execute(
             "INSERT INTO set_aside_info (file_id, reason) SELECT member.file_id, member.reason"
@@ -28,7 +31,7 @@ async def add(tx: Transaction, reasons: Mapping[int, str]) -> None:
             " (file_id BIGINT PATH '$.f', reason VARCHAR(500) PATH '$.r')) AS member",
             (orjson.dumps(found[start : start + _AT_ONCE]).decode(),),
         )
-    await record(tx, *(Line(Act.SET_ASIDE, {"reason": reason}, file_id) for file_id, reason in reasons.items()))
+    await record(tx, *(Line(Act.SET_ASIDE, {"reason": reason[:]}, file_id) for file_id, reason in reasons.items()))
 
 
 async def waiting(db: Database, limit: int, after: int = 0) -> list[Row]:

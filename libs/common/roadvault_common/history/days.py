@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import Literal
 
 from roadvault_common.history import heartbeats
 from roadvault_common.sql.db import Database, Row, Transaction, marks
@@ -152,22 +153,26 @@ async def _count_carried(tx: Transaction, midnight: datetime) -> tuple[int, int]
 async def _note_now(tx: Transaction, today: date, threshold: int, free: int, total: int) -> None:
     """Write how replicas and the disk stand now. Which orders run is counted by the day on which they end."""
     running = await _one(tx, "SELECT COALESCE(SUM(archives), 0) AS archives FROM renewal_info")
-    short, fresh = 0, 0
-    for status in (ArchiveStatus.LIVE, ArchiveStatus.ORDERED):
-        row = await _one(
-            tx,
-            "SELECT COUNT(*) AS archives FROM (SELECT 1 FROM zip_ipfs_info WHERE status = %s AND replicas <= %s"
-            " LIMIT %s) AS some",
-            status.value, threshold, _MOST,
-        )  # fmt: skip
-        short += row["archives"]
-        fresh = row["archives"]  # an order has an end only once it has a replica
-    enough = max(int(running["archives"]) - (short - fresh), 0)
+    # An order has an end once it has a replica; at a pinning service none has.
+    fresh, endless = [await _count(tx, ArchiveStatus.ORDERED, than, threshold) for than in ("<=", ">")]
+    short = await _count(tx, ArchiveStatus.LIVE, "<=", threshold)
+    enough, short = max(int(running["archives"]) - short, 0) + endless, min(fresh + short, _MOST)
     await tx.execute(
         "UPDATE day_info SET replicas_enough = %s, replicas_short = %s, disk_free_bytes = %s, disk_total_bytes = %s"
         " WHERE day = %s",
-        (enough, min(short, _MOST), free, total, today),
+        (enough, short, free, total, today),
     )
+
+
+async def _count(tx: Transaction, status: ArchiveStatus, than: Literal["<=", ">"], threshold: int) -> int:
+    """Count archives by their replicas, up to 10 000."""
+    row = await _one(
+        tx,
+        f"SELECT COUNT(*) AS archives FROM (SELECT 1 FROM zip_ipfs_info WHERE status = %s AND replicas {than} %s"  # noqa: S608
+        " LIMIT %s) AS some",
+        status.value, threshold, _MOST,
+    )  # fmt: skip
+    return int(row["archives"])
 
 
 async def _one(tx: Transaction, sql: str, *args: object) -> Row:

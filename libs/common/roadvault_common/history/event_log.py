@@ -16,6 +16,8 @@ from roadvault_common.work.stages import Stage
 
 AT_ONCE = 1000
 """Lines that are removed by one statement."""
+_SAME = {"client_waits": "client_away", "another_order": "not_final"}
+"""A row that waits for its turn with somebody who is away, or slow, waits for the same all the time."""
 _COLUMNS = "event_id, stage, row_id, outcome, attempt, reason, create_time"
 
 
@@ -38,13 +40,14 @@ def is_news(outcome: Outcome, before: str | None) -> bool:
         case Done(again_after=after):
             return after is None or before is not None
         case Wait(reason):
-            known = reasons.parse(before)
-            return known is None or (known.code, not reason.code and known.words) != (
-                reason.code,
-                not reason.code and reason.words,
-            )
+            return before is None or _kind(reasons.parse(before)) != _kind(reason)
         case _:
             return True
+
+
+def _kind(reason: Reason | None) -> str | None:
+    """Return what tells one wait from another: the code, else the words."""
+    return None if reason is None else _SAME.get(reason.code, reason.code) or reason.words
 
 
 async def note(tx: Transaction, stage: Stage, row_id: int, attempt: int, outcome: Outcome) -> None:

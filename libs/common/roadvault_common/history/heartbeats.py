@@ -1,17 +1,24 @@
-"""Which services live: each process says so every ten seconds, with its version and what it alone knows."""
+"""Which services live: each process says so every ten seconds, with its version and what it alone knows.
+
+The door writes nothing, here neither: ingest looks at its /readyz, and writes down what that says.
+"""
 
 import asyncio
 import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
 import structlog
+from pydantic import BaseModel, Field
 
 from roadvault_common.errors import RoadVaultError, Value, brief
 from roadvault_common.sql.db import Database
@@ -53,7 +60,7 @@ class Heart:
 
     def __post_init__(self) -> None:
         self._instance = f"{socket.gethostname()[:80]}-{os.getpid()}"
-        self._began: datetime | None = None
+        self._began = time.monotonic()
 
     async def beat(self, **more: Value) -> None:
         """Write that the process lives, and what it knows."""
@@ -75,25 +82,51 @@ class Heart:
             return {}
 
     async def _write(self, facts: Mapping[str, Value]) -> None:
-        if self._began is None:
-            self._began = await self.db.fetch_value("SELECT UTC_TIMESTAMP(6)")
-        text = json.dumps(facts, ensure_ascii=False)
-        await self.db.execute(
-            "INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, facts)"
-            " VALUES (%s, %s, %s, %s, UTC_TIMESTAMP(6), %s) ON DUPLICATE KEY UPDATE version = VALUES(version),"
-            " started_at = VALUES(started_at), heard_at = VALUES(heard_at), facts = VALUES(facts)",
-            (
-                self.service,
-                self._instance,
-                version("roadvault"),
-                self._began,
-                text if len(text) <= _FACTS_LENGTH else "{}",
-            ),
-        )
+        await _note(self.db, self.service, self._instance, version("roadvault"), time.monotonic() - self._began, facts)
         await self.db.execute(
             "DELETE FROM heartbeat_info WHERE heard_at < UTC_TIMESTAMP(6) - INTERVAL %s SECOND LIMIT 100",
             (_DAY_SECONDS,),
         )
+
+
+async def look_at(db: Database, service: str, url: str) -> None:
+    """Write down that a service lives that writes nothing, if its /readyz says so; and whether it is ready."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_SECONDS)) as session,
+            session.get(f"{url.rstrip('/')}/readyz", allow_redirects=False) as answer,
+        ):
+            body = b""
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > _FACTS_LENGTH:
+                    break  # what is so long makes no sense
+            told = _Ready.model_validate_json(body)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        log.debug("a service that was looked at said nothing", service=service, error=brief(error))
+        return
+    await _note(db, service, urlsplit(url).netloc, told.version, told.up_seconds, {"ready": int(told.ready)})
+
+
+class _Ready(BaseModel):
+    """What /readyz says."""
+
+    ready: bool
+    version: str = Field(max_length=40)
+    up_seconds: float = Field(ge=0, le=10**9)
+
+
+async def _note(
+    db: Database, service: str, instance: str, number: str, seconds: float, facts: Mapping[str, Value]
+) -> None:
+    text = json.dumps(facts, ensure_ascii=False)
+    await db.execute(
+        "INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, facts)"
+        " VALUES (%s, %s, %s, UTC_TIMESTAMP(6) - INTERVAL %s SECOND, UTC_TIMESTAMP(6), %s)"
+        " ON DUPLICATE KEY UPDATE version = VALUES(version), started_at = VALUES(started_at),"
+        " heard_at = VALUES(heard_at), facts = VALUES(facts)",
+        (service, instance[:100], number, seconds, text if len(text) <= _FACTS_LENGTH else "{}"),
+    )
 
 
 async def all(db: Database) -> list[Beat]:  # noqa: A001 - all there are

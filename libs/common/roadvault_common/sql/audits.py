@@ -38,7 +38,13 @@ class Audit:
 
 async def audited(tx: Transaction, zip_id: int, place: Place, audit: Audit) -> bool:
     """As `note`, of an audit that was made for its own sake: it gets a line of the custody log, too."""
-    facts = {"where": place.value, "by": audit.way, "files": audit.members, "bytes": audit.bytes, "found": audit.reason}
+    facts = {
+        "where": place.value,
+        "by": audit.way,
+        "files": audit.members,
+        "bytes": audit.bytes,
+        "found": audit.reason and audit.reason[:],
+    }
     await record(tx, Line(Act.AUDITED, facts, zip_id=zip_id))
     return await note(tx, zip_id, place, audit)
 
@@ -63,7 +69,7 @@ async def note(tx: Transaction, zip_id: int, place: Place, audit: Audit) -> bool
             audit.members,
             audit.bytes,
             audit.way,
-            audit.reason and audit.reason[:_REASON_LENGTH],
+            audit.reason and str(audit.reason)[:_REASON_LENGTH],
         ),
     )
     return not sound and (before is None or bool(before["sound"]))

@@ -1,7 +1,9 @@
 """What a service says of itself over HTTP, and that it takes no request before it is known to be right."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -15,7 +17,7 @@ Check = Callable[[], Awaitable[None]]
 
 _CHECK_SECONDS = 5.0
 _OK = "ok"
-_PATHS = ("/metrics", "/healthz", "/readyz")
+PATHS = ("/metrics", "/healthz", "/readyz")
 
 
 class Gate:
@@ -44,8 +46,10 @@ def health_routes(
 ) -> list[web.RouteDef]:
     """Return the routes of /metrics, /healthz (the process runs) and /readyz (it can do its work).
 
-    `away` tells what some of the work waits for: that is shown, and decides nothing.
+    /readyz also says which version this is, and for how long it runs. `away` tells what some of the work waits for:
+    that is shown, and decides nothing.
     """
+    began = time.monotonic()
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -58,10 +62,11 @@ def health_routes(
         states = {} if closing.is_set() else {name: await _state(check) for name, check in checks.items()}
         states |= gate.states
         ready = not closing.is_set() and all(state == _OK for state in states.values())
-        body = {"ready": ready, "checks": states, "away": away()}
+        body = {"ready": ready, "checks": states, "away": away(), "version": version("roadvault")}
+        body["up_seconds"] = round(time.monotonic() - began, 1)
         return web.json_response(body, status=200 if ready else 503)
 
-    return [web.get(path, handler) for path, handler in zip(_PATHS, (metrics, healthz, readyz), strict=True)]
+    return [web.get(path, handler) for path, handler in zip(PATHS, (metrics, healthz, readyz), strict=True)]
 
 
 async def _state(check: Check) -> str:
@@ -80,7 +85,7 @@ def only_once(gate: Gate) -> Middleware:
 
     @web.middleware
     async def refuse(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
-        if not gate.open and request.path not in _PATHS:
+        if not gate.open and request.path not in PATHS:
             shut = "; ".join(f"{name}: {state}" for name, state in gate.states.items() if state != _OK)
             raise DatabaseUnavailable(f"nothing is served yet: {shut}")
         return await handler(request)

@@ -6,7 +6,21 @@ from datetime import datetime
 from roadvault_common.history import heartbeats
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
-from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN, PROVE, WATCH, Stage
+from roadvault_common.work.stages import (
+    AUDIT,
+    CALLBACK,
+    DROP,
+    EXPIRE,
+    FETCH,
+    INSPECT,
+    ORDER,
+    PACK,
+    PIN,
+    PROVE,
+    SHRED,
+    WATCH,
+    Stage,
+)
 
 STEPS = ("receive", "pack", "pin", "order", "replicate", "prove", "drop", "fetch", "callback")
 """The stages of a file's way, as people see it."""
@@ -123,18 +137,22 @@ class Numbers:
 _EVIDENCE = "(SELECT {} FROM evidence_info WHERE evidence_info.zip_id = zip_ipfs_info.zip_id AND valid = 1)"
 _SINCE = {PROVE.name: _EVIDENCE.format("create_time"), DROP.name: _EVIDENCE.format("proven_at")}
 """Since when a row waits, where no column of its own says so."""
+_LATER = frozenset({WATCH.name, AUDIT.name, INSPECT.name, EXPIRE.name, SHRED.name})
+"""Every row has a time for these: only those whose time has come are in hand."""
 
 
 async def numbers(db: Database, stage: Stage) -> Numbers:
     """Return what is in hand in a stage."""
+    later = stage.name in _LATER
     row = await _one(
         db,
         stage.sql(
             "SELECT COALESCE(SUM(there), 0) AS there, COALESCE(SUM(there AND tried), 0) AS tried,"
             " TIMESTAMPDIFF(MICROSECOND, MIN(IF(there, since, NULL)), {now}) AS us"
             " FROM (SELECT {due} IS NOT NULL AND {failed_at} IS NULL AND ({token} IS NULL OR {due} <= {now}) AS there,"
-            " {attempts} > 0 AS tried, {oldest} AS since FROM {table} WHERE {waits} LIMIT %s) AS some",
-            oldest=stage.since or _SINCE.get(stage.name, "NULL"),
+            " {attempts} > 0 AS tried, {oldest} AS since FROM {table} WHERE {which} LIMIT %s) AS some",
+            oldest=stage.column("due") if later else stage.since or _SINCE.get(stage.name, "NULL"),
+            which=stage.sql("{due} <= {now}" if later else "{waits}"),
         ),
         _MOST,
     )

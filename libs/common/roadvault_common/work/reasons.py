@@ -62,6 +62,8 @@ CODES: dict[str, tuple[str, ...]] = {
     "no_local_copy": (),
     "no_cid": (),
     "only_copy": ("blocks",),
+    "not_pinned": (),
+    "blocks_broken": ("blocks", "of"),
     # Buying and looking.
     "not_final": ("order",),
     "not_taken": ("order",),

@@ -6,12 +6,12 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
+from roadvault_common.retention import holding
 from roadvault_common.sql.custody_lines import Act
 from roadvault_common.sql.db import Database, Transaction, marks
 from roadvault_common.sql.states import ArchiveStatus
 from roadvault_common.work import lease as leases
 from roadvault_common.work.stages import SHRED
-from roadvault_operator import retention_store
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ async def _set_end(tx: Transaction, zip_id: int, ends_at: datetime | None) -> No
         (zip_id, ends_at),
     )
     await leases.put_off(tx, SHRED, zip_id, ends_at)
-    await retention_store.look_again(tx, zip_id)
+    await holding.look_again(tx, zip_id)
 
 
 async def _moved_since(tx: Transaction, zip_id: int, since: datetime) -> bool:

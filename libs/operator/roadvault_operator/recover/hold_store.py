@@ -8,9 +8,9 @@ import orjson
 
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.files import identity_store
+from roadvault_common.retention import holding
 from roadvault_common.sql.custody_lines import Act
 from roadvault_common.sql.db import Database, Row, Transaction, marks
-from roadvault_operator import retention_store
 from roadvault_operator.recover.end_store import number_here
 
 _AT_ONCE = 1000
@@ -67,7 +67,7 @@ async def bring_back_late(db: Database, zip_id: int, record: ArchiveRecord) -> l
     async def write(tx: Transaction) -> list[str]:
         told = await bring_back(tx, zip_id, record)
         if told:
-            await retention_store.look_again(tx, zip_id)
+            await holding.look_again(tx, zip_id)
         return told
 
     return await db.transact(write)
@@ -124,7 +124,7 @@ async def bring_back_logged(tx: Transaction, hold: Hold) -> str | None:
     added = await _add(tx, placed)
     if here:
         if added and zip_id is not None:
-            await retention_store.look_again(tx, zip_id)
+            await holding.look_again(tx, zip_id)
         return f"{hold} is in force again" if added else None
     active = await tx.fetch_one(
         "SELECT 1 FROM hold_info WHERE zip_id <=> %s AND file_id <=> %s AND active = 1 LIMIT 1", placed[1:3]

@@ -4,8 +4,8 @@ from functools import partial
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord
+from roadvault_common.retention import holding
 from roadvault_common.sql.db import Database, Row, Transaction
-from roadvault_operator import retention_store
 from roadvault_operator.recover import hold_store
 
 
@@ -43,7 +43,7 @@ async def _move(tx: Transaction, zip_id: int, record: ArchiveRecord) -> list[str
             "UPDATE hold_info SET zip_id = %s WHERE zip_id = %s AND file_id IS NULL", (zip_id, record.zip_id)
         )
     told = await hold_store.bring_back(tx, zip_id, record)
-    await retention_store.look_again(tx, zip_id)
+    await holding.look_again(tx, zip_id)
     await left_out.forget(tx, record.cid)
     return told
 

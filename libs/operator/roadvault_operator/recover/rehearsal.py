@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pymysql
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
+from roadvault_common.retention import holding
 from roadvault_common.sql.db import Database, Row, parse_url
 from roadvault_common.sql.migrate import migrate
-from roadvault_operator import retention_store
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover import rehearsal_store as store
 from roadvault_operator.recover.alone import alone
@@ -119,7 +119,7 @@ async def compare(
     had ended by it.
     """
     found = Comparison()
-    opened = {row["period_key"] for row in await retention_store.period_keys(rehearsed)}
+    opened = {row["period_key"] for row in await holding.period_keys(rehearsed)}
     files = partial(_pages, ask=store.archived_after, key="file_id")
     async for expected, recovered in _side_by_side(files(real), files(rehearsed), "file_id"):
         if expected is None:

@@ -56,6 +56,9 @@ class Money:
             account=self._market.account,
             replica_threshold=self._settings.replica_threshold,
             spent_today_planck=self._spent,
+            daily_limit_planck=_planck(self._settings.crust_daily_limit_cru),
+            gib_limit_planck=_planck(self._settings.crust_most_per_gib_cru),
+            reserve_days=self._settings.crust_reserve_days,
             runway_days=self._runway,
         )
         if (offer := self._offer) is not None:

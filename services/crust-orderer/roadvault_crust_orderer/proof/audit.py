@@ -132,7 +132,7 @@ class Auditor:
         absent = not isinstance(error, IntegrityError)
         if absent and lease.attempt < _TRIES:
             return Retry(reasons.of(error), after=self._settings.audit_retry_seconds)
-        reason = f"tried {lease.attempt} times, the last: {brief(error)}"
+        reason = reasons.of(error).again(f"tried {lease.attempt} times, the last: {brief(error)}")
         FAILURES.labels(Place.NETWORK).inc()
         other = await self._store.another(lease.row_id) if absent else None
         if other is not None and not await self._comes(way, other.path):

@@ -23,5 +23,5 @@ class AuditPage:
         rows = await acts.page(self._db, int(before[:18]) if before.isascii() and before.isdigit() else None)
         more, rows = len(rows) > acts.PAGE, rows[: acts.PAGE]
         return self._renderer.render(
-            request, "audit.html", rows=rows, older=rows[-1]["act_id"] if more else None, later=bool(before)
+            request, "access/audit.html", rows=rows, older=rows[-1]["act_id"] if more else None, later=bool(before)
         )

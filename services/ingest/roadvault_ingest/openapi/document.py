@@ -6,7 +6,7 @@ from importlib.metadata import version
 from roadvault_ingest.openapi import questions, requests, tus, uploads
 from roadvault_ingest.openapi.parts import BYTES, TEXT, Node, answer, operation, parameter
 from roadvault_ingest.openapi.schemas import SCHEMAS
-from roadvault_ingest.pages.english import ENGLISH
+from roadvault_ingest.pages.words import ENGLISH
 
 TAGS = ("upload", "resumable", "request", "ask", "link")
 _PLAIN = {"text/plain": {"schema": TEXT}}

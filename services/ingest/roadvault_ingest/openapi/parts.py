@@ -5,7 +5,7 @@ from typing import Any
 
 from roadvault_common.sql.states import RequestStatus
 from roadvault_ingest.access.refused import NotAllowed, Unknown
-from roadvault_ingest.pages.english import ENGLISH
+from roadvault_ingest.pages.words import ENGLISH
 from roadvault_ingest.problems import Problem, Unavailable, errors
 
 Node = dict[str, Any]

@@ -10,7 +10,7 @@ import structlog
 
 from roadvault_common.archive.crypto import MasterKeys
 from roadvault_common.archive.verify import VerifiedStream
-from roadvault_common.errors import IntegrityError, brief
+from roadvault_common.errors import IntegrityError
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs import own_blocks
@@ -19,6 +19,7 @@ from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.db import Database
+from roadvault_common.work import reasons
 from roadvault_common.work.audit_gauges import FAILURES, next_in
 from roadvault_common.work.breakers import Breaker
 from roadvault_common.work.lease import Lease
@@ -87,24 +88,26 @@ class Inspector:
             return Wait(Reason("at_work", "another stage works on the archive"), after=_BUSY_SECONDS)
         if rot is not None:
             FAILURES.labels(Place.LOCAL).inc()
-            log.error("what is kept here has rotted; what is not whole is to be fetched", reason=rot)
+            log.error("what is kept here has rotted; what is not whole is to be fetched", reason=rot.words)
             self._on_rot()
         if news:
             told = f"{rot}. What is not whole steps aside for the network's by itself; look at the disk's health"
             await self._bus.dead_letter(INSPECT.name, told, row=lease.row_id)
         return Done()
 
-    async def _in_node(self, cid: str, size: int, lease: Lease) -> str | None:
+    async def _in_node(self, cid: str, size: int, lease: Lease) -> Reason | None:
         """Return what is wrong with the blocks in our node, or None."""
         if not await self._ipfs.has_pinned(cid):
-            return "our IPFS node does not pin it any more"
+            return Reason("not_pinned", "our IPFS node does not pin it any more")
         broken, unseen = await own_blocks.broken_and_unseen(self._ipfs, cid, size, lease.progress)
         if broken or unseen:
             leaves = -(-size // CHUNK_BYTES)
-            return f"of {leaves} blocks in our IPFS node {max(len(broken), unseen)} are not whole, or not there"
+            wrong = max(len(broken), unseen)
+            words = f"of {leaves} blocks in our IPFS node {wrong} are not whole, or not there"
+            return Reason("blocks_broken", words, blocks=wrong, of=leaves)
         return None
 
-    async def _in_file(self, archive: Archive, lease: Lease) -> str | None:
+    async def _in_file(self, archive: Archive, lease: Lease) -> Reason | None:
         """Return what is wrong with the archive's file, where our node does not read it anyway, or None."""
         if archive.path is None or self._settings.ipfs_filestore:
             return None
@@ -115,5 +118,5 @@ class Inspector:
             async for _ in VerifiedStream(path, archive.size, key, members, lease.progress):
                 pass
         except IntegrityError as error:
-            return brief(error)
+            return reasons.of(error)
         return None

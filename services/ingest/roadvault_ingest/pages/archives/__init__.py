@@ -1,0 +1,1 @@
+"""Archives: the list, and the page of each."""

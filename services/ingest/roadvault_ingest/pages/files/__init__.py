@@ -1,0 +1,1 @@
+"""Files: the list with its filters, and the page of each."""

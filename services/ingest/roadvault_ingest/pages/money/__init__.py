@@ -1,0 +1,1 @@
+"""Money: balance, price, spend, and what is to be renewed."""

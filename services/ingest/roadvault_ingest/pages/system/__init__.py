@@ -1,0 +1,1 @@
+"""The system: services, settings, schema, events."""
