@@ -1,8 +1,12 @@
 """What a person does from the pages: holds, pinning again, cancelling, giving up; and each file's way step by step."""
 
+import re
+
+from pydantic import SecretStr
 from servers_pages import Office, fill
 
 from roadvault_common.retention import holding
+from roadvault_common.web.links import Links
 from roadvault_common.work.reasons import Reason
 from roadvault_ingest.pages.words import LANGUAGES
 
@@ -44,6 +48,21 @@ async def test_a_request_is_seen_cancelled_and_asked_for_again(pages: Office) ->
     row = await pages.db.fetch_one("SELECT clip_from, clip_to FROM download_info ORDER BY download_id DESC LIMIT 1")
     assert (status, row) == (200, {"clip_from": 3000, "clip_to": 14_500})
     assert (await pages.post("/file/1/ask", cbUrl="https://client/cb", **{"from": "3"}))[0] == 400
+
+
+async def test_a_request_that_is_ready_has_a_link_on_its_page(pages: Office) -> None:
+    await pages.db.execute(
+        "INSERT INTO download_info (download_id, file_id, cb_url, status, path, link_expires_at)"
+        " VALUES (7, 1, 'https://client/cb', 2, 'downloads/7/x', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR)"
+    )
+    assert EN["download"] not in await pages.get("/requests/7")
+    pages.ingest.settings.public_url = "https://door.example"
+    pages.ingest.settings.link_secret = SecretStr("a secret of the tests")
+    page = await pages.get("/requests/7")
+    (token,) = re.findall(r'href="https://door\.example/d/([^"]+)"', page)
+    assert Links(SecretStr("a secret of the tests")).read(token)[0] == 7
+    await pages.db.execute("UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
+    assert EN["download"] not in await pages.get("/requests/7")
 
 
 async def test_what_is_tried_again_and_again_is_given_up_together(pages: Office) -> None:
