@@ -15,8 +15,10 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
     && /opt/roadvault/bin/pip install --no-cache-dir --no-index --no-deps dist/*.whl
 
 FROM ${PYTHON_IMAGE}
+# What this is built of, for roadvault_build_info and `roadvault --version`: REVISION=$(git rev-parse --short HEAD).
+ARG REVISION=
 COPY --from=build /opt/roadvault /opt/roadvault
-ENV PATH=/opt/roadvault/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/roadvault/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ROADVAULT_REVISION=$REVISION
 # The same user id as Kubo's in its own image: its filestore reads the archives that the packer writes.
 USER 1000:100
 CMD ["roadvault", "--help"]

@@ -29,7 +29,7 @@ test: setup-tests ## Run all tests, on private real servers; ARGS="-k name" pass
 check: setup ## Lint, formatting, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy libs services clients tests tools setup/settings_page.py
+	$(BIN)/mypy libs services clients tests tools setup/settings_page.py setup/dashboards.py
 	$(BIN)/lint-imports
 
 chaos: setup-tests ## Break the running system N=25 times under load, and check the books; SEED=… replays a run

@@ -22,6 +22,7 @@ pytest_plugins = [
     "servers_door",
     "servers_ingest",
     "servers_access",
+    "servers_oidc",
     "servers_pages",
     "servers_orderer",
     "servers_services",

@@ -173,6 +173,18 @@ SELECT MD5(CONCAT('open-', seq)), CONCAT('received/open/', seq), 1000, 10, 'file
     {now} + INTERVAL 1 HOUR, {now} + INTERVAL CAST(seq AS SIGNED) - 10 HOUR
 FROM seq_1_to_100
 """
+# Half of the files are videos, and of those half have pictures.
+_VIDEOS = """
+INSERT INTO video_info (file_id, looked_at, unreadable, container, video_codec, width, height, duration, camera,
+    recorded_at, recorded_by, path, picture_bytes, picture_places, bytes, seen_at)
+SELECT seq, {came}, IF(MOD(seq, 2), NULL, 'InvalidDataError'), IF(MOD(seq, 2), 'mov', NULL),
+    IF(MOD(seq, 2), 'h264', NULL), 1920, 1080, 60,
+    IF(MOD(seq, 2), CONCAT('model-', MOD(seq, 40)), NULL), IF(MOD(seq, 2), {came}, NULL),
+    IF(MOD(seq, 2), 'name', NULL), IF(MOD(seq, 4) = 1, CONCAT('posters/', seq), NULL),
+    IF(MOD(seq, 4) = 1, '9000,9000,9000', NULL), IF(MOD(seq, 4) = 1, '6.000,30.000,54.000', NULL),
+    IF(MOD(seq, 4) = 1, 27000, 0), IF(MOD(seq, 4) = 1, {came}, NULL)
+FROM seq_{first}_to_{last}
+"""
 # Each archive's way through the stages, one day for each day, and what services have said.
 _EVENTS = """
 INSERT INTO event_log (stage, row_id, outcome, attempt, create_time)
@@ -187,18 +199,6 @@ _HEARTBEATS = """
 INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, facts)
 SELECT ELT(1 + MOD(seq, 3), 'ingest', 'pinner', 'crust-orderer'), seq, '0', {now}, {now} - INTERVAL seq HOUR, '{{}}'
 FROM seq_1_to_30
-"""
-# Half of the files are videos, and of those half have pictures.
-_VIDEOS = """
-INSERT INTO video_info (file_id, looked_at, unreadable, container, video_codec, width, height, duration, camera,
-    recorded_at, recorded_by, path, picture_bytes, picture_places, bytes, seen_at)
-SELECT seq, {came}, IF(MOD(seq, 2), NULL, 'InvalidDataError'), IF(MOD(seq, 2), 'mov', NULL),
-    IF(MOD(seq, 2), 'h264', NULL), 1920, 1080, 60,
-    IF(MOD(seq, 2), CONCAT('model-', MOD(seq, 40)), NULL), IF(MOD(seq, 2), {came}, NULL),
-    IF(MOD(seq, 2), 'name', NULL), IF(MOD(seq, 4) = 1, CONCAT('posters/', seq), NULL),
-    IF(MOD(seq, 4) = 1, '9000,9000,9000', NULL), IF(MOD(seq, 4) = 1, '6.000,30.000,54.000', NULL),
-    IF(MOD(seq, 4) = 1, 27000, 0), IF(MOD(seq, 4) = 1, {came}, NULL)
-FROM seq_{first}_to_{last}
 """
 _UNDER_WAY = """
 INSERT INTO order_info
@@ -284,9 +284,9 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
     for statement in (_UPLOADS, _UPLOAD_KEYS):
         await _history(db, statement, files, _FILES_AT_ONCE, values)
     await db.execute(_OPEN_UPLOADS.format(**values))
+    await _history(db, _VIDEOS, files, _FILES_AT_ONCE, values)
     for statement in (_EVENTS, _DAYS, _HEARTBEATS):
         await db.execute(statement.format(**values, archives=archives))
-    await _history(db, _VIDEOS, files, _FILES_AT_ONCE, values)
     filled = Filled(files, archives, downloads)
     async with db.transaction() as tx:
         await _in_hand(tx, filled)
@@ -322,10 +322,10 @@ async def fill(db: Database, files: int, files_each: int = 500, files_asked: int
         "period_key_info",
         "upload_info",
         "upload_key_info",
+        "video_info",
         "event_log",
         "day_info",
         "heartbeat_info",
-        "video_info",
     ):
         await db.fetch_all(f"ANALYZE TABLE {table}")
     return filled

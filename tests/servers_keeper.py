@@ -59,7 +59,7 @@ class Keeper:
         root = self.console.vault.root
         return [
             path.name
-            for directory in ("received", "archives", "downloads")
+            for directory in ("received", "archives", "downloads", "posters")
             for path in (root / directory).rglob("*")
             if path.is_file()
         ]

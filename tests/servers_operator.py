@@ -1,10 +1,12 @@
 """The operator's command line as a process, and the system that it looks at."""
 
+import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -62,11 +64,20 @@ class Console:
         assert code == 0, errors
         return out
 
-    async def refuses(self, *arguments: object) -> str:
-        code, out, errors = await self.run(*arguments)
-        assert code == 1, out
+    async def refuses(self, *arguments: object, code: int = 1) -> str:
+        ended, out, errors = await self.run(*arguments)
+        assert ended == code, out
         assert len(errors.splitlines()) == 1
         return errors
+
+    async def tells(self, *arguments: object, code: int = 0) -> dict[str, Any]:
+        """Return what a command answers a program."""
+        ended, out, _ = await self.run(*arguments, "--json")
+        told: dict[str, Any] = json.loads(out)
+        assert (ended, told["exit"]) == (code, code), told
+        assert list(told) == ["command", "exit", "error", "facts", "tables", "lines"]
+        assert out.isascii()
+        return told
 
     async def file(self, size: int = 100_000, facts: Facts = NOTHING) -> int:
         incoming = Incoming(self.vault)

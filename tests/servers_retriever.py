@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +82,18 @@ async def bench(
     request: pytest.FixtureRequest, database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
 ) -> AsyncIterator[Bench]:
     """With files of these sizes, or, for tests that are parametrized, with what a function of theirs returns."""
+    made = getattr(request, "param", None)
+    contents = made() if made else {name: os.urandom(size) for name, size in SIZES.items()}
+    async with opened(database_url, redis_url, data_dir, (kubo, network_kubo), contents) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def opened(
+    database_url: str, redis_url: str, data_dir: Path, nodes: tuple[Kubo, Kubo], contents: dict[str, bytes]
+) -> AsyncIterator[Bench]:
+    """Open a bench whose archive has these files; of the nodes the second one holds it."""
+    kubo, network_kubo = nodes
     secret = SecretStr(Fernet.generate_key().decode())
     values = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir, "master_keys": secret}
     settings = RetrieverSettings.model_validate({**values, "disk_margin_bytes": 0})
@@ -92,8 +105,6 @@ async def bench(
         Reader.open(kubo.gateway_url, 20) as reader,
         Ipfs.open(network_kubo.rpc_url, 60) as network,
     ):
-        made = getattr(request, "param", None)
-        contents = made() if made else {name: os.urandom(size) for name, size in SIZES.items()}
         file_ids = await _archive(db, vault, network, keys, contents)
         retriever = Retriever(settings, db, bus, vault, keys, reader)
         yield Bench(db, vault, retriever, contents, file_ids)

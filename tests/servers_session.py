@@ -220,7 +220,7 @@ async def bus(redis_url: str) -> AsyncIterator[Bus]:
 def data_dir(servers_dir: Path) -> Iterator[Path]:
     """Under the parent of our Kubo's IPFS_PATH, which is where its filestore takes files from."""
     directory = servers_dir / f"vault-{next(_numbers)}"
-    for name in ("received", "archives", "downloads"):
+    for name in ("received", "archives", "downloads", "posters"):
         (directory / name).mkdir(parents=True)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)

@@ -42,6 +42,7 @@ class Stage:
     kubo: Kubo
     url: str
     """The retriever's own."""
+    streaming: Streaming
 
     def view(self, name: str) -> str:
         """Return what plays a file."""
@@ -92,7 +93,7 @@ def open_stage(bench: Bench, kubo: Kubo, open_link_door: OpenLinks) -> OpenStage
         sources = Sources(bench.db, bench.vault, own._keys, reader or own._reader, own.ledger, own.mend)
         streaming = Streaming(Views(SecretStr(SECRET)), sources, blocks, stall_seconds)
         async with site(streaming.routes()) as url, open_link_door(stream_url=url, **settings) as door:
-            yield Stage(bench, door, blocks, kubo, url)
+            yield Stage(bench, door, blocks, kubo, url, streaming)
 
     return opened
 
@@ -107,11 +108,7 @@ async def watch(stage: Stage, name: str, *, bytes_per_second: float, seconds: fl
     """Take a file at this pace for a while; return how many bytes were taken."""
     loop = asyncio.get_running_loop()
     began, taken = loop.time(), 0
-    connector = aiohttp.TCPConnector(socket_factory=_small_socket)
-    async with (
-        aiohttp.ClientSession(read_bufsize=1 << 15, connector=connector) as http,
-        http.get(stage.view(name)) as response,
-    ):
+    async with small_client() as http, http.get(stage.view(name)) as response:
         while (passed := loop.time() - began) < seconds:
             if taken > passed * bytes_per_second:
                 await asyncio.sleep(0.02)
@@ -120,8 +117,14 @@ async def watch(stage: Stage, name: str, *, bytes_per_second: float, seconds: fl
     return taken
 
 
+def small_client() -> aiohttp.ClientSession:
+    """Return a client in which little waits to be taken: what is in a client's own buffers has been watched, for us."""
+    return aiohttp.ClientSession(
+        read_bufsize=1 << 15, connector=aiohttp.TCPConnector(socket_factory=_small_socket), auto_decompress=False
+    )
+
+
 def _small_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return one in which little waits to be taken: what is in a client's own buffers has been watched, for us."""
     made = socket.socket(*address[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     return made

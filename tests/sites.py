@@ -1,4 +1,4 @@
-"""A listener of a test's own, as services open theirs."""
+"""A listener of a test's own, as services open theirs; and the page of another site."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -24,3 +24,17 @@ async def site(
     async with open_site(listener, middlewares, drain_seconds, asyncio.Event()) as opened:
         yield opened.url
         await opened.drain()
+
+
+PAGE = "<!doctype html><meta charset=utf-8><link rel=icon href=data:,><title>portal</title>"
+
+
+@asynccontextmanager
+async def portal() -> AsyncIterator[str]:
+    """Serve a page of another site than those at 127.0.0.1."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html")
+
+    async with site([web.get("/", page)]) as url:
+        yield url.replace("127.0.0.1", "localhost")

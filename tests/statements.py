@@ -22,7 +22,7 @@ from roadvault_common.retention import asking, ends, holding
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
-from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.sql.migrate import check_schema, check_server, show_schema
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import backlog, repair
 from roadvault_common.work.stages import CALLBACK, EXPIRE, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
@@ -150,6 +150,8 @@ def status(filled: Filled) -> list[Statement]:
         *group(
             "status: how archives stand",
             soonest_expiry=lambda db: OverviewStore(db).soonest_expiry(),
+            stored=lambda db: OverviewStore(db).stored(),
+            not_ordered=lambda db: OverviewStore(db).in_state(ArchiveStatus.NOT_ORDERED),
             expired=lambda db: OverviewStore(db).expired(),
             under_floor=lambda db: OverviewStore(db).under(10),
             oldest_unreplicated=lambda db: OverviewStore(db).oldest_unreplicated(),
@@ -313,7 +315,9 @@ def status(filled: Filled) -> list[Statement]:
             latest=lambda db: event_log.latest(db, 50),
             before=lambda db: event_log.latest(db, 50, middle // 10),
         ),
-        *group("status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server),
+        *group(
+            "status: health", ping=lambda db: db.ping(), schema=check_schema, server=check_server, shown=show_schema
+        ),
     ]
 
 
@@ -328,6 +332,7 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
         "all": (Filters(), Mark("number", None, middle)),
         "of an archive": (Filters(archive=filled.zip_ids[0]), Mark("archive", None, 5)),
         "set aside": (Filters(state="set aside"), Mark("aside", None, middle)),
+        "ended": (Filters(state="ended"), Mark("ended", f"{filled.files // 20}", middle)),
         "not packed": (Filters(state="waiting to be packed"), Mark("waiting", None, middle)),
         "of a camera": (Filters(camera="gate-7"), Mark("camera", f"{ago}", middle)),
         "of a camera, no time": (Filters(camera="gate-7"), Mark("camera", None, middle)),

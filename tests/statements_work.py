@@ -50,6 +50,7 @@ from roadvault_common.sql.custody_lines import Act, Line
 from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import fail_request
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import read
 from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
@@ -154,6 +155,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("days and heartbeats", days=lambda db: days.add_up(db, Path("/")), beats=_beats),
         *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
         *group("custody log", chained=_chain),
+        *group("traces", traces=_traces),
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
@@ -692,6 +694,15 @@ async def _call_back(filled: Filled, db: Database) -> None:
     await store.put_off("c:443", 60, 86_400)
     await store.promise_link(lease, 3600)
     await store.close_taken(lease, await store.callback(lease.row_id), "c:443")
+
+
+async def _traces(db: Database) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    first = await db.fetch_value("SELECT MIN(file_id) FROM file_upload_info WHERE folder_id = 1")
+    await db.transact(lambda tx: traces.keep_all(tx, "file_upload_info", {first: parent}))
+    assert await traces.kept(db, "file_upload_info", first) == parent
+    assert await traces.uploads(db, 1) == [parent]
+    await traces.forget(db)
 
 
 async def _expire(filled: Filled, db: Database) -> None:

@@ -40,6 +40,7 @@ from roadvault_pinner.config import PinnerSettings
 from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.service import Pinner
 from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.service import Retriever
 
 UPLOAD = b"an upload, as a client sends it" * 4000
@@ -272,6 +273,12 @@ async def fetch_from_ipfs(servers: Servers, download_id: int) -> None:
     await fetch(servers, download_id)
 
 
+async def look(servers: Servers, file_id: int) -> None:
+    own, settings = await retriever(servers), RetrieverSettings()
+    vault = Vault(settings.data_dir)
+    await Looker(settings, servers.db, servers.bus, vault, own.sources, own.local).looking.work(file_id)
+
+
 async def expire(servers: Servers, download_id: int) -> None:
     await (await retriever(servers)).expiring.work(download_id)
 
@@ -302,7 +309,7 @@ ACTS: dict[str, Act] = {
     for act in (
         upload, go_on, join, expire_uploads,
         request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
-        inspect, fetch, fetch_from_ipfs, expire, keep_room, call_back, sweep_orphans, move_on,
+        inspect, fetch, fetch_from_ipfs, look, expire, keep_room, call_back, sweep_orphans, move_on,
         shred, make_period_key, tend_keyring, request_batch, ask_batch, cancel_batch, report,
     )
 }  # fmt: skip

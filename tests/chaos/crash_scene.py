@@ -18,6 +18,7 @@ from roadvault_common.settings.config import SweepSettings
 from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.tagging import Tagger
 from roadvault_packer.store import PackerStore
+from roadvault_retriever.looking.store import LookStore
 from roadvault_retriever.store import RetrieverStore
 
 
@@ -36,6 +37,8 @@ class Scene(Subjects):
             await self._check_batch(act, row_id)
         elif act == "shred":
             await self._check_ended(row_id)
+        elif act == "look":
+            await self._check_looked(row_id)
         elif act in {"make_period_key", "tend_keyring"}:
             await self._check_keyring()
         elif act in {"pin", "restore", "drop", "prove", "audit", "inspect"}:
@@ -43,6 +46,13 @@ class Scene(Subjects):
         else:
             await self._check_folder(act, row_id)
         await self._check_heard()
+
+    async def _check_looked(self, file_id: int) -> None:
+        row = await self.row("SELECT * FROM video_info WHERE file_id = %s", file_id)
+        assert (row["look_due"], row["video_codec"]) == (None, "h264")
+        assert (self.vault.root / row["path"]).stat().st_size == row["bytes"]
+        total = await self.row("SELECT bytes, (SELECT SUM(bytes) FROM video_info) AS there FROM picture_info")
+        assert total["bytes"] == total["there"]
 
     async def _check_request(self, act: str, row_id: int) -> None:
         by = "file_id" if act == "request" else "download_id"
@@ -202,13 +212,14 @@ class Scene(Subjects):
             "received": Tagger(IngestStore(self.db), self.vault.root).named,
             "archives": PackerStore(self.db).named,
             "downloads": RetrieverStore(self.db).named,
+            "posters": LookStore(self.db).named,
         }
         values = {"database_url": "x", "redis_url": "redis://x", "data_dir": self.vault.root, "orphan_hours": 1e-12}
         for directory, names in named_by.items():
             sweeper = Sweeper(SweepSettings.model_validate(values), self.db, self.vault, directory, names)
             for _ in range(2):
                 await sweeper.sweep()
-        tables = ("file_upload_info", "zip_ipfs_info", "download_info")
+        tables = ("file_upload_info", "zip_ipfs_info", "download_info", "video_info")
         named = {
             row["path"]
             for table in tables

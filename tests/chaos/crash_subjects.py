@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,7 @@ import evidence_rows
 from chaos.crash_acts import UPLOAD
 from redis import Redis
 from tus_requests import metadata
+from videos_made import made
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.events.kinds import FileReceived
@@ -110,6 +112,7 @@ class Subjects:
             "expire": partial(self._extracted, called_back=True),
             "keep_room": partial(self._extracted, called_back=True, expire_due="UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"),
             "call_back": partial(self._extracted, called_back=False),
+            "look": self._video,
             "request_batch": self._file,
             "ask_batch": partial(self._batch, "ask_due", 0),
             "cancel_batch": partial(self._batch, "report_due", 1),
@@ -165,11 +168,18 @@ class Subjects:
         )
         return download_id
 
-    async def _file(self) -> int:
-        token, content = secrets.token_hex(16), os.urandom(SIZE)
+    async def _video(self) -> int:
+        with tempfile.TemporaryDirectory() as directory:
+            content = made(Path(directory) / "a.mp4", seconds=2).read_bytes()
+        file_id = await self._file(content)
+        await self.db.execute("INSERT INTO video_info (file_id, look_due) VALUES (%s, UTC_TIMESTAMP(6))", (file_id,))
+        return file_id
+
+    async def _file(self, content: bytes | None = None) -> int:
+        token, content = secrets.token_hex(16), content or os.urandom(SIZE)
         path = f"received/{token[:2]}/{token}"
         (self.vault.root / path).write_bytes(content)
-        received = Received("a.mp4", path, SIZE, hashlib.sha256(content).hexdigest())
+        received = Received("a.mp4", path, len(content), hashlib.sha256(content).hexdigest())
         (placed,) = await IngestStore(self.db).add_files("crash", [received], LIMITS)
         return placed.file_id
 

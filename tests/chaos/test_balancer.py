@@ -59,6 +59,13 @@ async def _resumed(url: str, over: asyncio.Event) -> list[int]:
     return file_ids
 
 
+async def test_who_asks_for_an_upload_while_no_ingest_is_there_is_not_told_to_begin_anew() -> None:
+    async with _haproxy() as (url, _), aiohttp.ClientSession() as http:
+        for method, status in (("HEAD", 423), ("PATCH", 503)):
+            async with http.request(method, f"{url}/api/open/files/{'0' * 32}") as answered:
+                assert answered.status == status
+
+
 async def test_clients_behind_a_load_balancer_count_each_by_itself(services: Services, db: Database) -> None:
     bounds = {"proxies": HOST, "requests_per_peer": 1}
     ingests = [services("ingest", ingest_worker=f"ingest-{n}", **bounds) for n in (1, 2)]

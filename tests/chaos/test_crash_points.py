@@ -38,6 +38,7 @@ from roadvault_common.work.stages import (
     EXPIRE,
     FETCH,
     INSPECT,
+    LOOK,
     ORDER,
     PACK,
     PIN,
@@ -58,6 +59,7 @@ from roadvault_notifier.service import Notifier
 from roadvault_packer.service import Packer
 from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_pinner.service import Pinner
+from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 
@@ -74,6 +76,7 @@ STAGE_OF: dict[str, Stage] = {
     "inspect": INSPECT,
     "fetch": FETCH,
     "fetch_from_ipfs": FETCH,
+    "look": LOOK,
     "expire": EXPIRE,
     "call_back": CALLBACK,
     "ask_batch": ASK,
@@ -109,6 +112,8 @@ DOES: dict[type, dict[str, str | None]] = {
     Auditor: {},
     Inspector: {},
     Retriever: {"keep_room": "keep_room", "sweep_orphans": "sweep_orphans"},
+    # Pictures are nobody's loss; who finds files gives them rows that another time would give them as well.
+    Looker: {"check": None, "enrol": None, "keep_bound": None, "sweep_orphans": "sweep_orphans"},
     Notifier: {},
     Periods: {"tend": "tend_keyring", "end_in": "make_period_key", "keep": "tend_keyring"},
 }

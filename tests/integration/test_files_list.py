@@ -69,7 +69,10 @@ async def db(database_url: str) -> AsyncIterator[Database]:
         ):
             rows = ", ".join([f"({', '.join(['%s'] * width)})"] * (len(values) // width))
             await opened.execute(f"INSERT INTO {table} VALUES {rows}", values)  # noqa: S608 - names in this file
-        await opened.execute("INSERT INTO retention_info (zip_id, ends_at, shredded_at) VALUES (3, NOW(), NOW())")
+        await opened.execute(
+            "INSERT INTO retention_info (zip_id, ends_at, shredded_at)"
+            " SELECT seq, NOW(), IF(seq %% 17 = 3, NOW(), NULL) FROM seq_1_to_60"
+        )
         await opened.execute(
             "INSERT INTO set_aside_info (file_id, reason, lost_at)"
             " SELECT file_id, 'x', IF(file_id %% 2, NOW(), NULL) FROM file_upload_info"
@@ -157,6 +160,22 @@ async def test_pages_are_in_order_and_each_file_comes_once_while_uploads_come_in
     assert keys == sorted(keys, reverse=newest_first)
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_what_has_ended_is_found_by_its_archives_and_nothing_else_is_looked_at(
+    db: Database, monkeypatch: pytest.MonkeyPatch, *, newest_first: bool
+) -> None:
+    monkeypatch.setattr(files_store, "WINDOW", 60)
+    monkeypatch.setattr(files_store, "_AT_ONCE", 2)
+    filters, order, got, pages = Filters(state="ended"), Order(newest_first=newest_first, limit=60), list[Row](), 0
+    while pages == 0 or order.after is not None:
+        page, mark = await FilesStore(db).page(filters, order)
+        got, pages, order = got + page, pages + 1, order._replace(after=mark)
+    keys = [(row["zip_id"], row["file_id"]) for row in got]
+    assert keys == sorted(set(keys), reverse=newest_first)
+    assert {row["file_id"] for row in got} == fitting(await db.fetch_all(ALL), filters)
+    assert pages == 4  # of 200 files of 3000
+
+
 async def ask(door: Door, **query: str) -> tuple[int, dict[str, Any]]:
     async with door.http.get(f"{door.url}/api/open/files", params=query) as response:
         return response.status, await response.json()
@@ -205,9 +224,13 @@ async def test_over_http(open_door: Open) -> None:
 
 async def test_a_mark_that_a_client_made_up_is_refused(db: Database) -> None:
     filters, order = Filters(camera="cam-1"), Order()
-    for lead, value in (("name", "x"), ("number", None), ("camera", "x"), ("nobody", None)):
+    for lead, value in (("ended", "x"), ("name", "x"), ("number", None), ("camera", "x"), ("nobody", None)):
         mark = Mark(lead, value, 7).encode(filters, order)
         with pytest.raises(Problem, match="the next of an earlier answer"):
             await FilesStore(db).page(filters, order._replace(after=mark))
     page, _ = await FilesStore(db).page(replace(filters), order)
     assert page
+    filters = Filters(state="ended")
+    for value in (None, "x", "3.5"):
+        with pytest.raises(Problem, match="the next of an earlier answer"):
+            await FilesStore(db).page(filters, order._replace(after=Mark("ended", value, 7).encode(filters, order)))

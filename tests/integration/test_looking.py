@@ -1,13 +1,15 @@
 """The stage look: pictures and facts of what comes, while it is here, in nobody's way; and who shows them."""
 
 import asyncio
+import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from servers_retriever import Bench
+from servers_retriever import Bench, opened
 from videos_made import made
 
 from roadvault_common.files.vault import Vault
@@ -18,7 +20,7 @@ from roadvault_common.work.outcome import Done, Outcome
 from roadvault_common.work.stages import LOOK
 from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.looking.store import LookStore
-from roadvault_retriever.streaming.source import Sources
+from roadvault_stack.kubo import Kubo
 from roadvault_video.looking import Look
 
 
@@ -26,9 +28,6 @@ def contents() -> dict[str, bytes]:
     with TemporaryDirectory() as directory:
         video = made(Path(directory) / "a.mp4", metadata={"creation_time": "2026-05-01T07:15:00Z"}).read_bytes()
     return {"video": video, "page": b"<!doctype html><title>no video</title>", "other": video + bytes(1 << 20)}
-
-
-pytestmark = pytest.mark.parametrize("bench", [contents], indirect=True, ids=["videos"])
 
 
 @dataclass
@@ -59,10 +58,16 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(bench: Bench) -> Scene:
+async def scene(
+    database_url: str, redis_url: str, data_dir: Path, kubo: Kubo, network_kubo: Kubo
+) -> AsyncIterator[Scene]:
+    async with opened(database_url, redis_url, data_dir, (kubo, network_kubo), contents()) as bench:
+        yield await over(bench)
+
+
+async def over(bench: Bench) -> Scene:
     own = bench.retriever
-    sources = Sources(bench.db, bench.vault, own._keys, own._reader, own.ledger, own.mend)
-    looker = Looker(own._settings, bench.db, own._bus, bench.vault, sources, own.local)
+    looker = Looker(own._settings, bench.db, own._bus, bench.vault, own.sources, own.local)
     store = LookStore(bench.db)
     assert await store.enrol(0) == 3
     return Scene(bench, looker, store)
@@ -151,13 +156,25 @@ async def test_the_longest_unseen_go(scene: Scene) -> None:
 
 
 async def test_it_rests_while_packing_waits_or_the_disk_is_short(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     assert await scene.looker._rests() == 0
     await scene.bench.db.execute("INSERT INTO folder_info (status, close_at, pack_due) VALUES (1, NOW(), '2020-01-01')")
     assert await scene.looker._rests() > 0
     await scene.bench.db.execute("DELETE FROM folder_info WHERE pack_due IS NOT NULL")
     scene.looker._settings = scene.looker._settings.model_copy(update={"disk_margin_bytes": 1 << 30})
-    monkeypatch.setattr(Vault, "free_bytes", lambda _: 1 << 29)
-    assert await scene.looker._rests() > 0
+    with monkeypatch.context() as short:
+        short.setattr(Vault, "free_bytes", lambda _: 1 << 29)
+        assert await scene.looker._rests() > 0
+    assert await scene.looker._rests() == 0
+
+
+async def test_on_a_busy_machine_it_looks_now_and_then(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert await scene.looker._rests() <= 0
+    await scene.look("page")
+    assert 10 < await scene.looker._rests() <= 15
+    scene.looker._began -= 15
+    assert await scene.looker._rests() <= 0
 
 
 async def test_no_pictures_are_kept_of_a_file_that_ends_meanwhile(

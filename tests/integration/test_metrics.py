@@ -3,12 +3,14 @@
 import asyncio
 
 import aiohttp
+import asked
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from servers_devnet import Devnet
 from servers_services import Services
 
 from roadvault_common.files.room import Purpose
+from roadvault_common.process.build import REVISION, VERSION
 from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 
@@ -18,7 +20,7 @@ STAGES = {
     "packer": ("pack",),
     "pinner": ("pin", "drop", "restore", "inspect"),
     "crust-orderer": ("watch", "order", "prove", "audit"),
-    "retriever": ("fetch", "expire"),
+    "retriever": ("fetch", "expire", "look"),
     "notifier": ("callback", "report"),
 }
 STREAMS = {
@@ -38,7 +40,11 @@ def _audited(place: str) -> set[str]:
 
 
 OWN: dict[str, set[str]] = {
-    "ingest": {"roadvault_stage_bytes_total stage=receive"},
+    "ingest": {
+        "roadvault_stage_bytes_total stage=receive",
+        "roadvault_schema_version",
+        "roadvault_sample_age_seconds sample=schema",
+    },
     "door": {
         "roadvault_stage_bytes_total stage=serve",
         *(f"roadvault_connections_cut_total why={why}" for why in ("header", "crowd", "full", "stalled")),
@@ -57,6 +63,11 @@ OWN: dict[str, set[str]] = {
         "roadvault_replicas_count",
         "roadvault_finalized_head_age_seconds",
         "roadvault_soonest_expiry_seconds",
+        "roadvault_stored_bytes",
+        *(
+            f"roadvault_archives state={state}"
+            for state in ("not_ordered", "ordered", "order_failed", "live", "expired")
+        ),
         "roadvault_archives_expired",
         "roadvault_archives_under_floor",
         "roadvault_oldest_unreplicated_seconds",
@@ -84,6 +95,7 @@ ON_DISK = ("ingest", "packer", "pinner", "retriever")
 def expected(name: str, data_dir: str) -> set[str]:
     """Return the series that a service has to show."""
     series = {"roadvault_http_seconds_count route=/readyz status=200"} | OWN[name]
+    series |= {f"roadvault_build_info revision={REVISION} service={name} version={VERSION}"}
     for stream in STREAMS[name]:
         series |= {
             f"roadvault_events_total end={end} stream={stream}" for end in ("handled", "retried", "dead_lettered")
@@ -120,14 +132,20 @@ def expected(name: str, data_dir: str) -> set[str]:
     return series
 
 
+SEEN: dict[str, list[dict[str, str]]] = {}
+"""The labels of all series that services of this module have shown, by metric."""
+
+
 async def shown(url: str) -> set[str]:
     """Scrape a service; return its series as a name and its labels in order."""
     async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
         text = await response.text()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    for sample in samples:
+        SEEN.setdefault(sample.name, []).append(sample.labels)
     return {
         " ".join([sample.name, *(f"{label}={value}" for label, value in sorted(sample.labels.items()))])
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        for sample in samples
     }
 
 
@@ -147,6 +165,12 @@ async def test_a_service_shows_what_there_is_to_see(
             assert service.process is not None
             assert service.process.returncode is None, service.log.read_text()
             await asyncio.sleep(0.1)
+
+
+def test_dashboards_ask_for_what_services_show() -> None:
+    services = {labels["service"] for labels in SEEN.get("roadvault_build_info", [])}
+    assert services == STAGES.keys(), "run this file as a whole: the tests above have the services up"
+    assert not asked.wrong(SEEN)
 
 
 async def test_a_service_that_waits_for_something_says_so_and_is_ready_for_all_else(

@@ -94,16 +94,16 @@ async def test_urls_that_are_none_are_refused_before_anything_is_changed(console
 @pytest.mark.parametrize("command", [("status",), ("migrate",)])
 async def test_database_away(console: Console, command: tuple[str, ...]) -> None:
     console.environment["ROADVAULT_DATABASE_URL"] = "mysql://someone:hush-hush@127.0.0.1:1/none"
-    assert "hush-hush" not in await console.refuses(*command)
+    assert "hush-hush" not in await console.refuses(*command, code=3)
 
 
 @pytest.mark.parametrize("command", [("status",), ("migrate",)])
 async def test_database_refuses(console: Console, command: tuple[str, ...]) -> None:
     url = console.environment["ROADVAULT_DATABASE_URL"]
     console.environment["ROADVAULT_DATABASE_URL"] = url.rsplit("/", 1)[0] + "/nothere"
-    await console.refuses(*command)
+    await console.refuses(*command, code=3)
     console.environment["ROADVAULT_DATABASE_URL"] = "mysql://someone:hush-hush@" + url.split("@")[1]
-    assert "hush-hush" not in await console.refuses(*command)
+    assert "hush-hush" not in await console.refuses(*command, code=3)
 
 
 async def test_no_tables(console: Console) -> None:

@@ -14,8 +14,10 @@ from servers_services import Services
 from roadvault_common import metrics
 from roadvault_common.errors import DatabaseUnavailable
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveStatus
 from roadvault_common.work import backlog
 from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN
+from roadvault_crust_orderer.buying import renewals_store
 from roadvault_crust_orderer.watching.overview_store import OverviewStore
 
 DAY = 86_400
@@ -38,6 +40,20 @@ async def archive(db: Database, **columns: object) -> None:
         f" SELECT 1 + COUNT(*), {', '.join(holes)} FROM zip_ipfs_info",
         given,
     )
+
+
+async def test_archives_are_counted_by_state_and_their_bytes_without_reading_them(db: Database) -> None:
+    store, day = OverviewStore(db), renewals_store.BLOCKS_A_DAY
+    assert await store.stored() == (0, 0)
+    for status in (0, 0, 1, 4):
+        await archive(db, status=status)
+    async with db.transaction() as tx:
+        for height, size in ((7 * day, 1), (7 * day + 1, 3 << 20), (9 * day, 1 << 20)):
+            await renewals_store.note(tx, None, height, size)
+        await renewals_store.note(tx, 9 * day, None, 1 << 20)  # it vanished
+    assert await store.stored() == (2, 4 << 20)
+    counts = [await store.in_state(state) for state in ArchiveStatus if state.name != "LIVE"]
+    assert counts == [2, 1, 0, 1, 0]
 
 
 async def test_orders_are_seen_from_afar(db: Database) -> None:

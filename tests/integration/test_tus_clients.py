@@ -13,6 +13,9 @@ from clients_run import answer
 from servers_ingest import Door
 from tus_requests import Client
 
+from roadvault_common.errors import DatabaseUnavailable
+from roadvault_ingest.uploads.upload_store import Upload
+
 NAME = "京A12345_前方.mp4"
 CONTENT = os.urandom(900_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -58,6 +61,26 @@ async def test_an_upload_is_gone_on_with_by_another_process(door: Door, film: Pa
 async def test_a_line_that_breaks_again_and_again(door: Door, film: Path, client: str) -> None:
     async with breaking(door.url, 150_000) as url:
         at = await answer(CLIENTS[client], "stubborn", f"{url}/api/open/files", str(film), NAME)
+    assert await is_one_file(door, at)
+
+
+@pytest.mark.parametrize("client", [name for name in CLIENTS if name != "rust"])
+async def test_a_database_that_is_away_when_a_client_comes_back_does_not_have_it_begin_anew(
+    door: Door, film: Path, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    uploads, times = door.ingest.resumable, iter(range(3))
+    settled = uploads.settled
+
+    async def away(upload_id: str) -> Upload:
+        if next(times, None) is not None:
+            raise DatabaseUnavailable("away")
+        return await settled(upload_id)
+
+    monkeypatch.setattr(uploads, "settled", away)
+    async with breaking(door.url, 400_000) as url:
+        at = await answer(CLIENTS[client], "stubborn", f"{url}/api/open/files", str(film), NAME)
+    assert next(times, None) is None
+    assert await door.count("upload_info") == 1
     assert await is_one_file(door, at)
 
 

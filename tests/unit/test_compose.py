@@ -119,6 +119,8 @@ def _parsed(env_file: Path, *more: str) -> dict[str, Any]:
         "backup",
         "--profile",
         "operator",
+        "--profile",
+        "monitoring",
     ]
     done = subprocess.run(
         [*parser, "--env-file", str(env_file), *files, "config"],
@@ -262,6 +264,7 @@ def test_kubo_is_on_no_network_with_whoever_does_not_need_it(compose: dict[str, 
     outside = {name for name, network in compose["networks"].items() if not (network or {}).get("internal")}
     assert {name for name, networks in on.items() if networks & outside} == {
         "ingest", "door", "crust-orderer", "notifier", "ipfs", "witness", "prometheus", "alertmanager",
+        "grafana",
     }  # fmt: skip
     assert {name for name, networks in on.items() if "watch" in networks} == {*GRANTS, "prometheus"}
 
@@ -323,11 +326,12 @@ def test_servers_are_healthy_and_tables_are_there_before_a_service_starts(compos
 
 def test_only_what_people_and_nodes_ask_has_ports(compose: dict[str, Any]) -> None:
     ports = {name: service["ports"] for name, service in compose["services"].items() if service.get("ports")}
-    assert ports.keys() == {"ingest", "door", "ipfs", "prometheus", "alertmanager"}
+    assert ports.keys() == {"ingest", "door", "ipfs", "prometheus", "alertmanager", "grafana"}
     assert ports["ingest"] == ["127.0.0.1:7001:7001"]
     assert ports["door"] == ["0.0.0.0:7002:7002"]
     # Pages of any origin may read Prometheus unless it is told otherwise, and silence Alertmanager whatever it is told.
     assert [ports["prometheus"], ports["alertmanager"]] == [["127.0.0.1:9090:9090"], ["127.0.0.1:9093:9093"]]
+    assert ports["grafana"] == ["127.0.0.1:3000:3000"]
     assert "WATCH_ADDRESS:-127.0.0.1}:9093" in (ROOT / "docker-compose.yml").read_text()
     assert "--web.cors.origin=none" in compose["services"]["prometheus"]["command"]
 

@@ -15,7 +15,7 @@ import structlog
 from aiohttp.http_exceptions import BadHttpMessage, InvalidURLError
 from roadvault_common.process import log
 
-log.configure("packer", SimpleNamespace(log_level="info", log_format=sys.argv[1]))
+log.configure("packer", SimpleNamespace(log_level="info", log_format=sys.argv[1], otlp_url=None))
 """
 NOISE = """
 def fail(error):

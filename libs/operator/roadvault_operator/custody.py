@@ -20,7 +20,7 @@ from roadvault_operator import custody_copy
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.recover.custody_log import bring_back_holds
-from roadvault_operator.shell import blocking, console, local_time, say, show
+from roadvault_operator.shell import blocking, console, local, say, show
 
 _SHOWN = 20
 """Faults that are printed."""
@@ -50,7 +50,7 @@ async def custody(
             await _save(db, save)
         elif bring_back is not None:
             head = await custody_copy.bring_back(db, bring_back)
-            say(f"the custody log has {head.size} lines; its head: {head.hash.hex()}")
+            say(f"the custody log has {head.size} lines; its head: {head.hash.hex()}", lines=head.size)
             for line in await bring_back_holds(db):
                 say(line)
         else:
@@ -63,9 +63,10 @@ async def _show(db: Database, file_id: int) -> None:
         raise PermanentError(f"there is no file {file_id}")
     rows = [row async for row in history.whole(db, file_id, archive["zip_id"])][::-1]
     show(
+        "custody",
         f"Custody of file {file_id}",
         ("line", "when", "act", "of", "facts"),
-        [(row["position"], local_time(row["done_at"]), row["act"], _of(row), facts(row)) for row in rows],
+        [(row["position"], local(row["done_at"]), row["act"], _of(row), facts(row)) for row in rows],
     )
     if not rows:
         say(f"the log has nothing of file {file_id}: it is from before there was a log")
@@ -127,6 +128,6 @@ async def _check(db: Database) -> None:
         say(f"position {fault.position}: {fault.reason}")
     if found:
         raise PermanentError(f"the custody log is not what was chained: {len(found)} faults")
-    say(f"the custody log is what was chained: {head.size if head else 0} lines")
+    say(f"the custody log is what was chained: {head.size if head else 0} lines", lines=head.size if head else 0)
     if head is not None:
-        say(f"its head: {head.hash.hex()}")
+        say(f"its head: {head.hash.hex()}", head=head.hash.hex())

@@ -50,7 +50,7 @@ async def adopt(
             "holds, and ends that were moved, are as they were in this database: `roadvault recover --catalogue` brings"
             " back what it lacks, and no archive ends before `roadvault retention allow`"
         )
-    show("Numbers go on behind", ("of", "number"), list(stamp.given_out.items()))
+    show("numbers", "Numbers go on behind", ("of", "number"), list(stamp.given_out.items()))
 
 
 @blocking
@@ -74,7 +74,7 @@ async def _compare(db: Database, root: Path) -> bool:
         ("mark", row["mark"] if row else "", stamp.mark if stamp else ""),
         *((f"highest {name}", number, there.get(name, "")) for name, number in highest.items()),
     ]
-    show("Identity", ("", "database", f"data directory {root}"), known)
+    show("identity", "Identity", ("what", "database", "data directory"), known)
     trouble = identities.trouble_between(stamp, row)
     say("they belong together" if trouble is None else f"{trouble}; `roadvault identity adopt` says what can be done")
     return trouble is None

@@ -32,7 +32,7 @@ async def migrate() -> None:
     """Bring the database's tables up to date."""
     url = OperatorSettings().database_url.get_secret_value()
     applied = await asyncio.to_thread(migrations.migrate, url, say)
-    say(f"applied {', '.join(applied)}" if applied else "the tables are up to date")
+    say(f"applied {', '.join(applied)}" if applied else "the tables are up to date", applied=applied)
 
 
 @blocking
@@ -68,7 +68,7 @@ async def master_keys() -> None:
         rows += [(name or "not noted yet", place if name else None, *_archives(use)) for use in needs] or [
             (name, place)
         ]
-    show("Master keys", ("id", "in the settings", "first archive", "last archive", "that end in"), rows)
+    show("master_keys", "Master keys", ("id", "in the settings", "first archive", "last archive", "that end in"), rows)
 
 
 def _archives(use: needed.Use) -> tuple[object, ...]:
@@ -108,4 +108,5 @@ async def rewrap() -> None:
 
 def new_master_key() -> None:
     """Print a fresh master key."""
-    say(Fernet.generate_key().decode())
+    key = Fernet.generate_key().decode()
+    say(key, master_key=key)

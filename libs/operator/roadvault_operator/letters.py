@@ -57,8 +57,9 @@ async def _show(redis: Redis, limit: int) -> None:
     entries = await redis.xrevrange(DEAD_LETTERS, count=limit) or []
     letters = [(_text(entry), _parsed(fields)) for entry, fields in entries]
     rows = [(entry, letter["source"], letter.get("row", ""), letter["reason"]) for entry, letter in letters]
-    show("Dead letters", ("entry", "from", "row", "reason"), rows)
-    say(f"{await redis.xlen(DEAD_LETTERS)} dead letters")
+    show("dead_letters", "Dead letters", ("entry", "from", "row", "reason"), rows)
+    count = await redis.xlen(DEAD_LETTERS)
+    say(f"{count} dead letters", dead_letters=count)
 
 
 async def _retry(redis: Redis, entry: str) -> str:

@@ -19,11 +19,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.backlog import count_at_work, count_due, count_failed, failures
-from roadvault_common.work.reasons import words
 from roadvault_common.work.stages import STAGES
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import STAGE_HELP, blocking, say, show, stage_named
+from roadvault_operator.shell import STAGE_HELP, blocking, say, show, size, stage_named, utc, why
 
 _UNPACKED = {
     FolderStatus.OPEN: "open",
@@ -57,53 +56,67 @@ async def status() -> None:
         aside, faults = await set_aside_store.count(db), await fault_store.count_faults(db)
         wrong = await audits.problems(db, _SHOWN_PROBLEMS)
         left, left_count = await left_out.listed(db, _SHOWN_PROBLEMS), await left_out.count(db)
-        oldest = [(place.value, _days(await audits.oldest_seconds(db, place))) for place in Place]
+        oldest = {place.value: await audits.oldest_seconds(db, place) for place in Place}
         catalogue = await store.catalogue(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
     show(
+        "away",
         "Away: what needs it rests, and goes on by itself",
         ("what", "which", "whose work waits", "since", "reason"),
-        [(row["domain"], row["name"], row["service"], f"{row['since']:{_TIME}}", row["reason"]) for row in away],
+        [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in away],
     )
-    show(f"Stages (rows, {_COUNTED})", ("stage", "due", "at work", "failed"), stages)
+    show("stages", f"Stages (rows, {_COUNTED})", ("stage", "due", "at work", "failed"), stages)
     show(
+        "folders",
         f"Folders that are not packed ({_COUNTED})",
         ("state", "folders", "files", "size"),
-        [(name, row["n"], row["files"], decimal(row["bytes"])) for name, row in folders if row["n"]],
+        [(name, row["n"], row["files"], size(row["bytes"])) for name, row in folders if row["n"]],
     )
     show(
+        "archives",
         f"Archives that are not live on the network ({_COUNTED})",
         ("order", "archives", "with a local copy", "size"),
-        [(name, row["n"], row["kept"], decimal(row["bytes"])) for name, row in archives if row["n"]],
+        [(name, row["n"], row["kept"], size(row["bytes"])) for name, row in archives if row["n"]],
     )
     show(
+        "unsound",
         "Archives whose last audit found something wrong",
         ("archive", "where", "audited", "reason"),
-        [(row["zip_id"], row["place"], f"{row['audited_at']:{_TIME}}", words(row["reason"])) for row in wrong],
+        [(row["zip_id"], row["place"], utc(row["audited_at"]), why(row["reason"])) for row in wrong],
     )
     show(
+        "left_out",
         f"Left out by a recovery, {left_count} archives: run it again, or `roadvault recover --without CID`",
         ("what", "archive", "CID", "reason"),
         [(row["kind"], row["zip_id"], row["cid"], row["reason"]) for row in left],
     )
-    say(f"audited the longest ago: {', '.join(f'{age} ({place})' for place, age in oldest)}")
-    say(f"local copies: {kept['archives']} archives, {kept['uploads']} uploads ({_COUNTED})")
+    told = ", ".join(f"{_days(age)} ({place})" for place, age in oldest.items())
+    say(f"audited the longest ago: {told}", oldest_audit_seconds=oldest)
+    say(f"local copies: {kept['archives']} archives, {kept['uploads']} uploads ({_COUNTED})", local_copies=kept)
     say(
-        f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives (the highest ids)"
+        f"so far: {so_far['files']} files, {so_far['folders']} folders, {so_far['archives']} archives"
+        " (the highest ids)",
+        so_far=so_far,
     )
     if faults:
         say(
-            f"lines of the custody log that are not what was chained (`roadvault custody --check` names them): {faults}"
+            "lines of the custody log that are not what was chained (`roadvault custody --check` names them):"
+            f" {faults}",
+            custody_faults=faults,
         )
     if catalogue is None:
         say("catalogue: none was published yet")
     else:
         say(
             f"catalogue: {catalogue['cid']}, {catalogue['archives']} archives, made {catalogue['made_at']:{_TIME}},"
-            f" under {catalogue['name']}"
+            f" under {catalogue['name']}",
+            catalogue=catalogue,
         )
     if aside:
-        say(f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}")
+        say(
+            f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}",
+            set_aside=aside,
+        )
     await _streams()
     _disk()
 
@@ -124,8 +137,9 @@ async def _streams() -> None:
                 continue
             groups = await redis.xinfo_groups(event.stream)
             rows += [(event.stream, group["name"].decode(), group["lag"], group["pending"]) for group in groups]
-        show("Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
-        say(f"dead letters: {await redis.xlen(DEAD_LETTERS)}")
+        show("streams", "Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
+        letters = await redis.xlen(DEAD_LETTERS)
+        say(f"dead letters: {letters}", dead_letters=letters)
     except (RedisError, OSError) as error:
         say(f"Redis can't be reached, events wait for the sweeps: {brief(error)}")
     finally:
@@ -141,7 +155,8 @@ def _disk() -> None:
     except OSError as error:
         say(f"the data directory can't be read: {brief(error)}")
         return
-    say(f"data directory {root}: {decimal(usage.free)} free of {decimal(usage.total)}")
+    room = {"free_bytes": usage.free, "total_bytes": usage.total}
+    say(f"data directory {root}: {decimal(usage.free)} free of {decimal(usage.total)}", data_directory=room)
 
 
 @blocking
@@ -155,7 +170,8 @@ async def failed(
         for one in [stage_named(stage)] if stage else STAGES:
             rows = await failures(db, one, limit)
             count += len(rows)
-            cells = [(row["id"], f"{row['failed_at']:{_TIME}}", row["attempts"], words(row["reason"])) for row in rows]
-            show(f"{one.name}: {await count_failed(db, one)} failed", (one.key, "since", "attempts", "reason"), cells)
+            cells = [(row["id"], utc(row["failed_at"]), row["attempts"], why(row["reason"])) for row in rows]
+            columns = (one.key, "since", "attempts", "reason")
+            show(one.name, f"{one.name}: {await count_failed(db, one)} failed", columns, cells)
     if not count:
         say("nothing has failed")

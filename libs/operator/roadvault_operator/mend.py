@@ -36,7 +36,7 @@ async def retry(
             if not await repair.retry(db, one, row_id):
                 raise PermanentError(f"{one.name} {row_id} has not failed; nothing was changed")
             await acts.noted(db, "retry", f"{one.name} {row_id}")
-            say(f"{one.name} {row_id} is due again")
+            say(f"{one.name} {row_id} is due again", rows=1)
             return
         count = 0
         with Progress(console=console, transient=True) as bars:
@@ -45,7 +45,7 @@ async def retry(
                 count += await repair.retry(db, one, failed_id)
                 bars.advance(bar)
         await acts.noted(db, "retry", f"{one.name}: {count} rows")
-    say(f"{count} rows of {one.name} are due again")
+    say(f"{count} rows of {one.name} are due again", rows=count)
 
 
 @blocking
@@ -82,7 +82,7 @@ async def pin_again(
         raise PermanentError(
             f"archive {zip_id} has no CID or no local copy, or waits to be pinned; nothing was changed"
         )
-    say(f"{count} archives are due to be pinned again")
+    say(f"{count} archives are due to be pinned again", archives=count)
 
 
 @blocking
@@ -97,7 +97,9 @@ async def pack_again(zip_id: Annotated[int, typer.Argument(help="the archive's i
     await ring([closed])
     say(
         f"archive {zip_id} was given up; folder {closed.folder_id} is due to be packed again:"
-        f" {files} uploads, all whole"
+        f" {files} uploads, all whole",
+        folder=closed.folder_id,
+        uploads=files,
     )
 
 
@@ -132,7 +134,8 @@ async def seal(
     if folder is not None and not closed:
         raise PermanentError(f"folder {folder} is not open; nothing was changed")
     await ring(closed)
-    say(f"closed: {', '.join(str(one.folder_id) for one in closed) or 'no folder was open'}")
+    folders = [one.folder_id for one in closed]
+    say(f"closed: {', '.join(map(str, folders)) or 'no folder was open'}", folders=folders)
 
 
 async def ring(closed: list[Closed]) -> None:

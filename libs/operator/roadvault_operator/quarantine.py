@@ -13,12 +13,12 @@ from roadvault_common.errors import PermanentError, SettingsError, brief
 from roadvault_common.files import sweep_store as store
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.quarantine import Entry, Quarantine
-from roadvault_common.files.vault import ARCHIVES, DOWNLOADS, RECEIVED, SWEPT, Vault
+from roadvault_common.files.vault import ARCHIVES, DOWNLOADS, POSTERS, RECEIVED, SWEPT, Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import named_paths
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
-from roadvault_operator.shell import blocking, console, say, show
+from roadvault_operator.shell import blocking, console, say, show, size, utc
 
 app = typer.Typer(no_args_is_help=True, help="Files that no row names: list, restore or purge them; let a sweep go on.")
 
@@ -26,6 +26,7 @@ _NAMED: dict[str, Callable[[Database, list[str]], Awaitable[set[str]]]] = {
     RECEIVED: lambda db, paths: named_paths(db, "file_upload_info", paths),
     ARCHIVES: local.named,
     DOWNLOADS: lambda db, paths: named_paths(db, "download_info", paths),
+    POSTERS: lambda db, paths: named_paths(db, "video_info", paths),
 }
 """Which of some paths rows name, by the directory where they are."""
 _AT_ONCE = 500
@@ -38,6 +39,7 @@ class Directory(StrEnum):
     RECEIVED = RECEIVED
     ARCHIVES = ARCHIVES
     DOWNLOADS = DOWNLOADS
+    POSTERS = POSTERS
 
 
 Names = Annotated[list[str] | None, typer.Argument(help="entries, as `list` shows them")]
@@ -53,18 +55,21 @@ async def list_entries(
     entries = _entries(source)
     latest = sorted(entries, key=lambda entry: entry.since, reverse=True)[:limit]
     show(
+        "quarantine",
         "Quarantine",
         ("entry", "since", "size"),
-        [(entry.name, f"{entry.since:%Y-%m-%d %H:%M:%S UTC}", decimal(entry.size)) for entry in latest],
+        [(entry.name, utc(entry.since), size(entry.size)) for entry in latest],
     )
-    say(f"{len(entries)} files are in quarantine, {decimal(sum(entry.size for entry in entries))}")
+    amount = sum(entry.size for entry in entries)
+    say(f"{len(entries)} files are in quarantine, {decimal(amount)}", files=len(entries), bytes=amount)
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         stopped = await store.stopped(db)
     show(
+        "stopped_sweeps",
         "Sweeps that would move more than is usual, and have stopped",
         ("directory", "would move", "size", "of files there", "since", "next sweep may move"),
         [
-            (row["directory"], row["files"], decimal(row["bytes"]), row["seen"], row["stopped_at"], row["allowed"])
+            (row["directory"], row["files"], size(row["bytes"]), row["seen"], utc(row["stopped_at"]), row["allowed"])
             for row in stopped
         ],
     )
@@ -85,7 +90,7 @@ async def restore(
     if named:
         entries = await _named(entries)
     count = _each(entries, "restoring", quarantine.restore)
-    say(f"{count} of {len(entries)} files are back where they came from")
+    say(f"{count} of {len(entries)} files are back where they came from", files=count)
     if count < len(entries):
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ from roadvault_common.retention import holding as store
 from roadvault_common.sql.db import Database
 from roadvault_operator import acts
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import blocking, say, show
+from roadvault_operator.shell import blocking, say, show, utc
 
 app = typer.Typer(no_args_is_help=True, help="When archives end, and what is on hold.")
 
@@ -94,22 +94,22 @@ async def list_all(limit: Annotated[int, typer.Option(min=1, help="rows of each 
         keys = await store.period_keys(db)
         destroyed = await periods.destroyed(db)
     show(
+        "holds",
         "On hold",
         ("hold", "archive", "file", "since", "reason"),
-        [
-            (row["hold_id"], row["zip_id"], row["file_id"], f"{row['create_time']:{_TIME}}", row["reason"])
-            for row in holds
-        ],
+        [(row["hold_id"], row["zip_id"], row["file_id"], utc(row["create_time"]), row["reason"]) for row in holds],
     )
     show(
+        "ending",
         f"Archives that end within {ends.SOON_DAYS} days: {count}",
-        ("archive", "ends", ""),
-        [(row["zip_id"], f"{row['ends_at']:{_TIME}}", "on hold" if row["held"] else "") for row in soon],
+        ("archive", "ends", "held"),
+        [(row["zip_id"], utc(row["ends_at"]), "on hold" if row["held"] else "") for row in soon],
     )
     show(
+        "period_keys",
         "Period keys",
         ("archives end in", "key", "in all places since", "destroyed"),
-        [(row["period"], row["period_key"], _at(row["kept_at"]), _at(row["destroyed_at"])) for row in keys],
+        [(row["period"], row["period_key"], utc(row["kept_at"]), utc(row["destroyed_at"])) for row in keys],
     )
     if destroyed:
         say(BY_HAND)
@@ -148,7 +148,3 @@ async def allow(
             raise typer.Exit(1)
         await asking.allow(db)
     say("what is over ends now, and what ends later does so by itself")
-
-
-def _at(time: datetime | None) -> str:
-    return "" if time is None else f"{time:{_TIME}}"

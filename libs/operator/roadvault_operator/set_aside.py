@@ -12,11 +12,10 @@ from roadvault_common.files import set_aside_store as store
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work.reasons import words
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.mend import ring
-from roadvault_operator.shell import blocking, console, say, show
+from roadvault_operator.shell import blocking, console, say, show, size, utc, why
 from roadvault_operator.verify import Verifier
 
 app = typer.Typer(no_args_is_help=True, help="Uploads that had rotted before they were packed: list, retry or give up.")
@@ -33,21 +32,22 @@ async def list_files(limit: Annotated[int, typer.Option(min=1, help="files shown
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         rows, count = await store.waiting(db, limit), await store.count(db)
     show(
+        "set_aside",
         "Set aside",
         ("file", "name", "size", "folder", "since", "reason"),
         [
             (
                 row["file_id"],
                 row["file_name"],
-                decimal(row["size"]),
+                size(row["size"]),
                 row["folder_id"],
-                row["found_at"],
-                words(row["reason"]),
+                utc(row["found_at"]),
+                why(row["reason"]),
             )
             for row in rows
         ],
     )
-    say(f"{count} uploads were set aside and wait for a decision")
+    say(f"{count} uploads were set aside and wait for a decision", set_aside=count)
 
 
 @app.command()
@@ -68,7 +68,10 @@ async def retry(
                     whole.append(row)
         closed = [await store.pack_after_all(db, some) for some in _folders(whole)]
     await ring(closed)
-    say(f"{len(whole)} uploads are whole and due to be packed, {verifier.wrong} are not, and stay aside")
+    say(
+        f"{len(whole)} uploads are whole and due to be packed, {verifier.wrong} are not, and stay aside",
+        whole=len(whole),
+    )
     if verifier.wrong:
         raise typer.Exit(1)
 

@@ -14,7 +14,7 @@ from roadvault_common.errors import SettingsError
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_operator import acts
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import blocking, local_time, say, show
+from roadvault_operator.shell import blocking, local, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Tokens of programs: make, list, revoke.")
 
@@ -53,9 +53,9 @@ async def create(
 
     async with Database.open(settings.database_url, size=1) as db:
         await db.transact(write)
-    say(token)
+    say(token, token=token)
     if key is not None:
-        say(f"{key}  signs its callbacks (Standard Webhooks)")
+        say(f"{key}  signs its callbacks (Standard Webhooks)", callback_key=key)
     elif Scope.REQUEST in grant.scopes:
         say("ROADVAULT_CALLBACK_MASTER_KEYS is not set: it has no key of its own that signs its callbacks")
     say("Keep this now: it is not shown again. Send the token as Authorization: Bearer, or as the password of Basic.")
@@ -70,15 +70,16 @@ async def list_all() -> None:
         while some := await store.listed(db, rows[-1]["token_id"] if rows else 0, _AT_ONCE):
             rows += some
     show(
+        "tokens",
         "Tokens",
-        ("name", "scopes", "cameras", "callback hosts", "made", "last used", "until", ""),
+        ("name", "scopes", "cameras", "callback hosts", "made", "last used", "until", "state"),
         [
             (
                 row["name"],
                 row["scopes"],
                 ", ".join(orjson.loads(row["cameras"])),
                 ", ".join(orjson.loads(row["callback_hosts"])),
-                *("" if row[at] is None else local_time(row[at]) for at in ("create_time", "used_at", "expires_at")),
+                *(local(row[at]) for at in ("create_time", "used_at", "expires_at")),
                 "" if row["good"] else "revoked" if row["revoked_at"] is not None else "over",
             )
             for row in rows
@@ -119,5 +120,5 @@ async def rotate_callback_key(
 
     async with Database.open(settings.database_url, size=1) as db:
         await db.transact(write)
-    say(key)
+    say(key, callback_key=key)
     say(f"Keep it now: it is not shown again. Both keys sign for {overlap:g} days, in one header, divided by a blank.")

@@ -13,7 +13,7 @@ from roadvault_common.errors import PermanentError, SettingsError, brief
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_operator import acts
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import blocking, local_time, say, show
+from roadvault_operator.shell import blocking, local, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Accounts of people: add, list, remove, change password or role.")
 
@@ -98,15 +98,15 @@ async def list_all() -> None:
             rows += some
         others = await session_store.of_the_provider(db)
     columns = ("name", "role", "since", "logged in")
-    for title, found in (("Accounts", rows), ("Logged in by the provider", others)):
-        cells = [(row["name"], row["role"], local_time(row["create_time"]), row["sessions"]) for row in found]
-        show(title, columns, cells)
+    for name, title, found in (("accounts", "Accounts", rows), ("others", "Logged in by the provider", others)):
+        cells = [(row["name"], row["role"], local(row["create_time"]), row["sessions"]) for row in found]
+        show(name, title, columns, cells)
     say(f"{len(rows)} accounts")
 
 
 def _password(file: Path | None) -> str:
     if file is None:
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     try:
         return file.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -153,7 +153,8 @@ async def verify(
         if uploads:
             async for file in store.kept_uploads(db):
                 await verifier.upload(file)
-    say(f"{verifier.checked} checked, {verifier.skipped} have no copy there, {verifier.wrong} things are wrong")
+    counts = {"checked": verifier.checked, "without_copy": verifier.skipped, "wrong": verifier.wrong}
+    say("{checked} checked, {without_copy} have no copy there, {wrong} things are wrong".format(**counts), **counts)
     if verifier.wrong:
         raise typer.Exit(1)
 

@@ -34,7 +34,7 @@ class Layout:
     def create(self) -> None:
         """Make the directories that nobody else makes; uploads and keys are for their owner's eyes only."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("received", "archives", "downloads"):
+        for name in ("received", "archives", "downloads", "posters"):
             (self.vault / name).mkdir(parents=True, exist_ok=True)
         self.devnet.mkdir(exist_ok=True)
         self.logs.mkdir(exist_ok=True)

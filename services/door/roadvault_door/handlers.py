@@ -7,7 +7,7 @@ from aiohttp.typedefs import Middleware
 from roadvault_common.errors import Outage, TransientError, brief
 from roadvault_common.web.cors import Cors, is_preflight
 from roadvault_common.web.health import RequestHandler
-from roadvault_common.web.listener import route_of
+from roadvault_common.web.traced import route_of
 from roadvault_door.config import DoorSettings
 from roadvault_door.sending import send
 from roadvault_door.service import Door, Refused

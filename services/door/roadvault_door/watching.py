@@ -1,17 +1,18 @@
 """Plays a video: the retriever has the keys and is asked for the bytes; what comes is passed on as it is taken."""
 
 import asyncio
+import math
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 import aiohttp
 import structlog
 from aiohttp import web
 
-from roadvault_common.errors import Outage, TransientError, brief
+from roadvault_common.errors import Outage, RoadVaultError, TransientError, brief
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.web.flow import bound_buffer, unless_gone
 from roadvault_door.config import DoorSettings
@@ -29,6 +30,8 @@ _BUFFER_BYTES, _UPSTREAM_BYTES = 1 << 18, 1 << 16
 """What the kernel keeps for the client, and of what the retriever sends: more would be moved, and perhaps in vain."""
 _SILENCE_SECONDS = 130.0
 """Longer than the retriever waits for the network by default."""
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 60.0, 0.5
+"""So long, after the last piece, a retriever that broke off is asked for the rest."""
 _TELLS = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 """Answers of the retriever that a client is told as they are."""
 _TOLD_BYTES = 500
@@ -76,15 +79,12 @@ class Player:
         if request.method != "GET" or not part.length:
             async with self._asked(request, "HEAD", token, {}):
                 return response
-        asked = {"Range": f"bytes={part.start}-{part.start + part.length - 1}"}
         with self._place(request):
-            async with self._asked(request, "GET", token, asked) as answer:
+            async with aclosing(self._pieces(request, token, part)) as pieces:
+                first = await anext(pieces)
                 try:
-                    await self._pass_on(request, response, answer, part)
-                except (
-                    OSError,
-                    aiohttp.ClientError,
-                ) as error:  # of the first ConnectionError and TimeoutError are kinds
+                    await self._pass_on(request, response, first, pieces)
+                except (OSError, RoadVaultError) as error:  # of the first ConnectionError and TimeoutError are kinds
                     if request.transport is not None:  # else the player has left, as at each jump
                         log.info("a video was not sent whole", reason=brief(error))
                         request.transport.abort()
@@ -129,24 +129,45 @@ class Player:
         finally:
             answer.release() if answer.content.at_eof() else answer.close()
 
+    async def _pieces(self, request: web.Request, token: str, part: Part) -> AsyncGenerator[bytes, None]:
+        """Yield a part of the file; where the retriever breaks off, as when it is started anew, it is asked again.
+
+        Raises:
+            Refused, Outage: At first, or of what it is asked again: for so long.
+        """
+        now = asyncio.get_running_loop().time
+        position, end, heard = part.start, part.start + part.length, -math.inf
+        while position < end:
+            trouble: Exception | None = None
+            try:
+                asked = {"Range": f"bytes={position}-{end - 1}"}
+                async with self._asked(request, "GET", token, asked) as answer:
+                    while piece := await unless_gone(request, answer.content.readany()):
+                        yield piece
+                        position, heard = position + len(piece), now()
+            except (Outage, aiohttp.ClientError, TimeoutError) as error:
+                trouble = error
+            if position < end:
+                if now() - heard > _PATIENCE_SECONDS:
+                    raise Outage(brief(trouble) if trouble else "the retriever broke off")
+                await unless_gone(request, asyncio.sleep(_PAUSE_SECONDS))
+
     async def _pass_on(
-        self, request: web.Request, response: web.StreamResponse, answer: aiohttp.ClientResponse, part: Part
+        self, request: web.Request, response: web.StreamResponse, first: bytes, pieces: AsyncIterator[bytes]
     ) -> None:
         """Send on what comes. Only the time that the client takes counts against it."""
         now = asyncio.get_running_loop().time
         bound_buffer(request, _BUFFER_BYTES)
         await response.prepare(request)
-        left, grace = part.length, self._settings.download_grace_seconds
-        while left > 0:
-            piece = await unless_gone(request, answer.content.readany())
-            if not piece or len(piece) > left:
-                raise ConnectionResetError("the retriever broke off")
-            left, before = left - len(piece), now()
+        piece: bytes | None = first
+        most = grace = self._settings.download_grace_seconds
+        while piece is not None:
+            before = now()
             async with asyncio.timeout(grace):
                 await response.write(piece)
             _SENT.inc(len(piece))
-            most = self._settings.download_grace_seconds
             grace = min(grace - (now() - before) + len(piece) / _BYTES_PER_SECOND, most)
+            piece = await anext(pieces, None)
         await response.write_eof()
 
 

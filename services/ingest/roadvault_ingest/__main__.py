@@ -16,6 +16,8 @@ from roadvault_common.history.heartbeats import Heart
 from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.migrate import show_schema
+from roadvault_common.tracing import store as traces
 from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
 from roadvault_common.work.stages import ASK
@@ -43,10 +45,11 @@ async def serve() -> None:
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
         ingest = Ingest(settings, db, bus, vault)
         breakers = Breakers(redis(bus))
-        samples = {
+        samples: dict[str, metrics.Sample] = {
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
             "open": open_work(ingest.resumable.store, ingest.batches.store),
+            "schema": partial(show_schema, db),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)
@@ -55,6 +58,7 @@ async def serve() -> None:
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),
             partial(repeat, ingest.ledger.tidy, seconds=TIDY_SECONDS),
+            partial(repeat, partial(traces.forget, db), seconds=3600),
             partial(ingest.batches.asking.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(days.add_up, db, vault.root), seconds=days.SECONDS),
             partial(repeat, partial(event_log.trim, db, settings.event_log_days), seconds=settings.sweep_seconds),

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from roadvault_common.errors import DatabaseUnavailable, DiskFull, TransientError, brief
 from roadvault_common.web.guards import refusal
-from roadvault_common.web.listener import route_of
+from roadvault_common.web.traced import route_of
 from roadvault_ingest.pages import errors
-from roadvault_ingest.problems import NoLength, NoRoom, Problem, TooLarge, Unavailable
+from roadvault_ingest.problems import Locked, NoLength, NoRoom, Problem, TooLarge, Unavailable
 from roadvault_ingest.uploads.names import shown
 
 log = structlog.get_logger()
@@ -55,7 +55,11 @@ async def _answered(request: web.Request, handler: Handler) -> tuple[web.StreamR
         response = refusal(507, NoRoom.error, "the disk is full; try again later", 60)
     except TransientError as error:
         log.warning("request failed", route=route_of(request), error=brief(error))
-        response = refusal(503, Unavailable.error, "not possible right now; try again", 5)
+        # tus-js-client, and so Uppy, takes any other error than 423 for the end of an upload that it asks for, and
+        # begins it anew.
+        asks = request.method == hdrs.METH_HEAD and request.path.startswith("/api/open/files/")
+        kind = Locked if asks else Unavailable
+        response = refusal(kind.status, kind.error, "not possible right now; try again", 5)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - redirects and the like are answers
             raise

@@ -52,7 +52,7 @@ class Conflict(Problem):
 
 
 class Locked(Problem):
-    """Another process has it in hand."""
+    """Another process has it in hand, or how it stands can't be told now."""
 
     status = HTTPStatus.LOCKED
     error = "locked"
@@ -136,7 +136,7 @@ class NoRoom(Problem):
 
 
 class Unavailable(Problem):
-    """The database is away, or others are to have their turn."""
+    """The database is away, or others are to have their turn, or a resumable upload came too slowly."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     error = "unavailable"

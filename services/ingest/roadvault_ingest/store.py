@@ -13,6 +13,7 @@ from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FolderStatus
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest.requests.asking import Asker, Most, ask
 from roadvault_ingest.uploads import same, upload_store
@@ -146,6 +147,8 @@ class IngestStore:
         )
         at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
         await facts.insert_tags(tx, ((at[received.path][0], received.facts) for received, _ in folder.added))
+        came = {at[received.path][0]: received.trace for received, _ in folder.added if received.trace}
+        await traces.keep_all(tx, "file_upload_info", came)
         await record(tx, *(_received(received, at[received.path][0]) for received, _ in folder.added))
         return [Placed(*at[received.path], closed) for received, closed in folder.added]
 

@@ -11,7 +11,16 @@ from aiohttp import hdrs, web
 from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.clients import client_of
-from roadvault_ingest.problems import Forbidden, NotFound, Problem, WrongType, WrongVersion, answer
+from roadvault_ingest.problems import (
+    Forbidden,
+    NotFound,
+    Problem,
+    TooSlow,
+    Unavailable,
+    WrongType,
+    WrongVersion,
+    answer,
+)
 from roadvault_ingest.uploads.checksums import ALGORITHMS, Checksum, upload_checksum
 from roadvault_ingest.uploads.form import content_type
 from roadvault_ingest.uploads.joining import Joining
@@ -24,6 +33,7 @@ FILES = "/api/open/files"
 """Where uploads are begun; each has its URL below."""
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration,concatenation"
+_SLOW_SECONDS = 1
 _TYPE = "application/offset+octet-stream"
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -144,7 +154,10 @@ async def _by_method(handlers: Mapping[str, _Handle], request: web.Request) -> w
             came = request.headers.get("Tus-Resumable")
             told = "it is missing" if came is None else f"{shown(came)} came"
             raise WrongVersion(f"Tus-Resumable must be {VERSION}, the version that is spoken here; {told}")
-        return await handler(request)
+        try:
+            return await handler(request)
+        except TooSlow as slow:  # of a 4xx clients think that it is of no use to go on, but for 409 and 423
+            raise Unavailable(f"{slow}; go on", _SLOW_SECONDS) from slow
 
     response = await answer_problems(request, handle)
     response.headers["Tus-Resumable"] = VERSION

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from standardwebhooks.webhooks import Webhook
 
 from roadvault_common.errors import PermanentError, SettingsError, TransientError, brief
+from roadvault_common.tracing import spans
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.reach import Reach
 
@@ -126,6 +127,8 @@ class Callbacks:
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
         }
+        if (parent := spans.current()) is not None:
+            headers["traceparent"] = parent  # the client's own trace of it goes on from there
         signers = [Webhook(key.get_secret_value()) for key in keys] or ([self._signer] if self._signer else [])
         if signers:  # divided by blanks: the client takes any of them that is its own
             headers["webhook-signature"] = " ".join(one.sign(message_id, now, data.decode()) for one in signers)

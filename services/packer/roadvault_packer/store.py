@@ -16,6 +16,7 @@ from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.states import FileStatus, FolderStatus
+from roadvault_common.tracing import store as traces
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
@@ -119,6 +120,7 @@ class PackerStore:
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (folder_id, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
         )
+        await traces.keep(tx, "zip_ipfs_info", zip_id)
         await tx.execute(
             "INSERT INTO label_info (zip_id, label, salt_key) VALUES (%s, %s, %s)",
             (zip_id, packed.label, merkle.salt_key(packed.key.key)),

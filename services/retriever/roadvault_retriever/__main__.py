@@ -79,6 +79,7 @@ async def serve() -> None:
         if settings.link_secret is not None and settings.stream_port:
             views, patience = Views(settings.link_secret), settings.ipfs_stall_seconds
             streaming = Streaming(views, retriever.sources, retriever.cached, patience)
+            jobs.append(streaming.end)
             stream = Listener(streaming.routes(), settings.stream_host, settings.stream_port)
         heart = Heart(db, "retriever", [heartbeats.disk(vault.root)])
         await app.run(

@@ -17,6 +17,8 @@ class Session:
     session_id: int
     name: str
     role: Role
+    vouched_seconds: float | None = None
+    """How long ago the provider said so; None: it is that of an account."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,15 @@ async def begin(tx: Transaction, session_hash: bytes, person: Person, life: Life
 async def find(db: Database, session_hash: bytes) -> Session | None:
     """Return the session of a hash, if it is good now: that of an account that is gone is not."""
     row = await db.fetch_one(
-        "SELECT session_id, session_info.name, COALESCE(user_info.role, session_info.role) AS role"
+        "SELECT session_id, session_info.name, COALESCE(user_info.role, session_info.role) AS role,"
+        " IF(session_info.user_id IS NULL, TIMESTAMPDIFF(SECOND, session_info.create_time, UTC_TIMESTAMP(6)), NULL)"
+        " AS vouched"
         " FROM session_info LEFT JOIN user_info USING (user_id) WHERE hash = %s"
         " AND idle_ends_at > UTC_TIMESTAMP(6) AND ends_at > UTC_TIMESTAMP(6)"
         " AND (session_info.user_id IS NULL OR user_info.user_id IS NOT NULL)",
         (session_hash,),
     )
-    return None if row is None else Session(row["session_id"], row["name"], Role(row["role"]))
+    return None if row is None else Session(row["session_id"], row["name"], Role(row["role"]), row["vouched"])
 
 
 async def used(db: Database, session_ids: Sequence[int], life: Life) -> None:

@@ -26,6 +26,7 @@ from roadvault_common.cancellation import heeding
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
 from roadvault_common.events.kinds import DEAD_LETTERS, Event
 from roadvault_common.loops import pause
+from roadvault_common.tracing import spans
 
 log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ _AWAY_SECONDS = 2.0
 _RECLAIMS = 4
 """Looks for what dead consumers left, in the time after which they count as dead."""
 _BATCH = 16
+_PARENT = b"traceparent"
+"""The field of an entry that says where a trace goes on."""
 
 
 class _Redis(Redis):
@@ -94,7 +97,10 @@ class Bus:
 
     async def emit(self, event: Event) -> bool:
         """Send an event after its commit; False if it could not be sent, which costs time, not data."""
-        return await self._add(event.stream, {b"event": event.model_dump_json()}, _STREAM_LENGTH)
+        fields: dict[Any, Any] = {b"event": event.model_dump_json()}
+        if (parent := spans.current()) is not None:
+            fields[_PARENT] = parent
+        return await self._add(event.stream, fields, _STREAM_LENGTH)
 
     async def dead_letter(self, source: str, reason: str, **details: object) -> bool:
         """Put what could not be handled where a person looks: a stage's row, or a stream's entry."""
@@ -184,7 +190,10 @@ class Bus:
             metrics.EVENTS.labels(stream, "dead_lettered").inc()
             return
         try:
-            with metrics.EVENT_SECONDS.labels(stream).time():
+            with (
+                metrics.EVENT_SECONDS.labels(stream).time(),
+                spans.under(spans.read(filter(None, [fields.get(_PARENT)]))),
+            ):
                 await handler(parsed)
         except TransientError as error:
             # Not acknowledged: it is taken up again, and the row it names is due for the sweep in any case.

@@ -25,6 +25,7 @@ from roadvault_common.loops import repeat
 from roadvault_common.settings.config import ServiceSettings, explain
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server
+from roadvault_common.tracing import spans
 from roadvault_common.web.connections import Limits
 from roadvault_common.web.cors import Cors
 from roadvault_common.web.guards import own_sites_only
@@ -207,3 +208,5 @@ def main(serve: Callable[[], Coroutine[None, None, None]]) -> None:
             sys.exit(reason)
         log.critical("the service ends", reason=reason)
         sys.exit(1)
+    finally:
+        spans.end()

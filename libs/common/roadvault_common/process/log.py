@@ -17,7 +17,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from roadvault_common.errors import brief
 from roadvault_common.plain import plain, plain_lines
+from roadvault_common.process import build
 from roadvault_common.settings.config import ServiceSettings
+from roadvault_common.tracing import spans
 
 _NO_DEFECTS = (ConnectionError, TimeoutError, HttpProcessingError, RequestPayloadError, PayloadAccessError)
 """What the other side of a connection does to us."""
@@ -27,7 +29,9 @@ _TALKS_TO_CLIENTS = "aiohttp.server"
 
 
 def configure(service: str, settings: ServiceSettings) -> None:
-    """Set up the logs of the process; every line carries the name of the service."""
+    """Set up what the process tells: logs, of which every line names the service; which build it is; its traces."""
+    build.show(service)
+    spans.begin(service, build.VERSION, settings.otlp_url)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
 
     def name_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -35,6 +39,7 @@ def configure(service: str, settings: ServiceSettings) -> None:
         return event
 
     common: list[Processor] = [
+        *([spans.mark] if spans.on() else []),
         structlog.contextvars.merge_contextvars,
         name_service,
         structlog.processors.add_log_level,

@@ -15,6 +15,7 @@ from redis.asyncio.connection import parse_url
 from roadvault_common.settings.secret_files import SecretFiles, with_password
 
 PREFIX = "ROADVAULT_"
+_COLLECTOR = re.compile(r"https?://[\w.:\[\]-]+(?!.*/v1/traces)(?:/[\w./-]*)?", re.ASCII)
 _HOST_NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
 
 
@@ -90,6 +91,11 @@ class ServiceSettings(DatabaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", title="Log level", description="debug, info, warning or error"
     )
+    otlp_url: str | None = Field(
+        None,
+        title="Traces",
+        description="http://host:4318 of an OpenTelemetry collector (OTLP over HTTP); without it there are none",
+    )
     http_host: str = Field(
         "127.0.0.1", title="Service address", description="address of /metrics, /healthz and /readyz"
     )
@@ -130,6 +136,15 @@ class ServiceSettings(DatabaseSettings):
             if not _HOST_NAME.fullmatch(name):
                 raise ValueError("must be names such as vault.example.org or *.example.org, without scheme and port")
         return hosts
+
+    @field_validator("otlp_url")
+    @classmethod
+    def _check_collector(cls, url: str | None) -> str | None:
+        if url is None or not url.strip():
+            return None
+        if not _COLLECTOR.fullmatch(url):
+            raise ValueError("must look like http://host:4318: without user, password, query and /v1/traces")
+        return url
 
     @property
     def host_names(self) -> frozenset[str]:
@@ -174,7 +189,7 @@ class DataSettings(EnvironmentSettings):
 
     data_dir: Path = Field(
         title="Data directory",
-        description="holds received/, archives/, downloads/ and quarantine/; one POSIX file system shared by all",
+        description="holds received/, archives/, downloads/, posters/, quarantine/; one POSIX file system for all",
     )
 
 

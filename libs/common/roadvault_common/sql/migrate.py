@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pymysql
 import structlog
+from prometheus_client import Gauge
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.sql.applying import alone, apply_all
@@ -18,6 +19,7 @@ from roadvault_common.sql.server_errors import explained
 log = structlog.get_logger()
 
 _CONTRACT = "_contract_"
+SCHEMA = Gauge("roadvault_schema_version", "Number of the latest migration that the database has")
 PACKET_BYTES = 4 << 20
 """The longest statement names the members of an archive, 20 000 of some 40 bytes; longer folders are allowed."""
 
@@ -46,6 +48,12 @@ async def check_schema(db: Database) -> None:
     contracted = sorted(name for name in applied - known if _CONTRACT in name)
     if contracted:
         raise SettingsError(f"the database has the migration {contracted[0]}, which is newer: upgrade this service")
+
+
+async def show_schema(db: Database) -> None:
+    """Show Prometheus which schema the database has, by the number in the name of its latest migration."""
+    latest = await db.fetch_value("SELECT MAX(migration_id) FROM _yoyo_migration")
+    SCHEMA.set(int(latest.partition("_")[0]))
 
 
 async def check_server(db: Database) -> None:

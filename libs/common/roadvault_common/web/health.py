@@ -17,7 +17,7 @@ Check = Callable[[], Awaitable[None]]
 
 _CHECK_SECONDS = 5.0
 _OK = "ok"
-_PATHS = ("/metrics", "/healthz", "/readyz")
+PATHS = ("/metrics", "/healthz", "/readyz")
 
 
 class Gate:
@@ -66,7 +66,7 @@ def health_routes(
         body["up_seconds"] = round(time.monotonic() - began, 1)
         return web.json_response(body, status=200 if ready else 503)
 
-    return [web.get(path, handler) for path, handler in zip(_PATHS, (metrics, healthz, readyz), strict=True)]
+    return [web.get(path, handler) for path, handler in zip(PATHS, (metrics, healthz, readyz), strict=True)]
 
 
 async def _state(check: Check) -> str:
@@ -85,7 +85,7 @@ def only_once(gate: Gate) -> Middleware:
 
     @web.middleware
     async def refuse(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
-        if not gate.open and request.path not in _PATHS:
+        if not gate.open and request.path not in PATHS:
             shut = "; ".join(f"{name}: {state}" for name, state in gate.states.items() if state != _OK)
             raise DatabaseUnavailable(f"nothing is served yet: {shut}")
         return await handler(request)

@@ -12,9 +12,11 @@ from aiohttp.typedefs import Middleware
 
 from roadvault_common import metrics
 from roadvault_common.errors import SettingsError
+from roadvault_common.tracing import spans
 from roadvault_common.web.connections import Connection, Crowd, Limits
 from roadvault_common.web.guards import answerable, refuse_compressed
 from roadvault_common.web.health import RequestHandler
+from roadvault_common.web.traced import name_trace, route_of, traced
 
 log = structlog.get_logger()
 
@@ -32,12 +34,6 @@ class Listener(NamedTuple):
     host: str
     port: int
     limits: Limits = Limits()
-
-
-def route_of(request: web.Request) -> str:
-    """Return the pattern of a request's route, such as /d/{token}: the path itself may be a secret, and has no end."""
-    resource = request.match_info.route.resource
-    return "none" if resource is None else resource.canonical
 
 
 class _Site:
@@ -135,7 +131,8 @@ def _application(
             response.headers["Connection"] = "close"
             response.force_close()
 
-    app = web.Application(middlewares=[count, refuse_compressed, *middlewares])
+    app = web.Application(middlewares=[*([traced] if spans.on() else []), count, refuse_compressed, *middlewares])
     app.add_routes(routes)
     app.on_response_prepare.append(last_answer)
+    app.on_response_prepare.append(name_trace)
     return app

@@ -11,7 +11,7 @@ from roadvault_common.errors import LeaseLost, Outage, TransientError, Waiting, 
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database, Transaction
-from roadvault_common.work import backlog, reasons
+from roadvault_common.work import backlog, reasons, traced
 from roadvault_common.work import lease as leases
 from roadvault_common.work.attempt import Do, attempt, moment
 from roadvault_common.work.breakers import Breaker
@@ -95,7 +95,9 @@ class Worker:
             structlog.contextvars.bound_contextvars(**{self.stage.key: row_id, "stage": self.stage.name}),
             metrics.STAGE_SECONDS.labels(self.stage.name).time(),
         ):
-            outcome = await self._attempt(lease)
+            async with traced.attempt(self._db, lease) as span:
+                outcome = await self._attempt(lease)
+                traced.ended(span, outcome)
         metrics.STAGE_OUTCOMES.labels(self.stage.name, type(outcome).__name__.lower()).inc()
         if not isinstance(outcome, Done) or outcome.again_after is not None:
             self.nudge()

@@ -214,7 +214,11 @@ def _tell_archives(report: restoring.Report) -> bool:
     say(
         f"{report.archives} archives recovered, with {report.files} files; {len(report.known)} were there already,"
         f" {len(report.failed)} things could not be recovered, {len(report.strange)} are no archives,"
-        f" {report.ended} had ended"
+        f" {report.ended} had ended",
+        archives=report.archives,
+        files=report.files,
+        there_already=len(report.known),
+        failed=len(report.failed),
     )
     if report.completed:
         say(f"{len(report.completed)} that were there lacked what was found now: CID, purchase, end, or local copy")

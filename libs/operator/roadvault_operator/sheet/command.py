@@ -20,7 +20,7 @@ from roadvault_operator.config import OperatorSettings
 from roadvault_operator.sheet import contents, printing
 from roadvault_operator.sheet.contents import Sheet
 from roadvault_operator.sheet.shares import Joining, ShareRefused, Split
-from roadvault_operator.shell import blocking
+from roadvault_operator.shell import blocking, put
 
 app = typer.Typer(no_args_is_help=True, help="Master keys that were split into shares.")
 
@@ -44,7 +44,7 @@ async def recovery_sheet(
         printing.write_private(html, printing.as_html(sheet))
         typer.echo(f"{html}: {len(sheet.pages)} pages; print it where no copy is kept, then remove the file", err=True)
     if text or html is None:
-        typer.echo(printing.as_text(sheet), nl=False)
+        put(printing.as_text(sheet), "sheet")
 
 
 def _split(shares: int | None, threshold: int | None) -> Split | None:
@@ -78,7 +78,7 @@ def join() -> None:
             typer.echo(f"{error}; try again", err=True)
     key = joining.master_key()
     typer.echo(f"this is the master key {MasterKeys(SecretStr(key)).ids[0]}", err=True)
-    typer.echo(key)
+    put(key, "master_key")
 
 
 def _asked(joining: Joining) -> Iterator[str]:

@@ -6,6 +6,7 @@ from prometheus_client import Gauge
 
 from roadvault_common.errors import Value
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveStatus
 from roadvault_crust_orderer.markets.market import Market
 from roadvault_crust_orderer.watching.overview_store import OverviewStore
 
@@ -25,8 +26,19 @@ OLDEST_UNREPLICATED = Gauge(
     "roadvault_oldest_unreplicated_seconds",
     "Time since the oldest archive came to IPFS that is kept here until the network is proven to hold it; 0 if none is",
 )
+ARCHIVES = Gauge(
+    "roadvault_archives", "Archives by the state of their order; all but `live` are counted up to 10 000", ["state"]
+)
+STORED = Gauge("roadvault_stored_bytes", "Bytes of the archives that have an order in force, each rounded up to MiB")
+_COUNTED = (
+    ArchiveStatus.NOT_ORDERED,
+    ArchiveStatus.ORDERED,
+    ArchiveStatus.ORDER_FAILED,
+    ArchiveStatus.EXPIRED,
+)
+"""States of which few archives are; what has ended only becomes more, and is nobody's work."""
 _UNKNOWN = float("nan")
-for gauge in (SOONEST_EXPIRY, EXPIRED, UNDER_FLOOR, OLDEST_UNREPLICATED):  # 0 would say that all is well
+for gauge in (SOONEST_EXPIRY, EXPIRED, UNDER_FLOOR, OLDEST_UNREPLICATED, STORED):  # 0 would say that all is well
     gauge.set(_UNKNOWN)
 
 
@@ -49,6 +61,11 @@ class Overview:
         """
         ends = await self._store.soonest_expiry()
         SOONEST_EXPIRY.set(_UNKNOWN if ends is None else ends)
+        live, stored = await self._store.stored()
+        ARCHIVES.labels("live").set(live)
+        STORED.set(stored)
+        for state in _COUNTED:
+            ARCHIVES.labels(state.name.lower()).set(await self._store.in_state(state))
         EXPIRED.set(await self._store.expired())
         UNDER_FLOOR.set(await self._store.under(self._floor))
         OLDEST_UNREPLICATED.set(await self._store.oldest_unreplicated())

@@ -1,6 +1,7 @@
 """SQL over all archives, each read along an index of its own (`schema/0011_ages.sql`)."""
 
 from roadvault_common.sql.db import Database
+from roadvault_common.sql.states import ArchiveStatus
 from roadvault_crust_orderer.store import ENDED, EXPIRED, LIVE
 
 _MOST = 10_000
@@ -20,6 +21,17 @@ class OverviewStore:
             (LIVE,),
         )
         return None if us is None else us / 1e6
+
+    async def stored(self) -> tuple[int, int]:
+        """Return how many archives have an order in force, and their bytes, rounded up to MiB: the sums of days."""
+        row = await self._db.fetch_one(
+            "SELECT COALESCE(SUM(archives), 0) AS archives, COALESCE(SUM(mebibytes), 0) AS mebibytes FROM renewal_info"
+        )
+        return (int(row["archives"]), int(row["mebibytes"]) << 20) if row else (0, 0)
+
+    async def in_state(self, state: ArchiveStatus) -> int:
+        """Return how many archives are in a state that is passed through; those that are live `stored` tells."""
+        return await self._count("status = %s", state.value)
 
     async def expired(self) -> int:
         """Return how many archives have no order in force any more, also those that nobody could look at since."""

@@ -17,7 +17,7 @@ from roadvault_common.errors import Outage, TransientError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
-from roadvault_common.work import backlog, batches, reasons
+from roadvault_common.work import backlog, batches, reasons, traced
 from roadvault_common.work import lease as leases
 from roadvault_common.work.audit_gauges import next_in
 from roadvault_common.work.breakers import Breaker
@@ -139,8 +139,9 @@ class Watcher:
         keeping = asyncio.create_task(self._keep(batch))
         try:
             with metrics.STAGE_SECONDS.labels(WATCH.name).time(), leases.under(batch[0]):
-                looks = await self._looks(batch)
-                found = await self._store.close(looks)
+                async with traced.look(self._db, batch):
+                    looks = await self._looks(batch)
+                    found = await self._store.close(looks)
         except asyncio.CancelledError:
             with suppress(TransientError):
                 async with asyncio.timeout(5):

@@ -54,6 +54,14 @@ class AccessSettings(EnvironmentSettings):
     )
     oidc_viewers: str = Field("", title="OIDC viewers", description="likewise a viewer; nobody else is let in")
 
+    oidc_recheck_seconds: float = Field(
+        900,
+        ge=60,
+        title="OIDC recheck",
+        description="seconds after which the provider is asked anew, by way of the browser, whether somebody still is"
+        " what they were; if it does not answer they go on for as long again",
+    )
+
     @model_validator(mode="after")
     def _check_oidc(self) -> Self:
         if self.intranet_url and urlsplit(self.intranet_url).scheme not in {"http", "https"}:

@@ -10,13 +10,15 @@ from aiohttp import hdrs, web
 
 from roadvault_common import metrics
 from roadvault_common.access import token_store
+from roadvault_common.access.session_store import Session
 from roadvault_common.access.tokens import Grant, hash_of
 from roadvault_common.sql.db import Database
 from roadvault_common.web.guards import OTHER_ORIGIN
 from roadvault_common.web.health import RequestHandler
-from roadvault_common.web.listener import route_of
+from roadvault_common.web.traced import route_of
 from roadvault_ingest.access.acts import ActLog
 from roadvault_ingest.access.cache import Cache
+from roadvault_ingest.access.oidc import Oidc
 from roadvault_ingest.access.refused import NotAllowed, Unknown
 from roadvault_ingest.access.routes import Rule, rule_of
 from roadvault_ingest.access.sessions import Sessions
@@ -37,6 +39,7 @@ class Guard:
         sessions: Sessions,
         log: ActLog,
         peer: Callable[[web.Request], str],
+        provider: Oidc | None = None,
         *,
         on: bool,
     ) -> None:
@@ -44,6 +47,7 @@ class Guard:
         self._sessions = sessions
         self._log = log
         self._peer = peer
+        self._provider = provider
         self._on = on
         self._tokens: Cache[Who] = Cache(self._token)
         self._used: set[int] = set()
@@ -71,7 +75,7 @@ class Guard:
         async def handler(request: web.Request) -> web.StreamResponse:
             who = ANYBODY
             try:
-                who = await self._who(request)
+                who = await self._who(request, leads=rule.page and request.method == hdrs.METH_GET)
                 _check(who, rule)
                 reset = WHO.set(who)
                 try:
@@ -108,8 +112,8 @@ class Guard:
 
         return web.RouteDef(route.method, route.path, handler, {**route.kwargs, "expect_handler": expect})
 
-    async def _who(self, request: web.Request) -> Who:
-        """Return who a request comes from.
+    async def _who(self, request: web.Request, *, leads: bool = False) -> Who:
+        """Return who a request comes from; `leads` tells that a browser would follow where it is led.
 
         Raises:
             Unknown: Nobody that is known.
@@ -126,8 +130,22 @@ class Guard:
         # Of a page of another origin it would not be the person who asks.
         session = None if OTHER_ORIGIN in request else await self._sessions.find(request)
         if session is not None:
+            await self._recheck(session, leads=leads)
             return Who(Kind.PERSON, session.name, Grant(session.role.scopes))
         raise Unknown("send a token (Authorization: Bearer rvt_…), or log in at /login")
+
+    async def _recheck(self, session: Session, *, leads: bool) -> None:
+        """Lead somebody whom the provider named a while ago through it once more; it asks for nothing if they are in.
+
+        Raises:
+            Unknown: It has not said for too long that they still are who they were, or can say so now.
+        """
+        if not self._sessions.due(session):
+            return
+        there = leads and self._provider is not None and await self._provider.answers()
+        if there or self._sessions.due(session, 2) or self._provider is None:
+            login = "/login" if self._provider is None else "/login/oidc"
+            raise Unknown("the provider has to say once more who you are: open a page", login=login)
 
     async def _token(self, key: bytes) -> Who | None:
         token = await token_store.find(self._db, key)
@@ -145,7 +163,7 @@ class Guard:
         if isinstance(refused, NotAllowed):
             return error_page(request, refused.status, None)
         wanted = request.raw_path if request.method == hdrs.METH_GET else "/"
-        raise web.HTTPSeeOther(f"/login?next={quote(wanted, safe='')}")
+        raise web.HTTPSeeOther(f"{refused.login}?next={quote(wanted, safe='')}")
 
 
 def _check(who: Who, rule: Rule) -> None:

@@ -13,7 +13,7 @@ from roadvault_common.errors import TransientError, brief
 from roadvault_common.plain import plain
 from roadvault_ingest.access.accounts import Accounts
 from roadvault_ingest.access.acts import ActLog
-from roadvault_ingest.access.oidc import BadLogin, Oidc, ProviderAway
+from roadvault_ingest.access.oidc import BadLogin, NotBegun, Oidc, ProviderAway
 from roadvault_ingest.access.refused import WrongPassword
 from roadvault_ingest.access.sessions import Sessions
 from roadvault_ingest.access.who import ANYBODY, Kind, Who
@@ -63,8 +63,7 @@ class Login:
             try:
                 return await handler(request)
             except BadLogin as error:
-                self._refused(request, "oidc", str(error))
-                return self._page(request, "login_refused", 403)
+                return await self._refuse(request, error)
             except (ProviderAway, TransientError) as error:
                 log.warning("log-in failed", error=brief(error))
                 return self._page(request, "login_away", 503)
@@ -98,6 +97,8 @@ class Login:
         if self._oidc is None:
             raise web.HTTPSeeOther("/login")
         response = web.HTTPSeeOther("/")
+        if await self._sessions.find(request) is not None and not await self._oidc.answers():
+            raise ProviderAway("the provider, which has to say anew who somebody is, does not answer")
         await self._oidc.begin(response, _ours(request.query.get("next", "/")))
         raise response
 
@@ -122,6 +123,18 @@ class Login:
         if self._oidc is not None:
             self._oidc.forget(response)
         raise response
+
+    async def _refuse(self, request: web.Request, error: BadLogin) -> web.StreamResponse:
+        """Tell that the provider lets somebody in no more; a session by its word ends with that."""
+        session = await self._sessions.find(request)
+        if isinstance(error, NotBegun) and session is not None:
+            raise web.HTTPSeeOther("/")  # they have begun twice, on two pages, and the other one has come back
+        self._refused(request, "oidc", str(error))
+        if session is None or session.vouched_seconds is None:
+            return self._page(request, "login_refused", 403)
+        response = self._page(request, "login_ended", 403)
+        await self._sessions.end(request, response)
+        return response
 
     def _refused(self, request: web.Request, why: str, told: str, name: str | None = None) -> None:
         metrics.REFUSED.labels(why).inc()

@@ -38,6 +38,8 @@ _KEYS_AGAIN_SECONDS = 60
 """Keys are asked for anew, for a token that none of them has signed, but not more often."""
 _AWAY_SECONDS = 5
 """For so long a provider that gave no answer is not asked again."""
+_LOOK_SECONDS, _LOOK_PATIENCE_SECONDS = 60, 3
+"""Whether it answers at all is asked before somebody is led there in the middle of their work."""
 _LEEWAY_SECONDS = 60
 _MOST_BYTES = 1 << 20
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
@@ -46,6 +48,10 @@ _NAME_LENGTH = 90
 
 class BadLogin(PermanentError):
     """What the provider, or the browser, brought is not what it should be; or this person has no role here."""
+
+
+class NotBegun(BadLogin):
+    """The browser comes back from a log-in that it did not begin here, or from one before its last."""
 
 
 class ProviderAway(TransientError):
@@ -61,6 +67,7 @@ class Oidc:
         assert settings.oidc_client_secret is not None  # noqa: S101 - likewise
         self._settings = settings
         self._issuer = settings.oidc_issuer
+        self._configuration = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
         self._client_id = settings.oidc_client_id
         self._secret = settings.oidc_client_secret.get_secret_value()
         base = settings.intranet_url.rstrip("/")
@@ -73,6 +80,19 @@ class Oidc:
         self._keys = KeySet([])
         self._metadata_at = self._keys_at = self._failed_at = -float("inf")
         self._asking = asyncio.Lock()
+        self._answers, self._looked_at = True, -float("inf")
+
+    async def answers(self) -> bool:
+        """Tell whether the provider answers; it is asked once a minute at the most."""
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = time.monotonic()  # who asks meanwhile is told what was known before
+            try:
+                async with asyncio.timeout(_LOOK_PATIENCE_SECONDS):
+                    await self._ask("GET", self._configuration)
+                self._answers = True
+            except (ProviderAway, TimeoutError):
+                self._answers = False
+        return self._answers
 
     async def begin(self, response: web.StreamResponse, wanted: str) -> None:
         """Have the browser go to the provider, and come back for `wanted`.
@@ -120,9 +140,9 @@ class Oidc:
                 request.cookies.get(self._cookie, ""), max_age=_LOGIN_SECONDS
             )
         except (BadData, ValueError):
-            raise BadLogin("the browser brought nothing of a log-in that was begun here, or too late") from None
+            raise NotBegun("the browser brought nothing of a log-in that was begun here, or too late") from None
         if not hmac.compare_digest(str(state).encode(), request.query.get("state", "").encode()):
-            raise BadLogin("the state is another's")
+            raise NotBegun("the state is another's")
         if request.query.get("iss", self._issuer) != self._issuer:
             raise BadLogin("the answer comes from another issuer")
         if "code" not in request.query:
@@ -198,7 +218,7 @@ class Oidc:
                 raise ProviderAway("the provider did not answer a moment ago")
             if time.monotonic() - self._metadata_at > _KNOWN_SECONDS:
                 self._failed_at = time.monotonic()  # unless it answers: many who log in don't wait one after the other
-                url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+                url = self._configuration
                 metadata = await self._ask("GET", url)
                 wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
                 if metadata.get("issuer") != self._issuer or not all(isinstance(metadata.get(k), str) for k in wanted):

@@ -14,9 +14,10 @@ class Unknown(Problem):
     status = HTTPStatus.UNAUTHORIZED
     error = "unauthorized"
 
-    def __init__(self, message: str, *, shown: bool = False) -> None:
-        """Say why; `shown` tells that it showed something, which is not good."""
+    def __init__(self, message: str, *, shown: bool = False, login: str = "/login") -> None:
+        """Say why; `shown` tells that it showed something, which is not good, `login` where people are led to."""
         super().__init__(message)
+        self.login = login
         self.headers = {"WWW-Authenticate": f'{_REALM}, error="invalid_token"' if shown else _REALM}
 
 

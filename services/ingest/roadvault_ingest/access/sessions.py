@@ -23,6 +23,7 @@ class Sessions:
     def __init__(self, settings: AccessSettings, db: Database) -> None:
         self._db = db
         self._life = Life(settings.session_idle_seconds, settings.session_seconds)
+        self._recheck = settings.oidc_recheck_seconds
         self._secure = urlsplit(settings.intranet_url).scheme == "https"
         # A browser takes such a name only from this very host, over TLS, for all of its paths.
         self._cookie = "__Host-roadvault" if self._secure else "roadvault"
@@ -40,6 +41,10 @@ class Sessions:
         if session is not None and not renews(request):
             self._used.add(session.session_id)
         return session
+
+    def due(self, session: Session, times: int = 1) -> bool:
+        """Tell whether the provider has to say anew who somebody is; with 2 for `times`, whether it is too late."""
+        return session.vouched_seconds is not None and session.vouched_seconds >= times * self._recheck
 
     async def begin(self, request: web.Request, response: web.StreamResponse, person: Person) -> None:
         """Begin a session in place of the one that there may be; the response takes it to the browser."""

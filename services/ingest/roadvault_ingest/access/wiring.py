@@ -33,8 +33,8 @@ class Access:
         self.log = ActLog(db, settings.acts_days)
         self.sessions = Sessions(settings, db)
         peer = partial(client_of, proxies=settings.proxy_networks)
-        self.guard = Guard(db, self.sessions, self.log, peer, on=settings.auth)
         oidc = None if settings.oidc_issuer is None else Oidc(settings)
+        self.guard = Guard(db, self.sessions, self.log, peer, oidc, on=settings.auth)
         self._accounts = Accounts(db)
         login = Login(settings, self.sessions, self._accounts, oidc, self.log)
         for why in ("unknown", "forbidden", "password", "guesses", "oidc"):

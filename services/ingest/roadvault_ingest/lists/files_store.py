@@ -6,6 +6,7 @@ The other filters are applied to these. So a page may be short, or empty, and th
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import prod
 
 from roadvault_common.files import facts
 from roadvault_common.sql.db import Database, Row, marks
@@ -35,6 +36,12 @@ _FILES = "file_upload_info FORCE INDEX ({index})"
 _LIKE = "file_name LIKE %s ESCAPE '|'"
 _LEADS = {
     "archive": Lead(_FILES.format(index="file_zip"), "zip_id = %s", ("archive",)),
+    "ended": Lead(
+        "retention_info AS ends FORCE INDEX (retention_ended)"
+        " STRAIGHT_JOIN file_upload_info AS file FORCE INDEX (file_zip) ON file.zip_id = ends.zip_id",
+        "ended = 1",
+        column="zip_id",
+    ),
     "aside": Lead("set_aside_info FORCE INDEX (PRIMARY)", "file_id > 0"),
     "camera": Lead(
         _FILES.format(index="file_camera"), "camera = %s", ("camera", "recorded_from", "recorded_to"), "recorded_at"
@@ -57,6 +64,11 @@ _BESIDE_NOTHING, _NOTHING, _SOMETHING = (
     "{column} IS NOT NULL",
 )
 _HOW_MANY = "EXPLAIN SELECT file_id FROM {table} WHERE {where}"
+_ENDED = "SELECT zip_id FROM retention_info WHERE ended = 1{behind} ORDER BY zip_id {direction} LIMIT %s"
+_OF_THESE = (
+    "SELECT zip_id, file_id FROM file_upload_info FORCE INDEX (file_zip) WHERE zip_id IN ({archives}){behind}"
+    " ORDER BY zip_id {direction}, file_id {direction} LIMIT %s"
+)
 _KEYS = "SELECT {columns} FROM {table} WHERE {where} ORDER BY {order} LIMIT %s"
 _ROWS = (
     "SELECT file.file_id, file.file_name, file.size, file.sha256, file.create_time, file.zip_id,"  # noqa: S608 - our own names
@@ -118,12 +130,14 @@ class FilesStore:
         counts = dict.fromkeys(fitting, 0)
         for name in fitting if len(fitting) > 1 else ():
             where, args = _conditions(name, filters)
-            step = await self._db.fetch_one(_HOW_MANY.format(table=_LEADS[name].table, where=where), args)
-            counts[name] = int((step or {}).get("rows") or 0)
+            steps = await self._db.fetch_all(_HOW_MANY.format(table=_LEADS[name].table, where=where), args)
+            counts[name] = prod(int(step["rows"] or 0) for step in steps)
         return min(counts, key=counts.__getitem__)
 
     async def _keys(self, name: str, filters: Filters, order: Order, place: Mark | None, most: int) -> list[Row]:
         """Return what the leading index has behind a place, in order: files' numbers, and what they are in order of."""
+        if name == "ended":
+            return await self._ended(order, place, most)
         lead = _LEADS[name]
         where, args = _conditions(name, filters)
         columns = ["file_id"] if lead.column is None else [lead.column, "file_id"]
@@ -141,11 +155,30 @@ class FilesStore:
                 break
         return keys
 
+    async def _ended(self, order: Order, place: Mark | None, most: int) -> list[Row]:
+        """Return what `_keys` does of archives that have ended, one after the other: no index has both in order."""
+        beyond, direction = ("<", "DESC") if order.newest_first else (">", "ASC")
+        zip_id, keys = None if place is None else _zip_id(place.value), list[Row]()
+        archives = [] if zip_id is None else [zip_id]
+        while len(keys) < most:
+            if not archives:
+                sql = _ENDED.format(behind="" if zip_id is None else f" AND zip_id {beyond} %s", direction=direction)
+                rows = await self._db.fetch_all(sql, (*([] if zip_id is None else [zip_id]), _AT_ONCE))
+                archives = [row["zip_id"] for row in rows]
+            if not archives:
+                break
+            behind, after = ("", []) if place is None else (f" AND file_id {beyond} %s", [place.file_id])
+            sql = _OF_THESE.format(archives=marks(archives), behind=behind, direction=direction)
+            keys += await self._db.fetch_all(sql, (*archives, *after, most - len(keys)))
+            zip_id, archives, place = archives[-1], [], None
+        return keys
+
 
 def _fitting(filters: Filters) -> list[str]:
     """Return the names of the indexes that can lead."""
     fitting = {name for name, lead in _LEADS.items() if filters.given & {*lead.filters}}
     fitting -= set() if filters.camera is not None else {"camera"}
+    fitting |= {"ended"} if filters.state == "ended" else set()
     fitting |= {"aside"} if filters.state in ASIDE else {"waiting"} if filters.state in NOT_PACKED else set()
     return [name for name in _LEADS if name in fitting] or ["number"]
 
@@ -187,6 +220,12 @@ def _behind(name: str, filters: Filters, order: Order, place: Mark | None) -> li
         last: list[Condition] = [(_NOTHING, ())] if whole and order.newest_first else []
         parts = [(_BESIDE, (value, place.file_id)), (_BEYOND, (value,)), *last]
     return [(part.format(column=column, beyond=beyond), args) for part, args in parts]
+
+
+def _zip_id(text: str | None) -> int:
+    if text is None or not (text.isascii() and text.isdigit()):
+        raise Problem("after must be the next of an earlier answer")
+    return int(text)
 
 
 def _time(text: str) -> datetime:

@@ -13,7 +13,6 @@ from roadvault_ingest.problems import (
     NotFound,
     TooLarge,
     TooMany,
-    TooSlow,
     WrongChecksum,
     WrongHash,
     WrongType,
@@ -32,7 +31,7 @@ _SPOKEN = {"Tus_Resumable": "The version that is spoken."}
 _WHERE: dict[str, Any] = {"Upload_Offset": "Bytes that are durable.", **_SPOKEN}
 _BYTES = {"application/offset+octet-stream": {"schema": BYTES}}
 _FINDS = (NotFound, Gone, Conflict, Locked, WrongVersion)
-_TAKES = (*_FINDS, TooSlow, TooLarge, WrongType, WrongHash, WrongChecksum, NoRoom)
+_TAKES = (*_FINDS, TooLarge, WrongType, WrongHash, WrongChecksum, NoRoom)
 _OPTIONS = answer(
     204,
     "Understood here.",
@@ -70,12 +69,13 @@ PATHS: Node = {
             " what is known of the file. Location says where it goes on.",
             {
                 **answer(201, "Begun.", {"Location": "The upload's URL.", **_WHERE}),
-                **refused(*_TAKES, TooMany, "wrong_method"),
+                **refused(*_TAKES, TooMany, Forbidden, "wrong_method"),
             },
             parameters=[
                 _RESUMABLE,
                 _LENGTH,
                 parameter("Upload-Defer-Length", "header", {"type": "string", "enum": ["1"]}, "Not known yet."),
+                parameter("Upload-Concat", "header", TEXT, "partial: a part; final;URL URL: the file that parts make."),
                 parameter("Upload-Metadata", "header", TEXT, "Names, and values in base64, divided by commas."),
                 _CHECKSUM,
                 IDEMPOTENCY_KEY,
@@ -101,7 +101,7 @@ PATHS: Node = {
             "For people and programs that don't speak tus.",
             {**ok(ref("Upload"), **_SPOKEN), **refused(*_FINDS)},
         ),
-        "patch": operation("tusPatch", _TAG, "The next bytes.", {**_WENT_ON, **refused(*_TAKES)}, **_GO_ON),
+        "patch": operation("tusPatch", _TAG, "The next bytes.", {**_WENT_ON, **refused(*_TAKES, Forbidden)}, **_GO_ON),
         "post": operation(
             "tusPatchByPost",
             _TAG,

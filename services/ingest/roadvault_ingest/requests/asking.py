@@ -9,6 +9,7 @@ from roadvault_common.files.span import Span, clock, columns, milliseconds
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Transaction
 from roadvault_common.sql.states import FileStatus
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
 from roadvault_ingest.access.who import current
@@ -84,6 +85,7 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         " clip_clock, fetch_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
         (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id, *columns(asker.span)),
     )
+    await traces.keep(tx, "download_info", download_id)
     told: dict[str, object] = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id}
     told |= who.facts
     if asker.span is not None:

@@ -11,6 +11,7 @@ from roadvault_common.files.span import Span, columns
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request
 from roadvault_common.sql.states import BatchFileState
+from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
 from roadvault_common.work import lease as leases
@@ -74,6 +75,7 @@ class BatchStore:
             " clip_to, clip_clock, ask_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
             (batch_id, url.text, url.place, peer, len(file_ids), who.token_id, who.kind, who.name, *columns(span)),
         )
+        await traces.keep(tx, "batch_info", batch_id)
         for start in range(0, len(file_ids), _FILES_AT_ONCE):
             some = file_ids[start : start + _FILES_AT_ONCE]
             rows = ", ".join(["(%s, %s)"] * len(some))

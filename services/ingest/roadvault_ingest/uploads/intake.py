@@ -11,6 +11,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.tracing import spans
 from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Unavailable, WrongHash
 from roadvault_ingest.store import IngestStore, Limits
@@ -58,9 +59,12 @@ class Intake:
         Raises:
             Problem: It was not taken.
         """
-        received = replace(received, who=current().facts, keys=self._sameness.keys(received, key))
+        trace = spans.current()
+        received = replace(received, who=current().facts, keys=self._sameness.keys(received, key), trace=trace)
         # The client's connection may break here; the row and the file must still agree, so this runs to its end.
-        placed = await to_its_end(asyncio.create_task(self._record_or_discard(file, received)))
+        with spans.span("record", facts={"bytes": received.size}) as span:
+            placed = await to_its_end(asyncio.create_task(self._record_or_discard(file, received)))
+            span.note({"file_id": placed.file_id, "folder_id": placed.folder_id})
         self._bytes.inc(received.size)
         return Taken(placed.file_id, received.sha256)
 

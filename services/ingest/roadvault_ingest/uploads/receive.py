@@ -58,6 +58,8 @@ class Received:
     """Of one that came in several requests, its id."""
     who: Mapping[str, str] = field(default_factory=dict)
     """What the custody log says of who sent it, besides."""
+    trace: str | None = None
+    """The `traceparent` of its request, while traces are on."""
 
 
 async def expect(request: web.Request) -> None:

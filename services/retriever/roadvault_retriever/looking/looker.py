@@ -1,6 +1,8 @@
 """The stage *look*: opens videos while they are here, for facts and pictures, and stays out of everybody's way."""
 
 import asyncio
+import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from zoneinfo import ZoneInfo
@@ -36,7 +38,9 @@ _MARGIN_SECONDS = 60
 """A file is found so long after it came: what has a lower number is committed by then."""
 ENROL_SECONDS = 10.0
 """Between two looks for files that came."""
-_PACKING_REST, _DISK_REST = 5.0, 30.0
+_PACKING_REST, _DISK_REST, _BUSY_REST = 5.0, 30.0, 15.0
+"""While the machine has more to do than processors a look begins each so many seconds: a container's lowest priority is
+lowest in that container alone."""
 _ATTEMPTS = 3
 """A file at which its worker died so often is not looked at again."""
 _ASKED_BYTES = 256 << 20
@@ -88,6 +92,7 @@ class Looker:
             LOOK, self._look, db, bus, lease_seconds=settings.lease_seconds, concurrency=at_once, needs=needs
         )
         self.looking.rests = self._rests
+        self._began = -_BUSY_REST
 
     async def check(self) -> None:
         """See that videos can be parsed safely here.
@@ -109,9 +114,13 @@ class Looker:
         """Leave the disk to who has to write, and the processor to who packs."""
         if await asyncio.to_thread(self._vault.free_bytes) < self._settings.disk_margin_bytes:
             return _DISK_REST
-        return _PACKING_REST if await self._store.packing_waits() else 0
+        if await self._store.packing_waits():
+            return _PACKING_REST
+        # The load is of the whole machine, in containers too, and counts who waits for the disk.
+        return self._began + _BUSY_REST - time.monotonic() if os.getloadavg()[0] > (os.cpu_count() or 1) else 0
 
     async def _look(self, lease: Lease) -> Outcome:
+        self._began = time.monotonic()
         if lease.attempt > _ATTEMPTS:
             await self._store.close_unlooked(lease, f"given up after {_ATTEMPTS} attempts")
             LOOKS.labels("nothing").inc()

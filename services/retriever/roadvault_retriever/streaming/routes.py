@@ -32,10 +32,17 @@ class Streaming:
         self._sources = sources
         self._blocks = blocks
         self._stall_seconds = stall_seconds
+        self._under_way = set[asyncio.Task[object]]()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the door's listener."""
         return [web.get("/v/{token}", self._answer)]
+
+    async def end(self, closing: asyncio.Event) -> None:
+        """Cut what is under way once the service is to stop: the door asks the next one for the rest."""
+        await closing.wait()
+        for task in self._under_way:
+            task.cancel()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Answer with the one range that is asked for, which lies within the file; or with why there is none."""
@@ -60,6 +67,9 @@ class Streaming:
             response.content_length = end - begin
             bound_buffer(request, _BUFFER_BYTES)
             await response.prepare(request)
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a handler is run by one
+            self._under_way.add(task)
             try:
                 await _send(request, response, watch)
             except RoadVaultError as error:
@@ -67,6 +77,8 @@ class Streaming:
                 if request.transport is not None:
                     request.transport.abort()
                 raise ConnectionResetError("not sent whole") from error
+            finally:
+                self._under_way.discard(task)
         return response
 
     async def _source(self, token: str) -> Source:

@@ -20,6 +20,13 @@ WORDS: dict[str, tuple[str, str]] = {
         ),
         "登录被拒绝：您的单位账号在此没有角色，或登录超时。请重试，或联系 RoadVault 的运维人员。",
     ),
+    "login_ended": (
+        (
+            "Your organization's log-in does not let you in here any more: you are logged out. Ask whoever operates "
+            "RoadVault."
+        ),
+        "您的单位登录系统不再允许您访问此处，您已退出登录。请联系 RoadVault 的运维人员。",
+    ),
     "login_away": (
         "Logging in is not possible right now. Try again in a moment.",
         "暂时无法登录，请稍后再试。",
