@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog, reasons, repair
 from roadvault_common.work.reasons import Reason
-from roadvault_common.work.stages import STAGES, Stage
+from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_ingest.pages.overview.store import READ, Failures, OverviewStore
 
 _SHOWN = 8
 _AT_ONCE = 1000
 """Rows that one press gives a new start."""
+TRIED = {stage.name: stage for stage in (PACK, PIN, ORDER, PROVE, DROP, FETCH, CALLBACK)}
+"""Stages of the picture whose rows are tried again, and may be given up from the page."""
 _HREFS = {"zip_ipfs_info": "/zip/{}", "retention_info": "/zip/{}", "download_info": "/requests/{}"}
 """Where a row of a table has its page."""
 

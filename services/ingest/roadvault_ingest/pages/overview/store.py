@@ -13,7 +13,7 @@ from roadvault_common.work import backlog, outage_store
 from roadvault_common.work.stages import STAGES, Stage
 
 _SHOWN = 5
-_LOOKED_AT = 1000
+_LOOKED_AT = 500
 """Rows of a stage that are looked at to find those that are tried again."""
 READ = 200
 """Failed rows of a stage that are looked at to find their causes."""

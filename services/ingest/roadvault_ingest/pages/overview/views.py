@@ -10,7 +10,7 @@ from roadvault_common.work import repair
 from roadvault_ingest.access.acts import note
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages.office import Office
-from roadvault_ingest.pages.overview.causes import causes, give_up_all, retry_all, stage_named, trying
+from roadvault_ingest.pages.overview.causes import TRIED, causes, give_up_all, retry_all, stage_named, trying
 from roadvault_ingest.pages.overview.situation import situation
 from roadvault_ingest.pages.overview.store import OverviewStore
 from roadvault_ingest.pages.plots import days_of
@@ -49,8 +49,8 @@ class Overview:
             "ends": await store.ends(),
             **await situation(self._office.db),
         }
-        stages = [stage_named(step.name) for step in values["steps"] if step.numbers.retrying]
-        values["trying"] = await trying(store, [stage for stage in stages if stage is not None])
+        names = [step.name for step in values["steps"] if step.numbers.retrying]
+        values["trying"] = await trying(store, [TRIED[name] for name in names if name in TRIED])
         values["asked"] = sum(
             (values["set_aside"][0], values["left_out"][0], len(values["stopped"]), bool(values["ends_ask"]))
         )
@@ -78,7 +78,7 @@ class Overview:
     async def give_up(self, request: web.Request) -> web.StreamResponse:
         """Take what is tried again and again for one cause out of its stage, as failed."""
         fields = await request_fields(request, self._office.settings)
-        stage, why = stage_named(fields.text("stage")), fields.text("reason")
+        stage, why = TRIED.get(fields.text("stage")), fields.text("reason")
         if stage is None or not why:
             raise Problem("stage, cause and reason must say what is given up, and why")
         count = await give_up_all(self._office.db, stage, fields.text("cause"), why[:_REASON_LENGTH])
