@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
 # With the argument `tests` also what tests break things with: a fault proxy, a clock that can be bent, a tracer of
-# system calls, a load balancer, what checks the rules of alerts, a browser; and the clients that people use, which the
+# system calls, a load balancer, what checks the rules of alerts, browsers; and the clients that people use, which the
 # tests run.
 # Idempotent, and quick when there is nothing to do. Needs no terminal.
 set -euo pipefail
@@ -99,6 +99,7 @@ missing_test_packages() {
     have promtool || echo prometheus
     have amtool || echo prometheus-alertmanager
     have chromium || echo chromium
+    have firefox-esr || echo firefox-esr
     # What people use RoadVault with, for tests/clients.
     local program
     for program in curl wget ffmpeg; do have "$program" || echo "$program"; done

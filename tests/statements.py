@@ -166,6 +166,7 @@ def status(filled: Filled) -> list[Statement]:
             "status: failures", "next", lambda db, stage: backlog.failed_between(db, stage, (long_ago, 0), ever, 1000)
         ),
         *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
+        *each_stage("status: tried again", "on the first page", lambda db, stage: FirstPage(db).trying(stage)),
         *group(
             "status: on the first page",
             waiting=lambda db: FirstPage(db).waiting(3),
@@ -182,6 +183,7 @@ def status(filled: Filled) -> list[Statement]:
             states=lambda db: FilePagesStore(db).with_states(
                 [{"file_id": 1 + 97 % filled.files, "zip_id": archive}, {"file_id": middle, "zip_id": None}]
             ),
+            video=lambda db: FilePagesStore(db).video(1 + middle // 4 * 4),
             newest_archives=lambda db: ArchivePagesStore(db).archives(None, None),
             archives_before=lambda db: ArchivePagesStore(db).archives(archive, None),
             archives_after=lambda db: ArchivePagesStore(db).archives(None, archive),

@@ -25,7 +25,9 @@ HEALTH = {"/metrics", "/healthz", "/readyz"}
 
 
 def path_of(pattern: str, number: int = 1) -> str:
-    return pattern.format(file_id=number, batch_id=1, zip_id=1, download_id=1, upload_id="0" * 32, name="style.css")
+    return pattern.format(
+        file_id=number, batch_id=1, zip_id=1, download_id=1, number=0, upload_id="0" * 32, name="style.css"
+    )
 
 
 def rules(guarded: Guarded) -> dict[tuple[str, str], Rule]:

@@ -1,53 +1,24 @@
 """Links in a real browser: what their files are saved as, playing and jumping, and what scripts of pages may read."""
 
 import asyncio
-import io
-import os
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import pytest
 from browser import troubles
 from clients_run import answer
 from playwright.async_api import Browser, Page
+from saving import BYTES, NAMES, READ, saved_files, video, whole
 from servers_door import LinkDoor, OpenLinks
 from sites import portal
-
-BYTES = bytes(range(256)) * 40
-NAMES = {
-    "京A12345_前方 7.mp4": None,
-    "2025年1月 路口（3）：“東門”.ts": None,  # noqa: RUF001 - as people write
-    "𠮷野家🚗.mov": None,
-    "长" * 80 + ".mp4": None,  # 244 bytes; Chromium asks for another name if there are more
-    "a%2Fb%22 100%.mp4": None,
-    "a+b&c=d;e#f'g.mp4": None,
-    "-rf": None,
-    "x.html": None,
-    "=?UTF-8?Q?=E6=B5=8B?=.mp4": "=_UTF-8_Q_=E6=B5=8B_=.mp4",
-    'say "hi"; filename=evil.exe.mp4': "say _hi_; filename=evil.exe.mp4",
-    "a:b?.mp4": "a_b_.mp4",
-    "a.": "a",
-    "..b.mp4": "b.mp4",
-    ".profile": "profile",
-    "~": "_",
-    "\u202e4pm.exe": "_4pm.exe",
-}
-"""What browsers call a file that is called so, where it is something else."""
-READ = """async ([url, headers]) => {
-  const answer = await fetch(url, { headers });
-  const told = Object.fromEntries(answer.headers);
-  return { ...told, status: answer.status, bytes: Array.from(new Uint8Array(await answer.arrayBuffer())) };
-}"""
 
 
 async def test_files_are_saved_under_their_names(link_door: LinkDoor, browser: Browser, tmp_path: Path) -> None:
     context = await browser.new_context()
     page = await context.new_page()
-    tab, whole = await context.new_cdp_session(page), await browser.new_browser_cdp_session()
+    tab, of_all = await context.new_cdp_session(page), await browser.new_browser_cdp_session()
     profile = (await tab.send("Target.getTargetInfo"))["targetInfo"]["browserContextId"]
     saving = {"behavior": "allow", "browserContextId": profile, "downloadPath": str(tmp_path), "eventsEnabled": True}
-    await whole.send("Browser.setDownloadBehavior", saving)  # Playwright's own gives files names of its own
+    await of_all.send("Browser.setDownloadBehavior", saving)  # Playwright's own gives files names of its own
     for name, other in NAMES.items():
         saved = other or name
         await page.set_content(f"<a href='{await link_door.link(BYTES, name)}'>a link</a>")
@@ -55,9 +26,9 @@ async def test_files_are_saved_under_their_names(link_door: LinkDoor, browser: B
             await page.click("a")
         assert (await download.value).suggested_filename == saved
         async with asyncio.timeout(20):
-            while not (tmp_path / saved).exists():
+            while not whole(tmp_path / saved):
                 await asyncio.sleep(0.02)
-        assert _files(tmp_path) == {saved: BYTES}
+        assert saved_files(tmp_path) == {saved: BYTES}
         (tmp_path / saved).unlink()
     await context.close()
 
@@ -67,7 +38,7 @@ async def test_curl_saves_files_under_a_harmless_form_of_their_names(link_door: 
         place = tmp_path / str(number)
         place.mkdir()
         await answer(["curl", "-sS", "--fail", "-OJ"], await link_door.link(BYTES, name), cwd=place)
-        ((saved, content),) = _files(place).items()
+        ((saved, content),) = saved_files(place).items()
         assert (content, saved.isascii(), saved.startswith((".", "-", "~"))) == (BYTES, True, False), saved
 
 
@@ -76,8 +47,7 @@ async def test_a_page_of_another_site_plays_a_video_and_jumps_in_it(
     open_link_door: OpenLinks, page: Page, *, allowed: bool
 ) -> None:
     async with portal() as other, open_link_door(link_origins=other if allowed else "") as door:
-        video = await asyncio.to_thread(_video)
-        link = await door.link(video, "京A12345.mp4")
+        link = await door.link(await asyncio.to_thread(video), "京A12345.mp4")
         answers: list[tuple[int, str]] = []
         page.on("response", lambda got: answers.append((got.status, got.headers.get("content-range", ""))))
         await page.goto(other)
@@ -125,23 +95,3 @@ async def test_scripts_read_no_links_of_a_host_that_does_not_let_them(link_door:
             caught = "url_and_headers => fetch(url_and_headers[0], { headers: url_and_headers[1] }).catch(String)"
             assert await page.evaluate(caught, [link, headers]) == "TypeError: Failed to fetch"
         assert sum("blocked by CORS policy" in told for told in found) == 3
-
-
-def _files(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-def _video() -> bytes:
-    """Return thirty seconds whose index is at the end, too long to be had at once."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=4, options={"preset": "ultrafast", "qp": "10", "g": "4"})
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = 320, 240, "yuv420p", Fraction(1, 4)
-        for number in range(120):
-            frame = av.VideoFrame(320, 240, "yuv420p")
-            for plane in frame.planes:
-                plane.update(os.urandom(plane.buffer_size))
-            frame.pts = number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()

@@ -2,7 +2,8 @@
 
 import pytest
 from browser import troubles
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
+from servers_pages import Office, fill
 from servers_services import Services
 
 
@@ -17,4 +18,33 @@ async def test_the_first_page_opens_without_an_error(services: Services, page: P
     assert response.status == 200
     assert await page.locator("h1").count() == 1
     assert await page.locator("html").get_attribute("lang") == language
+    assert found == []
+
+
+async def test_a_page_renews_itself_without_taking_anything_from_its_reader(pages: Office, page: Page) -> None:
+    await fill(pages.db)
+    found = troubles(page)
+    await page.goto(f"{pages.url}/file", wait_until="networkidle")
+    await page.locator("details.card summary").first.click()
+    await page.locator('input[name="name"]').fill("half a na")
+    await pages.db.execute("UPDATE file_upload_info SET file_name = 'renamed.mp4' WHERE file_id = 130")
+    await expect(page.get_by_text("renamed.mp4")).to_be_visible(timeout=15_000)
+    assert await page.locator('input[name="name"]').input_value() == "half a na"
+    assert await page.locator("details.card").first.get_attribute("open") is not None
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+async def test_every_page_fits_and_breaks_no_rule_of_its_policy(pages: Office, page: Page, width: int) -> None:
+    await fill(pages.db)
+    found = troubles(page)
+    await page.set_viewport_size({"width": width, "height": 900})
+    for path in ("/", "/file?name=1", "/file/1", "/zip", "/zip/1", "/requests", "/money", "/system", "/api"):
+        await page.goto(pages.url + path, wait_until="networkidle")
+        over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(over) <= 0, path
+        assert await page.locator("h1").count() == 1, path
+    assert await page.locator(".zone").text_content() == await page.evaluate(
+        "Intl.DateTimeFormat().resolvedOptions().timeZone"
+    )
     assert found == []

@@ -76,6 +76,26 @@ async def test_today_goes_on_where_yesterday_ended(db: Database, tmp_path: Path)
     assert (came(found[1]), came(found[0])) == ((100, 1), (7, 1))
 
 
+@pytest.mark.parametrize(("away", "then"), [(3, (100, 1)), (10, (0, 0))])
+async def test_a_folder_that_was_open_while_nothing_ran_is_counted_once(
+    db: Database, tmp_path: Path, away: int, then: tuple[int, int]
+) -> None:
+    open_one = await folder(db, None, ("UTC_TIMESTAMP(6)", 100))
+    await seen(db, tmp_path)
+    await db.execute("DELETE FROM day_info WHERE day < UTC_DATE()")
+    for table, column in (("file_upload_info", "create_time"), ("day_info", "day")):
+        await db.execute(f"UPDATE {table} SET {column} = {column} - INTERVAL %s DAY", (away,))  # noqa: S608
+    await db.execute(
+        "UPDATE folder_info SET status = 1, open_slot = NULL, closed_at = UTC_TIMESTAMP(6) WHERE folder_id = %s",
+        (open_one,),
+    )
+    found = await seen(db, tmp_path)
+    assert sorted(found) == list(range(away + 1))
+    assert came(found[away]) == then
+    assert sum(day.bytes_in for day in found.values()) == 100
+    assert sum(day.bytes_in for day in (await seen(db, tmp_path)).values()) == 100
+
+
 async def test_archives_orders_replicas_and_the_disk(db: Database, tmp_path: Path) -> None:
     for number, (pinned, kind, status, replicas) in enumerate(
         [

@@ -16,6 +16,7 @@ from servers_retriever import SIZES
 from servers_streaming import OpenStage, Stage, digest, small_client, view_token, watch
 from sites import site
 
+from roadvault_common.ipfs.reading import Reader
 from roadvault_common.web.links import Views
 from roadvault_retriever.streaming.source import _LOOK_SECONDS
 from roadvault_stack.kubo import Kubo
@@ -151,8 +152,21 @@ async def test_a_file_that_is_packed_while_it_is_watched_is_found_again(stage: S
         assert got + await response.read() == stage.bench.contents["12 MB"]
 
 
+async def test_an_archive_that_is_spoilt_here_and_not_given_by_the_network_is_to_be_mended(
+    open_stage: OpenStage, kubo: Kubo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadvault_retriever.streaming.watching._FIRST_SECONDS", 0.1)
+    async with Reader.open(kubo.gateway_url, 0.3) as reader, open_stage(reader=reader) as stage:
+        db = stage.bench.db
+        stage.bench.lose("received")
+        (stage.bench.vault.root / "archives/a").write_bytes(b"short")
+        await db.execute("UPDATE zip_ipfs_info SET cid = 'bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi'")
+        assert (await stage.ask("1 MB")).status == 503
+        assert await db.fetch_value("SELECT restore_due <= UTC_TIMESTAMP(6) FROM zip_ipfs_info") == 1
+
+
 @pytest.mark.parametrize("spoilt", ["shorter", "unreadable"])
-async def test_local_copies_that_are_seen_to_be_spoilt_are_passed_over_and_looked_at(
+async def test_local_copies_that_are_seen_to_be_spoilt_are_passed_over(
     stage: Stage, spoilt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("roadvault_retriever.streaming.watching._FIRST_SECONDS", 0.5)

@@ -82,7 +82,7 @@ def test_each_code_has_words(language: str) -> None:
         assert set(re.findall(r"\{(\w+)\}", text)) <= set(CODES[code]), code
 
 
-ALWAYS = {"client_away", "callback_not_taken", "callback_refused", "pin_broken"}
+ALWAYS = {"client_away", "callback_not_taken", "callback_refused", "no_clip", "pin_broken"}
 """Codes of kinds of errors that are raised with all their parameters."""
 
 

@@ -106,7 +106,7 @@ def test_on_a_span_goes_on_another_and_is_sent_with_no_word_of_its_error() -> No
         assert b"secret" not in b"".join(collector.raw)
 
 
-def test_a_collector_that_is_away_holds_nobody_up() -> None:
+def test_a_collector_that_is_away_holds_nobody_up_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
     spans.begin("packer", VERSION, "http://127.0.0.1:9")
     started = time.monotonic()
     for _ in range(5000):
@@ -114,3 +114,4 @@ def test_a_collector_that_is_away_holds_nobody_up() -> None:
             pass
     spans.end()
     assert time.monotonic() - started < 4
+    assert not caplog.records

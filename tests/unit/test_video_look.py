@@ -208,6 +208,11 @@ async def test_a_file_that_is_no_video_has_no_pictures_and_no_more_happens(what:
     assert seen.pictures == []
 
 
+async def test_what_is_known_of_a_codec_of_another_world(tmp_path: Path) -> None:
+    seen = await looked(patched(made(tmp_path / "a.mp4"), lambda data: data.replace(b"avc1", b"zzzz")))
+    assert (seen.unreadable, seen.found.video_codec, seen.found.duration) == (None, None, 5.0)
+
+
 @pytest.mark.parametrize("spoil", range(6))
 async def test_spoilt_videos_end_in_their_time(spoil: int, tmp_path: Path) -> None:
     """Each some hundred bytes are others; what can be seen is."""
@@ -243,9 +248,8 @@ async def test_what_a_child_says_is_not_believed(monkeypatch: pytest.MonkeyPatch
         assert (await looked(path)).pictures == []
     monkeypatch.setattr(sandbox, "run", says(*[(Kind.DATA, jpeg)] * 50))
     assert len((await looked(path)).pictures) == looking.PICTURES
-    note = (
-        b'{"width": 1920, "height": -1, "video_codec": "<b>", "camera": "a\\u001b[2Jb", "gps_at": "1970-01-01T00:00Z"}'
-    )
+    note = b"""{"width": 1920, "height": -1, "video_codec": "<b>", "camera": "a\\u001b[2Jb",
+        "gps_at": "1970-01-01T00:00Z", "lat": 3, "lon": 1000}"""
     monkeypatch.setattr(sandbox, "run", says((Kind.NOTE, note), then=UnreadableVideo("it broke down")))
     seen = await looked(path)
     assert seen.found == Found(width=1920, camera="a\N{REPLACEMENT CHARACTER}[2Jb")

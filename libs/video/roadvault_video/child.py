@@ -12,11 +12,13 @@ import ctypes
 import importlib
 import io
 import json
+import math
 import os
 import platform
 import resource
 import struct
 import sys
+import time
 from contextlib import suppress
 
 from roadvault_video import seccomp
@@ -105,9 +107,11 @@ class Out:
 def main() -> None:
     """Do one job, as the first argument says."""
     told = json.loads(sys.argv[1])
+    if told["idle"]:
+        _give_way()  # loading, too, is work
     job = importlib.import_module(told["job"])
     try:
-        _give_up(told["seconds"], told["memory_bytes"], idle=told["idle"])
+        _give_up(told["seconds"], told["memory_bytes"])
     except (OSError, ValueError, seccomp.Unfiltered):
         os._exit(UNCONFINED)
     video, out = Video(told["size"]), Out()
@@ -121,23 +125,26 @@ def main() -> None:
     os._exit(0)  # nothing of what a hostile video has left behind is tidied up
 
 
-def _give_up(seconds: int, memory_bytes: int, *, idle: bool) -> None:
+def _give_way() -> None:
+    """Take what processor and disk nobody else wants, as far as this machine has such a thing."""
+    os.nice(19)
+    with suppress(OSError), open("/proc/self/autogroup", "w") as file:  # noqa: PTH123
+        file.write("19")  # of a session of its own; else niceness counts within that alone
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    ctypes.CDLL(None).syscall(_IOPRIO_SET.get(platform.machine(), -1), 1, 0, _IDLE)
+
+
+def _give_up(seconds: int, memory_bytes: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_DIES_WITH_PARENT, _KILL, 0, 0, 0)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")  # short of memory, it goes first
-    if idle:
-        os.nice(19)
-        with suppress(OSError), open("/proc/self/autogroup", "w") as file:  # noqa: PTH123
-            file.write("19")  # of a session of its own; else niceness counts within that alone
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        libc.syscall(_IOPRIO_SET.get(platform.machine(), -1), 1, 0, _IDLE)
     with open("/proc/self/statm") as file:  # noqa: PTH123
         loaded = int(file.read().split()[0]) * resource.getpagesize()
     limits = {
         resource.RLIMIT_AS: loaded + memory_bytes,
-        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_CPU: math.ceil(time.process_time()) + seconds,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: 0,

@@ -7,8 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from av.codec.context import CodecContext
 from av.container import InputContainer
-from av.stream import DataStream
+from av.stream import DataStream, Stream
 from av.video.stream import VideoStream
 
 from roadvault_video import gpmf
@@ -32,7 +33,7 @@ def of(container: InputContainer, video: Video) -> dict[str, object]:
     if container.streams.video:
         found |= _of_picture(container.streams.video[0])
     if container.streams.audio:
-        found["audio_codec"] = container.streams.audio[0].codec_context.name
+        found["audio_codec"] = _codec(container.streams.audio[0])
     metadata = {key.lower(): value for key, value in container.metadata.items()}
     found |= _of_metadata(metadata)
     for stream in container.streams.data:
@@ -43,12 +44,16 @@ def of(container: InputContainer, video: Video) -> dict[str, object]:
 
 def _of_picture(stream: VideoStream) -> dict[str, object | None]:
     rate = stream.average_rate
-    return {
-        "video_codec": stream.codec_context.name,
-        "width": stream.codec_context.width or None,
-        "height": stream.codec_context.height or None,
-        "frame_rate": float(rate) if rate else None,
-    }
+    found: dict[str, object | None] = {"video_codec": _codec(stream), "frame_rate": float(rate) if rate else None}
+    if found["video_codec"] is not None:
+        found |= {"width": stream.codec_context.width or None, "height": stream.codec_context.height or None}
+    return found
+
+
+def _codec(stream: Stream) -> str | None:
+    """Return what a stream is coded with; None if that is unknown here, when there is no context, whatever its type."""
+    context: CodecContext | None = stream.codec_context
+    return None if context is None else context.name
 
 
 def _of_metadata(metadata: dict[str, str]) -> dict[str, object | None]:
@@ -83,12 +88,12 @@ def _of_gopro(stream: DataStream, video: Video) -> dict[str, object | None]:
     for entry in islice(stream.index_entries, _SAMPLES):
         try:
             told = gpmf.read(video.at(entry.pos, min(entry.size, _SAMPLE_BYTES)))
+            since = timedelta(seconds=float(entry.timestamp * (stream.time_base or 0)))
+            began = None if told.at is None else (told.at - since).astimezone(UTC).isoformat()
         except (ValueError, ArithmeticError):
             continue
         if told.camera is not None:
             found["camera"] = told.camera if "gopro" in told.camera.lower() else f"GoPro {told.camera}"[:_LONG]
-        if told.place is not None and told.at is not None:
-            since = timedelta(seconds=float(entry.timestamp * (stream.time_base or 0)))
-            at = (told.at - since).astimezone(UTC).isoformat()
-            return found | {"lat": told.place[0], "lon": told.place[1], "gps_at": at}
+        if told.place is not None:
+            return found | {"lat": told.place[0], "lon": told.place[1], "gps_at": began}
     return found

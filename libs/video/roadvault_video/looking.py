@@ -66,7 +66,9 @@ class Found(BaseModel):
             return cls.model_validate(notes)
         except ValidationError as error:
             wrong = {str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"]}
-            return cls.model_validate({name: value for name, value in notes.items() if name not in wrong})
+        if wrong & {"lat", "lon"}:
+            wrong |= {"lat", "lon"}
+        return cls.model_validate({name: value for name, value in notes.items() if name not in wrong})
 
 
 @dataclass

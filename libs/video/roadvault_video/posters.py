@@ -31,9 +31,10 @@ _TOO_EARLY = (0.0, 4.0, 15.0)
 
 def make(container: InputContainer, out: Out) -> None:
     """Note each picture's place in the video, in seconds, and give it out, as JPEG."""
-    if not container.streams.video or container.streams.video[0].codec_context.name not in _CODECS:
+    stream = next(iter(container.streams.video), None)
+    context: CodecContext | None = None if stream is None else stream.codec_context
+    if stream is None or context is None or context.name not in _CODECS:
         return
-    stream = container.streams.video[0]
     stream.codec_context.thread_type, stream.codec_context.thread_count = ThreadType.NONE, 1
     for other in container.streams:
         other.discard = Discard.all

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TypeVar
 
 from roadvault_common.errors import PermanentError, SettingsError, TransientError
@@ -26,6 +27,8 @@ from roadvault_video.source import Source
 
 _COMMAND = (sys.executable, "-I", "-m", "roadvault_video.child")
 _BUFFER_BYTES = 1 << 16
+_PATIENCE = 4
+"""How many times as long it may take if others keep the processor from it."""
 _START_SECONDS = 60
 """For a child to load what it needs, on a machine that has much to do."""
 
@@ -53,7 +56,7 @@ class Limits:
     """What one job may use."""
 
     seconds: float
-    """Of the child's own time: while its answers are waited for, or what it says is used, none passes."""
+    """Of processor time. While answers to it are waited for, or what it says is used, none passes."""
     memory_bytes: int
     """Besides the program itself."""
     asked_bytes: int
@@ -75,7 +78,7 @@ async def run(
     Raises:
         UnreadableVideo: The job failed, or went beyond its limits. What it said before may be of no use.
         SettingsError: This machine can't confine it; nothing of the video was parsed.
-        TransientError: The child did not start; whatever `source` raises comes through, too.
+        TransientError: The child did not start, or was given no time; whatever `source` raises comes through, too.
     """
     told = {
         "job": job,
@@ -107,7 +110,8 @@ class _Talk:
         assert process.stdout is not None  # noqa: S101 - likewise
         self._process, self._in, self._out = process, process.stdin, process.stdout
         self._source, self._frames = source, limits.frames
-        self._seconds, self._asked, self._told = limits.seconds, limits.asked_bytes, limits.told_bytes
+        self._seconds, self._left = limits.seconds, limits.seconds * _PATIENCE
+        self._asked, self._told = limits.asked_bytes, limits.told_bytes
 
     async def begin(self) -> None:
         """See it begin: until then nothing is the video's fault."""
@@ -165,12 +169,23 @@ class _Talk:
     async def _in_its_time(self, answer: Awaitable[T]) -> T:
         begun = time.monotonic()
         try:
-            async with asyncio.timeout(max(self._seconds, 0)):
+            async with asyncio.timeout(max(self._left, 0)):
                 return await answer
         except TimeoutError as error:
+            if _used(self._process.pid) < self._seconds / 2:
+                raise TransientError("the process that parses videos gets no processor time") from error
             raise UnreadableVideo("it takes more time than it may") from error
         finally:
-            self._seconds -= time.monotonic() - begun
+            self._left -= time.monotonic() - begun
+
+
+def _used(pid: int) -> float:
+    """Return the processor time that a process has had, in seconds."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _end(process: Process) -> None:

@@ -22,7 +22,9 @@ class RetrieverSettings(SweepSettings, MarginSettings, KeySettings, IpfsSettings
         description="videos that are looked at together, for facts and pictures, each in a process of the lowest"
         " priority; 0: none",
     )
-    look_seconds: float = Field(30, gt=0, title="Look", description="seconds of its own that such a process may take")
+    look_seconds: float = Field(
+        30, gt=0, title="Look", description="seconds of processor time that such a process may take"
+    )
     look_memory_bytes: int = Field(
         512 << 20, ge=64 << 20, title="Look's memory", description="bytes of memory that it may take"
     )

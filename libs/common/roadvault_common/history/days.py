@@ -18,6 +18,8 @@ from roadvault_common.sql.states import ArchiveKind, ArchiveStatus, FolderStatus
 SECONDS = 60
 _LOOK_BACK_DAYS = 90
 """How far back days without a row are summed, when there is none yet or nobody summed for long."""
+_DOWN_DAYS = 4
+"""After so many days without an ingest the folders that were open then count on the day on which they are closed."""
 _MOST = 10_000
 _LOCK = "SHA2(CONCAT(DATABASE(), '/days'), 256)"
 
@@ -72,14 +74,18 @@ async def _unlock(tx: Transaction) -> None:
 
 async def _sum_up(tx: Transaction, today: date) -> None:
     row = await tx.fetch_one("SELECT MAX(day) AS day FROM day_info")
-    first = today - timedelta(days=_LOOK_BACK_DAYS)
-    if row is not None and row["day"] is not None:
-        first = max(first, min(row["day"], today - timedelta(days=1)))
+    first = looked = today - timedelta(days=1)
+    if row is None or row["day"] is None or row["day"] < today - timedelta(days=_LOOK_BACK_DAYS):
+        first = today - timedelta(days=_LOOK_BACK_DAYS)
+    elif row["day"] < first:
+        first = row["day"]
+        looked = first if (today - first).days <= _DOWN_DAYS else looked
     for number in range((today - first).days + 1):
-        await _sum(tx, first + timedelta(days=number), today)
+        day = first + timedelta(days=number)
+        await _sum(tx, day, today, looks=day >= looked)
 
 
-async def _sum(tx: Transaction, day: date, today: date) -> None:
+async def _sum(tx: Transaction, day: date, today: date, *, looks: bool) -> None:
     begin = datetime.combine(day, time())
     end = begin + timedelta(days=1)
     closed = await _of_folders(tx, "closed_at >= %s AND closed_at < %s", begin, end)
@@ -90,8 +96,8 @@ async def _sum(tx: Transaction, day: date, today: date) -> None:
     else:
         carried = await _carried(tx, day)
         if carried == (None, None):
-            # Long ago nobody looks any more which files of a folder came on the day before it was closed.
-            carried = await _count_carried(tx, end) if day == today - timedelta(days=1) else (0, 0)
+            # Of long ago nobody looks any more which files of a folder came on the day before it was closed.
+            carried = await _count_carried(tx, end) if looks else (0, 0)
         over = carried[0] or 0, carried[1] or 0
     archived = await _one(
         tx,

@@ -1,5 +1,6 @@
 """Spans as OpenTelemetry has them, sent over OTLP. Imported only where traces are on."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Thread
@@ -63,6 +64,9 @@ class Sdk:
         names = {"service.namespace": "roadvault", "service.name": service, "service.version": version}
         self._provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(_Exporter(url), schedule_delay_millis=1000))
+        logging.getLogger("opentelemetry").setLevel(
+            logging.CRITICAL
+        )  # it says anew with each batch that it is not sent
         self._tracer = self._provider.get_tracer("roadvault", version)
 
     @contextmanager

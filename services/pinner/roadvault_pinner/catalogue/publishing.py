@@ -102,12 +102,11 @@ class Publisher:
         await left_out.forget_recovered(self._db)
         numbers = await self._store.stale(_SEGMENTS_AT_ONCE)
         await self._look_before(last, lease)
-        unread = await left_out.unread(self._db)
-        if unread is not None:  # the next catalogue takes the place of the one that names what is in there
+        # The next catalogue takes the place of the one that names what is in there.
+        if (unread := await left_out.unread(self._db)) is not None:
             if last.named is not None and not await left_out.passed_by(self._db):
                 await self._name_again(last)
-            waits = Wait(Reason("catalogue_unread", unread), self._look_every)
-            await self._store.close(lease, waits, None)
+            await self._store.close(lease, waits := Wait(Reason("catalogue_unread", unread), self._look_every), None)
             return waits
         complete = len(numbers) < _SEGMENTS_AT_ONCE
         draft = Draft(await self._store.segments(), whole=lease.attempt > 1 or await self._lost(last))

@@ -30,8 +30,6 @@ _DROPPED, _WORDS = 10, 60
 class NoClip(PermanentError):
     """The file has no such clip."""
 
-    code = "no_clip"
-
 
 class _Note(BaseModel):
     """What the sandbox says at the end: either why there is no clip, or what it is."""
@@ -118,7 +116,8 @@ class Clips:
         if note is None:
             raise UnreadableVideo("nothing is said of the clip")
         if note.refused is not None:
-            raise NoClip(f"file {wanted.file_id} has no such clip: {plain(note.refused)}", file=wanted.file_id)
+            words = f"file {wanted.file_id} has no such clip: {plain(note.refused)}"
+            raise NoClip(words, code="no_clip", file=wanted.file_id)
         return note
 
 

@@ -24,6 +24,12 @@ _REQUESTS = (
 )
 
 
+_PICTURED = (
+    "SELECT file_id, path IS NOT NULL AS pictures, duration FROM video_info"
+    " WHERE file_id IN ({files}) AND looked_at IS NOT NULL"
+)
+
+
 class FilePagesStore:
     """Reads what the pages of files show."""
 
@@ -43,9 +49,16 @@ class FilePagesStore:
             archives = {row["zip_id"]: row for row in found}
         files = [row["file_id"] for row in rows]
         asked = await self._db.fetch_all(_REQUESTS.format(files=marks(files)), files) if files else []
+        pictured = await self._db.fetch_all(_PICTURED.format(files=marks(files)), files) if files else []
+        videos = {row["file_id"]: {"pictures": row["pictures"], "duration": row["duration"]} for row in pictured}
         latest = {row["file_id"]: {"request": row["status"], "download_id": row["download_id"]} for row in asked}
         return [
-            {**row, **archives.get(row["zip_id"], {}), "request": None, **latest.get(row["file_id"], {})}
+            {
+                **row,
+                **archives.get(row["zip_id"], {}),
+                **latest.get(row["file_id"], {"request": None}),
+                **videos.get(row["file_id"], {"pictures": 0, "duration": None}),
+            }
             for row in rows
         ]
 
@@ -53,3 +66,11 @@ class FilePagesStore:
         """Return a file with what its archive's row says of stages that failed."""
         (found,) = await self.with_states([row])
         return {**row, **{name: value for name, value in found.items() if name.endswith("_failed_at")}}
+
+    async def video(self, file_id: int) -> Row | None:
+        """Return what was found in a video; None if it was not looked at."""
+        return await self._db.fetch_one(
+            "SELECT container, video_codec, audio_codec, width, height, frame_rate, duration, camera, recorded_at, lat,"
+            " lon, path IS NOT NULL AS pictures FROM video_info WHERE file_id = %s AND looked_at IS NOT NULL",
+            (file_id,),
+        )

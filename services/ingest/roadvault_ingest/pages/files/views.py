@@ -27,7 +27,12 @@ _PLAYED = frozenset({"mp4", "m4v", "mov", "webm"})
 def file_routes(office: Office) -> list[web.RouteDef]:
     """Return the routes of files."""
     pages = Files(office)
-    return [web.get("/file", pages.listing), web.get(_ONE, pages.show), web.post(f"{_ONE}/ask", pages.ask)]
+    return [
+        web.get("/file", pages.listing),
+        web.get(_ONE, pages.show),
+        web.post(f"{_ONE}/ask", pages.ask),
+        web.get(f"{_ONE}/picture/{{number:[0-2]}}", pages.picture),
+    ]
 
 
 class Files:
@@ -66,6 +71,7 @@ class Files:
         row, requests = await ingest.file(file_id)
         values: dict[str, Any] = {
             "file": await self._store.with_failures(row),
+            "video": await self._store.video(file_id),
             "requests": requests,
             "lines": [{**line, "facts": facts(line)} for line in await ingest.custody(file_id, None)],
             "way": await way(self._office.db, row["folder_id"], row["zip_id"], row["create_time"]),
@@ -76,6 +82,13 @@ class Files:
         if values["plays"] and not renews(request):
             values["view_url"] = await ingest.view_url(file_id)
         return self._office.render(request, "files/file.html", media=values.get("view_url"), **values)
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """Send a small picture of a video."""
+        file_id, place = int(request.match_info["file_id"]), int(request.match_info["number"])
+        content = await self._office.ingest.picture(file_id, place)
+        headers = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=content, content_type="image/jpeg", headers=headers)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Ask for a file from its page, or for a clip of it."""

@@ -90,4 +90,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "With both, a clip is made, without the rest of the file being moved; empty: the whole file.",
         "填写两者则只截取片段，无需传输整个文件；留空则取回整个文件。",
     ),
+    "video": ("Video", "视频"),
+    "frames": ("{} frames a second", "每秒 {} 帧"),
+    "as_found": ("as the file says", "取自文件本身"),
 }
