@@ -54,6 +54,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/requests"): _SEE,
     ("GET", "/requests/{download_id}"): _SEE,
     ("POST", "/requests/{download_id}/cancel"): Rule(Scope.OPERATE, page=True, act="cancel"),
+    ("GET", "/upload"): Rule(Scope.UPLOAD, page=True),
+    ("POST", "/upload"): Rule(Scope.UPLOAD, page=True),
     ("GET", "/money"): _SEE,
     ("GET", "/system"): _SEE,
     ("POST", "/retry"): Rule(Scope.OPERATE, page=True, act="retry"),

@@ -1,16 +1,6 @@
 """Words of the first page."""
 
 WORDS: dict[str, tuple[str, str]] = {
-    "upload": ("Upload a test file", "上传测试文件"),
-    "upload_hint": (
-        "The file goes into the archive like any other: it is kept for years and can't be deleted here.",
-        "上传的文件与其他文件一样进入归档：将保存多年，此处无法删除。",
-    ),
-    "choose": ("File", "文件"),
-    "send": ("Upload", "上传"),
-    "sent": ("Taken: file number", "已接收，文件编号"),
-    "sending": ("uploading", "正在上传"),
-    "send_failed": ("Not taken", "未接收"),
     "attention": ("Needs attention", "需要处理"),
     "attention_none": ("Nothing: no work has failed.", "没有：当前没有失败的任务。"),
     "attention_more": ("more", "更多"),
