@@ -215,7 +215,7 @@ async def _chain(db: Database) -> None:
         await store.insert(tx, [row], [Link(1 << 40, None, b"x" * 32)])
         await store.add_nodes(tx, {(50, 1): b"x" * 32})
         await store.put_nodes(tx, {(50, 1): b"y" * 32})
-    await fault_store.add_accepted(db, 7, "y")
+    await fault_store.add_accepted(db, {7: "y"})
     assert await fault_store.accepted_among(db, [7]) == {7}
     await fault_store.forget_published_parts(db, 1 << 40)
 

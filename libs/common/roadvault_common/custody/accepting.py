@@ -97,16 +97,19 @@ async def _nodes_anew(tx: Transaction, positions: set[int], size: int) -> dict[N
 
 async def _accept_unsound(db: Database, first: int, gaps: Sequence[int]) -> None:
     """Note as accepted whatever does not give its hash from a position on, as it stands now."""
-    head, unsound = await store.head(db), list[int]()
+    head, unsound = await store.head(db), dict[int, str]()
     size = 0 if head is None else head.size
     for begin in range(first, size, _LOOKED_AT):
         end = min(begin + _LOOKED_AT, size)
         rows = {row["position"]: row for row in await store.lines(db, max(begin - 1, 0), end)}
         followed = await store.hashes_at(db, (row["follows"] for row in rows.values() if row["follows"] is not None))
-        for at, row in rows.items():
-            if at >= begin and hash_of(row, rows.get(at - 1), followed) not in {None, row["hash"]}:
-                unsound.append(at)
-                await fault_store.add_accepted(db, at, changed(row).reason)
+        some = {
+            at: changed(row).reason
+            for at, row in rows.items()
+            if at >= begin and hash_of(row, rows.get(at - 1), followed) not in {None, row["hash"]}
+        }
+        await fault_store.add_accepted(db, some)
+        unsound |= some
     other = {*gaps, *(at for at in unsound if at + 1 in unsound)}
     if other:
         await fault_store.forget_published_parts(db, min(other))

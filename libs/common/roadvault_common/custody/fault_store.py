@@ -1,6 +1,6 @@
 """SQL of what is wrong with the custody log: what was found, what a person accepted, and how far the check has come."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from roadvault_common.custody.store import Source
 from roadvault_common.sql.db import Database, Row, Transaction, marks
@@ -50,12 +50,15 @@ async def accept_faults(tx: Transaction) -> None:
     await tx.execute("UPDATE custody_fault_info SET accepted_at = UTC_TIMESTAMP(6) WHERE accepted_at IS NULL")
 
 
-async def add_accepted(db: Database, position: int, reason: str) -> None:
-    """Note what is wrong at a position as accepted."""
+async def add_accepted(db: Database, faults: Mapping[int, str]) -> None:
+    """Note what is wrong at some positions as accepted."""
+    if not faults:
+        return
+    rows = ", ".join(["(%s, %s, UTC_TIMESTAMP(6))"] * len(faults))
     await db.execute(
-        "INSERT INTO custody_fault_info (position, reason, accepted_at) VALUES (%s, %s, UTC_TIMESTAMP(6))"
+        f"INSERT INTO custody_fault_info (position, reason, accepted_at) VALUES {rows}"  # noqa: S608 - placeholders
         " ON DUPLICATE KEY UPDATE reason = VALUES(reason), accepted_at = COALESCE(accepted_at, UTC_TIMESTAMP(6))",
-        (position, reason[:500]),
+        [value for position, reason in faults.items() for value in (position, reason[:500])],
     )
 
 

@@ -81,9 +81,9 @@ async def bring_back(db: Database, content: bytes) -> Head:
         return head
 
     head = await db.transact(work)
-    for row in rows:
-        if said is not None and row["position"] in said.hashes:
-            await fault_store.add_accepted(db, row["position"], check.changed(row).reason)
+    kept = {} if said is None else said.hashes
+    changed = {row["position"]: check.changed(row).reason for row in rows if row["position"] in kept}
+    await fault_store.add_accepted(db, changed)
     return head
 
 
