@@ -176,9 +176,10 @@ FROM seq_1_to_100
 # Half of the files are videos, and of those half have pictures.
 _VIDEOS = """
 INSERT INTO video_info (file_id, looked_at, unreadable, container, video_codec, width, height, duration, camera,
-    recorded_at, recorded_by, path, picture_bytes, picture_places, bytes, seen_at)
+    recorded_at, known_camera, known_at, recorded_by, path, picture_bytes, picture_places, bytes, seen_at)
 SELECT seq, {came}, IF(MOD(seq, 2), NULL, 'InvalidDataError'), IF(MOD(seq, 2), 'mov', NULL),
     IF(MOD(seq, 2), 'h264', NULL), 1920, 1080, 60,
+    IF(MOD(seq, 2), CONCAT('model-', MOD(seq, 40)), NULL), IF(MOD(seq, 2), {came}, NULL),
     IF(MOD(seq, 2), CONCAT('model-', MOD(seq, 40)), NULL), IF(MOD(seq, 2), {came}, NULL),
     IF(MOD(seq, 2), 'name', NULL), IF(MOD(seq, 4) = 1, CONCAT('posters/', seq), NULL),
     IF(MOD(seq, 4) = 1, '9000,9000,9000', NULL), IF(MOD(seq, 4) = 1, '6.000,30.000,54.000', NULL),
@@ -366,6 +367,7 @@ async def _in_hand(tx: Transaction, filled: Filled) -> None:
             await _download(tx, filled, filled.due(stage).start + place, {**_AS_AT[stage.name], **columns})
     await _batches_in_hand(tx, filled)
     await _looks_in_hand(tx, filled)
+    await tx.execute("UPDATE picture_info SET enrolled = %s", (filled.due(LOOK).start + _EACH - 1,))
     first = filled.due(EXPIRE).start + _EACH
     for download_id in range(first, first + HANDFUL):
         await _download(tx, filled, download_id, _AS_AT["kept"])

@@ -335,6 +335,7 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
         "ended": (Filters(state="ended"), Mark("ended", f"{filled.files // 20}", middle)),
         "not packed": (Filters(state="waiting to be packed"), Mark("waiting", None, middle)),
         "of a camera": (Filters(camera="gate-7"), Mark("camera", f"{ago}", middle)),
+        "of a camera that was found": (Filters(camera="model-7"), Mark("camera", f"{ago}", middle)),
         "of a camera, no time": (Filters(camera="gate-7"), Mark("camera", None, middle)),
         "recorded in a year": (
             Filters(recorded_from=ago - timedelta(days=365), recorded_to=ago), Mark("recorded", f"{then}", middle)

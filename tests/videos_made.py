@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 from av.video.frame import VideoFrame
@@ -35,6 +36,12 @@ def made(
         for packet in stream.encode(None):
             container.mux(packet)
     return path
+
+
+def content_of_a_video() -> bytes:
+    """Return a video of two seconds."""
+    with TemporaryDirectory() as directory:
+        return made(Path(directory) / "a.mp4", seconds=2).read_bytes()
 
 
 def _frame(number: int, pix_fmt: str) -> VideoFrame:

@@ -273,6 +273,10 @@ async def fetch_from_ipfs(servers: Servers, download_id: int) -> None:
     await fetch(servers, download_id)
 
 
+async def clip(servers: Servers, download_id: int) -> None:
+    await fetch(servers, download_id)
+
+
 async def look(servers: Servers, file_id: int) -> None:
     own, settings = await retriever(servers), RetrieverSettings()
     vault = Vault(settings.data_dir)
@@ -309,7 +313,7 @@ ACTS: dict[str, Act] = {
     for act in (
         upload, go_on, join, expire_uploads,
         request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
-        inspect, fetch, fetch_from_ipfs, look, expire, keep_room, call_back, sweep_orphans, move_on,
+        inspect, fetch, fetch_from_ipfs, clip, look, expire, keep_room, call_back, sweep_orphans, move_on,
         shred, make_period_key, tend_keyring, request_batch, ask_batch, cancel_batch, report,
     )
 }  # fmt: skip

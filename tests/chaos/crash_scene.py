@@ -31,7 +31,7 @@ class Scene(Subjects):
             await self._check_uploads(acknowledged)
         elif act in {"go_on", "join", "expire_uploads"}:
             await self._check_upload(act, row_id, acknowledged)
-        elif act in {"request", "fetch", "fetch_from_ipfs", "expire", "keep_room", "call_back"}:
+        elif act in {"request", "fetch", "fetch_from_ipfs", "clip", "expire", "keep_room", "call_back"}:
             await self._check_request(act, row_id)
         elif act in {"request_batch", "ask_batch", "cancel_batch", "report"}:
             await self._check_batch(act, row_id)
@@ -67,6 +67,10 @@ class Scene(Subjects):
                 content = (self.vault.root / row["path"]).read_bytes()
                 assert hashlib.sha256(content).hexdigest() == file["sha256"]
                 assert (state, row["source"]) == ((1, False, True), "received" if act == "fetch" else "ipfs")
+            case "clip":
+                content = (self.vault.root / row["path"]).read_bytes()
+                assert (row["clip_sha256"], row["clip_size"]) == (hashlib.sha256(content).hexdigest(), len(content))
+                assert (state, row["clip_name"]) == ((1, False, True), "a 0s-1s.mp4")
             case "expire":
                 assert (row["status"], row["path"], row["expire_due"]) == (4, None, None)
             case "keep_room":

@@ -5,7 +5,6 @@ import hashlib
 import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ import evidence_rows
 from chaos.crash_acts import UPLOAD
 from redis import Redis
 from tus_requests import metadata
-from videos_made import made
+from videos_made import content_of_a_video
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.events.kinds import FileReceived
@@ -112,6 +111,7 @@ class Subjects:
             "expire": partial(self._extracted, called_back=True),
             "keep_room": partial(self._extracted, called_back=True, expire_due="UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"),
             "call_back": partial(self._extracted, called_back=False),
+            "clip": partial(self._request, (0, 1000)),
             "look": self._video,
             "request_batch": self._file,
             "ask_batch": partial(self._batch, "ask_due", 0),
@@ -169,9 +169,7 @@ class Subjects:
         return download_id
 
     async def _video(self) -> int:
-        with tempfile.TemporaryDirectory() as directory:
-            content = made(Path(directory) / "a.mp4", seconds=2).read_bytes()
-        file_id = await self._file(content)
+        file_id = await self._file(content_of_a_video())
         await self.db.execute("INSERT INTO video_info (file_id, look_due) VALUES (%s, UTC_TIMESTAMP(6))", (file_id,))
         return file_id
 
@@ -249,15 +247,16 @@ class Subjects:
         await evidence_rows.prove(self.db, zip_id)
         return zip_id
 
-    async def _request(self) -> int:
-        return await self._request_for(await self._file())
+    async def _request(self, clip: tuple[int, int] | None = None) -> int:
+        file_id = await self._file(content_of_a_video() if clip else None)
+        return await self._request_for(file_id, clip or (None, None))
 
-    async def _request_for(self, file_id: int) -> int:
+    async def _request_for(self, file_id: int, clip: tuple[int | None, int | None] = (None, None)) -> int:
         return await self.db.transact(
             lambda tx: tx.insert(
-                "INSERT INTO download_info (file_id, cb_url, open_key, fetch_due)"
-                " VALUES (%s, %s, UUID(), UTC_TIMESTAMP(6))",
-                (file_id, f"{self.url}/cb"),
+                "INSERT INTO download_info (file_id, cb_url, open_key, clip_from, clip_to, fetch_due)"
+                " VALUES (%s, %s, UUID(), %s, %s, UTC_TIMESTAMP(6))",
+                (file_id, f"{self.url}/cb", *clip),
             )
         )
 

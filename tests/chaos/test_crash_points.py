@@ -76,6 +76,7 @@ STAGE_OF: dict[str, Stage] = {
     "inspect": INSPECT,
     "fetch": FETCH,
     "fetch_from_ipfs": FETCH,
+    "clip": FETCH,
     "look": LOOK,
     "expire": EXPIRE,
     "call_back": CALLBACK,
@@ -96,6 +97,9 @@ DOES: dict[type, dict[str, str | None]] = {
         "file": None,
         "custody": None,
         "receipt": None,
+        "view_url": None,
+        "streams": None,
+        "picture": None,  # what it may have made anew nobody misses
     },
     Joining: {
         "begin": "go_on",

@@ -21,7 +21,7 @@ from sites import site
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.web.links import Links
-from roadvault_common.work.outcome import Done, Failed, Outcome, Wait
+from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.service import Notifier
 from roadvault_notifier.webhook import Callbacks
@@ -179,6 +179,12 @@ async def test_times_on_the_clock_go_by_what_the_client_said_or_else_by_the_vide
     assert row["clip_name"] == "3 20261128T003003Z-20261128T003005Z.mp4"
     note = json.loads(row["clip_note"])
     assert (note["begin"], note["recorded"]) == (2000, 1_795_825_802_000)
+    await studio.bench.db.execute(
+        "INSERT INTO video_info (file_id, recorded_at) SELECT file_id, '2026-11-28 00:30:02' FROM file_upload_info"
+    )
+    row = await studio.fetched(await studio.asked("told", begin, "2026-11-28T00:30:04Z"))
+    note = json.loads(row["clip_note"])
+    assert note["recorded"] == 1_795_825_802_000 + note["begin"], "what a look found comes before what the video says"
     await studio.bench.db.execute("UPDATE file_upload_info SET recorded_at = '2026-11-28 00:30:01'")
     row = await studio.fetched(await studio.asked("told", begin, "2026-11-28T00:30:05.5Z"))
     assert json.loads(row["clip_note"])["recorded"] == 1_795_825_801_000 + json.loads(row["clip_note"])["begin"]
@@ -219,6 +225,25 @@ async def test_what_only_the_video_tells_fails_for_good(studio: Studio, monkeypa
     monkeypatch.setattr(studio.bench.retriever._clips, "_most_bytes", 10_000)
     assert "more than 10000 bytes" in await studio.failed("road", 0, 7)
     assert [path for path in studio.bench.downloads() if path.is_file()] == []
+
+
+@of_videos
+async def test_where_the_kernel_kills_it_for_memory_it_is_tried_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(talk: Any, data: bytes) -> None:  # noqa: ANN401 - nobody else's class
+        del data
+        talk._process.kill()
+
+    download_id = await studio.asked("road", 1, 2)
+    with monkeypatch.context() as short:
+        short.setattr("roadvault_video.sandbox._Talk._answer", killed)
+        outcome = await studio.bench.retriever.fetching.work(download_id)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.code == "no_memory"
+    assert [path for path in studio.bench.downloads() if path.is_file()] == []
+    await studio.bench.db.execute("UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6)")
+    assert (await studio.fetched(download_id))["clip_size"] > 0
 
 
 @of_videos

@@ -23,16 +23,19 @@ from roadvault_ingest.uploads.receive import Received
 FILES, EACH = 3000, 50
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC).replace(tzinfo=None)
 ALL = (
-    "SELECT file_id, file_name, camera, recorded_at, file.create_time, file.zip_id, folder.status AS folder_status,"
+    "SELECT file_id, file_name, COALESCE(file.camera, video.camera) AS camera,"
+    " COALESCE(file.recorded_at, video.recorded_at) AS recorded_at, file.create_time, file.zip_id,"
+    " folder.status AS folder_status,"
     " aside.file_id IS NOT NULL AS set_aside, aside.lost_at IS NOT NULL AS lost, shredded_at,"
     " (SELECT GROUP_CONCAT(tag) FROM file_tag_info WHERE file_tag_info.file_id = file.file_id) AS tags"
     " FROM file_upload_info AS file JOIN folder_info AS folder USING (folder_id)"
     " LEFT JOIN set_aside_info AS aside USING (file_id)"
     " LEFT JOIN retention_info ON retention_info.zip_id = file.zip_id"
+    " LEFT JOIN video_info AS video USING (file_id)"
 )
 GIVEN: dict[str, list[Any]] = {
     "name": ["cam-1", "%_|", "cam-1-7.mp4", "nothing", "c"],
-    "camera": ["cam-1", "cam-3", "of nobody"],
+    "camera": ["cam-1", "cam-3", "cam-4", "of nobody"],
     "recorded_from": [NOW - timedelta(days=2), NOW],
     "recorded_to": [NOW - timedelta(days=3), NOW],
     "received_from": [NOW - timedelta(days=1)],
@@ -48,7 +51,7 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     """A database with files in every state, that came and were recorded in no order."""
     dice = random.Random(7)
     async with Database.open(database_url) as opened:
-        folders, files, tags = list[object](), list[object](), list[object]()
+        folders, files, tags, videos = list[object](), list[object](), list[object](), list[object]()
         for folder in range(1, FILES // EACH + 1):
             folders += [folder, {58: 1, 59: 3, 60: 0}.get(folder, 2), NOW]
         for file_id in range(1, FILES + 1):
@@ -61,11 +64,16 @@ async def db(database_url: str) -> AsyncIterator[Database]:
             files += [file_id, name, "mp4", 1, "0" * 64, folder, zip_id, camera, recorded, came]
             for tag in [tag for tag, of in (("night", 3), ("rare", 700)) if not dice.randrange(of)]:
                 tags += [tag, file_id]
+            found = dice.choice([None, "cam-1", "cam-4"]), dice.choice([None, NOW - timedelta(minutes=file_id), NOW])
+            known = camera or found[0], recorded or found[1]
+            if dice.randrange(3):
+                videos += [file_id, *found, *((None, None) if known == (camera, recorded) else known)]
         columns = "file_id, file_name, file_type, size, sha256, folder_id, zip_id, camera, recorded_at, create_time"
         for table, width, values in (
             ("folder_info (folder_id, status, close_at)", 3, folders),
             (f"file_upload_info ({columns})", 10, files),
             ("file_tag_info (tag, file_id)", 2, tags),
+            ("video_info (file_id, camera, recorded_at, known_camera, known_at)", 5, videos),
         ):
             rows = ", ".join([f"({', '.join(['%s'] * width)})"] * (len(values) // width))
             await opened.execute(f"INSERT INTO {table} VALUES {rows}", values)  # noqa: S608 - names in this file
@@ -152,10 +160,10 @@ async def test_pages_are_in_order_and_each_file_comes_once_while_uploads_come_in
     ids = [row["file_id"] for row in got]
     assert len(ids) == len(set(ids))
     assert before <= set(ids)
-    column = {"name": "file_name", "camera": "recorded_at", "recorded_to": "recorded_at"}.get(
+    column = {"name": "file_name", "camera": "known_at", "recorded_to": "known_at"}.get(
         next(iter(filters.given), ""), "file_id"
     )
-    least = datetime(1, 1, 1) if column == "recorded_at" else ""  # noqa: DTZ001 - as the database has times
+    least = datetime(1, 1, 1) if column == "known_at" else ""  # noqa: DTZ001 - as the database has times
     keys = [(least if row[column] is None else row[column], row["file_id"]) for row in got]
     assert keys == sorted(keys, reverse=newest_first)
 
@@ -202,6 +210,30 @@ async def test_over_http(open_door: Open) -> None:
         assert body["result"]["next"] is None
         _, body = await ask(door, order="oldest", state="waiting in an open folder", tag="night")
         assert [one["filename"] for one in body["result"]["files"]] == [f"{number}.mp4" for number in range(5)]
+        await door.db.execute(
+            "INSERT INTO video_info (file_id, camera, recorded_at, duration, video_codec, lat)"
+            " SELECT file_id, 'GoPro', '2020-01-01', 5.5, 'h264', 1.5 FROM file_upload_info"
+            " WHERE file_name IN ('1.mp4', '2.mp4')"
+        )
+        await door.db.execute("UPDATE file_upload_info SET camera = NULL WHERE file_name IN ('1.mp4', '3.mp4')")
+        await door.db.execute(
+            "UPDATE video_info JOIN file_upload_info AS file USING (file_id)"
+            " SET known_camera = 'GoPro', known_at = file.recorded_at WHERE file_name = '1.mp4'"
+        )
+        _, body = await ask(door, camera="GoPro", recordedFrom="2026-11-28T00:00:00Z")
+        (file,) = body["result"]["files"]
+        assert (file["filename"], file["camera"]) == ("1.mp4", None)
+        assert file["recordedAt"] == "2026-11-28T01:30:00.000+00:00"
+        said = file["found"]
+        assert (said["camera"], said["recordedAt"], said["duration"]) == ("GoPro", "2020-01-01T00:00:00.000+00:00", 5.5)
+        assert (said["videoCodec"], said["lat"], said["width"]) == ("h264", 1.5, None)
+        assert (await door.file(file["fileID"]))["result"]["found"] == said
+        _, body = await ask(door, camera="gate 0", order="oldest")
+        assert [(one["filename"], one["found"] is None) for one in body["result"]["files"]] == [
+            ("0.mp4", True),
+            ("2.mp4", False),
+            ("4.mp4", True),
+        ]
         for query, words in [
             ({"camra": "gate 0"}, "is no filter; there are name, camera, recordedFrom"),
             ({"camera": " "}, "is empty"),

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,7 @@ from videos_made import made
 from roadvault_common.errors import TransientError
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Row
+from roadvault_common.videos.enrolling import enrol
 from roadvault_common.videos.pictures import picture
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Outcome
@@ -24,7 +25,7 @@ from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.looking.store import LookStore
 from roadvault_retriever.streaming.source import Source
 from roadvault_stack.kubo import Kubo
-from roadvault_video.looking import Look
+from roadvault_video.looking import Found, Look
 
 
 def contents() -> dict[str, bytes]:
@@ -112,6 +113,48 @@ async def test_files_are_found_by_their_numbers_some_time_after_they_came(scene:
     assert await scene.store.enrol(60) == 1
     due = await db.fetch_value("SELECT look_due FROM video_info WHERE file_id = 7")
     assert due is None, "its upload is gone: it is looked at if somebody asks"
+
+
+async def test_a_file_that_a_recovery_brought_back_hides_none_that_comes_meanwhile(scene: Scene) -> None:
+    db = scene.bench.db
+    insert = (
+        "INSERT INTO file_upload_info (file_id, file_name, file_type, size, sha256, folder_id, status, create_time)"
+        " VALUES (%s, 'a', 'a', 1, '', 1, 1, UTC_TIMESTAMP(6) - INTERVAL %s SECOND)"
+    )
+    for file_id, age in ((7, 1), (9, 100_000)):
+        await db.execute(insert, (file_id, age))
+    await db.transact(lambda tx: enrol(tx, [9]))
+    assert await scene.store.enrol(60) == 0
+    await db.execute("UPDATE file_upload_info SET create_time = create_time - INTERVAL 61 SECOND WHERE file_id = 7")
+    assert await scene.store.enrol(60) == 2
+    assert await db.fetch_value("SELECT COUNT(*) FROM video_info WHERE file_id IN (7, 9)") == 2
+    assert await scene.store.enrol(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("camera", "recorded", "known"),
+    [
+        (None, None, ("GoPro", "2026-05-01")),
+        ("gate", None, ("gate", "2026-05-01")),
+        (None, "2025-01-01", ("GoPro", "2025-01-01")),
+        ("gate", "2025-01-01", (None, None)),
+    ],
+)
+async def test_lists_find_by_what_was_found_where_the_client_said_nothing(
+    scene: Scene, camera: str | None, recorded: str | None, known: tuple[str | None, str | None]
+) -> None:
+    db, file_id = scene.bench.db, scene.bench.file_ids["video"]
+    await db.execute(
+        "UPDATE file_upload_info SET camera = %s, recorded_at = %s WHERE file_id = %s", (camera, recorded, file_id)
+    )
+    lease = await leases.claim(db, LOOK, file_id, 60)
+    assert lease is not None
+    found = Look(Found(container="mov"), camera="GoPro", recorded_at=datetime(2026, 5, 1, tzinfo=UTC))
+    await scene.store.close_looked(lease, found, None)
+    row = await scene.row("video")
+    when = None if row["known_at"] is None else f"{row['known_at']:%Y-%m-%d}"
+    assert (row["known_camera"], when) == known
+    assert (row["camera"], row["recorded_at"]) == ("GoPro", datetime(2026, 5, 1))  # noqa: DTZ001 - as rows have times
 
 
 async def test_nothing_is_fetched_that_nobody_asked_for_but_made_anew_for_who_does(scene: Scene) -> None:

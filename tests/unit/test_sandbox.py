@@ -13,7 +13,7 @@ import pytest
 
 from roadvault_common.errors import SettingsError, TransientError
 from roadvault_video import sandbox, seccomp
-from roadvault_video.sandbox import Kind, Limits, Message, UnreadableVideo
+from roadvault_video.sandbox import Kind, Limits, Message, NoMemory, UnreadableVideo
 from roadvault_video.source import LocalFile, Source
 
 TESTS = Path(__file__).parents[1]
@@ -106,6 +106,18 @@ async def test_one_that_gets_no_processor_time_is_no_videos_fault(monkeypatch: p
         await all_of(hostile("hang"))
 
 
+async def test_one_that_is_killed_where_memory_is_short_is_tried_again(
+    children: list[asyncio.subprocess.Process],
+) -> None:
+    class Last(Given):
+        async def read(self, offset: int, size: int) -> bytes:
+            children[0].kill()
+            return await super().read(offset, size)
+
+    with pytest.raises(NoMemory, match="memory is short"):
+        await all_of(hostile("wait", Last(b"x"), seconds=600))
+
+
 async def test_a_child_that_spins_is_ended_by_the_kernel_should_its_parent_hang() -> None:
     told = {
         "job": "hostile_job",
@@ -117,7 +129,7 @@ async def test_a_child_that_spins_is_ended_by_the_kernel_should_its_parent_hang(
     }
     process = await asyncio.create_subprocess_exec(*sandbox._COMMAND, json.dumps(told), stdout=subprocess.DEVNULL)
     async with asyncio.timeout(30):
-        assert await process.wait() == -signal.SIGKILL
+        assert await process.wait() == -signal.SIGXCPU
 
 
 async def test_its_time_passes_only_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,23 @@ class Request(TypedDict):
     clip: ClipMade | None
 
 
+class Found(TypedDict):
+    """What was found in a video; the camera and time that its client said count more."""
+
+    camera: str | None
+    recordedAt: str | None
+    duration: float | None
+    container: str | None
+    videoCodec: str | None
+    audioCodec: str | None
+    width: int | None
+    height: int | None
+    rotation: int | None
+    frameRate: float | None
+    lat: float | None
+    lon: float | None
+
+
 class File(TypedDict):
     """Where a file stands."""
 
@@ -65,6 +82,7 @@ class File(TypedDict):
     size: int
     sha256: str
     received: str
+    found: Found | None
     folderID: int
     state: str
     reason: str | None
@@ -98,6 +116,7 @@ class Listed(TypedDict):
     lat: float | None
     lon: float | None
     tags: list[str]
+    found: Found | None
     state: str
     zipID: int | None
 

@@ -144,7 +144,6 @@ def _give_up(seconds: int, memory_bytes: int) -> None:
         loaded = int(file.read().split()[0]) * resource.getpagesize()
     limits = {
         resource.RLIMIT_AS: loaded + memory_bytes,
-        resource.RLIMIT_CPU: math.ceil(time.process_time()) + seconds,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: 0,
@@ -153,6 +152,9 @@ def _give_up(seconds: int, memory_bytes: int) -> None:
     }
     for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
+    # Of the two signals the first is for this alone: the other comes where the machine is short of memory, too.
+    ends = math.ceil(time.process_time()) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (ends, ends + 1))
     seccomp.install()
 
 

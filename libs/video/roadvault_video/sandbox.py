@@ -39,6 +39,12 @@ class UnreadableVideo(PermanentError):
     """The file is no video that we can read, or one that was made to do harm."""
 
 
+class NoMemory(TransientError):
+    """The kernel killed the child: what it took was within its limit, but the machine had no more."""
+
+    code = "no_memory"
+
+
 class Kind(Enum):
     """What a message is."""
 
@@ -78,7 +84,8 @@ async def run(
     Raises:
         UnreadableVideo: The job failed, or went beyond its limits. What it said before may be of no use.
         SettingsError: This machine can't confine it; nothing of the video was parsed.
-        TransientError: The child did not start, or was given no time; whatever `source` raises comes through, too.
+        TransientError: The child did not start, or was given no time, or killed (NoMemory); whatever `source` raises
+            comes through, too.
     """
     told = {
         "job": job,
@@ -150,8 +157,10 @@ class _Talk:
             return kind, await self._out.readexactly(length)
         except asyncio.IncompleteReadError as error:
             status = await self._process.wait()
-            if -status in (signal.SIGXCPU, signal.SIGKILL):
-                raise UnreadableVideo("it takes more time or memory than it may") from error
+            if status == -signal.SIGXCPU:
+                raise UnreadableVideo("it takes more time than it may") from error
+            if status == -signal.SIGKILL:  # it can't do that to itself
+                raise NoMemory("the process that parses videos was killed, as where memory is short") from error
             raise UnreadableVideo(f"its child broke down ({status})") from error
 
     async def _answer(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from roadvault_common.files.span import Span, clock
 from roadvault_common.sql.db import Row
 from roadvault_common.sql.states import ArchiveStatus, BatchFileState, FolderStatus, RequestStatus
 from roadvault_common.work.reasons import words
+from roadvault_ingest import found
 
 _FOLDER_STATES = {
     FolderStatus.OPEN: "waiting in an open folder",
@@ -54,7 +55,7 @@ def describe(row: Row, requests: list[Row]) -> dict[str, Any]:
 
 
 def known(row: Row) -> dict[str, Any]:
-    """Return what the client said of a file besides its name."""
+    """Return what the client said of a file besides its name, and what was found in it."""
     said = facts_of(row)
     return {
         "camera": said.camera,
@@ -62,6 +63,7 @@ def known(row: Row) -> dict[str, Any]:
         "lat": said.lat,
         "lon": said.lon,
         "tags": list(said.tags),
+        "found": found.of(row),
     }
 
 

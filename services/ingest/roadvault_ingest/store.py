@@ -15,6 +15,7 @@ from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FolderStatus
 from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
+from roadvault_ingest import found
 from roadvault_ingest.requests.asking import Asker, Most, ask
 from roadvault_ingest.uploads import same, upload_store
 from roadvault_ingest.uploads.placed import Placed
@@ -195,7 +196,7 @@ class IngestStore:
         """Return a file with its folder's and its archive's state."""
         return await self._db.fetch_one(
             "SELECT file.file_id, file.file_name, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"  # noqa: S608
-            f" {facts.SELECT.format(file='file')},"
+            f" {facts.SELECT.format(file='file')}, {found.SELECT},"
             " file.create_time, folder.folder_id, folder.status AS folder_status, folder.closed_at, folder.pack_reason,"
             " zip.pin_failed_at, zip.format AS zip_format,"
             " zip.cid, zip.size AS zip_size, zip.dag_size, zip.status AS zip_status, zip.replicas, zip.expired_on,"
@@ -217,7 +218,7 @@ class IngestStore:
             " LEFT JOIN order_info AS purchase ON purchase.zip_id = file.zip_id AND purchase.term = 1"
             " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id"
             " LEFT JOIN set_aside_info AS aside ON aside.file_id = file.file_id"
-            " WHERE file.file_id = %s",
+            f" {found.JOIN} WHERE file.file_id = %s",
             (file_id,),
         )
 

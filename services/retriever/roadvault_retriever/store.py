@@ -54,7 +54,7 @@ class Wanted:
     """Why the packer set its upload aside, if it did."""
     file_name: str
     recorded_at: datetime | None
-    """When the recording began, in UTC, if its client said so."""
+    """When the recording began, in UTC, if its client said so, or else a look found it."""
     span: Span | None
     """Between which times a clip of it is wanted; None: all of it."""
 
@@ -109,10 +109,12 @@ class RetrieverStore:
             " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid, zip.format,"
             f" {PERIOD_KEY.format(zip='zip')} AS period_key, ends.shredded_at,"
             " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside,"
-            " file.file_name, file.recorded_at, clip_from, clip_to, clip_clock"
+            " COALESCE(file.recorded_at, video.recorded_at) AS recorded_at, file.file_name,"
+            " clip_from, clip_to, clip_clock"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
-            " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id WHERE download.download_id = %s",
+            " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id"
+            " LEFT JOIN video_info AS video ON video.file_id = file.file_id WHERE download.download_id = %s",
             (download_id,),
         )
         if row is None:

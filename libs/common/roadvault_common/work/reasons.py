@@ -101,6 +101,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "copies_moved": (),
     "no_copy": ("file",),
     "no_clip": ("file",),
+    "no_memory": (),
     "cancelled": (),
     "extraction_gone": (),
     "token_revoked": (),

@@ -17,6 +17,7 @@ from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import ArchiveStatus, FileStatus, FolderStatus, OrderStatus
+from roadvault_common.videos.enrolling import enrol
 from roadvault_operator.recover import hold_store, waiting_store
 from roadvault_operator.recover.manifest import File
 from roadvault_operator.recover.reading import Archive
@@ -211,6 +212,7 @@ async def _insert_files(tx: Transaction, folder_id: int, zip_id: int, files: Seq
         values,
     )
     await facts.insert_tags(tx, ((file.fileID, file) for file in files))
+    await enrol(tx, [file.fileID for file in files])
 
 
 async def _taken(db: Database, archive: Archive, record: ArchiveRecord | None) -> str:

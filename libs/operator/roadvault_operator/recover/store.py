@@ -9,6 +9,7 @@ from roadvault_common.files.tags import Tag, file_type
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, marks
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
+from roadvault_common.videos.enrolling import enrol
 
 AT_ONCE = 100
 """Rows that are asked for, or written, in one statement."""
@@ -93,3 +94,4 @@ async def _insert(tx: Transaction, folder_id: int, uploads: Sequence[Upload]) ->
         values,
     )
     await facts.insert_tags(tx, ((upload.tag.file_id, upload.tag) for upload in uploads))
+    await enrol(tx, [upload.tag.file_id for upload in uploads])

@@ -52,10 +52,10 @@ class Filters:
     def take(self, row: Row) -> bool:
         """Tell whether a row of `FilesStore` is one of these files."""
         return (
-            current().sees(row["camera"])
+            current().sees(row["camera"])  # as its client says: what a file says of itself lets nobody see it
             and (self.name is None or row["file_name"].startswith(self.name))
-            and self.camera in {None, row["camera"]}
-            and _within(row["recorded_at"], self.recorded_from, self.recorded_to)
+            and self.camera in {None, row["known_camera"]}
+            and _within(row["known_at"], self.recorded_from, self.recorded_to)
             and _within(row["create_time"], self.received_from, self.received_to)
             and self.archive in {None, row["zip_id"]}
             and (self.tag is None or self.tag in (row["tags"] or "").split(","))

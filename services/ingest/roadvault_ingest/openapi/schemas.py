@@ -30,12 +30,14 @@ SAID: Node = {
     "tags": told(TEXT, f"Up to {TAGS} words, divided by commas."),
 }
 """What a client may say of a file, as it sends it."""
+_DEGREES: Node = {"type": "number"}
 _KNOWN: Node = {
     "camera": maybe(TEXT),
     "recordedAt": maybe(TIME),
-    "lat": maybe({"type": "number"}),
-    "lon": maybe({"type": "number"}),
+    "lat": maybe(_DEGREES),
+    "lon": maybe(_DEGREES),
     "tags": array(TEXT),
+    "found": told(maybe(ref("Found")), "What was found in it, if it is a video and was looked at."),
 }
 _FILE: Node = {
     "fileID": NUMBER,
@@ -62,6 +64,18 @@ SCHEMAS: Node = {
         result={"type": "null"},
     ),
     "Listed": record(**_FILE, state=STATE, zipID=maybe(NUMBER)),
+    "Found": record(
+        camera=told(maybe(TEXT), "The file's `camera` counts, if there is one; else this."),
+        recordedAt=told(maybe(TIME), "Likewise."),
+        duration=told(maybe(_SECONDS), "Seconds."),
+        **dict.fromkeys(("container", "videoCodec", "audioCodec"), maybe(TEXT)),
+        width=told(maybe(COUNT), "Pixels, before it is turned."),
+        height=maybe(COUNT),
+        rotation=told(maybe(COUNT), "Degrees by which it is turned to be shown, clockwise."),
+        frameRate=told(maybe(_SECONDS), "Frames in a second."),
+        lat=maybe(_DEGREES),
+        lon=maybe(_DEGREES),
+    ),
     "Files": record(files=array(ref("Listed")), next=told(maybe(TEXT), _NEXT)),
     "File": record(
         **_FILE,

@@ -21,7 +21,8 @@ from roadvault_video.sandbox import Kind, Limits, UnreadableVideo
 
 ROOM_BYTES = 64 << 20
 """Reserved at the beginning, and each time that it is full: how long a clip gets nobody knows before."""
-_SECONDS, _MEMORY_BYTES = 600, 512 << 20
+_SECONDS, _MEMORY_BYTES = 120, 512 << 20
+"""Of processor time: an hour of small packets, or 4 GiB of large ones, take some 10 seconds where one is fast."""
 _INDEX_BYTES = 512 << 20
 """Of a video that may be read besides the clip: indexes grow with the video."""
 _DROPPED, _WORDS = 10, 60

@@ -4,10 +4,12 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.videos import pictures
+from roadvault_common.videos.enrolling import enrol
 from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -48,15 +50,22 @@ class LookStore:
         """Give files that came since the last time their rows; those whose upload is here are due. Return how many.
 
         They are found by their numbers, and only once they are `margin_seconds` old: by then what has a lower number
-        is committed, too.
+        is committed, too. What a recovery brings back under lower numbers it gives their rows itself.
         """
-        return await self._db.execute(
-            "INSERT IGNORE INTO video_info (file_id, look_due)"
-            " SELECT file_id, IF(path IS NULL, NULL, UTC_TIMESTAMP(6)) FROM file_upload_info"
-            " WHERE file_id > (SELECT COALESCE(MAX(file_id), 0) FROM video_info AS known)"
-            " AND create_time < UTC_TIMESTAMP(6) - INTERVAL %s SECOND ORDER BY file_id LIMIT %s",
+        rows = await self._db.fetch_all(
+            "SELECT file_id, create_time < UTC_TIMESTAMP(6) - INTERVAL %s SECOND AS old FROM file_upload_info"
+            " WHERE file_id > (SELECT enrolled FROM picture_info WHERE one = 1) ORDER BY file_id LIMIT %s",
             (margin_seconds, _AT_ONCE),
         )
+        # One that a recovery brought back may be old, and have a higher number than what comes now.
+        ids = [row["file_id"] for row in takewhile(lambda row: row["old"], rows)]
+        if ids:
+            await self._db.transact(lambda tx: self._enrol(tx, ids))
+        return len(ids)
+
+    async def _enrol(self, tx: Transaction, ids: list[int]) -> None:
+        await enrol(tx, ids)
+        await tx.execute("UPDATE picture_info SET enrolled = GREATEST(enrolled, %s) WHERE one = 1", (ids[-1],))
 
     async def packing_waits(self) -> bool:
         """Tell whether a folder waits for somebody who packs it."""
@@ -84,18 +93,26 @@ class LookStore:
             (file_id,),
         )
         kept, dropped = (None, kept) if ended else (kept, None)
-        before = await tx.fetch_one("SELECT path, bytes FROM video_info WHERE file_id = %s", (file_id,))
+        before = await tx.fetch_one(
+            "SELECT video.path, video.bytes, file.camera, file.recorded_at FROM video_info AS video"
+            " LEFT JOIN file_upload_info AS file USING (file_id) WHERE file_id = %s",
+            (file_id,),
+        )
         found, size = look.found, sum(kept.sizes) if kept else 0
+        recorded_at = None if look.recorded_at is None else look.recorded_at.replace(tzinfo=None)
+        said = (before["camera"], before["recorded_at"]) if before else (None, None)
+        known = said[0] or look.camera, said[1] or recorded_at
         await tx.execute(
             "UPDATE video_info SET looked_at = UTC_TIMESTAMP(6), unreadable = %s, container = %s, video_codec = %s,"
             " audio_codec = %s, width = %s, height = %s, rotation = %s, frame_rate = %s, duration = %s, camera = %s,"
-            " recorded_at = %s, recorded_by = %s, lat = %s, lon = %s, path = %s, picture_bytes = %s,"
-            " picture_places = %s, bytes = %s, seen_at = IF(%s, UTC_TIMESTAMP(6), NULL) WHERE file_id = %s",
+            " recorded_at = %s, known_camera = %s, known_at = %s, recorded_by = %s, lat = %s, lon = %s, path = %s,"
+            " picture_bytes = %s, picture_places = %s, bytes = %s, seen_at = IF(%s, UTC_TIMESTAMP(6), NULL)"
+            " WHERE file_id = %s",
             (
                 None if look.unreadable is None else look.unreadable[:_WORDS],
                 *(found.container, found.video_codec, found.audio_codec),
                 *(found.width, found.height, found.rotation, found.frame_rate, found.duration, look.camera),
-                None if look.recorded_at is None else look.recorded_at.replace(tzinfo=None),
+                *(recorded_at, *((None, None) if known == said else known)),
                 *(look.recorded_by, found.lat, found.lon),
                 kept.path if kept else None,
                 ",".join(map(str, kept.sizes)) if kept else None,

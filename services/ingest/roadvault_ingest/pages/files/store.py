@@ -25,9 +25,11 @@ _REQUESTS = (
 
 
 _PICTURED = (
-    "SELECT file_id, path IS NOT NULL AS pictures, duration FROM video_info"
+    "SELECT file_id, path IS NOT NULL AS pictures, duration, camera AS found_camera,"
+    " recorded_at AS found_recorded_at FROM video_info"
     " WHERE file_id IN ({files}) AND looked_at IS NOT NULL"
 )
+_NOT_PICTURED = ("pictures", "duration", "found_camera", "found_recorded_at")
 
 
 class FilePagesStore:
@@ -50,14 +52,14 @@ class FilePagesStore:
         files = [row["file_id"] for row in rows]
         asked = await self._db.fetch_all(_REQUESTS.format(files=marks(files)), files) if files else []
         pictured = await self._db.fetch_all(_PICTURED.format(files=marks(files)), files) if files else []
-        videos = {row["file_id"]: {"pictures": row["pictures"], "duration": row["duration"]} for row in pictured}
+        videos = {row["file_id"]: row for row in pictured}
         latest = {row["file_id"]: {"request": row["status"], "download_id": row["download_id"]} for row in asked}
         return [
             {
                 **row,
                 **archives.get(row["zip_id"], {}),
                 **latest.get(row["file_id"], {"request": None}),
-                **videos.get(row["file_id"], {"pictures": 0, "duration": None}),
+                **videos.get(row["file_id"], dict.fromkeys(_NOT_PICTURED)),
             }
             for row in rows
         ]

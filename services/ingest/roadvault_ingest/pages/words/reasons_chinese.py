@@ -74,6 +74,7 @@ REASONS = {
     "reason_copies_moved": "文件位置刚有变动，正在重新查找",
     "reason_no_copy": "文件 {file} 已无任何副本",
     "reason_no_clip": "文件 {file} 中没有这一片段",
+    "reason_no_memory": "内存不足，无法读取视频",
     "reason_cancelled": "客户端已取消",
     "reason_extraction_gone": "取回的文件已清除，请重新请求",
     "reason_token_revoked": "请求所用的令牌已吊销",

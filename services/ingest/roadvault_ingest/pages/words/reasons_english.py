@@ -75,6 +75,7 @@ REASONS = {
     "reason_copies_moved": "The file moved while it was looked for; looking again",
     "reason_no_copy": "No copy of file {file} is left",
     "reason_no_clip": "File {file} has no such clip",
+    "reason_no_memory": "Too little memory to read the video",
     "reason_cancelled": "Its client cancelled it",
     "reason_extraction_gone": "The fetched file was removed; ask for it again",
     "reason_token_revoked": "The token that asked for it was revoked",
