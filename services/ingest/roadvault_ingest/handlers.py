@@ -8,11 +8,11 @@ from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
 from roadvault_ingest.lists.filters import read_list, read_page
-from roadvault_ingest.problems import NoLength, WrongType, answer
+from roadvault_ingest.problems import NoLength, Problem, WrongType, answer
 from roadvault_ingest.requests.clips import read_span
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import batch, describe, line, listed
-from roadvault_ingest.tus import tus_routes
+from roadvault_ingest.tus import FILES, tus_routes
 from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.checksums import digests
 from roadvault_ingest.uploads.form import Form, content_type
@@ -97,6 +97,7 @@ def _plain(ingest: Ingest) -> list[web.RouteDef]:
     async def put(request: web.Request) -> web.Response:
         if not request.body_exists and request.content_length is None:
             raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
+        _check_whole(request)
         plain = Plain(
             name_in_path(request.raw_path),
             query_fields(request),
@@ -169,7 +170,18 @@ def _taken(body: Body, taken: Taken) -> web.Response:
     return response
 
 
+def _check_whole(request: web.Request) -> None:
+    """Refuse a part of a file (RFC 9110, 14.5): it would become a file that looks whole."""
+    part = request.headers.get("Content-Range")
+    if part is not None:
+        raise Problem(
+            f"Content-Range says that this is a part of a file, {shown(part)}: send all of it, or begin it at {FILES},"
+            " where an upload goes on where it stopped"
+        )
+
+
 def _form(request: web.Request, largest: int) -> Form:
+    _check_whole(request)
     # aiohttp's own `content_type` takes a third of a small upload's time, as each client's boundary is another.
     kind, options = content_type(request.headers.get("Content-Type", ""))
     if kind != "multipart/form-data":
