@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from free_ports import pick_free
+from servers_access import Guarded
 from servers_agent import AgentProcess, MakeAgent
 from servers_ingest import Door, Open
 
@@ -165,6 +166,28 @@ async def test_a_full_server_is_waited_for_and_a_refused_file_holds_up_no_other(
         assert agent.lying() == ["b.mp4"]
         assert list(await kept(door)) == ["a.mp4"]
         assert "b.mp4: 413:" in await agent.command("status")
+
+
+async def test_files_of_a_camera_that_is_not_the_tokens_hold_up_no_other(
+    guarded: Guarded, make_agent: MakeAgent
+) -> None:
+    token = (await guarded.token("edge", "upload,read", cameras=("gate-*",)))["Authorization"].removeprefix("Bearer ")
+    agent = make_agent(guarded.url, f'token = "{token}"|then = "delete"\ncamera = "^(?P<camera>[^/]+)/"')
+    for number in range(12):
+        agent.put(f"yard/{number}.mp4", b"yard")
+    await agent.start()
+    await agent.until(lambda one: one.log.read_text().count("is refused: 403") == 12)
+    agent.put("gate-7/a.mp4", b"gate")
+    await agent.until(lambda one: one.counts().get("done") == 1, 20)
+    assert await agent.stop() == 0
+    # Without the scope nothing is any file's fault: all rest.
+    await guarded.db.execute("UPDATE token_info SET scopes = 'read'")
+    guarded.access.guard._tokens._known.clear()
+    agent.put("gate-7/b.mp4", b"gate")
+    await agent.start()
+    await agent.until(lambda one: "takes the scope upload" in one.log.read_text())
+    assert "gate-7/b.mp4 is refused" not in agent.log.read_text()
+    assert await agent.stop() == 0
 
 
 async def test_nothing_is_removed_before_the_archive_has_come_so_far(door: Door, make_agent: MakeAgent) -> None:

@@ -34,6 +34,6 @@ async def test_every_example_runs(services: Services, tmp_path: Path) -> None:
     assert "6000000 of 6000000 bytes" in printed[0]
     assert (tmp_path / "back.mp4").read_bytes() == (tmp_path / "gate-7.mp4").read_bytes()
     assert printed[1].splitlines() == ["kept False", "kept True"]
-    assert printed[2].startswith("404 404 ")
+    assert printed[2].startswith("404 not_found ")
     assert printed[3] == "400\n"
     assert re.fullmatch(r"\[\d+, \d+\]\n", printed[4])

@@ -110,6 +110,19 @@ async def test_digests_are_checked_and_given_back(door: Door) -> None:
             assert len(door.files_on_disk()) == before + (status == 200), value
 
 
+@pytest.mark.parametrize("size", [1000, 900_000])
+async def test_a_part_of_a_file_is_not_taken_for_a_file(door: Door, tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(os.urandom(size))
+    told = await answer(["curl", "-sS", "-C", "400", "-T", str(path), f"{door.url}/api/open/upload/"])
+    assert '"error": "bad_request"' in told
+    assert "Content-Range" in told
+    url, headers = f"{door.url}/api/open/upload", {"Content-Range": "bytes 0-9/20"}
+    async with door.http.post(url, data={"filename": "a", "file": BytesIO(b"x" * 10)}, headers=headers) as response:
+        assert response.status == 400
+    assert await door.nothing_is_left()
+
+
 async def test_every_way_gives_the_digest_back(door: Door) -> None:
     url = f"{door.url}/api/open/upload"
     async with door.http.put(f"{url}/a.mp4", data=CONTENT) as response:

@@ -224,6 +224,18 @@ async def test_wrong_bytes_are_not_kept(link_door: LinkDoor, talk: Talk, tmp_pat
     assert await talk(link_door.url, "download", link, target, sha256=hashlib.sha256(content).hexdigest())
 
 
+async def test_downloads_of_the_same_bytes_at_once_do_not_mix(link_door: LinkDoor, talk: Talk, tmp_path: Path) -> None:
+    content = os.urandom(2_000_000)
+    links = [await link_door.link(content) for _ in range(2)]
+    targets = [tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "a.mp4"]
+    async with line(link_door.url) as broken:
+        broken.break_after = 400_000
+        urls = [broken.url + link.removeprefix(link_door.url) for link in (*links, links[0])]
+        await asyncio.gather(*(talk(broken.url, "download", url, to) for url, to in zip(urls, targets, strict=True)))
+    assert [path.read_bytes() == content for path in targets] == [True] * 3
+    assert sorted(names(tmp_path)) == ["a.mp4", "b.mp4"]
+
+
 async def test_a_link_that_is_over_is_not_tried_again(link_door: LinkDoor, talk: Talk, tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         await talk(link_door.url, "download", f"{link_door.url}/d/forged", tmp_path / "a.mp4")

@@ -63,6 +63,22 @@ async def test_the_same_key_gives_the_same_file_whichever_way(door: Door, first:
     assert await door.count("file_upload_info") == 2
 
 
+async def test_a_key_leads_to_an_upload_whose_length_was_not_known_when_it_was_begun(door: Door) -> None:
+    tus = Client(door.http, door.url)
+    url = await tus.begun(None, KEY)
+    for said in ({}, {"Upload-Length": "9"}):
+        begun = await tus.begin(None, None, KEY)
+        assert (begun.status, tus.at(begun)) == (201, url), begun.text
+        assert (await tus.patch(url, begun.offset, b"123", said)).status == 204
+    begun = await tus.begin(None, None, KEY)
+    assert (begun.status, tus.at(begun), begun.offset) == (201, url, 6), begun.text
+    assert (await tus.patch(url, 6, b"123")).file_id == (await tus.begin(None, None, KEY)).file_id
+    for other in (await tus.begin(None, None, KEY, name="b.mp4"), await tus.begin(8, None, KEY)):
+        assert other.status == 422
+    part = await tus.begin(9, None, {**KEY, "Upload-Concat": "partial"})
+    assert part.status == 422, part
+
+
 async def test_at_the_same_moment_and_over_two_ingests(open_door: Open) -> None:
     async with open_door() as door, open_door() as other:
         sent = [by_put(one, CONTENT, KEY) for one in (door, other) * 8]

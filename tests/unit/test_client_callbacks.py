@@ -51,6 +51,7 @@ def test_while_a_secret_is_changed_both_count() -> None:
     signed(secret=OTHER), signed(BODY + b" "), signed(seconds_ago=400), signed(seconds_ago=-400), {},
     {**signed(), "Webhook-Id": "download-4"}, {**signed(), "Webhook-Timestamp": "1e9"},
     {**signed(), "Webhook-Timestamp": "9" * 400}, {**signed(), "Webhook-Signature": "v1,Ü"},
+    {**signed(), "Webhook-Signature": "v1,\udcff"}, {**signed(), "Webhook-Id": "download-3\udcff"},
     {**signed(), "Webhook-Signature": signed()["Webhook-Signature"].replace("v1,", "v1a,")},
 ])  # fmt: skip
 def test_what_is_not_roadvaults_or_too_old_is_refused(headers: dict[str, str]) -> None:
@@ -58,7 +59,9 @@ def test_what_is_not_roadvaults_or_too_old_is_refused(headers: dict[str, str]) -
         read_callback(headers, BODY, SECRET)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"fileID":"x","fileUrl":"y"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"fileID":"x","fileUrl":"y"}', b"\xff",
+    b'{"fileID":Infinity,"fileUrl":"y"}', b"[" * 60_000,
+])  # fmt: skip
 def test_a_body_that_says_no_file_is_refused(body: bytes) -> None:
     with pytest.raises(BadCallback):
         read_callback({}, body, None)

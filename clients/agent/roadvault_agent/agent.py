@@ -32,6 +32,8 @@ from roadvault_client import (
 log = logging.getLogger("roadvault_agent")
 
 _REFUSED_SECONDS = 3600.0
+_NOT_ALLOWED = "not_allowed"
+"""The server's word, and no proxy's."""
 _SENT_SECONDS = 60.0
 """Between two looks at a file that the server has, and that is waited for."""
 _SENT_AT_ONCE = 100
@@ -207,6 +209,12 @@ class Agent:
         if self.rest.end():
             log.info("the server is back")
 
+    def _put_aside(self, row: Row, error: Exception) -> None:
+        """Note that a file is refused, which holds up no other."""
+        self._answered()
+        self._refused.add(row.row_id)
+        log.error("%s is refused: %s", row.version.path, error)
+
     def _failed(self, row: Row, error: Exception) -> None:
         """Have a file tried again, at the time that its trouble asks for."""
         path, seconds = row.version.path, None
@@ -218,6 +226,9 @@ class Agent:
             case NotYet():
                 self._answered()
                 seconds = _SENT_SECONDS
+            case Forbidden() if error.word == _NOT_ALLOWED and error.scope is None:  # by its camera: others may go
+                self._put_aside(row, error)
+                seconds = _REFUSED_SECONDS
             case (
                 ConnectionFailed()
                 | NotRoadVault()
@@ -231,9 +242,8 @@ class Agent:
                 if self.rest.begin(str(error), getattr(error, "retry_after", None)):
                     log.warning("the server is not there for us; asked again from time to time: %s", error)
             case Refused() if error.status < 500 and not isinstance(error, NotFound | WrongHash):  # noqa: PLR2004
-                self._refused.add(row.row_id)
+                self._put_aside(row, error)
                 seconds = _REFUSED_SECONDS
-                log.error("%s is refused: %s", path, error)
             case RoadVaultError() | OSError() | Vanished() | sqlite3.Error():
                 log.warning("%s: %s", path, error)
             case _:

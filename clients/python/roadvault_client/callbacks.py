@@ -72,16 +72,17 @@ def read_callback(
             return BatchEnded(batch_id=int(told["batchID"]), message_id=message_id, **counts)
         clip = {name: told["clip"][name] for name in ("from", "to")} if "clip" in told else None
         return Callback(int(told["fileID"]), str(told["fileUrl"]), message_id, clip)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise BadCallback("the body names neither a file and its link nor a batch") from None
 
 
 def _check(keys: list[bytes], message_id: str, timestamp: str, signatures: str, body: bytes) -> None:
     if not (message_id and signatures and timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 15):  # noqa: PLR2004
         raise BadCallback("the callback is not signed")
-    text = f"{message_id}.{timestamp}.".encode() + body
+    # Servers hand bytes that are no text on as surrogates.
+    text = f"{message_id}.{timestamp}.".encode(errors="surrogatepass") + body
     expected = [b"v1," + base64.b64encode(hmac.digest(key, text, hashlib.sha256)) for key in keys]
-    given = [one.encode() for one in signatures.split(" ")]
+    given = [one.encode(errors="surrogatepass") for one in signatures.split(" ")]
     # Each with each, and none left out: how long it takes tells nothing.
     if not any([hmac.compare_digest(one, other) for one in given for other in expected]):  # noqa: C419
         raise BadCallback("the callback's signature is not RoadVault's")

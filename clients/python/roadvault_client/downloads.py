@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import secrets
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +14,9 @@ from roadvault_client.core import LATER, Core
 from roadvault_client.errors import ConnectionFailed, RoadVaultError, WrongBytes, refused
 from roadvault_client.source import PIECE_BYTES, Progress
 from roadvault_client.steps import Answer, Call, Sink, Sleep, Steps, work
+
+if sys.platform != "win32":
+    import fcntl
 
 _SHA256 = re.compile(r'"([0-9a-f]{64})"')
 _WHOLE, _PARTIAL, _NO_SUCH_BYTES = 200, 206, 416
@@ -30,8 +35,12 @@ class _Part:
         self.size = 0
 
     def open(self) -> None:
-        """Read what is there already."""
+        """Read what is there already; while another download of the same bytes has that in hand, begin anew."""
         self._file = self.path.open("a+b")
+        if not _is_ours(self._file, self.path):
+            self._file.close()
+            self.path = self.path.with_name(f".{secrets.token_hex(8)}.part")
+            self._file = self.path.open("x+b")
         self._file.seek(0)
         while piece := self._file.read(PIECE_BYTES):
             self.hash.update(piece)
@@ -61,12 +70,35 @@ class _Part:
         if self._file is not None:
             self._file.close()
 
+    def remove(self) -> None:
+        """Leave nothing."""
+        self._let_go()
+        self.path.unlink()
+
     def finish(self, target: Path) -> None:
         """Give it its name, durably."""
         self.file.flush()
         os.fsync(self.file.fileno())
-        self.file.close()
+        self._let_go()
         self.path.replace(target)
+
+    def _let_go(self) -> None:
+        """Close it where an open file can't be moved; elsewhere it is ours until it has gone."""
+        if sys.platform == "win32":
+            self.file.close()
+
+
+def _is_ours(file: BinaryIO, path: Path) -> bool:
+    """Take a file until it is closed; tell whether no other download has it, or has just given it its name."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a file system without locks
+        return True
 
 
 def download(
@@ -98,7 +130,7 @@ def download(
         yield from work(part.open)
         yield from _fetch(core, url, etag, part)
         if (wanted and part.hash.hexdigest() not in wanted) or part.size != (part.total or part.size):
-            yield from work(part.path.unlink)
+            yield from work(part.remove)
             raise WrongBytes(f"what came, {part.size} bytes with the SHA-256 {part.hash.hexdigest()}, is not the file")
         yield from work(lambda: part.finish(target))
     return part.hash.hexdigest()

@@ -1,9 +1,12 @@
 """What can go wrong, one class for each kind that a program may want to tell apart."""
 
 import json
+import re
 from typing import ClassVar
 
 import httpx
+
+_SCOPE = re.compile(r'scope="([a-z]+)"')
 
 
 class RoadVaultError(Exception):
@@ -43,7 +46,9 @@ class Refused(RoadVaultError):
 
     statuses: ClassVar[tuple[int, ...]] = ()
 
-    def __init__(self, status: int, code: int | str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, code: int | str, message: str, retry_after: float | None = None, word: str = ""
+    ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.code = code
@@ -51,6 +56,8 @@ class Refused(RoadVaultError):
         self.message = message
         self.retry_after = retry_after
         """Seconds after which a new try may succeed, if the server said so."""
+        self.word = word
+        """What programs go by, as `not_allowed`: the body's `error`. Empty if it has none."""
 
 
 class Unauthorized(Refused):
@@ -63,6 +70,8 @@ class Forbidden(Refused):
     """The token may not do this."""
 
     statuses = (403,)
+    scope: str | None = None
+    """The scope that it lacks; None if it is for something else, as another camera than its own."""
 
 
 class NotFound(Refused):
@@ -116,12 +125,16 @@ class NoRoom(Refused):
 def refused(status: int, headers: httpx.Headers, body: bytes) -> Refused:
     """Return the error that an answer is."""
     code: int | str = status
+    word = ""
     message = body[:500].decode(errors="replace").strip() or httpx.codes.get_reason_phrase(status)
     try:
         told = json.loads(body)
-        code, message = told["code"], str(told["message"])
+        code, message, word = told["code"], str(told["message"]), str(told.get("error", ""))
     except (ValueError, KeyError, TypeError):
         pass  # a proxy's answer, or the door's line of text
     after = headers.get("Retry-After", "")
     kinds = (kind for kind in Refused.__subclasses__() if status in kind.statuses)
-    return next(kinds, Refused)(status, code, message, float(after) if after.isdecimal() else None)
+    error = next(kinds, Refused)(status, code, message, float(after) if after.isdecimal() else None, word)
+    if isinstance(error, Forbidden) and (lacks := _SCOPE.search(headers.get("WWW-Authenticate", ""))):
+        error.scope = lacks[1]
+    return error

@@ -8,7 +8,7 @@ from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
 from roadvault_ingest.lists.filters import read_list, read_page
-from roadvault_ingest.posted import answer_form, client_key, take_form
+from roadvault_ingest.posted import answer_form, check_whole, client_key, take_form
 from roadvault_ingest.problems import NoLength, answer
 from roadvault_ingest.requests.clips import read_span
 from roadvault_ingest.service import Ingest
@@ -84,6 +84,7 @@ def _plain(ingest: Ingest) -> list[web.RouteDef]:
     async def put(request: web.Request) -> web.Response:
         if not request.body_exists and request.content_length is None:
             raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
+        check_whole(request)
         plain = Plain(
             name_in_path(request.raw_path),
             query_fields(request),

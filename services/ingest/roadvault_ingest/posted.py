@@ -4,8 +4,9 @@ from aiohttp import web
 
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import query_fields
-from roadvault_ingest.problems import NoLength, WrongType
+from roadvault_ingest.problems import NoLength, Problem, WrongType
 from roadvault_ingest.service import Ingest
+from roadvault_ingest.tus import FILES
 from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.intake import Taken
@@ -51,7 +52,22 @@ def client_key(request: web.Request) -> str | None:
     return hashed(request.headers.get("Idempotency-Key"))
 
 
+def check_whole(request: web.Request) -> None:
+    """Refuse a part of a file (RFC 9110, 14.5): it would become a file that looks whole.
+
+    Raises:
+        Problem: It says that it is one.
+    """
+    part = request.headers.get("Content-Range")
+    if part is not None:
+        raise Problem(
+            f"Content-Range says that this is a part of a file, {shown(part)}: send all of it, or begin it at {FILES},"
+            " where an upload goes on where it stopped"
+        )
+
+
 def _form(request: web.Request, largest: int, form_class: type[Form]) -> Form:
+    check_whole(request)
     # aiohttp's own `content_type` takes a third of a small upload's time, as each client's boundary is another.
     kind, options = content_type(request.headers.get("Content-Type", ""))
     if kind != "multipart/form-data":

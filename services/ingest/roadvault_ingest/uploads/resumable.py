@@ -73,7 +73,9 @@ class Resumable:
         begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, peer, key, current().owner)
         async with self._admission.hand_over(size or 0):
             upload = await self.store.begin(begin, self._most)
-        if (upload.size, upload.metadata) != (size, header) and (size is not None or upload.file_id is None):
+        # A length that was deferred may be known by now.
+        same_size = size is None or upload.size == size
+        if upload.metadata != header or not same_size or upload.partial != (concat == PARTIAL):
             raise WrongHash("this Idempotency-Key came before, with another upload; each needs a key of its own")
         return upload
 
