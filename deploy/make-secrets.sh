@@ -48,5 +48,6 @@ make redis_password ROADVAULT_REDIS_PASSWORD hexadecimal
 make master_keys ROADVAULT_MASTER_KEYS fernet
 make callback_master_keys ROADVAULT_CALLBACK_MASTER_KEYS fernet
 make link_secret ROADVAULT_LINK_SECRET hexadecimal
+make view_secret ROADVAULT_VIEW_SECRET hexadecimal
 make ipfs_rpc_token ROADVAULT_IPFS_RPC_TOKEN hexadecimal
 make witness_rpc_token ROADVAULT_WITNESS_RPC_TOKEN hexadecimal

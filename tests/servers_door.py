@@ -16,7 +16,7 @@ from sites import site
 
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web.links import Links, Views
+from roadvault_common.web.links import Links
 from roadvault_door.__main__ import limits
 from roadvault_door.config import DoorSettings
 from roadvault_door.handlers import answer_plainly, link_routes
@@ -99,8 +99,7 @@ def open_link_door(database_url: str, data_dir: Path) -> OpenLinks:
             aiohttp.ClientSession(auto_decompress=False) as http,
         ):
             player = await stack.enter_async_context(Player.open(settings)) if settings.stream_url else None
-            secret = settings.link_secret
-            routes = link_routes(settings, Door(db, vault, Links(secret), Views(secret)), player)
+            routes = link_routes(settings, Door(db, vault, Links(settings.link_secret)), player)
             async with site(routes, [answer_plainly(settings)], limits=limits(settings)) as url:
                 yield LinkDoor(url, http, db, vault)
 

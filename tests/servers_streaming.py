@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
-from servers_door import SECRET, Answer, LinkDoor, OpenLinks
+from servers_door import Answer, LinkDoor, OpenLinks
 from servers_retriever import Bench
 from sites import site
 
@@ -20,6 +20,7 @@ from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.web.links import Views
 from roadvault_retriever.streaming.blocks import Blocks
+from roadvault_retriever.streaming.register import Register
 from roadvault_retriever.streaming.routes import Streaming
 from roadvault_retriever.streaming.source import Sources
 from roadvault_stack.kubo import Kubo
@@ -27,9 +28,13 @@ from roadvault_stack.kubo import Kubo
 CACHE_BYTES = 16 << 20
 
 
-def view_token(file_id: int, secret: str = SECRET, seconds: float = 3600) -> str:
+VIEW_SECRET = "a secret for what plays"
+MADE_FOR = {"by": "192.0.2.7", "person": "anna"}
+
+
+def view_token(file_id: int, secret: str = VIEW_SECRET, seconds: float = 3600) -> str:
     """Return a token that plays a file for so long."""
-    return Views(SecretStr(secret)).token(file_id, datetime.now(UTC) + timedelta(seconds=seconds))
+    return Views(SecretStr(secret)).token(file_id, datetime.now(UTC) + timedelta(seconds=seconds), MADE_FOR)
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Stage:
     url: str
     """The retriever's own."""
     streaming: Streaming
+    register: Register
 
     def view(self, name: str) -> str:
         """Return what plays a file."""
@@ -87,13 +93,15 @@ def open_stage(bench: Bench, kubo: Kubo, open_link_door: OpenLinks) -> OpenStage
         cache_bytes: int = CACHE_BYTES,
         stall_seconds: float = 20,
         reader: Reader | None = None,
+        view_secret: str = VIEW_SECRET,
         **settings: Any,  # noqa: ANN401
     ) -> AsyncIterator[Stage]:
         own, blocks = bench.retriever, Blocks(cache_bytes)
         sources = Sources(bench.db, bench.vault, own._keys, reader or own._reader, own.ledger, own.mend)
-        streaming = Streaming(Views(SecretStr(SECRET)), sources, blocks, stall_seconds)
-        async with site(streaming.routes()) as url, open_link_door(stream_url=url, **settings) as door:
-            yield Stage(bench, door, blocks, kubo, url, streaming)
+        async with Register.open(bench.db) as register:
+            streaming = Streaming(Views(SecretStr(view_secret)), sources, blocks, stall_seconds, register)
+            async with site(streaming.routes()) as url, open_link_door(stream_url=url, **settings) as door:
+                yield Stage(bench, door, blocks, kubo, url, streaming, register)
 
     return opened
 

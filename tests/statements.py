@@ -407,7 +407,6 @@ def of_a_row(filled: Filled) -> list[Statement]:
         look_subject=lambda db: LookStore(db).subject(1),
         stream_now=lambda db: db.now(),
         retriever_extraction=lambda db: ExpiryStore(db).extraction(filled.due(EXPIRE)[0]),
-        door_stored=lambda db: DoorStore(db).stored(1),
         notifier_callback=lambda db: NotifierStore(db).callback(filled.due(CALLBACK)[0]),
         recovery_known=lambda db: recovery.known(db, list(range(1, recovery.AT_ONCE + 1))),
         receipt_file=lambda db: receipts.file(db, 1),

@@ -32,7 +32,9 @@ async def _claim(db: Database, file_id: int) -> Lease:
 
 
 async def _enrol(db: Database) -> None:
-    await db.execute("UPDATE file_upload_info SET create_time = '2020-01-01' WHERE file_id > 20000")
+    await db.execute(
+        "UPDATE file_upload_info SET create_time = '2020-01-01' WHERE file_id > (SELECT MAX(file_id) FROM video_info)"
+    )
     assert await LookStore(db).enrol(60) > HANDFUL
 
 

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,7 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import fail_request
 from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import read
+from roadvault_common.web.links import View
 from roadvault_common.work import batches, outage_store, repair
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -106,6 +107,7 @@ from roadvault_pinner.ends.shred_store import Ended, ShredStore
 from roadvault_pinner.store import PinnerStore
 from roadvault_retriever.expiry_store import ExpiryStore
 from roadvault_retriever.store import Made, RetrieverStore, Shared
+from roadvault_retriever.streaming.store import StreamStore
 
 _SECONDS = 600
 _MARKET = "0x"
@@ -156,6 +158,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
         *group("custody log", chained=_chain),
         *group("traces", traces=_traces),
+        *group("who watches", watched=_watched),
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
@@ -694,6 +697,16 @@ async def _call_back(filled: Filled, db: Database) -> None:
     await store.put_off("c:443", 60, 86_400)
     await store.promise_link(lease, 3600)
     await store.close_taken(lease, await store.callback(lease.row_id), "c:443")
+
+
+async def _watched(db: Database) -> None:
+    over_at = await db.now() - timedelta(days=2)
+    await db.execute(
+        "INSERT INTO watched_info (view_id, over_at)"
+        " SELECT HEX(file_id), UTC_TIMESTAMP(6) FROM file_upload_info WHERE file_id <= 1000"
+    )
+    for _ in range(2):
+        await StreamStore(db).note_watched(View("f" * 16, 1, over_at, {"by": "192.0.2.7"}))
 
 
 async def _traces(db: Database) -> None:

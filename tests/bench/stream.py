@@ -44,8 +44,8 @@ class _Player:
         (self.file,) = (file for file in stored.files if file.size != _BEFORE_BYTES)
         self.begin = stored.offsets[self.file.file_id]
         environment = stored.system.environment()
-        views = Views(SecretStr(environment["ROADVAULT_LINK_SECRET"]))
-        token = views.token(self.file.file_id, datetime.now(UTC) + timedelta(hours=1))
+        views = Views(SecretStr(environment["ROADVAULT_VIEW_SECRET"]))
+        token = views.token(self.file.file_id, datetime.now(UTC) + timedelta(hours=1), {"by": "bench"})
         self.url = f"{environment['ROADVAULT_PUBLIC_URL']}/v/{token}"
 
     def cold(self) -> None:

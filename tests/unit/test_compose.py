@@ -210,6 +210,7 @@ def test_secrets_are_made_once_and_are_ones_that_are_taken(secrets: Path) -> Non
         "door_database_password",
         "redis_password",
         "link_secret",
+        "view_secret",
         "ipfs_rpc_token",
         "witness_rpc_token",
     ):
@@ -235,6 +236,7 @@ def test_secrets_go_only_where_the_local_stack_gives_them(compose: dict[str, Any
         "MASTER_KEYS",
         "CALLBACK_MASTER_KEYS",
         "LINK_SECRET",
+        "VIEW_SECRET",
         "IPFS_RPC_TOKEN",
         "WITNESS_RPC_TOKEN",
         "CRUST_SEED",

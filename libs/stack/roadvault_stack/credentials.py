@@ -19,9 +19,10 @@ class Credentials(NamedTuple):
     ipfs_rpc_token: str
     witness_rpc_token: str
     callback_master_keys: str
+    view_secret: str
 
 
-_WITHOUT_THE_PAST = ("ipfs_rpc_token", "witness_rpc_token", "callback_master_keys")
+_WITHOUT_THE_PAST = ("ipfs_rpc_token", "witness_rpc_token", "callback_master_keys", "view_secret")
 """Secrets that no archive depends on: one that is missing, as in the file of an earlier version, is made anew."""
 
 
@@ -57,4 +58,5 @@ def _generate() -> Credentials:
         ipfs_rpc_token=secrets.token_hex(24),
         witness_rpc_token=secrets.token_hex(24),
         callback_master_keys=base64.urlsafe_b64encode(os.urandom(32)).decode(),
+        view_secret=secrets.token_urlsafe(32),
     )

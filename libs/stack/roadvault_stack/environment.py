@@ -42,7 +42,7 @@ _CHAIN = (
 )
 
 GRANTS: dict[str, tuple[str, ...]] = {
-    "ingest": (*_WORK, "DATA_DIR", "DOOR_URL", *_FOLDERS, *_CALLBACKS, "LINK_SECRET", "PUBLIC_URL"),
+    "ingest": (*_WORK, "DATA_DIR", "DOOR_URL", *_FOLDERS, *_CALLBACKS, "VIEW_SECRET", "LINK_SECRET", "PUBLIC_URL"),
     "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT", "STREAM_URL"),
     "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
     "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
@@ -54,7 +54,7 @@ GRANTS: dict[str, tuple[str, ...]] = {
         "IPFS_RPC_URL",
         "IPFS_RPC_TOKEN",
         "IPFS_GATEWAY_URL",
-        "LINK_SECRET",
+        "VIEW_SECRET",
         "STREAM_PORT",
     ),
     "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", "CALLBACK_MASTER_KEYS", *_CALLBACKS),
@@ -112,6 +112,7 @@ class Environments:
             "STREAM_URL": f"http://{HOST}:{settings.stream_port}",
             "MASTER_KEYS": credentials.master_keys,
             "LINK_SECRET": credentials.link_secret,
+            "VIEW_SECRET": credentials.view_secret,
             "CALLBACK_MASTER_KEYS": credentials.callback_master_keys,
             "IPFS_RPC_TOKEN": credentials.ipfs_rpc_token,
             "CRUST_URL": f"ws://{HOST}:{settings.devnet_port}",

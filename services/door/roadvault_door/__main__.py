@@ -9,7 +9,7 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.web.connections import Limits
-from roadvault_common.web.links import Links, Views
+from roadvault_common.web.links import Links
 from roadvault_common.web.listener import Listener
 from roadvault_door.config import DoorSettings
 from roadvault_door.handlers import answer_plainly, link_routes
@@ -27,8 +27,8 @@ async def serve() -> None:
     check_descriptors(settings.public_connections)
     async with Database.open(settings.database_url, read_only=True) as db, AsyncExitStack() as stack:
         player = await stack.enter_async_context(Player.open(settings)) if settings.stream_url else None
-        vault, secrets = Vault(settings.data_dir), settings.link_secret
-        door, identity = Door(db, vault, Links(secrets), Views(secrets)), Identity(db, vault.root, only_looks=True)
+        vault = Vault(settings.data_dir)
+        door, identity = Door(db, vault, Links(settings.link_secret)), Identity(db, vault.root, only_looks=True)
         public = Listener(
             link_routes(settings, door, player), settings.public_host, settings.public_port, limits(settings)
         )

@@ -43,11 +43,9 @@ def link_routes(settings: DoorSettings, door: Door, player: Player | None = None
         return await send(request, found, headers, settings.download_bytes_per_second, settings.download_grace_seconds)
 
     async def view(request: web.Request) -> web.StreamResponse:
-        token = request.match_info["token"]
-        viewed = await door.view(token)
         if player is None:
             raise Outage("ROADVAULT_STREAM_URL is not set: no video is played")
-        return await player.play(request, token, viewed, _headers(request, cors) | _PLAYS)
+        return await player.play(request, request.match_info["token"], _headers(request, cors) | _PLAYS)
 
     async def preflight(request: web.Request) -> web.Response:
         if not is_preflight(request):

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from roadvault_common.errors import Outage, PermanentError
 from roadvault_common.files.vault import DOWNLOADS, Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.web.links import BadLink, Links, Views
+from roadvault_common.web.links import BadLink, Links
 from roadvault_door.store import DoorStore
 
 
@@ -30,23 +29,13 @@ class Found(NamedTuple):
     sha256: str
 
 
-class Viewed(NamedTuple):
-    """The file that is to be played, its SHA-256 in hex, and since when it is there (whole seconds)."""
-
-    name: str
-    size: int
-    sha256: str
-    modified: datetime
-
-
 class Door:
     """What the handlers call."""
 
-    def __init__(self, db: Database, vault: Vault, links: Links, views: Views) -> None:
+    def __init__(self, db: Database, vault: Vault, links: Links) -> None:
         self._store = DoorStore(db)
         self._vault = vault
         self._links = links
-        self._views = views
 
     async def find(self, token: str) -> Found:
         """Return the file of a link.
@@ -67,23 +56,6 @@ class Door:
         if not path.is_relative_to(self._vault.root / DOWNLOADS):
             raise gone()  # uploads and archives are not for the outside, whatever a row says
         return Found(path, extraction.file_name, extraction.sha256)
-
-    async def view(self, token: str) -> Viewed:
-        """Return the file that a token plays.
-
-        Raises:
-            Refused: The token is not ours, or over, or there is no such file.
-        """
-        try:
-            file_id, expires_at = self._views.read(token)
-        except BadLink as error:
-            raise Refused(HTTPStatus.FORBIDDEN, str(error)) from None
-        stored = await self._store.stored(file_id)
-        if stored is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "there is no such file")
-        if stored.now >= expires_at:
-            raise Refused(HTTPStatus.FORBIDDEN, "this link has expired; open the file's page again")
-        return Viewed(stored.file_name, stored.size, stored.sha256, stored.create_time.replace(microsecond=0))
 
     async def look_at_disk(self) -> None:
         """Raise an Outage if extracted files can't be read; a disk that hangs answers nothing: the caller times it."""

@@ -17,20 +17,8 @@ class Extraction:
     """Aware, by the database's clock."""
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A file that was handed in: what it is, and what time it is."""
-
-    file_name: str
-    size: int
-    sha256: str
-    create_time: datetime
-    now: datetime
-    """Both aware, by the database's clock."""
-
-
 class DoorStore:
-    """Reads where extracted files are, and what files there are."""
+    """Reads where extracted files are."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -45,14 +33,3 @@ class DoorStore:
             (download_id,),
         )
         return None if row is None else Extraction(**{**row, "now": row["now"].replace(tzinfo=UTC)})
-
-    async def stored(self, file_id: int) -> Stored | None:
-        """Return a file; None if there is no such file."""
-        row = await self._db.fetch_one(
-            "SELECT file_name, size, sha256, create_time, UTC_TIMESTAMP(6) AS now FROM file_upload_info"
-            " WHERE file_id = %s",
-            (file_id,),
-        )
-        if row is None:
-            return None
-        return Stored(**{**row, **{name: row[name].replace(tzinfo=UTC) for name in ("create_time", "now")}})

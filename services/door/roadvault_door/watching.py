@@ -1,11 +1,16 @@
-"""Plays a video: the retriever has the keys and is asked for the bytes; what comes is passed on as it is taken."""
+"""Plays a video: the retriever has the keys and is asked for the bytes; what comes is passed on as it is taken.
+
+It checks the token, too, and tells what there is to know of the file: the door could not make a token, nor read one.
+"""
 
 import asyncio
 import math
+import re
 import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 import aiohttp
@@ -18,7 +23,7 @@ from roadvault_common.web.flow import bound_buffer, unless_gone
 from roadvault_door.config import DoorSettings
 from roadvault_door.ranges import File, Part, part_of
 from roadvault_door.sending import response_to
-from roadvault_door.service import Refused, Viewed
+from roadvault_door.service import Refused
 
 log = structlog.get_logger()
 
@@ -35,6 +40,11 @@ _PATIENCE_SECONDS, _PAUSE_SECONDS = 60.0, 0.5
 _TELLS = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 """Answers of the retriever that a client is told as they are."""
 _TOLD_BYTES = 500
+_TOKEN = re.compile(r"\.?[\w-]{1,2000}\.[\w-]{1,100}", re.ASCII)
+"""What may be a token: the door can't read it, but nothing else becomes a part of what the retriever is asked for."""
+_ABOUT_SECONDS = 20.0
+_KNOWN_SECONDS, _KNOWN_MOST = 10.0, 1000
+"""What was told of a file counts for so long, for so many tokens; whether it may be played is asked for each range."""
 
 
 class Player:
@@ -44,6 +54,8 @@ class Player:
         self._session = session
         self._settings = settings
         self._watchers = Counter[str]()
+        self._told: dict[str, tuple[float, str, File]] = {}
+        """When the retriever told of the file of a token, its name, and the rest."""
 
     @classmethod
     @asynccontextmanager
@@ -61,9 +73,7 @@ class Player:
         ) as session:
             yield cls(session, settings)
 
-    async def play(
-        self, request: web.Request, token: str, viewed: Viewed, headers: Mapping[str, str]
-    ) -> web.StreamResponse:
+    async def play(self, request: web.Request, token: str, headers: Mapping[str, str]) -> web.StreamResponse:
         """Answer a GET or HEAD with a file, or the part of it that was asked for.
 
         Raises:
@@ -71,14 +81,13 @@ class Player:
             TransientError: Not now: the retriever or what it needs is away, or too many watch.
             ConnectionError: It was not sent whole; there is nobody left to be told.
         """
-        file = File(viewed.size, viewed.sha256, viewed.modified)
+        if not _TOKEN.fullmatch(token):
+            raise Refused(HTTPStatus.FORBIDDEN, "this link is not valid")
+        name, file = await self._about(request, token)
         part = part_of(request, file)
-        response = response_to(part, file, viewed.name, headers, inline=True)
-        if part.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            return response
+        response = response_to(part, file, name, headers, inline=True)
         if request.method != "GET" or not part.length:
-            async with self._asked(request, "HEAD", token, {}):
-                return response
+            return response
         with self._place(request):
             async with aclosing(self._pieces(request, token, part)) as pieces:
                 first = await anext(pieces)
@@ -90,6 +99,27 @@ class Player:
                         request.transport.abort()
                     raise ConnectionResetError("not sent whole") from error
         return response
+
+    async def _about(self, request: web.Request, token: str) -> tuple[str, File]:
+        """Return the name of a token's file, and what else there is to know of it: the retriever tells that, too.
+
+        Raises:
+            Refused, Outage: It does not.
+        """
+        now = asyncio.get_running_loop().time
+        told = self._told.get(token)
+        if told is None or request.method != "GET" or now() - told[0] > _KNOWN_SECONDS:
+            try:
+                async with asyncio.timeout(_ABOUT_SECONDS), self._asked(request, f"{token}/facts", {}) as answer:
+                    facts = await unless_gone(request, answer.json())
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise Outage(f"the retriever does not tell of a file: {brief(error)}") from error
+            created = datetime.fromtimestamp(facts["created"], UTC)
+            self._told.pop(token, None)
+            told = self._told[token] = now(), facts["name"], File(facts["size"], facts["sha256"], created)
+            if len(self._told) > _KNOWN_MOST:
+                del self._told[next(iter(self._told))]
+        return told[1:]
 
     @contextmanager
     def _place(self, request: web.Request) -> Iterator[None]:
@@ -111,17 +141,17 @@ class Player:
 
     @asynccontextmanager
     async def _asked(
-        self, request: web.Request, method: str, token: str, headers: Mapping[str, str]
+        self, request: web.Request, path: str, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Ask the retriever."""
-        asking = self._session.request(method, f"v/{token}", headers=headers, allow_redirects=False)
+        asking = self._session.get(f"v/{path}", headers=headers, allow_redirects=False)
         try:
             answer = await unless_gone(request, asking)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Outage(f"the retriever does not answer: {brief(error)}") from error
         try:
             if answer.status in _TELLS:
-                text = "" if method == "HEAD" else (await answer.content.read(_TOLD_BYTES)).decode(errors="replace")
+                text = (await answer.content.read(_TOLD_BYTES)).decode(errors="replace")
                 raise Refused(HTTPStatus(answer.status), text or "this file can't be played")
             if answer.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
                 raise Outage(f"the retriever answers {answer.status}")
@@ -141,7 +171,7 @@ class Player:
             trouble: Exception | None = None
             try:
                 asked = {"Range": f"bytes={position}-{end - 1}"}
-                async with self._asked(request, "GET", token, asked) as answer:
+                async with self._asked(request, token, asked) as answer:
                     while piece := await unless_gone(request, answer.content.readany()):
                         yield piece
                         position, heard = position + len(piece), now()

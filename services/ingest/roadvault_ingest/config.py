@@ -145,6 +145,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         90, gt=0, title="Events kept", description="days for which pages show how attempts on files and archives ended"
     )
 
+    link_secret: SecretStr | None = Field(
+        None, title="Link secret", description="as the notifier has it: pages show links of requests. Without it none"
+    )
     public_url: str | None = Field(
         None, title="Public URL", description="base of what plays videos, as people's browsers reach the door"
     )

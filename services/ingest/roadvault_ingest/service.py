@@ -73,7 +73,7 @@ class Ingest:
         sameness = Sameness(settings.upload_key_hours * 3600, settings.same_upload_seconds)
         self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness)
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
-        self._views = None if settings.link_secret is None else Views(settings.link_secret)
+        self._views = None if settings.view_secret is None else Views(settings.view_secret)
         self.disk = Disk(direct=settings.direct_uploads)
         self.resumable = Joining(settings, db, vault, self._admission, self.disk, self._intake)
         self.sweep_uploads = UploadSweep(self.resumable.store, db, vault).sweep
@@ -126,12 +126,16 @@ class Ingest:
             return None
         return f"{base.rstrip('/')}/d/{Links(secret).token(download_id, expires_at.replace(tzinfo=UTC))}"
 
-    async def view_url(self, file_id: int) -> str | None:
-        """Return what plays a file in a browser, for ROADVAULT_VIEW_SECONDS; None where no video is played."""
+    async def view_url(self, file_id: int, peer: str) -> str | None:
+        """Return what plays a file in a browser, for ROADVAULT_VIEW_SECONDS; None where no video is played.
+
+        Whoever asks, from the address `peer`, is who it is made for: so the custody log has it.
+        """
         if self._views is None or self.settings.public_url is None:
             return None
         expires_at = await self._db.now() + timedelta(seconds=self.settings.view_seconds)
-        return f"{self.settings.public_url.rstrip('/')}/v/{self._views.token(file_id, expires_at)}"
+        made_for = {"by": peer, **current().facts}
+        return f"{self.settings.public_url.rstrip('/')}/v/{self._views.token(file_id, expires_at, made_for)}"
 
     async def request_download(self, file_id: int, cb_url: str, peer: str | None, span: Span | None = None) -> int:
         """Record that a client, at the address `peer`, wants a file back, or a clip of it; return the request's id.

@@ -26,6 +26,7 @@ from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
 from roadvault_retriever.looking.looker import ENROL_SECONDS, Looker
 from roadvault_retriever.service import Retriever
+from roadvault_retriever.streaming.register import Register
 from roadvault_retriever.streaming.routes import Streaming
 
 
@@ -76,9 +77,10 @@ async def serve() -> None:
             ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
         stream: Listener | None = None
-        if settings.link_secret is not None and settings.stream_port:
-            views, patience = Views(settings.link_secret), settings.ipfs_stall_seconds
-            streaming = Streaming(views, retriever.sources, retriever.cached, patience)
+        if settings.view_secret is not None and settings.stream_port:
+            views, patience = Views(settings.view_secret), settings.ipfs_stall_seconds
+            register = await stack.enter_async_context(Register.open(db))
+            streaming = Streaming(views, retriever.sources, retriever.cached, patience, register)
             jobs.append(streaming.end)
             stream = Listener(streaming.routes(), settings.stream_host, settings.stream_port)
         heart = Heart(db, "retriever", [heartbeats.disk(vault.root)])

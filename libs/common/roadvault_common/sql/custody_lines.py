@@ -51,6 +51,8 @@ class Act(StrEnum):
     """A file was brought back from somewhere, and verified."""
     HANDED = "handed"
     """A link to a file was given to somebody, who took it."""
+    WATCHED = "watched"
+    """The first bytes of a file were sent to who plays it."""
     EXPIRED = "expired"
     """A file that had been brought back was removed again."""
     REWRAPPED = "rewrapped"

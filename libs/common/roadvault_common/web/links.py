@@ -1,10 +1,14 @@
-"""Signed links: notifier makes those that download, ingest those that play; the door takes them, nobody else can.
+"""Signed links: notifier makes those that download, and the door takes them; nobody else can.
 
-Each kind is signed with a salt of its own: none can be made the other.
+Ingest makes those that play, and the retriever takes them. Each kind has a secret and a salt of its own: the door,
+which faces outside, can make none that plays.
 """
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any, NamedTuple
 
 from itsdangerous import BadData, URLSafeSerializer
 from pydantic import Field, SecretStr, field_validator
@@ -32,13 +36,16 @@ class LinkSettings(EnvironmentSettings):
 
 
 class ViewSettings(EnvironmentSettings):
-    """For services that have videos play, if they can: without the secret nothing does."""
+    """For who makes, or checks, what plays videos: without the secret none is played."""
 
-    link_secret: SecretStr | None = Field(
-        None, title="Link secret", description="as the door has it; signs what plays videos. Without it none is played"
+    view_secret: SecretStr | None = Field(
+        None,
+        title="View secret",
+        description="at least 16 characters, without commas; signs what plays videos. Several, separated by commas: the"
+        " first signs, all are taken. Without it none is played; never the link secret, which the door has",
     )
 
-    @field_validator("link_secret")
+    @field_validator("view_secret")
     @classmethod
     def _are_long(cls, secrets: SecretStr | None) -> SecretStr | None:
         return None if secrets is None else _long(secrets)
@@ -65,21 +72,18 @@ class _Tokens:
         newest_last = _each(secrets)[::-1]
         self._serializer = URLSafeSerializer(newest_last, salt=salt)
 
-    def token(self, number: int, expires_at: datetime) -> str:
-        """Return a URL-safe token for what has this id, good until `expires_at` (aware)."""
-        return str(self._serializer.dumps([number, math.ceil(expires_at.timestamp())]))
+    def _sign(self, number: int, expires_at: datetime, *more: object) -> str:
+        return str(self._serializer.dumps([number, math.ceil(expires_at.timestamp()), *more]))
 
-    def read(self, token: str) -> tuple[int, datetime]:
-        """Return a token's id, and until when it is good (aware, by the database's clock).
-
-        Raises:
-            BadLink: Its signature is not ours, or it is of another kind.
-        """
+    def _read(self, token: str, parts: int) -> tuple[int, datetime, list[Any]]:
         try:
-            number, expires = self._serializer.loads(token)
-            return int(number), datetime.fromtimestamp(expires, UTC)
+            number, expires, *more = self._serializer.loads(token)
+            good = int(number), datetime.fromtimestamp(expires, UTC), more
         except (BadData, ValueError, TypeError) as error:
             raise BadLink("this link is not valid") from error
+        if len(more) != parts:
+            raise BadLink("this link is not valid")
+        return good
 
 
 class Links(_Tokens):
@@ -88,9 +92,45 @@ class Links(_Tokens):
     def __init__(self, secrets: SecretStr) -> None:
         super().__init__(secrets, "roadvault.download")
 
+    def token(self, number: int, expires_at: datetime) -> str:
+        """Return a URL-safe token for the request with this id, good until `expires_at` (aware)."""
+        return self._sign(number, expires_at)
+
+    def read(self, token: str) -> tuple[int, datetime]:
+        """Return a token's id, and until when it is good (aware, by the database's clock).
+
+        Raises:
+            BadLink: Its signature is not ours, or it is of another kind.
+        """
+        number, expires_at, _ = self._read(token, 0)
+        return number, expires_at
+
+
+class View(NamedTuple):
+    """What a token plays, until when (aware, by the database's clock), and for whom: facts of the custody log."""
+
+    view_id: str
+    """No other token has it."""
+    file_id: int
+    expires_at: datetime
+    made_for: dict[str, str]
+
 
 class Views(_Tokens):
-    """The tokens that play a video; their ids are those of files."""
+    """The tokens that play a video. Whoever holds one can read in it whom it was made for."""
 
     def __init__(self, secrets: SecretStr) -> None:
         super().__init__(secrets, "roadvault.view")
+
+    def token(self, file_id: int, expires_at: datetime, made_for: Mapping[str, str]) -> str:
+        """Return a URL-safe token for a file, good until `expires_at` (aware)."""
+        return self._sign(file_id, expires_at, token_hex(8), dict(made_for))
+
+    def read(self, token: str) -> View:
+        """Return what a token plays.
+
+        Raises:
+            BadLink: Its signature is not ours, or it is of another kind.
+        """
+        file_id, expires_at, (view_id, made_for) = self._read(token, 2)
+        return View(view_id, file_id, expires_at, made_for)

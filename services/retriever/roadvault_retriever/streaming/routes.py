@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 import structlog
@@ -10,8 +12,9 @@ from prometheus_client import Counter
 
 from roadvault_common.errors import RoadVaultError, TransientError, brief
 from roadvault_common.web.flow import bound_buffer, unless_gone
-from roadvault_common.web.links import BadLink, Views
+from roadvault_common.web.links import BadLink, View, Views
 from roadvault_retriever.streaming.blocks import Blocks, Shared
+from roadvault_retriever.streaming.register import Register
 from roadvault_retriever.streaming.source import Refused, Source, Sources
 from roadvault_retriever.streaming.watching import Watch
 
@@ -27,8 +30,11 @@ _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
 class Streaming:
     """Plays files."""
 
-    def __init__(self, views: Views, sources: Sources, blocks: Blocks, stall_seconds: float) -> None:
+    def __init__(
+        self, views: Views, sources: Sources, blocks: Blocks, stall_seconds: float, register: Register
+    ) -> None:
         self._views = views
+        self._register = register
         self._sources = sources
         self._blocks = blocks
         self._stall_seconds = stall_seconds
@@ -36,7 +42,10 @@ class Streaming:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the door's listener."""
-        return [web.get("/v/{token}", self._answer)]
+        return [
+            web.get("/v/{token}", partial(self._answer, self._play), allow_head=False),
+            web.get("/v/{token}/facts", partial(self._answer, self._facts), allow_head=False),
+        ]
 
     async def end(self, closing: asyncio.Event) -> None:
         """Cut what is under way once the service is to stop: the door asks the next one for the rest."""
@@ -44,10 +53,12 @@ class Streaming:
         for task in self._under_way:
             task.cancel()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the one range that is asked for, which lies within the file; or with why there is none."""
+    async def _answer(
+        self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]], request: web.Request
+    ) -> web.StreamResponse:
+        """Answer, or say why not."""
         try:
-            return await self._play(request)
+            return await handler(request)
         except Refused as refused:
             status, text = refused.status, str(refused)
         except (TransientError, TimeoutError) as error:
@@ -55,14 +66,19 @@ class Streaming:
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, "the video can't be had right now; try again"
         return web.Response(status=status, text=text)
 
+    async def _facts(self, request: web.Request) -> web.StreamResponse:
+        """Tell what the door has to know of a file that can be played."""
+        _, source = await self._source(request)
+        return web.json_response(source.facts)
+
     async def _play(self, request: web.Request) -> web.StreamResponse:
-        source = await self._source(request.match_info["token"])
-        if request.method == "HEAD":
-            return web.Response()
+        """Answer with the one range that is asked for, which lies within the file."""
+        view, source = await self._source(request)
         begin, end = _asked(request, source.size)
         async with Watch(Shared(source, self._blocks), self._blocks, begin, end, self._stall_seconds) as watch:
             async with asyncio.timeout(_FIRST_SECONDS):
                 await unless_gone(request, watch.first())
+            self._register.note(view)
             response = web.StreamResponse(status=HTTPStatus.PARTIAL_CONTENT)
             response.content_length = end - begin
             bound_buffer(request, _BUFFER_BYTES)
@@ -81,19 +97,19 @@ class Streaming:
                 self._under_way.discard(task)
         return response
 
-    async def _source(self, token: str) -> Source:
-        """Return what a token opens.
+    async def _source(self, request: web.Request) -> tuple[View, Source]:
+        """Return what a token says, and the file that it opens.
 
         Raises:
             Refused: It is not ours, or over, or its file can't be played.
         """
         try:
-            file_id, expires_at = self._views.read(token)
+            view = self._views.read(request.match_info["token"])
         except BadLink as error:
             raise Refused(HTTPStatus.FORBIDDEN, str(error)) from None
-        if await self._sources.db.now() >= expires_at:
-            raise Refused(HTTPStatus.FORBIDDEN, "this link has expired")
-        return await self._sources.open(file_id)
+        if await self._sources.db.now() >= view.expires_at:
+            raise Refused(HTTPStatus.FORBIDDEN, "this link has expired; open the file's page again")
+        return view, await self._sources.open(view.file_id)
 
 
 async def _send(request: web.Request, response: web.StreamResponse, watch: Watch) -> None:

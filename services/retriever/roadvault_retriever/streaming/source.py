@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC
 from http import HTTPStatus
 from pathlib import Path
 
@@ -104,9 +105,15 @@ class Source:
         self.file_id = located.file_id
         self.size = located.size
         """Bytes."""
-        self.sha256 = located.sha256
         self.start = located.zip_offset or 0
         """Where the file begins in its archive; 0 while it is in none."""
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What a client is told of the file besides its bytes; times in seconds since 1970."""
+        located = self._located
+        created = int(located.create_time.replace(tzinfo=UTC).timestamp())
+        return {"name": located.file_name, "size": located.size, "sha256": located.sha256, "created": created}
 
     async def see(self) -> None:
         """See that the file may still be read; its row is looked at now and then.

@@ -1,10 +1,12 @@
-"""The SQL of playing a file: where its bytes are."""
+"""The SQL of playing a file: where its bytes are, and who watched."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from roadvault_common.ipfs.path import archive_path
-from roadvault_common.sql.db import Database
+from roadvault_common.sql.custody_lines import Act, Line, record
+from roadvault_common.sql.db import Database, Transaction, transacted
+from roadvault_common.web.links import View
 
 
 @dataclass(frozen=True)
@@ -12,6 +14,8 @@ class Located:
     """A file, and where it may be found. Sizes and offsets are bytes, paths relative to the data directory."""
 
     file_id: int
+    file_name: str
+    create_time: datetime
     size: int
     sha256: str
     path: str | None
@@ -37,7 +41,7 @@ class Located:
 
 
 class StreamStore:
-    """Reads where files are."""
+    """Reads where files are; writes who watched."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -45,9 +49,10 @@ class StreamStore:
     async def located(self, file_id: int) -> Located | None:
         """Return where a file is; None if there is no such file."""
         row = await self._db.fetch_one(
-            "SELECT file.file_id, file.size, file.sha256, file.path, file.zip_id, file.zip_offset,"
-            " zip.path AS zip_path, zip.size AS zip_size, zip.`key`, zip.master_key, zip.iv, zip.cid, zip.format,"
-            " period.`key` AS period_key, ends.shredded_at, aside.reason AS set_aside FROM file_upload_info AS file"
+            "SELECT file.file_id, file.file_name, file.create_time, file.size, file.sha256, file.path, file.zip_id,"
+            " file.zip_offset, zip.path AS zip_path, zip.size AS zip_size, zip.`key`, zip.master_key, zip.iv, zip.cid,"
+            " zip.format, period.`key` AS period_key, ends.shredded_at, aside.reason AS set_aside"
+            " FROM file_upload_info AS file"
             " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
             " LEFT JOIN period_key_info AS period ON period.period_key = zip.master_key"
             " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id"
@@ -55,3 +60,14 @@ class StreamStore:
             (file_id,),
         )
         return None if row is None else Located(**row)
+
+    @transacted
+    async def note_watched(self, tx: Transaction, view: View) -> None:
+        """Write that somebody watches, once for each token, whichever processes find it."""
+        new = await tx.execute(
+            "INSERT IGNORE INTO watched_info (view_id, over_at) VALUES (%s, %s)", (view.view_id, view.expires_at)
+        )
+        if new:
+            await record(tx, Line(Act.WATCHED, view.made_for, view.file_id))
+        # The day is for who comes late, after an outage.
+        await tx.execute("DELETE FROM watched_info WHERE over_at < UTC_TIMESTAMP(6) - INTERVAL 1 DAY LIMIT 100")

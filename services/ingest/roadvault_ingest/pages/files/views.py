@@ -80,7 +80,9 @@ class Files:
         }
         values["plays"] = plays(row)
         if values["plays"] and not renews(request):
-            values["view_url"] = await ingest.view_url(file_id)
+            values["view_url"] = await ingest.view_url(
+                file_id, client_of(request, self._office.settings.proxy_networks)
+            )
         return self._office.render(request, "files/file.html", media=values.get("view_url"), **values)
 
     async def picture(self, request: web.Request) -> web.Response:

@@ -46,6 +46,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "act_asked": ("asked for", "被请求"),
     "act_fetched": ("brought back", "已提取"),
     "act_handed": ("link handed over", "链接已交付"),
+    "act_watched": ("watched", "已观看"),
     "act_expired": ("extraction removed", "提取的文件已删除"),
     "act_end moved": ("end moved", "保存期限已更改"),
     "act_hold": ("put on hold", "已设保留"),
