@@ -4,6 +4,7 @@ Pictures of them come to lie in build/screenshots/, for a person to look at: two
 ROADVAULT_SCREENSHOTS=all, eight.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -18,8 +19,8 @@ from playwright.async_api import Browser, Page
 from servers_access import Guarded
 from servers_pages import HOSTILE, Office
 from servers_pages import fill as fill_pages
-from test_people import WORDS, add
 
+from roadvault_common.access import passwords, user_store
 from roadvault_common.access.scopes import Role
 from roadvault_common.sql.db import Database
 from roadvault_common.work.stages import FETCH
@@ -156,13 +157,14 @@ def test_every_word_that_a_template_names_is_there() -> None:
 
 async def test_without_scripts_every_act_is_possible(guarded: Guarded, browser: Browser, tmp_path: Path) -> None:
     await fill_pages(guarded.db)
-    await add(guarded, "anna", Role.OPERATOR)
+    hashed = await asyncio.to_thread(passwords.hashed, words := "correct horse battery staple", "anna")
+    await guarded.db.transact(lambda tx: user_store.add(tx, "anna", Role.OPERATOR, hashed))
     context = await browser.new_context(java_script_enabled=False, locale="en")
     context.set_default_timeout(20_000)
     page = await context.new_page()
     await page.goto(f"{guarded.url}/file")
     await page.fill("[name=name]", "anna")
-    await page.fill("[name=password]", WORDS)
+    await page.fill("[name=password]", words)
     await page.press("[name=password]", "Enter")
     await page.wait_for_url("**/file")
     await page.click(".language")
