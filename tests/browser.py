@@ -3,10 +3,12 @@
 - `browser`: Playwright's `Browser`; each `new_context()` is a fresh profile, and ends with the test
 - `page`: a page in a fresh one
 - `troubles(page)`: what goes wrong on a page from now on, as its console tells it
+- `until(page, expression)`: wait until an expression is true on a page
 
 A Chromium that is missing fails the tests that need it.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -98,3 +100,10 @@ def troubles(page: Page) -> list[str]:
     page.on("pageerror", lambda error: found.append(str(error)))
     page.on("requestfailed", lambda request: found.append(f"{request.method} {request.url}: {request.failure}"))
     return found
+
+
+async def until(page: Page, expression: str) -> None:
+    """Wait until an expression is true; Playwright's own wait is against the pages' policy."""
+    async with asyncio.timeout(30):
+        while not await page.evaluate(expression):
+            await asyncio.sleep(0.02)

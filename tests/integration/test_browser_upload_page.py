@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from browser import troubles
+from browser import troubles, until
 from playwright.async_api import Browser, Dialog, Page
 from servers_services import Service, Services
 
@@ -48,13 +48,6 @@ async def slowly(page: Page, bytes_per_second: int) -> AsyncIterator[None]:
     await line.send("Network.emulateNetworkConditions", {**at, "uploadThroughput": bytes_per_second})
     yield
     await line.send("Network.emulateNetworkConditions", {**at, "uploadThroughput": -1})
-
-
-async def until(page: Page, expression: str) -> None:
-    """Wait until an expression is true; Playwright's own wait is against the pages' policy."""
-    async with asyncio.timeout(20):
-        while not await page.evaluate(expression):
-            await asyncio.sleep(0.02)
 
 
 async def progress(page: Page, least: float) -> None:

@@ -193,7 +193,7 @@ async def test_a_hostile_name_is_only_text(pages: Office) -> None:
         assert not {"\u202e", "\u061c"} & set(page)
 
 
-async def test_what_failed_stands_first_and_can_be_retried(pages: Office) -> None:
+async def test_what_failed_can_be_retried(pages: Office) -> None:
     await fill(pages.db)
     assert 'action="/retry"' in await pages.get("/")
     failed = await pages.db.fetch_one("SELECT folder_id FROM folder_info WHERE pack_failed_at IS NOT NULL LIMIT 1")

@@ -3,7 +3,7 @@
 import socket
 from functools import cached_property
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from roadvault_common.settings.archives import EndSettings
 from roadvault_common.settings.config import MarginSettings, SweepSettings
