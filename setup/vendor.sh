@@ -10,6 +10,7 @@ readonly VENDOR=services/ingest/roadvault_ingest/pages/static/vendor
 readonly PACKAGES=(
     "htmx.org 4.0.1 dist/htmx.min.js"
     "uplot 1.6.32 dist/uPlot.iife.min.js dist/uPlot.min.css"
+    "tus-js-client 4.3.1 dist/tus.min.js"
 )
 
 work=$(mktemp -d)

@@ -39,6 +39,7 @@ from roadvault_ingest.pages.archives.store import STAGES as ARCHIVE_STAGES
 from roadvault_ingest.pages.archives.store import ArchivePagesStore
 from roadvault_ingest.pages.files.store import FilePagesStore
 from roadvault_ingest.pages.money.store import MoneyPageStore
+from roadvault_ingest.pages.overview.causes import TRIED
 from roadvault_ingest.pages.overview.store import OverviewStore as FirstPage
 from roadvault_ingest.pages.requests.store import STATES as REQUEST_STATES
 from roadvault_ingest.pages.requests.store import RequestPagesStore
@@ -166,6 +167,7 @@ def status(filled: Filled) -> list[Statement]:
             "status: failures", "next", lambda db, stage: backlog.failed_between(db, stage, (long_ago, 0), ever, 1000)
         ),
         *each_stage("status: failures", "one", lambda db, stage: backlog.failure(db, stage, filled.due(stage)[0])),
+        *group("status: tried again", **{name: partial(_tried_again, stage) for name, stage in TRIED.items()}),
         *group(
             "status: on the first page",
             waiting=lambda db: FirstPage(db).waiting(3),
@@ -355,6 +357,10 @@ def lists(filled: Filled, limit: int = 1000) -> list[Statement]:
             await FilesStore(db).page(filters, order._replace(after=place.encode(filters, order)))
 
     return group("status: lists of files", **{name: partial(run, *what) for name, what in wanted.items()})
+
+
+async def _tried_again(stage: Stage, db: Database) -> object:
+    return await FirstPage(db).trying(stage)
 
 
 async def _in_stage(stage: str, db: Database) -> object:

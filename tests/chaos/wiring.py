@@ -90,7 +90,7 @@ def arrange(root: Path) -> tuple[StackSettings, Wiring]:
     """Lay out a new stack below `root`."""
     # All at once: two calls could give out the same port twice, since nothing listens yet.
     names = list(StackSettings(dir=root).ports())
-    ports = iter(pick_free(len(names) + len(_PROXIED) + 4 * len(SERVICES) + 4))
+    ports = iter(pick_free(len(names) + len(_PROXIED) + 6 * len(SERVICES) + 4))
     settings = _settings(root, dict(zip(names, ports, strict=False)))
     made = plan.make(settings)
     control, receiver = next(ports), next(ports)
@@ -138,6 +138,7 @@ def _another(program: Program, name: str, ports: Iterator[int]) -> Program:
         **program.environment,
         "ROADVAULT_HTTP_PORT": str(port),
         "ROADVAULT_PUBLIC_PORT": str(next(ports)),
+        "ROADVAULT_STREAM_PORT": str(next(ports)),
         "ROADVAULT_INGEST_WORKER": name,
     }
     return replace(

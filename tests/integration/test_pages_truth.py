@@ -165,8 +165,8 @@ async def test_a_filter_that_nobody_understands_is_left_out_and_said(pages: Offi
     _, page, _ = await pages.ask("/file?archive=x&recordedFrom=yesterday&name=12")
     assert "Archive, Recorded from." in page or "Recorded from, Archive." in page
     assert 'aria-invalid="true"' in page
-    found = re.findall(r'href="/file/(\d+)"', page)
-    assert found == ["129", "128", "127", "126", "125", "124", "123", "122", "121", "120", "12"]
+    found = dict.fromkeys(re.findall(r'href="/file/(\d+)"', page))
+    assert [*found] == ["129", "128", "127", "126", "125", "124", "123", "122", "121", "120", "12"]
 
 
 async def test_a_video_plays_on_its_page_where_the_door_is_known(pages: Office) -> None:

@@ -8,19 +8,17 @@ from roadvault_common.web.digests import repr_digest
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import NUMBER_BYTES, batch_id, file_id, position, query_fields, request_fields
 from roadvault_ingest.lists.filters import read_list, read_page
-from roadvault_ingest.problems import NoLength, WrongType, answer
+from roadvault_ingest.posted import answer_form, client_key, take_form
+from roadvault_ingest.problems import NoLength, answer
 from roadvault_ingest.requests.clips import read_span
 from roadvault_ingest.service import Ingest
 from roadvault_ingest.states import batch, describe, line, listed
 from roadvault_ingest.tus import tus_routes
-from roadvault_ingest.uploads import facts
 from roadvault_ingest.uploads.checksums import digests
-from roadvault_ingest.uploads.form import Form, content_type
 from roadvault_ingest.uploads.intake import Taken
-from roadvault_ingest.uploads.names import name_in_path, shown
+from roadvault_ingest.uploads.names import name_in_path
 from roadvault_ingest.uploads.plain import Plain
-from roadvault_ingest.uploads.receive import Body, Incoming, Received, expect, receive
-from roadvault_ingest.uploads.same import hashed
+from roadvault_ingest.uploads.receive import Body, Incoming, Received, expect
 from roadvault_ingest.uploads.wire import Room
 
 _DIGESTS = ("Repr-Digest", "Content-Digest")
@@ -32,19 +30,8 @@ def api_routes(ingest: Ingest) -> list[web.RouteDef]:
     peer = partial(client_of, proxies=ingest.settings.proxy_networks)
 
     async def upload(request: web.Request) -> web.Response:
-        form = _form(request, ingest.settings.largest_upload)
-        body = Body(request, ingest.settings)
-
-        async def take(incoming: Incoming, room: Room) -> Received:
-            return await receive(body, form, incoming, ingest.disk, room)
-
-        response = _taken(
-            body,
-            await ingest.upload(body.length, peer(request), _key(request), take),
-        )
-        if not request.content.is_eof():
-            await _answer_and_end(request, response)
-        return response
+        body, taken = await take_form(request, ingest)
+        return await answer_form(request, _taken(body, taken))
 
     async def download(request: web.Request) -> web.Response:
         fields = await request_fields(request, ingest.settings)
@@ -107,7 +94,7 @@ def _plain(ingest: Ingest) -> list[web.RouteDef]:
         async def take(incoming: Incoming, room: Room) -> Received:
             return await plain.receive(body, incoming, ingest.disk, room, ingest.settings.largest_upload)
 
-        return _taken(body, await ingest.upload(body.length, peer(request), _key(request), take))
+        return _taken(body, await ingest.upload(body.length, peer(request), client_key(request), take))
 
     path = "/api/open/upload/{name:.*}"
     return [web.post(path, put, expect_handler=expect), web.put(path, put, expect_handler=expect)]
@@ -145,39 +132,9 @@ def _questions(ingest: Ingest) -> list[web.RouteDef]:
     ]
 
 
-async def _answer_and_end(request: web.Request, response: web.Response) -> None:
-    """Answer a client that promised more than the form that it sent: where its next request begins is not known.
-
-    Some read until the connection ends, so this side of it ends at once; aiohttp waits a while for what was promised.
-    """
-    response.force_close()
-    await response.prepare(request)
-    await response.write_eof()
-    if request.transport is not None and request.transport.can_write_eof():
-        request.transport.write_eof()
-
-
-def _key(request: web.Request) -> str | None:
-    return hashed(request.headers.get("Idempotency-Key"))
-
-
 def _taken(body: Body, taken: Taken) -> web.Response:
     response = answer({"fileID": taken.file_id})
     response.headers["Repr-Digest"] = repr_digest(taken.sha256)
     if body.taken_over:
         response.force_close()
     return response
-
-
-def _form(request: web.Request, largest: int) -> Form:
-    # aiohttp's own `content_type` takes a third of a small upload's time, as each client's boundary is another.
-    kind, options = content_type(request.headers.get("Content-Type", ""))
-    if kind != "multipart/form-data":
-        called = f"it came as {shown(kind)}" if kind else "it came without a Content-Type"
-        raise WrongType(f"send the file as multipart/form-data, with the parts file and filename; {called}")
-    if not request.body_exists and request.content_length is None:
-        raise NoLength("the request says nothing of its body's length: send Content-Length, or the body in chunks")
-    form = Form(options.get("boundary", ""), largest, request.content_length)
-    if request.query_string:  # what is known of the file may stand there, too
-        form.fields |= {name: text for name, text in query_fields(request).items() if name in facts.FIELDS}
-    return form

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -22,7 +22,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.videos import pictures
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
-from roadvault_common.web.links import Views
+from roadvault_common.web.links import Links, Views
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
@@ -118,6 +118,13 @@ class Ingest:
         if found is None:
             raise NotFound(f"there is no picture {number} of file {file_id}")
         return found
+
+    def link_url(self, download_id: int, expires_at: datetime) -> str | None:
+        """Return a link to what a request brought back, good as long as its client's own; None where none is made."""
+        secret, base = self.settings.link_secret, self.settings.public_url
+        if secret is None or base is None:
+            return None
+        return f"{base.rstrip('/')}/d/{Links(secret).token(download_id, expires_at.replace(tzinfo=UTC))}"
 
     async def view_url(self, file_id: int) -> str | None:
         """Return what plays a file in a browser, for ROADVAULT_VIEW_SECONDS; None where no video is played."""

@@ -25,7 +25,7 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Vary": "HX-Request, Accept-Language, Cookie",
 }
-PLACES = (("/", "home"), ("/file", "files"), ("/zip", "archives"), ("/requests", "requests"))
+PLACES = (("/", "home"), ("/file", "files"), ("/zip", "archives"), ("/requests", "requests"), ("/upload", "upload"))
 """Where the navigation leads, with the keys of its words; what comes below has the operation of it all."""
 BELOW = (("/money", "money"), ("/system", "system"))
 _PASSING = frozenset({"lang", "notice"})

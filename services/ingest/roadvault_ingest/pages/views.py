@@ -12,6 +12,7 @@ from roadvault_ingest.pages.overview.views import overview_routes
 from roadvault_ingest.pages.render import Renderer, static_file
 from roadvault_ingest.pages.requests.views import request_routes
 from roadvault_ingest.pages.system.views import system_routes
+from roadvault_ingest.pages.upload.views import upload_routes
 from roadvault_ingest.service import Ingest
 
 
@@ -25,6 +26,7 @@ def page_routes(ingest: Ingest, db: Database) -> list[web.RouteDef]:
         *request_routes(office),
         *money_routes(office),
         *system_routes(office),
+        *upload_routes(office),
         web.get("/static/{name:.+}", _static),
         *document_routes(office.render),
     ]

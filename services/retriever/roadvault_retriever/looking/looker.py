@@ -39,8 +39,8 @@ _MARGIN_SECONDS = 60
 ENROL_SECONDS = 10.0
 """Between two looks for files that came."""
 _PACKING_REST, _DISK_REST, _BUSY_REST = 5.0, 30.0, 15.0
-"""While the machine has more to do than processors a look begins each so many seconds: a container's lowest priority is
-lowest in that container alone."""
+"""While more than half of the machine's processors are busy a look begins each so many seconds: a container's lowest
+priority is lowest in that container alone, and memory and disk are shared all the same."""
 _ATTEMPTS = 3
 """A file at which its worker died so often is not looked at again; one that could not be read, not until asked for."""
 _ASKED_BYTES = 256 << 20
@@ -117,7 +117,8 @@ class Looker:
         if await self._store.packing_waits():
             return _PACKING_REST
         # The load is of the whole machine, in containers too, and counts who waits for the disk.
-        return self._began + _BUSY_REST - time.monotonic() if os.getloadavg()[0] > (os.cpu_count() or 1) else 0
+        is_busy = os.getloadavg()[0] > (os.cpu_count() or 1) / 2
+        return self._began + _BUSY_REST - time.monotonic() if is_busy else 0
 
     async def _look(self, lease: Lease) -> Outcome:
         self._began = time.monotonic()

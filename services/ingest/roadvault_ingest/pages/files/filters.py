@@ -18,7 +18,7 @@ def read_form(query: Mapping[str, str], zone: tzinfo) -> tuple[Filters, list[str
         if not text:
             continue
         try:
-            given = _with_zone(text, zone) if name in _TIMES else text
+            given = with_zone(text, zone) if name in _TIMES else text
             read_filters({name: given})
             filters[name] = given
         except Problem:
@@ -26,7 +26,7 @@ def read_form(query: Mapping[str, str], zone: tzinfo) -> tuple[Filters, list[str
     return read_filters(filters), wrong
 
 
-def _with_zone(text: str, zone: tzinfo) -> str:
+def with_zone(text: str, zone: tzinfo) -> str:
     """Return a time with its zone: forms know none, and mean the reader's."""
     try:
         when = datetime.fromisoformat(text)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog, reasons, repair
 from roadvault_common.work.reasons import Reason
-from roadvault_common.work.stages import STAGES, Stage
-from roadvault_ingest.pages.overview.store import READ, Failures
+from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
+from roadvault_ingest.pages.overview.store import READ, Failures, OverviewStore
 
 _SHOWN = 8
 _AT_ONCE = 1000
 """Rows that one press gives a new start."""
+TRIED = {stage.name: stage for stage in (PACK, PIN, ORDER, PROVE, DROP, FETCH, CALLBACK)}
+"""Stages of the picture whose rows are tried again, and may be given up from the page."""
 _HREFS = {"zip_ipfs_info": "/zip/{}", "retention_info": "/zip/{}", "download_info": "/requests/{}"}
 """Where a row of a table has its page."""
 
@@ -59,6 +61,22 @@ def causes(failures: Iterable[Failures]) -> list[Cause]:
             for rows in sorted(by_key.values(), key=len, reverse=True)
         ]
     return found
+
+
+async def trying(store: OverviewStore, stages: Iterable[Stage]) -> list[Cause]:
+    """Return the causes of what rests until it is tried again."""
+    found = [Failures(stage, len(rows), rows) for stage in stages if (rows := await store.trying(stage))]
+    return causes(found)
+
+
+async def give_up_all(db: Database, stage: Stage, key: str, why: str) -> int:
+    """Take rows that are tried again and again for one cause out of their stage, as failed; return how many."""
+    count = 0
+    for row in await OverviewStore(db).trying(stage):
+        if key_of(row["reason"]) == key:
+            reason = str(Reason("by_a_person", f"given up by a person: {why}"))
+            count += await repair.give_up(db, stage, row["id"], reason)
+    return count
 
 
 async def retry_all(db: Database, stage: Stage, key: str) -> int:

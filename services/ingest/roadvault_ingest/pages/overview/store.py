@@ -13,6 +13,8 @@ from roadvault_common.work import backlog, outage_store
 from roadvault_common.work.stages import STAGES, Stage
 
 _SHOWN = 5
+_LOOKED_AT = 500
+"""Rows of a stage that are looked at to find those that are tried again."""
 READ = 200
 """Failed rows of a stage that are looked at to find their causes."""
 _WAITING = (
@@ -55,6 +57,17 @@ class OverviewStore:
     async def _failures(self, stage: Stage) -> Failures:
         rows = await backlog.failures(self._db, stage, READ)
         return Failures(stage, await backlog.count_failed(self._db, stage) if rows else 0, rows)
+
+    async def trying(self, stage: Stage) -> list[Row]:
+        """Return rows that met trouble and rest until they are tried again, of those that are due first."""
+        return await self._db.fetch_all(
+            stage.sql(
+                "SELECT id, attempts, reason, due FROM (SELECT {key} AS id, {attempts} AS attempts, {reason} AS reason,"
+                " {token} AS token, {due} AS due FROM {table} WHERE {due} IS NOT NULL ORDER BY {due} LIMIT %s) AS some"
+                " WHERE attempts > 0 AND token IS NULL AND reason IS NOT NULL ORDER BY due LIMIT %s"
+            ),
+            (_LOOKED_AT, READ),
+        )
 
     async def waiting(self, days: float) -> list[Row]:
         """Return archives kept here that have been on IPFS for `days` without valid proof of it, the oldest first."""

@@ -10,7 +10,7 @@ from roadvault_common.work import repair
 from roadvault_ingest.access.acts import note
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.pages.office import Office
-from roadvault_ingest.pages.overview.causes import causes, retry_all, stage_named
+from roadvault_ingest.pages.overview.causes import TRIED, causes, give_up_all, retry_all, stage_named, trying
 from roadvault_ingest.pages.overview.situation import situation
 from roadvault_ingest.pages.overview.store import OverviewStore
 from roadvault_ingest.pages.plots import days_of
@@ -18,12 +18,13 @@ from roadvault_ingest.problems import Problem
 
 _OURS = re.compile(r"/(zip|file|requests)(/[0-9]{1,18})?")
 """Pages that a press leads back to."""
+_REASON_LENGTH = 300
 
 
 def overview_routes(office: Office) -> list[web.RouteDef]:
     """Return the routes of the first page."""
     page = Overview(office)
-    return [web.get("/", page.show), web.post("/retry", page.retry)]
+    return [web.get("/", page.show), web.post("/retry", page.retry), web.post("/give-up", page.give_up)]
 
 
 class Overview:
@@ -48,6 +49,8 @@ class Overview:
             "ends": await store.ends(),
             **await situation(self._office.db),
         }
+        names = [step.name for step in values["steps"] if step.numbers.retrying]
+        values["trying"] = await trying(store, [TRIED[name] for name in names if name in TRIED])
         values["asked"] = sum(
             (values["set_aside"][0], values["left_out"][0], len(values["stopped"]), bool(values["ends_ask"]))
         )
@@ -71,3 +74,13 @@ class Overview:
         then = fields.values.get("then")
         page = then if isinstance(then, str) and _OURS.fullmatch(then) else "/"
         raise web.HTTPSeeOther(f"{page}?notice=" + ("retry_done" if revived else "retry_gone"))
+
+    async def give_up(self, request: web.Request) -> web.StreamResponse:
+        """Take what is tried again and again for one cause out of its stage, as failed."""
+        fields = await request_fields(request, self._office.settings)
+        stage, why = TRIED.get(fields.text("stage")), fields.text("reason")
+        if stage is None or not why:
+            raise Problem("stage, cause and reason must say what is given up, and why")
+        count = await give_up_all(self._office.db, stage, fields.text("cause"), why[:_REASON_LENGTH])
+        note(subject=f"{stage.name}: {count} rows: {why[:_REASON_LENGTH]}")
+        raise web.HTTPSeeOther("/?notice=" + ("give_up_done" if count else "give_up_gone"))

@@ -2,9 +2,11 @@
 
 from aiohttp import web
 
+from roadvault_common.access.scopes import Scope
 from roadvault_common.history import event_log
 from roadvault_common.work.stages import CALLBACK, FETCH
 from roadvault_ingest.access.acts import note
+from roadvault_ingest.access.who import current
 from roadvault_ingest.pages.office import Office, Slice, number
 from roadvault_ingest.pages.requests.cancelling import cancel
 from roadvault_ingest.pages.requests.store import STATES, RequestPagesStore
@@ -44,6 +46,9 @@ class Requests:
             raise NotFound(f"there is no request {number}")
         events = await event_log.of_row(self._office.db, [(FETCH, number), (CALLBACK, number)], _EVENTS)
         values = {"row": row, "events": events, "notice": request.query.get("notice")}
+        good = row["path"] is not None and row["link_expires_at"] is not None and row["link_expires_at"] > row["now"]
+        if good and current().may(Scope.REQUEST):
+            values["download_url"] = self._office.ingest.link_url(number, row["link_expires_at"])
         return self._office.render(request, "requests/request.html", **values)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:

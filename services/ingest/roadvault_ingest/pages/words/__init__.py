@@ -13,9 +13,10 @@ from roadvault_ingest.pages.words import (
     requests,
     states,
     system,
+    upload,
 )
 
-_ROOMS = (base, states, overview, files, archives, requests, money, system, access, api)
+_ROOMS = (base, states, overview, files, archives, requests, money, system, upload, access, api)
 _WORDS = {key: pair for room in _ROOMS for key, pair in room.WORDS.items()}
 
 ENGLISH = reasons_english.REASONS | {key: english for key, (english, _) in _WORDS.items()}

@@ -1,16 +1,6 @@
 """Words of the first page."""
 
 WORDS: dict[str, tuple[str, str]] = {
-    "upload": ("Upload a test file", "上传测试文件"),
-    "upload_hint": (
-        "The file goes into the archive like any other: it is kept for years and can't be deleted here.",
-        "上传的文件与其他文件一样进入归档：将保存多年，此处无法删除。",
-    ),
-    "choose": ("File", "文件"),
-    "send": ("Upload", "上传"),
-    "sent": ("Taken: file number", "已接收，文件编号"),
-    "sending": ("uploading", "正在上传"),
-    "send_failed": ("Not taken", "未接收"),
     "attention": ("Needs attention", "需要处理"),
     "attention_none": ("Nothing: no work has failed.", "没有：当前没有失败的任务。"),
     "attention_more": ("more", "更多"),
@@ -208,4 +198,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "plot_disk": ("Disk", "磁盘"),
     "plot_free": ("free", "剩余空间"),
     "stage_look": ("Looking at a video", "查看视频信息"),
+    "trying": ("Tried again by itself", "自动重试中"),
+    "trying_hint": (
+        "It met trouble, and is tried again; nothing has to be done.",
+        "遇到问题，系统会自动重试，无需处理。",
+    ),
+    "give_up": ("Give up", "放弃"),
+    "give_up_why": ("Give up, because", "放弃，原因"),
+    "give_up_done": ("Given up: it counts as failed now, and can be retried.", "已放弃：现计为失败，可手动重试。"),
+    "give_up_gone": ("Nothing was given up: it went on meanwhile.", "未放弃任何任务：其间已继续进行。"),
 }

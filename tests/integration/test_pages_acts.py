@@ -1,0 +1,114 @@
+"""What a person does from the pages: holds, pinning again, cancelling, giving up; and each file's way step by step."""
+
+import re
+
+from pydantic import SecretStr
+from servers_pages import Office, fill
+
+from roadvault_common.retention import holding
+from roadvault_common.web.links import Links
+from roadvault_common.work.reasons import Reason
+from roadvault_ingest.pages.words import LANGUAGES
+
+EN = LANGUAGES["en"]
+
+
+async def test_an_archive_is_held_and_released(pages: Office) -> None:
+    await fill(pages.db)
+    assert EN["held"] in (await pages.post("/zip/9/hold", reason="case 12/2026 <b>"))[1]
+    (row,) = await holding.holds(pages.db, 9)
+    page = await pages.get("/zip/9")
+    assert (row["zip_id"], row["reason"], "case 12/2026 &lt;b&gt;" in page) == (9, "case 12/2026 <b>", True)
+    assert (await pages.post("/zip/8/release", hold=str(row["hold_id"]), reason="x"))[0] == 409  # another's
+    assert (await pages.post("/zip/9/hold"))[0] == 400
+    assert (await pages.post("/zip/9/hold", site="cross-site", reason="x"))[0] == 403
+    assert EN["released"] in (await pages.post("/zip/9/release", hold=str(row["hold_id"]), reason="over"))[1]
+    assert await holding.holds(pages.db, 9) == []
+    assert (await pages.post("/zip/999/hold", reason="x"))[0] == 409
+
+
+async def test_an_archive_is_pinned_again_from_its_copy_here(pages: Office) -> None:
+    await fill(pages.db)
+    assert EN["pin_again_done"] in (await pages.post("/zip/9/pin"))[1]
+    assert await pages.db.fetch_value("SELECT pin_due IS NOT NULL FROM zip_ipfs_info WHERE zip_id = 9") == 1
+    assert EN["pin_again_none"] in (await pages.post("/zip/10/pin"))[1]  # has none
+
+
+async def test_a_request_is_seen_cancelled_and_asked_for_again(pages: Office) -> None:
+    await fill(pages.db)
+    await pages.post("/file/1/ask", cbUrl="https://client/cb")
+    number = await pages.db.fetch_value("SELECT download_id FROM download_info")
+    for path in ("/requests?state=open", "/file/1"):
+        assert f'href="/requests/{number}"' in await pages.get(path)
+    assert EN["cancel_done"] in (await pages.post(f"/requests/{number}/cancel"))[1]
+    page = await pages.get(f"/requests/{number}")
+    assert all(shown in page for shown in (EN["request_3"], EN["reason_cancelled"], "https://client/cb"))
+    assert EN["cancel_gone"] in (await pages.post(f"/requests/{number}/cancel"))[1]
+    status, page = await pages.post("/file/1/ask", cbUrl="https://client/cb", **{"from": "3", "to": "14.5"})
+    row = await pages.db.fetch_one("SELECT clip_from, clip_to FROM download_info ORDER BY download_id DESC LIMIT 1")
+    assert (status, row) == (200, {"clip_from": 3000, "clip_to": 14_500})
+    assert (await pages.post("/file/1/ask", cbUrl="https://client/cb", **{"from": "3"}))[0] == 400
+
+
+async def test_a_request_that_is_ready_has_a_link_on_its_page(pages: Office) -> None:
+    await pages.db.execute(
+        "INSERT INTO download_info (download_id, file_id, cb_url, status, path, link_expires_at)"
+        " VALUES (7, 1, 'https://client/cb', 2, 'downloads/7/x', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR)"
+    )
+    assert EN["download"] not in await pages.get("/requests/7")
+    pages.ingest.settings.public_url = "https://door.example"
+    pages.ingest.settings.link_secret = SecretStr("a secret of the tests")
+    page = await pages.get("/requests/7")
+    (token,) = re.findall(r'href="https://door\.example/d/([^"]+)"', page)
+    assert Links(SecretStr("a secret of the tests")).read(token)[0] == 7
+    await pages.db.execute("UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
+    assert EN["download"] not in await pages.get("/requests/7")
+
+
+async def test_what_is_tried_again_and_again_is_given_up_together(pages: Office) -> None:
+    why = Reason("callback_not_taken", "answered 502", host="client:443", status=502)
+    for number in range(1, 4):
+        await pages.db.execute(
+            "INSERT INTO download_info (download_id, file_id, cb_url, status, open_key, callback_due,"
+            " callback_attempts, callback_reason, extracted_at)"
+            " VALUES (%s, 1, 'https://client/cb', 1, %s, UTC_TIMESTAMP(6) + INTERVAL 1 HOUR, 4, %s, UTC_TIMESTAMP(6))",
+            (number, f"{number}", str(why) if number < 3 else "another"),
+        )
+    page = await pages.get("/")
+    assert all(shown in page for shown in (EN["trying"], "client:443 answered the callback with 502", "attempt 4"))
+    assert (
+        EN["give_up_done"]
+        in (await pages.post("/give-up", stage="callback", cause="callback_not_taken", reason="the client is gone"))[1]
+    )
+    rows = await pages.db.fetch_all("SELECT status, callback_reason FROM download_info ORDER BY download_id")
+    assert [row["status"] for row in rows] == [3, 3, 1]
+    assert "the client is gone" in rows[0]["callback_reason"]
+    assert (await pages.post("/give-up", stage="callback", cause="x"))[0] == 400
+
+
+async def test_a_files_page_shows_its_way_with_attempts_and_the_next_try(pages: Office) -> None:
+    await fill(pages.db)
+    await pages.db.execute(
+        "UPDATE zip_ipfs_info SET cid = NULL, status = 0, pin_due = UTC_TIMESTAMP(6) + INTERVAL 130 SECOND,"
+        " pin_attempts = 3, pin_reason = %s WHERE zip_id = 9",
+        (str(Reason("ipfs_away", "connection refused")),),
+    )
+    for outcome in ("retry", "retry"):
+        await pages.db.execute(
+            "INSERT INTO event_log (stage, row_id, outcome, attempt, reason) VALUES ('pin', 9, %s, 1, %s)",
+            (outcome, str(Reason("no_peers", "no peer"))),
+        )
+    for language, texts in LANGUAGES.items():
+        for path in ("/file/9", "/zip/9"):
+            page = await pages.get(path, language)
+            assert page.count('<li class="green">') == 2  # received, packed
+            assert page.count('<li class="amber">') == 1
+            shown = [texts["reason_ipfs_away"], texts["way_attempts"].format(3), texts["reason_no_peers"]]
+            assert all(words in page for words in shown), (path, language)
+            assert "connection refused" in page  # folded
+    await pages.db.execute("UPDATE zip_ipfs_info SET pin_due = NULL, pin_failed_at = UTC_TIMESTAMP(6) WHERE zip_id = 9")
+    page = await pages.get("/zip/9")
+    assert '<li class="red">' in page
+    assert 'name="then" value="/zip/9"' in page
+    status, page = await pages.post("/retry", stage="pin", id="9", then="/zip/9")
+    assert (status, EN["retry_done"] in page, "/ 9</p>" in page) == (200, True, True)
