@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup setup-tests run stop demo test check chaos soak bench bench-quick setup-bench bench-renewal format clean
+.PHONY: help setup setup-tests run stop demo pictures test check chaos soak bench bench-quick setup-bench bench-renewal format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,16 @@ stop: setup ## Stop what `make run` or `make demo` left running
 demo: setup ## Run the whole main job on real video; FILES=dir takes your own files
 	@$(BIN)/python -m roadvault_stack.demo $(if $(FILES),--files "$(FILES)")
 
+pictures: setup-tests ## Take the README's pictures anew, of the running system; needs a Chinese font
+	@$(BIN)/python setup/pictures.py
+
 test: setup-tests ## Run all tests, on private real servers; ARGS="-k name" passes arguments to pytest
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Lint, formatting, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy libs services clients tests tools setup/settings_page.py setup/dashboards.py
+	$(BIN)/mypy libs services clients tests tools setup/settings_page.py setup/dashboards.py setup/pictures.py
 	$(BIN)/lint-imports
 
 chaos: setup-tests ## Break the running system N=25 times under load, and check the books; SEED=… replays a run
