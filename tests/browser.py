@@ -4,6 +4,7 @@
 - `page`: a page in a fresh one
 - `troubles(page)`: what goes wrong on a page from now on, as its console tells it
 - `until(page, expression)`: wait until an expression is true on a page
+- `findings(page)`: what axe finds on a page that keeps people from using it
 
 A Chromium that is missing fails the tests that need it.
 """
@@ -12,6 +13,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -24,6 +26,12 @@ from roadvault_stack import programs
 
 CHROMIUM = "/usr/bin/chromium"
 _START_SECONDS = 60
+_AXE = Path(sys.prefix) / "clients/node/node_modules/axe-core/axe.min.js"
+_FINDINGS = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  return violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) =>
+    `${id}: ${nodes.slice(0, 3).map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`).join(" | ")}`);
+}"""
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",  # which a container's root can't have
@@ -107,3 +115,10 @@ async def until(page: Page, expression: str) -> None:
     async with asyncio.timeout(30):
         while not await page.evaluate(expression):
             await asyncio.sleep(0.02)
+
+
+async def findings(page: Page) -> list[str]:
+    """Return what axe finds on a page that is serious or critical."""
+    await page.evaluate(_AXE.read_text())
+    found: list[str] = await page.evaluate(_FINDINGS)
+    return found

@@ -8,13 +8,12 @@ import asyncio
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import filled
 import pytest
-from browser import troubles
+from browser import findings, troubles
 from playwright.async_api import Browser, Page
 from servers_access import Guarded
 from servers_pages import HOSTILE, Office
@@ -27,16 +26,10 @@ from roadvault_common.work.stages import FETCH
 from roadvault_ingest.pages.render import HERE
 from roadvault_ingest.pages.words import LANGUAGES
 
-AXE = (Path(sys.prefix) / "clients/node/node_modules/axe-core/axe.min.js").read_text()
 SHOTS = Path(__file__).parents[2] / "build/screenshots"
 ALL_SHOTS = os.environ.get("ROADVAULT_SCREENSHOTS") == "all"
 WIDTHS: tuple[int, ...] = (390, 1440)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-FINDINGS = """async () => {
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  return violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) =>
-    `${id}: ${nodes.slice(0, 3).map(({ html, any }) => `${html.slice(0, 160)} ${any[0]?.message ?? ""}`).join(" | ")}`);
-}"""
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 BARE = """() => [...document.querySelectorAll("h1, h2, h3, a, button, th, label, summary, dt")].filter((one) =>
   one.checkVisibility() && !one.innerText.trim() && !one.ariaLabel && !one.querySelector("input, select, img, video")
@@ -126,15 +119,13 @@ async def _wrong(page: Page, language: str, *, axe: bool) -> list[str]:
     if await page.locator("html").get_attribute("lang") != language:
         wrong.append("another language")
     wrong += [f"without words: {one}" for one in await page.evaluate(BARE)]
-    if axe:
-        await page.evaluate(AXE)
     for width, scheme in zip(WIDTHS, SCHEMES, strict=True):
         await page.set_viewport_size({"width": width, "height": 900})
         if (over := await page.evaluate(WIDER)) > 0:
             wrong.append(f"{over} px wider than {width}")
         if axe:
             await page.emulate_media(color_scheme=scheme)
-            wrong += [f"{width} {scheme} {one}" for one in await page.evaluate(FINDINGS)]
+            wrong += [f"{width} {scheme} {one}" for one in await findings(page)]
     return wrong
 
 

@@ -7,9 +7,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from browser import troubles, until
+from browser import findings, troubles, until
 from playwright.async_api import Browser, Dialog, Page
 from servers_services import Service, Services
 
@@ -18,6 +19,7 @@ from roadvault_common.sql.db import Database
 NAME = "京A12345_前方 100%.mp4"
 CONTENT = os.urandom(4_000_000)
 SMALL = {f"{number}.mp4": os.urandom(1000 + number) for number in range(5)}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 DIGEST = """(pieces) => {
   const sha256 = new Sha256();
   for (const piece of pieces) sha256.update(Uint8Array.from(atob(piece), (letter) => letter.charCodeAt(0)));
@@ -165,6 +167,9 @@ async def test_a_folder_goes_and_what_is_cancelled_leaves_nothing(
             await asyncio.sleep(0.05)
     assert await received(db) == [(name, hashlib.sha256(content).hexdigest()) for name, content in SMALL.items()]
     assert await page.locator("#queue li.is-failed").count() == 1
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        assert await findings(page) == []
     await page.click("#clear")
     assert await page.locator("#queue li").count() == 1
     assert [told for told in found if "ERR_ABORTED" not in told] == []
