@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+# Services and tests start hundreds of processes: without compiled files each would compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup setup-tests run stop demo pictures test check chaos soak bench bench-quick setup-bench bench-renewal format clean
 

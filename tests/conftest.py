@@ -16,6 +16,7 @@ if _WORKER:
 
 pytest_plugins = [
     "servers_session",
+    "servers_databases",
     "servers_agent",
     "servers_talk",
     "servers_devnet",

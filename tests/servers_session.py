@@ -5,8 +5,7 @@ program that is missing fails the tests that need it. Servers:
 
 - `mariadb`, `redis_server`, `kubo_server`, `network_kubo_server`: `Running[...]`, for tests that stop and start them;
   started again afterwards, should the test have left them down
-- `database_url`: a database of its own, with all tables as migrations make them, dropped afterwards; `db`: its pool
-- `another_database_url`: one more like it
+- `database_url`, `another_database_url`: as made in `servers_databases.py`; `db`: the pool of the first
 - `redis_url`: a logical database of its own; a key that would stay for ever fails the test; `bus` is a connection to it
 - `kubo`, `network_kubo`: `.rpc_url`, `.gateway_url`, `.peer_id`; the two are connected, ours has the filestore
 - `witness_server`: our witness, connected to the network's node alone
@@ -147,48 +146,6 @@ def kubo(kubo_server: Running[Kubo]) -> Kubo:
 @pytest.fixture
 def network_kubo(network_kubo_server: Running[Kubo]) -> Kubo:
     return network_kubo_server.server
-
-
-@pytest.fixture(scope="session")
-def migrated(mariadb_of_session: Running[MariaDB]) -> list[str]:
-    """Return the statements that make in an empty database what all migrations make, in a twentieth of their time."""
-    from roadvault_common.sql.migrate import migrate  # noqa: PLC0415 - tests without a database don't need it
-
-    name = "roadvault_migrated"
-    mariadb_of_session.start()
-    with mariadb_of_session.server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        migrate(mariadb_of_session.server.url(name))
-        cursor.execute(f"SHOW TABLES FROM {name}")
-        tables = [table for (table,) in cursor.fetchall()]
-        statements = ["SET foreign_key_checks = 0"]
-        for table in tables:
-            cursor.execute(f"SHOW CREATE TABLE {name}.{table}")
-            statements += [statement for _, statement in cursor.fetchall()]
-        return statements + [f"INSERT INTO {table} SELECT * FROM {name}.{table}" for table in tables]  # noqa: S608
-
-
-@pytest.fixture
-def database_url(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
-    yield from _database(mariadb, migrated)
-
-
-@pytest.fixture
-def another_database_url(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
-    yield from _database(mariadb, migrated)
-
-
-def _database(mariadb: Running[MariaDB], migrated: list[str]) -> Iterator[str]:
-    name = f"roadvault_{next(_numbers)}"
-    with mariadb.server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        cursor.execute(f"USE {name}")
-        for statement in migrated:
-            cursor.execute(statement)
-    yield mariadb.server.url(name)
-    mariadb.start()
-    with mariadb.server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture
