@@ -176,7 +176,7 @@ async def test_a_video_plays_on_its_page_where_the_door_is_known(pages: Office) 
     pages.ingest.settings.public_url = "https://door.example:7002/below"
     pages.ingest._views = Views(SecretStr("a secret of the tests"))
     _, page, headers = await pages.ask("/file/1")
-    assert 'preload="metadata" src="https://door.example:7002/below/v/' in page
+    assert 'preload="none" src="https://door.example:7002/below/v/' in page
     assert headers["Content-Security-Policy"].endswith("; media-src https://door.example:7002")
     assert "<video" not in (await pages.ask("/file/1", HX_Request="true"))[1]
     await pages.db.execute("UPDATE file_upload_info SET file_name = 'a.txt' WHERE file_id = 1")

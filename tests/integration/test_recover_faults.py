@@ -110,7 +110,7 @@ async def test_a_database_that_goes_away_is_told_in_one_line(archived: Archived)
     for table in ("file_tag_info", "file_upload_info", "label_info", "folder_info", "zip_ipfs_info"):
         await console.db.execute(f"DELETE FROM {table}")  # noqa: S608
     async with locked(console.environment["ROADVAULT_DATABASE_URL"], FOLDERS):
-        recovering = asyncio.create_task(console.refuses("recover", "--cids", archived.listed))
+        recovering = asyncio.create_task(console.refuses("recover", "--cids", archived.listed, code=3))
         while not (waiting := await asyncio.to_thread(writers_of_folders, archived)):
             assert not recovering.done()
             await asyncio.sleep(0.02)

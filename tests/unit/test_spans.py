@@ -108,10 +108,11 @@ def test_on_a_span_goes_on_another_and_is_sent_with_no_word_of_its_error() -> No
 
 def test_a_collector_that_is_away_holds_nobody_up_and_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
     spans.begin("packer", VERSION, "http://127.0.0.1:9")
-    started = time.monotonic()
+    worked, started = time.process_time(), time.monotonic()
     for _ in range(5000):
         with spans.span("x"):
             pass
     spans.end()
-    assert time.monotonic() - started < 4
+    assert time.process_time() - worked < 4
+    assert time.monotonic() - started < 30  # less than its time-outs add up to, however busy the machine
     assert not caplog.records
