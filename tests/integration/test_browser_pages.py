@@ -6,6 +6,9 @@ from playwright.async_api import Page, expect
 from servers_pages import Office, fill
 from servers_services import Services
 
+_CUT_OFF = """[...document.querySelectorAll(".split .card > table")].filter(
+  (table) => table.getBoundingClientRect().right > table.closest(".card").getBoundingClientRect().right + 1).length"""
+
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 async def test_the_first_page_opens_without_an_error(services: Services, page: Page, language: str) -> None:
@@ -38,3 +41,31 @@ async def test_the_readers_time_zone_is_told(pages: Office, page: Page) -> None:
     await page.goto(f"{pages.url}/money", wait_until="networkidle")
     zone = await page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
     assert await page.locator(".zone").text_content() == zone
+
+
+async def test_no_column_is_cut_off_on_a_middling_screen(pages: Office, page: Page) -> None:
+    await fill(pages.db)
+    await pages.db.execute("UPDATE file_upload_info SET recorded_at = create_time")
+    found = troubles(page)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    for path in ("/", "/file?name=1", "/file/1", "/zip", "/zip/1", "/requests", "/money", "/system", "/api"):
+        await page.goto(pages.url + path, wait_until="networkidle")
+        over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(over) <= 0, path
+        assert await page.evaluate(_CUT_OFF) == 0, path
+    assert found == []
+
+
+async def test_in_the_place_of_a_player_that_plays_nothing_stands_why(
+    pages: Office, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(pages.db)
+
+    async def no_video(_: int, __: str) -> str:
+        return f"{pages.url}/static/icon.svg"
+
+    monkeypatch.setattr(pages.ingest, "view_url", no_video)
+    await page.goto(f"{pages.url}/file/1", wait_until="networkidle")
+    await page.locator("video").evaluate("video => video.play().catch(() => {})")
+    await expect(page.get_by_text("This can't be played here")).to_be_visible()
+    await expect(page.locator("video")).to_be_hidden()

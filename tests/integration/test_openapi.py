@@ -69,6 +69,7 @@ async def test_the_page_shows_each_operation_and_each_word(door: Door) -> None:
             assert all(f"<code>{word}</code>" in page for word in errors())
             assert LANGUAGES[language]["api_upload"] in page
             assert ">None" not in page
+            assert "`" not in page
 
 
 async def test_a_fuzzer_finds_no_answer_that_the_document_does_not_have(services: Services, tmp_path: Path) -> None:

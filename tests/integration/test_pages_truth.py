@@ -181,3 +181,13 @@ async def test_a_video_plays_on_its_page_where_the_door_is_known(pages: Office) 
     assert "<video" not in (await pages.ask("/file/1", HX_Request="true"))[1]
     await pages.db.execute("UPDATE file_upload_info SET file_name = 'a.txt' WHERE file_id = 1")
     assert "<video" not in (await pages.ask("/file/1"))[1]
+
+
+async def test_renewals_are_priced_as_the_orderer_reckons_with_them(pages: Office) -> None:
+    await pages.db.execute("DELETE FROM renewal_info")
+    await pages.db.execute("INSERT INTO renewal_info (day, archives, mebibytes) VALUES (100, 4, 28)")
+    await heard(pages, "crust-orderer", chain_height=14_400, mebibyte_planck=60_000, flat_planck=2_000_000_000)
+    page = await pages.get("/money")
+    assert "in 99 days" in page
+    assert '<td class="n" data-label="At today&#39;s price">0.008 CRU</td>' in page
+    assert "0.0000614 CRU" in page, "no power of ten"

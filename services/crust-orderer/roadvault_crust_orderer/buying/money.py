@@ -68,6 +68,7 @@ class Money:
                 "balance_planck": offer.balance,
                 "price_planck": offer.total,
                 "mebibyte_planck": offer.per_mebibyte,
+                "flat_planck": offer.flat + offer.fee,
             }
         return told
 

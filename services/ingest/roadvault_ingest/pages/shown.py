@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as midnight
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -63,7 +64,7 @@ def cru(planck: Any) -> str:  # noqa: ANN401 - a number, if it is known
     amount = float(planck) / _PLANCK
     if amount == 0 or abs(amount) >= _HUNDRED:
         return f"{amount:,.0f} CRU"
-    return f"{amount:,.2f} CRU" if abs(amount) >= 1 else f"{amount:.3g} CRU"
+    return f"{amount:,.2f} CRU" if abs(amount) >= 1 else f"{Decimal(f'{amount:.3g}'):f} CRU"
 
 
 def moment(value: datetime) -> str:
@@ -183,7 +184,14 @@ def some(words: str, count: int, **params: object) -> str:
     return (one if count == 1 or not many else many).format(counted(count), **params)
 
 
+def prose(text: Any) -> Markup:  # noqa: ANN401 - a text, if there is one
+    """Return a text of the API's description, in which code stands between backticks."""
+    pieces = ("" if _unknown(text) else str(text)).split("`")
+    return Markup().join(Markup("<code>{}</code>").format(one) if at % 2 else one for at, one in enumerate(pieces))
+
+
 FILTERS = {
+    "prose": prose,
     "as": lambda value, form: _FORMS[form](value),
     "plotted": plotted,
     "epoch": epoch,

@@ -57,7 +57,7 @@ function draw(figure) {
         { ...axis, size: 62, space: 36, values: (_, ticks) => ticks.map(form) },
       ],
       tzDate: (tick) => window.uPlot.tzDate(new Date(tick * 1000), "UTC"),
-      series: [{}, ...names.slice(1).map((label, place) => ({ label, stroke: strokes[place], width: place ? 1.5 : 2, points: { show: rows.length < 3 }, fill: place ? undefined : `${strokes[0]}1a` }))],
+      series: [{}, ...names.slice(1).map((label, place) => ({ label, stroke: strokes[place], width: place ? 1.5 : 2, points: { show: rows.filter((row) => row[place + 1] !== null).length < 3 }, fill: place ? undefined : `${strokes[0]}1a` }))],
       hooks: { setCursor: [(self) => tell(figure, rows, day, form, self.cursor.idx)] },
     },
     names.map((_, place) => rows.map((row) => row[place])),
@@ -114,6 +114,14 @@ if (live && live.dataset.still === undefined) {
   };
   document.addEventListener("htmx:error", failed);
   document.addEventListener("htmx:response:error", failed);
+}
+
+// In the place of a player that can play nothing stands why.
+for (const words of document.querySelectorAll("[data-unplayed]")) {
+  const video = words.previousElementSibling;
+  const instead = () => { [video.hidden, words.hidden] = [true, false]; };
+  if (video.error) instead();
+  else video.addEventListener("error", instead);
 }
 
 enhance(document);

@@ -15,7 +15,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "Recorded: the file will be brought back and the URL called.",
         "已登记：取回文件后将调用该地址。",
     ),
-    "source": ("From", "来源"),
+    "source": ("Fetched from", "取自"),
+    "unplayed": (
+        "This can't be played here: it is no video, or of a kind unknown to this browser, or its bytes are away.",
+        "此处无法播放：它不是视频，或浏览器不支持其格式，或其数据暂不可用。",
+    ),
     "receipt": ("Receipt", "凭证"),
     "receipt_get": ("Download the receipt", "下载凭证"),
     "receipt_hint": (

@@ -17,8 +17,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "unread": ("Not read yet", "未读"),
     "in_hand_of": ("In hand", "处理中"),
     "dead_letters_hint": (
-        "Dead letters: `roadvault dead-letters` shows them.",
-        "死信：用 `roadvault dead-letters` 查看。",
+        "Dead letters are shown by",
+        "查看死信：",
     ),
     "schema": ("Schema", "数据库结构"),
     "applied": ("Applied", "应用时间"),
