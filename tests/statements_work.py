@@ -324,19 +324,19 @@ async def _batch(filled: Filled, db: Database) -> None:
     assert await store.ask_some(lease, batch, url, 50)
     asked = await IngestStore(db).request_download(first + 1, url, "192.0.2.1", Most(50, 1000))  # joins, and frees it
     assert asked is not None
-    assert await store.close_asked(lease, cancelled=False)
+    assert await store.close_asked(lease, cancelled=False) is None
     assert await store.cancel(batch_id)
     lease, after = await _claim(db, ASK, batch_id), 0
     assert await store.is_cancelled(lease)
     while (last := await store.cancel_some(lease, after)) is not None:
         after = last
-    assert await store.close_asked(lease, cancelled=True)
+    assert await store.close_asked(lease, cancelled=True) is None
     (download_id,) = [row["download_id"] for row in await store.files(batch_id, first, 1)]
     assert download_id == asked
     ended = await store.add([first + 1], url, "192.0.2.2", 5)
     lease = await _claim(db, ASK, ended)
     assert await store.ask_some(lease, {**batch, "batch_id": ended}, url, 50) == [asked]
-    assert await store.close_asked(lease, cancelled=False)
+    assert await store.close_asked(lease, cancelled=False) is None
     await db.transact(lambda tx: fail_request(tx, asked))
     lease = await _claim(db, REPORT, ended)
     settled = await NotifierBatches(db).settle(lease)

@@ -22,8 +22,8 @@ from roadvault_common.web.links import Links
 from roadvault_common.work import lease as leases
 from roadvault_common.work import repair
 from roadvault_common.work.outcome import Done, Failed, Wait
-from roadvault_common.work.reasons import words
-from roadvault_common.work.stages import ASK, REPORT
+from roadvault_common.work.reasons import Reason, words
+from roadvault_common.work.stages import ASK, CALLBACK, REPORT
 from roadvault_notifier.config import NotifierSettings
 from roadvault_notifier.service import Notifier
 from roadvault_notifier.webhook import Callbacks
@@ -240,7 +240,8 @@ async def test_what_has_not_ended_is_cancelled_but_for_what_others_asked_for(cli
         (requests[11]["download_id"],),
     )
     assert (await client.sees(batch_id, "DELETE"))["state"] == "being cancelled"
-    assert await client.door.ingest.batches.asking.work(batch_id) == Done()
+    asking = client.door.ingest.batches.asking
+    assert isinstance(await asking.work(batch_id), Wait)
     now = await client.requests()
     assert [row["file_id"] for row in now if row["open_key"] is not None] == [*files[:4], files[10]]
     assert {words(row["fetch_reason"]) for row in now[11:]} == {"its client cancelled the batch that asked for it"}
@@ -250,6 +251,8 @@ async def test_what_has_not_ended_is_cancelled_but_for_what_others_asked_for(cli
     assert (await client.sees(batch_id))["counts"] == counts
     await client.door.db.execute("UPDATE download_info SET callback_token = NULL")
     await client.gets([requests[10]["download_id"]])
+    await client.door.db.execute("UPDATE batch_info SET ask_due = UTC_TIMESTAMP(6) WHERE batch_id = %s", (batch_id,))
+    assert await asking.work(batch_id) == Done()
     assert await client.reported(batch_id) == Done()
     assert client.calls[-1] == {
         "id": f"batch-{batch_id}", "batchID": batch_id, "files": 48, "done": 7, "failed": 0, "cancelled": 41
@@ -259,6 +262,27 @@ async def test_what_has_not_ended_is_cancelled_but_for_what_others_asked_for(cli
     await client.gets([row["download_id"] for row in requests[2:4]])
     assert await client.reported(other) == Done()
     assert client.calls[-1]["done"] == 2
+
+
+async def test_a_callback_that_was_under_way_and_was_not_taken_is_cancelled_then(client: Client) -> None:
+    batch_id = await client.asks(fileIDs=await client.files(1))
+    (request,) = await client.requests()
+    await client.door.db.execute(
+        "UPDATE download_info SET status = 1, path = UUID(), fetch_due = NULL, extracted_at = UTC_TIMESTAMP(6),"
+        " callback_due = UTC_TIMESTAMP(6)"
+    )
+    lease = await leases.claim(client.door.db, CALLBACK, request["download_id"], 60)
+    assert lease is not None
+    await client.sees(batch_id, "DELETE")
+    asking = client.door.ingest.batches.asking
+    assert isinstance(await asking.work(batch_id), Wait)
+    assert (await client.sees(batch_id))["counts"] == {"extracted": 1}
+    await client.door.db.transact(lambda tx: leases.close(tx, lease, Wait(Reason("cancelled", "no answer"), 600)))
+    await client.door.db.execute("UPDATE batch_info SET ask_due = UTC_TIMESTAMP(6)")
+    assert await asking.work(batch_id) == Done()
+    assert (await client.sees(batch_id))["counts"] == {"cancelled": 1}
+    assert await client.reported(batch_id) == Done()
+    assert [call.get("cancelled") for call in client.calls] == [1]
 
 
 async def test_cancelled_before_it_was_asked_for(client: Client) -> None:

@@ -29,6 +29,8 @@ _FILES_AT_ONCE = 1000
 """Rows of a batch in one statement."""
 AT_ONCE = 20
 """Files that are asked for, or cancelled, in one transaction: others who want one of them wait as long."""
+_CALLING_SECONDS = 15.0
+"""After so long a batch that was cancelled is looked at again whose callbacks were under way: they may have failed."""
 _CANCELLED = Reason("cancelled", "its client cancelled the batch that asked for it")
 
 
@@ -171,13 +173,23 @@ class BatchStore:
         return rows[-1]["file_id"] if rows else after if never else None
 
     @transacted
-    async def close_asked(self, tx: Transaction, lease: Lease, *, cancelled: bool) -> bool:
-        """Close the lease: all is asked for, or cancelled, and to be reported; False if it was cancelled just now."""
+    async def close_asked(self, tx: Transaction, lease: Lease, *, cancelled: bool) -> float | None:
+        """Close the lease: all is asked for, or cancelled, and to be reported.
+
+        Or return after how many seconds it goes on: it was cancelled just now, or a callback is still under way.
+        """
         if await _is_cancelled(tx, lease) and not cancelled:
-            return False
+            return 0
+        calling = cancelled and await tx.fetch_one(
+            "SELECT item.file_id FROM batch_file_info AS item JOIN download_info AS request USING (download_id)"
+            " WHERE item.batch_id = %s AND item.state = %s AND request.open_key IS NOT NULL LIMIT 1",
+            (lease.row_id, BatchFileState.ASKED.value),
+        )
+        if calling:
+            return _CALLING_SECONDS
         await leases.close(tx, lease, Done())
         await leases.make_due(tx, REPORT, lease.row_id)
-        return True
+        return None
 
     @transacted
     async def cancel(self, tx: Transaction, batch_id: int) -> bool:

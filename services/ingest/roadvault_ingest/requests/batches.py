@@ -128,5 +128,5 @@ class Batches:
         after = 0 if cancelled else None
         while after is not None and (after := await self.store.cancel_some(lease, after)) is not None:
             lease.progress()
-        closed = await self.store.close_asked(lease, cancelled=cancelled)
-        return Done() if closed else Wait(Reason("cancelled", "it was cancelled"), 0)
+        seconds = await self.store.close_asked(lease, cancelled=cancelled)
+        return Done() if seconds is None else Wait(Reason("cancelled", "it was cancelled"), seconds)
