@@ -111,8 +111,8 @@ async def test_the_catalogue_gives_numbers_and_purchases_back(archived: Archived
     same = [{name: value for name, value in row.items() if name != "create_time"} for row in before]
     after = await db.fetch_all(zips)
     assert [{name: value for name, value in row.items() if name != "create_time"} for row in after] == same
-    unseen = "SELECT COUNT(*) FROM file_upload_info LEFT JOIN video_info USING (file_id) WHERE look_attempts IS NULL"
-    assert await db.fetch_value(unseen) == 0
+    looks = await db.fetch_all("SELECT video.file_id FROM video_info AS video JOIN file_upload_info USING (file_id)")
+    assert len(looks) == 6, "what came back under old numbers can be looked at"
     later = await db.fetch_all("SELECT * FROM order_info ORDER BY order_id")
     for row in (*orders, *later):
         del row["update_time"]
