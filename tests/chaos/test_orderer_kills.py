@@ -27,6 +27,7 @@ OFF_THE_PATH = {
     "Bus.dead_letter",
     "Bus.listen",
     "Bus.ping",
+    "Bus.streams",
     "Chain.ping",
     "OrdererStore.call_back",
     "PurchaseStore.close_refused",

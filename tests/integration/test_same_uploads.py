@@ -128,6 +128,13 @@ async def test_a_key_counts_for_its_time_and_is_then_forgotten(door: Door) -> No
     assert await door.count("upload_key_info") == 0
 
 
+async def test_two_keys_are_refused(door: Door) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    for way in (by_put, by_form):
+        assert await way(door, CONTENT, headers) == (400, None)  # type: ignore[arg-type]
+    assert door.files_on_disk() == []
+
+
 async def test_keys_that_are_none(door: Door) -> None:
     for key in (" ", "k" * 256):
         assert (await by_put(door, CONTENT, {"Idempotency-Key": key}))[0] == 400

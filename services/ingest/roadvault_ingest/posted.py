@@ -49,7 +49,7 @@ async def answer_form(request: web.Request, response: web.Response) -> web.Respo
 
 def client_key(request: web.Request) -> str | None:
     """Return the hash of a request's Idempotency-Key."""
-    return hashed(request.headers.get("Idempotency-Key"))
+    return hashed(request.headers.getall("Idempotency-Key", ()))
 
 
 def check_whole(request: web.Request) -> None:

@@ -61,7 +61,7 @@ class Tus:
 
     async def begin(self, request: web.Request) -> web.Response:
         """Begin an upload, and take what the request has of it; or join uploads to one."""
-        key, peer = hashed(request.headers.get("Idempotency-Key")), self._peer(request)
+        key, peer = hashed(request.headers.getall("Idempotency-Key", ())), self._peer(request)
         metadata, concat = request.headers.get("Upload-Metadata", ""), request.headers.get("Upload-Concat")
         if concat not in {None, PARTIAL}:
             upload = await self._uploads.join(concat, _parts(concat), metadata, peer, key)

@@ -34,15 +34,17 @@ class Sameness:
         return tuple(keys)
 
 
-def hashed(header: str | None) -> str | None:
-    """Return the hash of an Idempotency-Key.
+def hashed(headers: Sequence[str]) -> str | None:
+    """Return the hash of a request's Idempotency-Key, given all headers of this name; None if there is none.
 
     Raises:
-        Problem: It is empty or too long.
+        Problem: It is empty or too long, or there is another.
     """
-    if header is None:
+    if not headers:
         return None
-    key = header.strip()
+    if len({*headers}) > 1:
+        raise Problem("the request has several Idempotency-Keys: send one")
+    key = headers[0].strip()
     if not 0 < len(key) <= _KEY_LENGTH:
         raise Problem(f"Idempotency-Key must have 1 to {_KEY_LENGTH} characters")
     return _own("key", key)

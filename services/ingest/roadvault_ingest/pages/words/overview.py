@@ -194,7 +194,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "plot_short": ("too few yet", "尚不足"),
     "plot_spend": ("Spend", "支出"),
     "plot_spent": ("spent", "支出"),
-    "runway": ("The balance lasts {} days.", "余额可用 {} 天。"),
+    "runway": ("The balance lasts {} day.|The balance lasts {} days.", "余额可用 {} 天。"),
     "plot_disk": ("Disk", "磁盘"),
     "plot_free": ("free", "剩余空间"),
     "stage_look": ("Looking at a video", "查看视频信息"),
