@@ -77,6 +77,17 @@ async def test_nobody_else_goes_on_with_a_tokens_upload_but_who_operates(guarded
     assert await Tus(guarded, other).one("HEAD", url) == 404
 
 
+async def test_a_file_stays_its_cameras_whoever_ends_its_upload(guarded: Guarded) -> None:
+    dock, operates = (
+        Tus(guarded, await guarded.token("dock", "upload,read", cameras=("dock-1",))),
+        Tus(guarded, await guarded.token("operates", "upload,operate")),
+    )
+    begun = await dock.begin(len(FRAMES))
+    answered = await operates.patch(operates.at(begun), 0, FRAMES)
+    assert answered.status == 204, answered
+    assert await guarded.db.fetch_value("SELECT camera FROM file_upload_info") == "dock-1"
+
+
 async def test_a_token_that_took_anothers_place_begins_anew(guarded: Guarded) -> None:
     old = await guarded.token("old", "upload")
     url = await begun(guarded, old)

@@ -61,16 +61,17 @@ class Resumable:
         Raises:
             Problem: It can't be taken.
         """
-        fields = metadata.read(header)
+        fields, camera = metadata.read(header), None
         if concat != PARTIAL:
             metadata.name(fields)
-            facts.read(fields)
+            camera = facts.read(fields).camera
             expected_sha256(fields)
         elif current().owner is not None and fields.get("camera"):
             facts.read(fields)
         if size is not None:
             self._check(size)
-        begin = Begin(secrets.token_hex(16), self._vault.new_upload(), size, header, concat, peer, key, current().owner)
+        upload_id, path, owner = secrets.token_hex(16), self._vault.new_upload(), current().owner
+        begin = Begin(upload_id, path, size, header, concat, peer, key, owner, camera)
         async with self._admission.hand_over(size or 0):
             upload = await self.store.begin(begin, self._most)
         # A length that was deferred may be known by now.
@@ -285,6 +286,8 @@ class Resumable:
         """Make an upload a file."""
         await self._disk.finish(file, rest)
         fields = metadata.read(upload.metadata)
+        if upload.camera is not None:
+            fields = {**fields, "camera": upload.camera}
         name, known = metadata.name(fields), facts.read(fields)
         received = Received(name, upload.path, file.size, file.sha256, peer, known, upload=upload.upload_id)
         try:

@@ -36,6 +36,8 @@ class Upload:
     expires_at: datetime
     owner: str | None = None
     """Who began it; None if nobody was asked who they are."""
+    camera: str | None = None
+    """What its file is of, if its metadata names no camera."""
     sha256: str | None = None
 
     @property
@@ -61,6 +63,7 @@ class Begin:
     peer: str
     key: str | None
     owner: str | None = None
+    camera: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,11 @@ class UploadStore:
             raise TooMany(f"{most.per_peer} uploads of your address are open; end some of them first", _LATER_SECONDS)
         await tx.execute(
             "INSERT INTO upload_info"
-            " (upload_id, path, size, metadata, concat, peer, upload_key, owner, held_until, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
+            " (upload_id, path, size, metadata, concat, peer, upload_key, owner, camera, held_until, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
             (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, counts_for(upload.peer),
-             upload.key, upload.owner, self._times.held, self._times.expires),
+             upload.key, upload.owner, upload.camera, self._times.held, self._times.expires),
         )  # fmt: skip
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -130,7 +133,8 @@ class UploadStore:
     async def _find(self, column: str, value: str) -> Upload | None:
         row = await self._db.fetch_one(
             "SELECT upload_id, upload.path, upload.size, came, metadata, concat, upload_key, upload.file_id, owner,"  # noqa: S608
-            " expires_at, held_until > UTC_TIMESTAMP(6) AS held, expires_at <= UTC_TIMESTAMP(6) AS expired, sha256"
+            " upload.camera, expires_at, held_until > UTC_TIMESTAMP(6) AS held,"
+            " expires_at <= UTC_TIMESTAMP(6) AS expired, sha256"
             " FROM upload_info AS upload LEFT JOIN file_upload_info AS file ON file.file_id = upload.file_id"
             f" WHERE upload.{column} = %s",
             (value,),
