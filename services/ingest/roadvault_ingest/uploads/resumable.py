@@ -70,8 +70,8 @@ class Resumable:
             facts.read(fields)
         if size is not None:
             self._check(size)
-        upload_id, path, owner = secrets.token_hex(16), self._vault.new_upload(), current().owner
-        begin = Begin(upload_id, path, size, header, concat, peer, key, owner, camera)
+        names = secrets.token_hex(16), self._vault.new_upload()
+        begin = Begin(*names, size, header, concat, peer, key, current().owner, camera)
         async with self._admission.hand_over(size or 0):
             upload = await self.store.begin(begin, self._most)
         # A length that was deferred may be known by now.
@@ -285,9 +285,7 @@ class Resumable:
     async def _complete(self, upload: Upload, file: Unfinished, rest: list[bytes], peer: str) -> None:
         """Make an upload a file."""
         await self._disk.finish(file, rest)
-        fields = metadata.read(upload.metadata)
-        if upload.camera is not None:
-            fields = {**fields, "camera": upload.camera}
+        fields = {**metadata.read(upload.metadata), **({"camera": upload.camera} if upload.camera else {})}
         name, known = metadata.name(fields), facts.read(fields)
         received = Received(name, upload.path, file.size, file.sha256, peer, known, upload=upload.upload_id)
         try:
