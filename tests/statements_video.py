@@ -33,7 +33,7 @@ async def _claim(db: Database, file_id: int) -> Lease:
 
 async def _enrol(db: Database) -> None:
     await db.execute(
-        "UPDATE file_upload_info SET create_time = '2020-01-01' WHERE file_id > (SELECT MAX(file_id) FROM video_info)"
+        "UPDATE file_upload_info SET create_time = '2020-01-01' WHERE file_id > (SELECT enrolled FROM picture_info)"
     )
     assert await LookStore(db).enrol(60) > HANDFUL
 

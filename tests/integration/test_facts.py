@@ -17,6 +17,7 @@ from roadvault_common.archive.label import Label
 from roadvault_common.files.tags import TAG
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.work.outcome import Done
+from roadvault_ingest import found
 from roadvault_ingest.states import known
 
 SAID = {
@@ -130,6 +131,9 @@ async def manifest(db: Database, console: Console) -> list[dict[str, Any]]:
 
 
 def test_what_a_row_says_is_told_in_the_apis_words() -> None:
-    row = dict.fromkeys(("camera", "recorded_at", "lat", "lon", "tags"))
-    assert known(row) == NOTHING
-    assert known({**row, "tags": "b,a"}) == {**NOTHING, "tags": ["a", "b"]}
+    row = dict.fromkeys(("camera", "recorded_at", "lat", "lon", "tags", *(f"found_{name}" for name in found._NAMES)))
+    nothing = {**NOTHING, "found": None}
+    assert known(row) == nothing
+    assert known({**row, "tags": "b,a"}) == {**nothing, "tags": ["a", "b"]}
+    of_a_film = {**dict.fromkeys(found._NAMES.values()), "duration": 2.0}
+    assert known({**row, "found_duration": 2.0}) == {**nothing, "found": of_a_film}
