@@ -9,21 +9,17 @@ import aiohttp
 import pytest
 from free_ports import pick_free
 from prometheus_client import REGISTRY
-from pydantic import SecretStr
-from servers_door import SECRET, extracted, token
 from servers_process import Running
 from servers_retriever import SIZES
-from servers_streaming import VIEW_SECRET, OpenStage, Stage, digest, small_client, view_token, watch
+from servers_streaming import OpenStage, Stage, digest, small_client, view_token, watch
 from sites import site
 
 from roadvault_common.ipfs.reading import Reader
-from roadvault_common.web.links import Views
 from roadvault_retriever.streaming.source import _LOOK_SECONDS
 from roadvault_stack.kubo import Kubo
 
 RANGES = [(0, 1), (0, 12_000_000), (1_048_575, 1_048_578), (3_333_333, 7_777_777), (11_999_999, 12_000_000)]
 MIB = 1 << 20
-NEXT_SECRET = "a secret for what plays next"
 
 
 def _read_from(source: str) -> float:
@@ -65,54 +61,6 @@ async def test_it_answers_as_players_need_it(stage: Stage) -> None:
     assert (await stage.ask("1 MB", Range="bytes=0-9", If_Range='"another"')).status == 200
     past = await stage.ask("1 MB", Range="bytes=1000000-")
     assert (past.status, past.headers["Content-Range"]) == (416, "bytes */1000000")
-
-
-async def test_what_opens_nothing_is_refused_alike_whether_there_is_such_a_file_or_not(stage: Stage) -> None:
-    """Who has all that the door has, its secret above all, makes nothing that plays."""
-    file_id = stage.bench.file_ids["1 MB"]
-    download = await extracted(stage.door.db, stage.door.vault.root, b"x")
-    for base in (f"{stage.door.url}/v", f"{stage.url}/v"):
-        for make in (
-            token,
-            lambda number: view_token(number, secret=SECRET),
-            lambda number: view_token(number, secret="another secret of views"),
-            lambda number: view_token(number, seconds=-1),
-            lambda number: token(number, secret=VIEW_SECRET),
-            lambda _: "nonsense",
-            lambda _: "%2E%2E",
-            lambda number: f"{view_token(number)[:-1]}~",
-            lambda number: f"..%2Fv%2F{view_token(number)}",
-        ):
-            refusals = {
-                (answer.status, answer.body, tuple(name for name in answer.headers))
-                for number in (file_id, 4711)
-                for answer in [await stage.door.ask(f"{base}/{make(number)}", Range="bytes=0-9")]
-            }
-            assert [status for status, _, _ in refusals] == [403], (base, refusals)
-        assert (await stage.door.ask(f"{base}/{view_token(4711)}", Range="bytes=0-9")).status == 404
-    assert (await stage.door.ask(f"{stage.door.url}/d/{view_token(download)}")).status == 403
-    assert (await stage.door.ask(f"{stage.url}/v/{token(file_id)}/facts")).status == 403
-
-
-async def test_the_secret_of_views_is_changed_and_what_is_open_plays_on(open_stage: OpenStage) -> None:
-    async with open_stage(view_secret=f"{NEXT_SECRET},{VIEW_SECRET}") as stage:
-        file_id = stage.bench.file_ids["1 MB"]
-        for secret in (VIEW_SECRET, NEXT_SECRET, f"{NEXT_SECRET}, {VIEW_SECRET}"):
-            assert (await stage.door.ask(f"{stage.door.url}/v/{view_token(file_id, secret=secret)}")).status == 200
-    async with open_stage(view_secret=NEXT_SECRET) as stage:
-        assert (await stage.ask("1 MB")).status == 403
-
-
-async def test_what_the_retriever_told_of_a_file_counts_for_seconds_and_opens_nothing(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url, db = stage.view("1 MB"), stage.bench.db
-    known = {"If_None_Match": (await stage.door.ask(url, "HEAD")).headers["ETag"]}
-    await db.execute("UPDATE file_upload_info SET zip_id = NULL, path = NULL")
-    assert (await stage.door.ask(url, **known)).status == 304
-    assert (await stage.door.ask(url)).status == 404
-    monkeypatch.setattr("roadvault_door.watching._KNOWN_SECONDS", 0.0)
-    assert (await stage.door.ask(url, **known)).status == 404
 
 
 async def test_scripts_of_other_origins_read_it_only_where_they_are_named(open_stage: OpenStage) -> None:
@@ -343,20 +291,6 @@ async def test_what_nobody_watches_is_forgotten(stage: Stage, monkeypatch: pytes
     monkeypatch.setattr("roadvault_retriever.streaming.blocks._KEPT_SECONDS", 0.0)
     await stage.blocks.tidy()
     assert (stage.blocks._bytes, len(stage.blocks._kept)) == (0, 0)
-
-
-async def test_ingest_makes_what_plays_a_file_where_it_may(stage: Stage, open_door: OpenStage) -> None:
-    file_id = stage.bench.file_ids["1 MB"]
-    secret = SecretStr(VIEW_SECRET)
-    async with open_door(view_secret=secret, public_url=f"{stage.door.url}/", view_seconds=60) as ingest:
-        url = await ingest.ingest.view_url(file_id, "192.0.2.9")
-        assert (await stage.door.ask(url)).body == stage.bench.contents["1 MB"]
-        view = Views(secret).read(url.rpartition("/")[2])
-        assert (view.file_id, view.made_for) == (file_id, {"by": "192.0.2.9"})
-        assert 50 < (view.expires_at - await stage.bench.db.now()).total_seconds() <= 61
-    for without in ({"public_url": stage.door.url}, {"view_secret": secret}):
-        async with open_door(**without) as ingest:
-            assert await ingest.ingest.view_url(file_id, "") is None
 
 
 async def test_a_retriever_that_is_started_anew_is_asked_for_the_rest(stage: Stage, open_link_door: OpenStage) -> None:
