@@ -33,7 +33,8 @@ async def _claim(db: Database, file_id: int) -> Lease:
 
 async def _enrol(db: Database) -> None:
     await db.execute(
-        "UPDATE file_upload_info SET create_time = '2020-01-01' WHERE file_id > (SELECT enrolled FROM picture_info)"
+        "UPDATE file_upload_info SET create_time = '2020-01-01'"
+        " WHERE file_id > (SELECT enrolled FROM picture_info WHERE one = 1)"
     )
     assert await LookStore(db).enrol(60) > HANDFUL
 

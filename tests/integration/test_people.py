@@ -61,7 +61,7 @@ async def test_a_viewer_sees_and_an_operator_does(guarded: Guarded) -> None:
             page = await response.text()
             assert name in page
             assert ('href="/audit"' in page) is operates
-            assert ('action="/api/open/upload"' in page) is operates
+            assert ('href="/upload"' in page) is operates
             assert response.headers["Cache-Control"] == "no-store"
         async with guarded.http.get(f"{guarded.url}/file/{number}") as response:
             assert (f'action="/file/{number}/ask"' in await response.text()) is operates

@@ -50,7 +50,7 @@ def test_secrets_go_only_where_they_are_needed(environments: Environments) -> No
     assert holders(environments, "ROADVAULT_CRUST_SEED") == {"crust-orderer"}
     assert holders(environments, "ROADVAULT_MASTER_KEYS") == {"packer", "pinner", "crust-orderer", "retriever"}
     assert holders(environments, "ROADVAULT_CALLBACK_MASTER_KEYS") == {"notifier"}
-    assert holders(environments, "ROADVAULT_LINK_SECRET") == {"door", "notifier"}
+    assert holders(environments, "ROADVAULT_LINK_SECRET") == {"door", "ingest", "notifier"}
     assert holders(environments, "ROADVAULT_VIEW_SECRET") == {"ingest", "retriever"}
     assert holders(environments, "ROADVAULT_IPFS_RPC_TOKEN") == {"pinner", "retriever"}
     assert holders(environments, "ROADVAULT_WITNESS_RPC_TOKEN") == {"crust-orderer"}
