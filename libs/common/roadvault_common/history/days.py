@@ -61,7 +61,7 @@ async def add_up(db: Database, directory: Path) -> None:
         try:
             await _sum_up(tx, lock["today"])
             await _note_now(tx, lock["today"], threshold, usage.free, usage.total)
-        except Exception:
+        except Exception:  # whatever it was: the connection goes back to its pool, and must not keep the lock
             await _unlock(tx)
             raise
         await _unlock(tx)
