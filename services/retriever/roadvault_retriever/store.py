@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.files.span import Span, columns
-from roadvault_common.ipfs.path import archive_path
-from roadvault_common.retention.ends import PERIOD_KEY
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request, mirror, named_paths
@@ -21,6 +19,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Wait
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH, RESTORE
+from roadvault_retriever.located import COLUMNS, JOINS, Located
 
 _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""
@@ -31,28 +30,10 @@ _SAME = "clip_from <=> %s AND clip_to <=> %s AND clip_clock = %s"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A request, and where its file may be found. Sizes and offsets are bytes, paths relative to the data directory."""
+class Wanted(Located):
+    """A request, and where its file may be found."""
 
     download_id: int
-    file_id: int
-    size: int
-    sha256: str
-    path: str | None
-    zip_id: int | None
-    zip_offset: int | None
-    zip_path: str | None
-    key: str | None
-    master_key: str | None
-    period_key: str | None
-    iv: str | None
-    cid: str | None
-    format: int | None
-    shredded_at: datetime | None
-    """When its archive had ended and its key was destroyed, if it was."""
-    set_aside: str | None
-    """Why the packer set its upload aside, if it did."""
-    file_name: str
     recorded_at: datetime | None
     """When the recording began, in UTC, if its client said so, or else a look found it."""
     span: Span | None
@@ -67,11 +48,6 @@ class Wanted:
     def nearest(self) -> str:
         """The source that should have it."""
         return "received" if self.path is not None else "archive" if self.zip_path is not None else "ipfs"
-
-    @property
-    def on_ipfs(self) -> str | None:
-        """The archive's path on IPFS, if it is there."""
-        return None if self.cid is None or self.format is None else archive_path(self.cid, self.format)
 
 
 class Made(NamedTuple):
@@ -105,15 +81,9 @@ class RetrieverStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT download.download_id, file.file_id, file.size, file.sha256, file.path, file.zip_id,"  # noqa: S608
-            " file.zip_offset, zip.path AS zip_path, zip.`key`, zip.master_key, zip.iv, zip.cid, zip.format,"
-            f" {PERIOD_KEY.format(zip='zip')} AS period_key, ends.shredded_at,"
-            " (SELECT reason FROM set_aside_info WHERE file_id = file.file_id) AS set_aside,"
-            " COALESCE(file.recorded_at, video.recorded_at) AS recorded_at, file.file_name,"
-            " clip_from, clip_to, clip_clock"
-            " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
-            " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id"
-            " LEFT JOIN retention_info AS ends ON ends.zip_id = file.zip_id"
+            f"SELECT download.download_id, {COLUMNS},"  # noqa: S608 - two constants
+            " COALESCE(file.recorded_at, video.recorded_at) AS recorded_at, clip_from, clip_to, clip_clock"
+            f" FROM download_info AS download JOIN file_upload_info AS file USING (file_id) {JOINS}"
             " LEFT JOIN video_info AS video ON video.file_id = file.file_id WHERE download.download_id = %s",
             (download_id,),
         )

@@ -30,8 +30,9 @@ from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.sql.db import Database
+from roadvault_retriever.located import Located
 from roadvault_retriever.sources import Missing, Unreadable
-from roadvault_retriever.streaming.store import Located, StreamStore
+from roadvault_retriever.streaming.store import StreamStore
 
 log = structlog.get_logger()
 
