@@ -2,17 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import orjson
 from aiohttp.http import HttpProcessingError
-from pydantic import SecretStr
 
 from roadvault_common.errors import (
     IpfsAway,
@@ -21,20 +18,14 @@ from roadvault_common.errors import (
     NoProvider,
     brief,
 )
-from roadvault_common.ipfs.answers import PLAIN, UNREACHABLE, connector, read_body, refused, said, see_plain, see_token
-from roadvault_common.urls import without_secrets
-
-Parameters = Mapping[str, str | Sequence[str]]
+from roadvault_common.ipfs.answers import UNREACHABLE, refused, see_plain, see_token
+from roadvault_common.ipfs.calling import Rpc
 
 CHUNK_BYTES = 1 << 20
 """Size of a leaf of the DAG: 1 MiB, the largest block that every IPFS node takes."""
 _NOT_PINNED = "not pinned"
-_ANSWER_BYTES = 1 << 20
-"""No answer of the RPC API that is asked for here is longer."""
 PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=None)
 """For what somebody else watches."""
-_CHECK_SECONDS = 10.0
-"""A node that takes longer for one small block is in trouble, whatever it is asked."""
 _CHECK_BYTES = 1 << 16
 """Of the block: more than a disk without room has left in the places that it keeps for small files."""
 _NEVER_PINNED = "bafkqaaa"
@@ -60,30 +51,8 @@ class Disk:
     available: int
 
 
-class Ipfs:
+class Ipfs(Rpc):
     """A client of one Kubo node. Use `Ipfs.open`."""
-
-    def __init__(self, session: aiohttp.ClientSession, stall_seconds: float) -> None:
-        self._session = session
-        self._stall_seconds = stall_seconds
-        self.soon = aiohttp.ClientTimeout(total=min(_CHECK_SECONDS, stall_seconds))
-        """For what every node answers at once."""
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, rpc_url: str, stall_seconds: float, token: SecretStr | None = None) -> AsyncIterator["Ipfs"]:
-        """Make a client; `stall_seconds` is how long the node may be silent, `token` what it asks for."""
-        headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=stall_seconds)
-        base = rpc_url.rstrip("/") + "/api/v0/"
-        async with aiohttp.ClientSession(
-            base,
-            connector=connector(stall_seconds),
-            timeout=timeout,
-            headers={**PLAIN, **headers},
-            auto_decompress=False,
-        ) as session:
-            yield cls(session, stall_seconds)
 
     async def add(self, content: AsyncIterable[bytes], path: Path | None) -> str:
         """Add and pin a file; return its CID (version 1).
@@ -226,19 +195,6 @@ class Ipfs:
         except (KeyError, ValueError, TypeError):
             raise IpfsUnavailable(f"Kubo's repo/stat tells no size: {str(told)[:200]}") from None
 
-    async def ask(self, command: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
-        """Return what the node answers to something small.
-
-        Raises:
-            IpfsUnavailable: The node is away, refuses, or answers something else.
-        """
-        answer = await self.call(command, parameters or {}, limits=self.soon)
-        try:
-            told: dict[str, Any] = dict(orjson.loads(answer))
-        except (ValueError, TypeError):
-            raise IpfsUnavailable(f"Kubo's {command} answers {answer[:200]!r}") from None
-        return told
-
     async def ping(self) -> None:
         """Raise IpfsUnavailable unless the node answers."""
         await self.call("version", {}, limits=self.soon)
@@ -287,42 +243,3 @@ class Ipfs:
             await self.call_unless(_NOT_PINNED, "pin/rm", {"arg": _NEVER_PINNED}, limits=self.soon)
         except IpfsUnavailable as error:
             raise IpfsAway(f"Kubo pins nothing now, perhaps it collects garbage: {brief(error)}") from error
-
-    async def call_unless(self, words: str, command: str, parameters: Parameters, **more: Any) -> bytes | None:  # noqa: ANN401
-        """As `call`, but return None if the node says `words`."""
-        try:
-            return await self.call(command, parameters, **more)
-        except IpfsUnavailable as error:
-            if words not in str(error):
-                raise
-            return None
-
-    async def call(
-        self,
-        command: str,
-        parameters: Parameters,
-        body: aiohttp.MultipartWriter | None = None,
-        limits: aiohttp.ClientTimeout | None = None,
-        most: int = _ANSWER_BYTES,
-    ) -> bytes:
-        """Have the node do something; return its answer, which may have up to `most` bytes.
-
-        Raises:
-            IpfsUnavailable: The node is away, silent for longer than `limits`, or refuses.
-            IpfsDiskFull: Its disk is full.
-        """
-        try:
-            async with self._session.post(
-                command, params=parameters, data=body, timeout=limits or self._session.timeout
-            ) as response:
-                see_token(response)
-                answer = await read_body(response, most)
-                if response.status != 200:  # noqa: PLR2004 - Kubo answers 200 or an error
-                    base = str(response.url).partition("/api/v0/")[0]
-                    message = without_secrets(said(answer, response.status), base)
-                    raise refused(command, message)
-                return answer
-        except UNREACHABLE as error:
-            raise IpfsAway(f"Kubo can't be reached: {brief(error)}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise IpfsUnavailable(f"Kubo's {command} got no answer: {brief(error)}") from error

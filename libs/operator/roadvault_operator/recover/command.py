@@ -26,9 +26,10 @@ from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
-from roadvault_operator.recover import custody_log, rehearsal, restoring, sources
+from roadvault_operator.recover import custody_log, rehearsal, sources
 from roadvault_operator.recover import received as uploading
 from roadvault_operator.recover.alone import alone
+from roadvault_operator.recover.candidates import Report
 from roadvault_operator.recover.chain import Blocks
 from roadvault_operator.recover.giving_up import give_up
 from roadvault_operator.recover.received import Adoption
@@ -190,7 +191,7 @@ async def _archives(recovery: Recovery, db: Database, *, changes: bool = True) -
     return _tell_archives(report)
 
 
-def _tell_archives(report: restoring.Report) -> bool:
+def _tell_archives(report: Report) -> bool:
     for row in report.destroyed:
         key = f"the period key {row['period_key']}, of {row['period']}, was destroyed on {row['destroyed_at']:%Y-%m-%d}"
         say(

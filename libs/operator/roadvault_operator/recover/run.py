@@ -27,10 +27,11 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.recover import catalogue as catalogues
 from roadvault_operator.recover import chain, custody_log, left_holds, pinning, sources
+from roadvault_operator.recover.candidates import Candidate, Report
 from roadvault_operator.recover.catalogue import Catalogue, Unread
 from roadvault_operator.recover.chain import Blocks, Ordered
 from roadvault_operator.recover.reading import Opener, Place
-from roadvault_operator.recover.restoring import Candidate, Report, Restoring
+from roadvault_operator.recover.restoring import Restoring
 
 _UNSEEN = "it was not looked at: it waits for the whole catalogue"
 _EMPTY_DIRECTORY = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
