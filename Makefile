@@ -29,7 +29,7 @@ pictures: setup-tests ## Take the README's pictures anew, of the running system;
 	@$(BIN)/python setup/pictures.py
 
 test: setup-tests ## Run all tests, on private real servers; ARGS="-k name" passes arguments to pytest
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@setup/test.sh $(ARGS)
 
 check: setup ## Lint, formatting, types, import rules
 	$(BIN)/ruff check .

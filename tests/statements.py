@@ -305,7 +305,6 @@ def status(filled: Filled) -> list[Statement]:
             periods=holding.period_keys,
             in_doubt=asking.in_doubt,
         ),
-        *each_stage("status: the four numbers", "numbers", backlog.numbers),
         *group(
             "status: what happened",
             pipeline=backlog.pipeline,

@@ -155,7 +155,7 @@ def work(filled: Filled) -> list[Statement]:
         ),
         *group("identity, sweeps and outages", identity=_identity, sweeps=_stopped_sweep, outages=_outages),
         *group("days and heartbeats", days=lambda db: days.add_up(db, Path("/")), beats=_beats),
-        *group("events that are old", removed=lambda db: event_log.remove_old(db, 1)),
+        *group("events that are old", removed=lambda db: event_log.trim(db, 1)),
         *group("custody log", chained=_chain),
         *group("traces", traces=_traces),
         *group("who watches", watched=_watched),

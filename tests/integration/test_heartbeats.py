@@ -47,9 +47,11 @@ async def test_a_beat_says_what_is_known(db: Database, tmp_path: Path, monkeypat
     assert beat.version
     assert beat.started_at <= beat.heard_at
     assert beat.seconds_silent < 5
+    assert beat.lives
     await heart.end()
-    (beat,) = await heartbeats.all(db)
-    assert beat.facts == {"stopped": 1}
+    (end,) = await heartbeats.all(db)
+    known = {name: value for name, value in beat.facts.items() if name != "redis"}
+    assert (end.facts, end.stopped, end.lives) == ({**known, "stopped": 1}, True, False)
 
 
 async def test_who_writes_nothing_is_looked_at(db: Database) -> None:
@@ -143,5 +145,5 @@ async def test_services_say_that_they_live_and_that_they_stop(services: Services
         service.terminate()
     for service in running:
         await service.ended(20)
-    stopped = {beat.service for beat in await heartbeats.all(db) if beat.facts == {"stopped": 1}}
+    stopped = {beat.service for beat in await heartbeats.all(db) if beat.stopped}
     assert stopped == set(FACTS)

@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers_devnet import Devnet
 from servers_services import Services
 
+from roadvault_common.build import REVISION, VERSION
 from roadvault_common.files.room import Purpose
-from roadvault_common.process.build import REVISION, VERSION
 from roadvault_common.sql.db import Database
 from roadvault_common.work import outage_store
 

@@ -1,6 +1,7 @@
 """`roadvault-client` against the real services: the client that blocks, and the one that is awaited."""
 
 import asyncio
+import fcntl
 import hashlib
 import inspect
 import io
@@ -234,6 +235,22 @@ async def test_downloads_of_the_same_bytes_at_once_do_not_mix(link_door: LinkDoo
         await asyncio.gather(*(talk(broken.url, "download", url, to) for url, to in zip(urls, targets, strict=True)))
     assert [path.read_bytes() == content for path in targets] == [True] * 3
     assert sorted(names(tmp_path)) == ["a.mp4", "b.mp4"]
+
+
+async def test_a_download_beside_another_of_the_same_bytes_leaves_nothing_that_nobody_finds(
+    link_door: LinkDoor, tmp_path: Path
+) -> None:
+    content = os.urandom(1_000_000)
+    link = await link_door.link(content)
+    etag = f'"{hashlib.sha256(content).hexdigest()}"'
+    part = tmp_path / f".{hashlib.sha256(etag.encode()).hexdigest()[:16]}.part"
+    with part.open("wb") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        async with line(link_door.url) as broken:
+            broken.break_after = 200_000
+            with pytest.raises(ConnectionFailed):
+                await talk_once(broken.url + link.removeprefix(link_door.url), tmp_path / "a.mp4")
+    assert names(tmp_path) == [part.name]
 
 
 async def test_a_link_that_is_over_is_not_tried_again(link_door: LinkDoor, talk: Talk, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from roadvault_common.process.build import VERSION
+from roadvault_common.build import VERSION
 from roadvault_operator import top
 from roadvault_operator.__main__ import Exit, every_command_takes_json, run
 from roadvault_operator.shell import app

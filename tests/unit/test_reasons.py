@@ -64,6 +64,12 @@ def test_whatever_is_in_it_the_code_is_never_cut_off(code: str, words: str, valu
     assert read.words == words or len(text) == LENGTH
 
 
+def test_among_other_words_a_reason_is_its_words() -> None:
+    reason = Reason("no_room", "full", need_bytes=2, free_bytes=1)
+    assert f"again: {reason}, {reason:>6}" == "again: full,   full"
+    assert str(reason.again(f"again: {reason}")) == "again: full [no_room need_bytes=2 free_bytes=1]"
+
+
 def test_an_error_gives_its_code_and_parameters() -> None:
     assert str(reasons.of(DiskFull("full", code="no_room", need_bytes=2, free_bytes=1, more=3))) == (
         "full [no_room need_bytes=2 free_bytes=1]"

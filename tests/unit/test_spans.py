@@ -8,7 +8,7 @@ import pytest
 from collector import collecting
 from pydantic import ValidationError
 
-from roadvault_common.process.build import VERSION
+from roadvault_common.build import VERSION
 from roadvault_common.tracing import spans
 from roadvault_door.config import DoorSettings
 from roadvault_stack.environment import GRANTS

@@ -31,6 +31,7 @@ class _Part:
         self.total = size
         self._progress = progress
         self._file: BinaryIO | None = None
+        self._kept = True
         self.hash = hashlib.sha256()
         self.size = 0
 
@@ -40,7 +41,7 @@ class _Part:
         if not _is_ours(self._file, self.path):
             self._file.close()
             self.path = self.path.with_name(f".{secrets.token_hex(8)}.part")
-            self._file = self.path.open("x+b")
+            self._file, self._kept = self.path.open("x+b"), False
         self._file.seek(0)
         while piece := self._file.read(PIECE_BYTES):
             self.hash.update(piece)
@@ -66,9 +67,11 @@ class _Part:
         return self._file
 
     def close(self) -> None:
-        """Leave what came for a later run."""
+        """Leave what came for a later run, where one finds it by its name."""
         if self._file is not None:
             self._file.close()
+            if not self._kept:
+                self.path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Leave nothing."""

@@ -18,9 +18,9 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from roadvault_common.build import REVISION, VERSION
 from roadvault_common.errors import SettingsError
 from roadvault_common.plain import plain
-from roadvault_common.process.build import REVISION, VERSION
 from roadvault_common.work import reasons
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import STAGES, Stage

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from roadvault_common.build import VERSION
 from roadvault_common.errors import TransientError, brief
 from roadvault_common.history import days, event_log, heartbeats
 from roadvault_common.history.days import Day
@@ -25,7 +26,6 @@ from roadvault_common.history.event_log import Event
 from roadvault_common.history.heartbeats import Beat
 from roadvault_common.loops import pause
 from roadvault_common.plain import plain
-from roadvault_common.process.build import VERSION
 from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog, outage_store
 from roadvault_common.work.backlog import Numbers
@@ -35,8 +35,6 @@ from roadvault_operator.store import MOST
 
 _EVENTS, _AWAY = 40, 4
 """Lines that are asked for, and lines of what is away that are shown."""
-_SILENT_SECONDS = 3 * heartbeats.SECONDS
-"""After so long a process is said to be silent."""
 _GONE_SECONDS = 600
 """After so long one is not missed any more, where others of its service are up."""
 _COLOURS = {"done": "green", "wait": "yellow", "retry": "yellow", "failed": "red"}
@@ -79,8 +77,8 @@ async def look(db: Database) -> Picture:
     """
     stages, beats = await backlog.pipeline(db), await heartbeats.all(db)
     away, events = await outage_store.away(db), await event_log.latest(db, _EVENTS)
-    today = [day for day in await days.last(db, 1) if day.day == datetime.now(UTC).date()]
-    return Picture(datetime.now(UTC), stages, beats, away, events, today[0] if today else None)
+    today = next(iter(await days.last(db, 1)), None)
+    return Picture(datetime.now(UTC), stages, beats, away, events, today)
 
 
 async def _live(db: Database, every: float) -> None:
@@ -164,11 +162,11 @@ def _stages(stages: list[tuple[str, Numbers]]) -> Table:
 def _services(beats: list[Beat]) -> Text:
     """Return who is silent, and then who is up: with many processes the line ends before those do."""
     line = Text(no_wrap=True, overflow="ellipsis")
-    up = Counter(plain(beat.service) for beat in beats if beat.seconds_silent <= _SILENT_SECONDS)
+    up = Counter(plain(beat.service) for beat in beats if beat.lives)
     for beat in beats:
         name, seconds = plain(beat.service), beat.seconds_silent
-        if seconds > _SILENT_SECONDS and (seconds < _GONE_SECONDS or name not in up):
-            line.append(f"{name} silent for {_age(seconds)}  ", style="red")
+        if not beat.lives and (seconds < _GONE_SECONDS or name not in up):
+            line.append(f"{name} {'stopped' if beat.stopped else 'silent for'} {_age(seconds)}  ", style="red")
     names = (name if count == 1 else f"{name} ({count})" for name, count in up.items())
     line.append(f"up: {' '.join(names)}" if up else "no service is up", style="green" if up else "red")
     return line

@@ -31,7 +31,7 @@ async def add(tx: Transaction, reasons: Mapping[int, str]) -> None:
             " (file_id BIGINT PATH '$.f', reason VARCHAR(500) PATH '$.r')) AS member",
             (orjson.dumps(found[start : start + _AT_ONCE]).decode(),),
         )
-    await record(tx, *(Line(Act.SET_ASIDE, {"reason": reason[:]}, file_id) for file_id, reason in reasons.items()))
+    await record(tx, *(Line(Act.SET_ASIDE, {"reason": reason}, file_id) for file_id, reason in reasons.items()))
 
 
 async def waiting(db: Database, limit: int, after: int = 0) -> list[Row]:

@@ -1,7 +1,7 @@
 """A row for each day, UTC: what came in, what was archived, replicas, what was paid, the disk. Plots read these alone.
 
 Sums go over folders, archives and orders, along indexes by time. A file counts on the day on which it came: so what is
-in a folder over midnight is counted once, soon after it (`carried`), and the sum of all days is what came in all.
+in a folder over midnight is counted by its files, once, soon after it (`carried`); the sum of all days is what came.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from roadvault_common.history import heartbeats
-from roadvault_common.sql.db import Database, Row, Transaction, marks
+from roadvault_common.sql.db import Database, Transaction, marks, sums
 from roadvault_common.sql.states import ArchiveKind, ArchiveStatus, FolderStatus, OrderStatus
 
 SECONDS = 60
@@ -99,13 +99,13 @@ async def _sum(tx: Transaction, day: date, today: date, *, looks: bool) -> None:
             # Of long ago nobody looks any more which files of a folder came on the day before it was closed.
             carried = await _count_carried(tx, end) if looks else (0, 0)
         over = carried[0] or 0, carried[1] or 0
-    archived = await _one(
+    archived = await sums(
         tx,
         "SELECT COALESCE(SUM(size), 0) AS bytes, COUNT(*) AS archives FROM zip_ipfs_info"
         " WHERE pinned_at >= %s AND pinned_at < %s AND kind = %s",
         begin, end, ArchiveKind.ARCHIVE.value,
     )  # fmt: skip
-    spent = await _one(
+    spent = await sums(
         tx,
         "SELECT COALESCE(SUM(price), 0) AS planck FROM order_info"
         " WHERE create_time >= %s AND create_time < %s AND status IN (%s, %s, %s)",
@@ -124,7 +124,7 @@ async def _sum(tx: Transaction, day: date, today: date, *, looks: bool) -> None:
 
 async def _of_folders(tx: Transaction, where: str, *args: object) -> tuple[int, int]:
     """Return the bytes and files of some folders."""
-    row = await _one(
+    row = await sums(
         tx,
         f"SELECT COALESCE(SUM(bytes), 0) AS bytes, COALESCE(SUM(files), 0) AS files FROM folder_info WHERE {where}",  # noqa: S608 - ours
         *args,
@@ -147,7 +147,7 @@ async def _count_carried(tx: Transaction, midnight: datetime) -> tuple[int, int]
     if not folders:
         return 0, 0
     ids = [row["folder_id"] for row in folders]
-    row = await _one(
+    row = await sums(
         tx,
         "SELECT COALESCE(SUM(size), 0) AS bytes, COUNT(*) AS files FROM file_upload_info"  # noqa: S608 - marks
         f" WHERE folder_id IN ({marks(ids)}) AND create_time < %s",
@@ -158,7 +158,7 @@ async def _count_carried(tx: Transaction, midnight: datetime) -> tuple[int, int]
 
 async def _note_now(tx: Transaction, today: date, threshold: int, free: int, total: int) -> None:
     """Write how replicas and the disk stand now. Which orders run is counted by the day on which they end."""
-    running = await _one(tx, "SELECT COALESCE(SUM(archives), 0) AS archives FROM renewal_info")
+    running = await sums(tx, "SELECT COALESCE(SUM(archives), 0) AS archives FROM renewal_info")
     # An order has an end once it has a replica; at a pinning service none has.
     fresh, endless = [await _count(tx, ArchiveStatus.ORDERED, than, threshold) for than in ("<=", ">")]
     short = await _count(tx, ArchiveStatus.LIVE, "<=", threshold)
@@ -172,16 +172,10 @@ async def _note_now(tx: Transaction, today: date, threshold: int, free: int, tot
 
 async def _count(tx: Transaction, status: ArchiveStatus, than: Literal["<=", ">"], threshold: int) -> int:
     """Count archives by their replicas, up to 10 000."""
-    row = await _one(
+    row = await sums(
         tx,
         f"SELECT COUNT(*) AS archives FROM (SELECT 1 FROM zip_ipfs_info WHERE status = %s AND replicas {than} %s"  # noqa: S608
         " LIMIT %s) AS some",
         status.value, threshold, _MOST,
     )  # fmt: skip
     return int(row["archives"])
-
-
-async def _one(tx: Transaction, sql: str, *args: object) -> Row:
-    row = await tx.fetch_one(sql, args)
-    assert row is not None  # noqa: S101 - of a sum there is one row
-    return row

@@ -14,7 +14,7 @@ from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import Stage
 
-AT_ONCE = 1000
+_AT_ONCE = 1000
 """Lines that are removed by one statement."""
 _SAME = {"client_waits": "client_away", "another_order": "not_final"}
 """A row that waits for its turn with somebody who is away, or slow, waits for the same all the time."""
@@ -81,18 +81,15 @@ async def latest(db: Database, limit: int, before: int | None = None) -> list[Ev
     return [_event(row) for row in rows]
 
 
-async def remove_old(db: Database, days: float) -> int:
-    """Remove lines older than that, as many as one statement may; return how many."""
-    return await db.execute(
-        "DELETE FROM event_log WHERE create_time < UTC_TIMESTAMP(6) - INTERVAL %s SECOND ORDER BY create_time LIMIT %s",
-        (days * 86_400, AT_ONCE),
-    )
-
-
 async def trim(db: Database, days: float) -> None:
     """Remove lines older than that, some at a time."""
-    while (await remove_old(db, days)) == AT_ONCE:
-        pass
+    removed = _AT_ONCE
+    while removed == _AT_ONCE:
+        removed = await db.execute(
+            "DELETE FROM event_log WHERE create_time < UTC_TIMESTAMP(6) - INTERVAL %s SECOND ORDER BY create_time"
+            " LIMIT %s",
+            (days * 86_400, _AT_ONCE),
+        )
 
 
 def _event(row: Row) -> Event:

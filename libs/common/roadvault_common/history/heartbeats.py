@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,12 +19,15 @@ import aiohttp
 import structlog
 from pydantic import BaseModel, Field
 
+from roadvault_common.build import VERSION
 from roadvault_common.errors import RoadVaultError, Value, brief
 from roadvault_common.sql.db import Database
 
 log = structlog.get_logger()
 
 SECONDS = 10.0
+SILENT_SECONDS = 45.0
+"""After which a process that says nothing is missed: more than four beats."""
 DEFAULT_THRESHOLD = 50
 """Of replicas, where no orderer has said another."""
 _DAY_SECONDS = 86_400
@@ -49,6 +51,16 @@ class Beat:
     seconds_silent: float
     facts: dict[str, Value]
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return "stopped" in self.facts
+
+    @property
+    def lives(self) -> bool:
+        """Whether it was heard just now, and was not told to stop."""
+        return self.seconds_silent <= SILENT_SECONDS and not self.stopped
+
 
 @dataclass
 class Heart:
@@ -61,17 +73,19 @@ class Heart:
     def __post_init__(self) -> None:
         self._instance = f"{socket.gethostname()[:80]}-{os.getpid()}"
         self._began = time.monotonic()
+        self._known = dict[str, Value]()
 
     async def beat(self, **more: Value) -> None:
         """Write that the process lives, and what it knows."""
         facts = dict[str, Value]()
         for found in await asyncio.gather(*(self._ask(ask) for ask in self.asks)):
             facts |= {name: value for name, value in found.items() if value is not None}
+        self._known = facts
         await self._write({**facts, **more})
 
     async def end(self) -> None:
-        """Write that the process stops, as it was told."""
-        await self._write({"stopped": 1})
+        """Write that the process stops, as it was told; what it knew last is still known of it."""
+        await self._write({**self._known, "stopped": 1})
 
     async def _ask(self, ask: Facts) -> Mapping[str, Value | None]:
         try:
@@ -82,7 +96,7 @@ class Heart:
             return {}
 
     async def _write(self, facts: Mapping[str, Value]) -> None:
-        await _note(self.db, self.service, self._instance, version("roadvault"), time.monotonic() - self._began, facts)
+        await _note(self.db, self.service, self._instance, VERSION, time.monotonic() - self._began, facts)
         await self.db.execute(
             "DELETE FROM heartbeat_info WHERE heard_at < UTC_TIMESTAMP(6) - INTERVAL %s SECOND LIMIT 100",
             (_DAY_SECONDS,),

@@ -15,9 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.web_protocol import PayloadAccessError, RequestPayloadError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from roadvault_common import build
 from roadvault_common.errors import brief
 from roadvault_common.plain import plain, plain_lines
-from roadvault_common.process import build
 from roadvault_common.settings.config import ServiceSettings
 from roadvault_common.tracing import spans
 

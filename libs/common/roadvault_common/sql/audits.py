@@ -43,7 +43,7 @@ async def audited(tx: Transaction, zip_id: int, place: Place, audit: Audit) -> b
         "by": audit.way,
         "files": audit.members,
         "bytes": audit.bytes,
-        "found": audit.reason and audit.reason[:],
+        "found": audit.reason,
     }
     await record(tx, Line(Act.AUDITED, facts, zip_id=zip_id))
     return await note(tx, zip_id, place, audit)

@@ -259,3 +259,10 @@ def parse_url(url: SecretStr | str) -> dict[str, Any]:
         "database": name,
         "charset": "utf8mb4",
     }
+
+
+async def sums(source: Database | Transaction, sql: str, *args: object) -> Row:
+    """Run a SELECT of sums or counts and return the one row that it has, whatever there is."""
+    row = await source.fetch_one(sql, args)
+    assert row is not None  # noqa: S101 - without rows, too, there is one of sums
+    return row

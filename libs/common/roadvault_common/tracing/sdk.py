@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 _TIMEOUT_SECONDS = 2
 """Of one try to send; what a process still has when it ends gets as long."""
-_KINDS = {"internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT}
+_KINDS = {"internal": SpanKind.INTERNAL, "server": SpanKind.SERVER}
 _PREFIX = "roadvault."
 
 

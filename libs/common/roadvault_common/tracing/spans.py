@@ -15,7 +15,7 @@ _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]
 MOST_LINKS = 32
 """Traces that a span links to, at most."""
 
-Kind = Literal["internal", "server", "client"]
+Kind = Literal["internal", "server"]
 
 
 class Span(Protocol):

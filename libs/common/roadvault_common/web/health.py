@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import version
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from roadvault_common.build import VERSION
 from roadvault_common.errors import DatabaseUnavailable, RoadVaultError, brief
 
 RequestHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -62,7 +62,7 @@ def health_routes(
         states = {} if closing.is_set() else {name: await _state(check) for name, check in checks.items()}
         states |= gate.states
         ready = not closing.is_set() and all(state == _OK for state in states.values())
-        body = {"ready": ready, "checks": states, "away": away(), "version": version("roadvault")}
+        body = {"ready": ready, "checks": states, "away": away(), "version": VERSION}
         body["up_seconds"] = round(time.monotonic() - began, 1)
         return web.json_response(body, status=200 if ready else 503)
 

@@ -134,5 +134,6 @@ def _application(
     app = web.Application(middlewares=[*([traced] if spans.on() else []), count, refuse_compressed, *middlewares])
     app.add_routes(routes)
     app.on_response_prepare.append(last_answer)
-    app.on_response_prepare.append(name_trace)
+    if spans.on():
+        app.on_response_prepare.append(name_trace)
     return app

@@ -4,20 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roadvault_common.history import heartbeats
-from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.db import Database, Row, sums
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work.stages import (
-    AUDIT,
     CALLBACK,
     DROP,
-    EXPIRE,
     FETCH,
-    INSPECT,
     ORDER,
     PACK,
     PIN,
     PROVE,
-    SHRED,
     WATCH,
     Stage,
 )
@@ -137,22 +133,18 @@ class Numbers:
 _EVIDENCE = "(SELECT {} FROM evidence_info WHERE evidence_info.zip_id = zip_ipfs_info.zip_id AND valid = 1)"
 _SINCE = {PROVE.name: _EVIDENCE.format("create_time"), DROP.name: _EVIDENCE.format("proven_at")}
 """Since when a row waits, where no column of its own says so."""
-_LATER = frozenset({WATCH.name, AUDIT.name, INSPECT.name, EXPIRE.name, SHRED.name})
-"""Every row has a time for these: only those whose time has come are in hand."""
 
 
 async def numbers(db: Database, stage: Stage) -> Numbers:
-    """Return what is in hand in a stage."""
-    later = stage.name in _LATER
-    row = await _one(
+    """Return what is in hand in a stage in which every row is done with some time."""
+    row = await sums(
         db,
         stage.sql(
             "SELECT COALESCE(SUM(there), 0) AS there, COALESCE(SUM(there AND tried), 0) AS tried,"
             " TIMESTAMPDIFF(MICROSECOND, MIN(IF(there, since, NULL)), {now}) AS us"
             " FROM (SELECT {due} IS NOT NULL AND {failed_at} IS NULL AND ({token} IS NULL OR {due} <= {now}) AS there,"
-            " {attempts} > 0 AS tried, {oldest} AS since FROM {table} WHERE {which} LIMIT %s) AS some",
-            oldest=stage.column("due") if later else stage.since or _SINCE.get(stage.name, "NULL"),
-            which=stage.sql("{due} <= {now}" if later else "{waits}"),
+            " {attempts} > 0 AS tried, {oldest} AS since FROM {table} WHERE {waits} LIMIT %s) AS some",
+            oldest=stage.since or _SINCE.get(stage.name, "NULL"),
         ),
         _MOST,
     )
@@ -170,7 +162,7 @@ async def pipeline(db: Database) -> list[tuple[str, Numbers]]:
 
 async def _receiving(db: Database) -> Numbers:
     """Return how many files are in folders that are not closed yet, and how old the oldest of these is."""
-    row = await _one(
+    row = await sums(
         db,
         "SELECT COALESCE(SUM(files), 0) AS files, TIMESTAMPDIFF(MICROSECOND, MIN(IF(files, create_time, NULL)),"  # noqa: S608
         f" UTC_TIMESTAMP(6)) AS us FROM folder_info WHERE status = {FolderStatus.OPEN}",
@@ -182,7 +174,7 @@ async def _replicating(db: Database) -> Numbers:
     """Return how many archives have an order and too few replicas: they wait for the network, and have not failed."""
     need = await heartbeats.replica_threshold(db)
     rows = [
-        await _one(
+        await sums(
             db,
             "SELECT COUNT(*) AS archives, COALESCE(SUM(tried), 0) AS tried, MIN(replicas) AS least,"
             " MAX(replicas) AS most, TIMESTAMPDIFF(MICROSECOND, MIN(pinned_at), UTC_TIMESTAMP(6)) AS us FROM"
@@ -199,9 +191,3 @@ async def _replicating(db: Database) -> Numbers:
         there - tried, 0, tried, await count_failed(db, WATCH), oldest, min(least, default=None),
         max(most, default=None), need,
     )  # fmt: skip
-
-
-async def _one(db: Database, sql: str, *args: object) -> Row:
-    row = await db.fetch_one(sql, args)
-    assert row is not None  # noqa: S101 - of a sum there is one row
-    return row

@@ -116,9 +116,9 @@ CODES: dict[str, tuple[str, ...]] = {
 
 
 class Reason(str):
-    """Why: the words, which it is equal to, with a code and its parameters; `str()` gives what stands in a column.
+    """Why: the words, which it is equal to, with a code and its parameters.
 
-    `code` is empty where there are words alone.
+    `str()` gives what stands in a column, an f-string has the words. `code` is empty where there are words alone.
     """
 
     __slots__ = ("code", "params")
@@ -142,6 +142,9 @@ class Reason(str):
         end = "".join(f" {name}={_written(value)}" for name, value in self.params.items())
         end = f" [{self.code}{end}]"
         return f"{_cut(self.words, LENGTH - len(end))}{end}"
+
+    def __format__(self, form: str) -> str:
+        return format(self.words, form)  # among other words it is words
 
     def again(self, words: str) -> "Reason":
         """Return the same reason in other words."""

@@ -9,7 +9,7 @@ from roadvault_common.tracing import spans, store
 from roadvault_common.tracing.spans import Span
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry
-from roadvault_common.work.stages import PACK
+from roadvault_common.work.stages import PACK, PUBLISH
 
 
 @asynccontextmanager
@@ -23,7 +23,7 @@ async def attempt(db: Database, lease: Lease) -> AsyncIterator[Span]:
         with spans.span("") as nothing:
             yield nothing
         return
-    table, rung = lease.stage.table, spans.current()
+    table, rung = _table(lease), spans.current()
     kept, uploads = None, list[str]()
     with suppress(RoadVaultError):  # without a database nothing is done anyway
         kept = await store.kept(db, table, lease.row_id)
@@ -34,7 +34,7 @@ async def attempt(db: Database, lease: Lease) -> AsyncIterator[Span]:
         parent = rung if rung is not None and spans.same_trace(kept, rung) else kept
     links = uploads if rung is None or rung == parent else [rung, *uploads]
     with spans.span(lease.stage.name, parent=parent, links=links, facts=_facts(lease)) as span:
-        if kept is None:
+        if kept is None and lease.stage is not PUBLISH:  # each is a trace of its own: its row never ends
             with suppress(RoadVaultError):
                 await db.transact(lambda tx: store.keep(tx, table, lease.row_id))
         yield span
@@ -47,7 +47,7 @@ async def look(db: Database, batch: Sequence[Lease]) -> AsyncIterator[None]:
     if spans.on():
         with suppress(RoadVaultError):
             some = batch[: spans.MOST_LINKS]
-            links = [one for lease in some if (one := await store.kept(db, lease.stage.table, lease.row_id))]
+            links = [one for lease in some if (one := await store.kept(db, _table(lease), lease.row_id))]
     with spans.span(batch[0].stage.name, parent=spans.ROOT, links=links, facts={"rows": len(batch)}):
         yield
 
@@ -59,6 +59,14 @@ def ended(span: Span, outcome: Outcome) -> None:
         span.note({"reason": outcome.reason.code})
     if isinstance(outcome, Retry | Failed):
         span.fail(outcome.reason.code or type(outcome).__name__.lower())
+
+
+_OF_ANOTHER = {"video_info": "file_upload_info", "retention_info": "zip_ipfs_info"}
+"""Tables whose rows are parts of another's, with its numbers."""
+
+
+def _table(lease: Lease) -> str:
+    return _OF_ANOTHER.get(lease.stage.table, lease.stage.table)
 
 
 def _facts(lease: Lease) -> dict[str, str | int]:

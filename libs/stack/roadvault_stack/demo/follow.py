@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from roadvault_common.sql.db import Database
-from roadvault_common.work import backlog
+from roadvault_common.work import backlog, reasons
 from roadvault_common.work.stages import DROP, ORDER, PACK, PIN, PROVE
 from roadvault_stack.demo.client import Client, Uploaded
 from roadvault_stack.demo.errors import DemoError
@@ -122,4 +122,6 @@ async def _refuse_failures(folder: Folder, db: Database) -> None:
     for stage in _FAILING if folder.archive else (PACK,):
         failure = await backlog.failure(db, stage, folder.archive.get("zipID", folder.folder_id))
         if failure is not None and failure["failed_at"] is not None:
-            raise DemoError(f"folder {folder.folder_id}: {_words(folder)}: {stage.name} failed: {failure['reason']}")
+            raise DemoError(
+                f"folder {folder.folder_id}: {_words(folder)}: {stage.name} failed: {reasons.words(failure['reason'])}"
+            )

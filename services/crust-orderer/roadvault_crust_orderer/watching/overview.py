@@ -86,7 +86,6 @@ class Overview:
         known = self._height >= 0
         return {
             "chain_height": self._height if known else None, "chain_age_seconds": round(self._head_age(), 1),
-            "replica_floor": self._floor,
         }  # fmt: skip
 
     def _head_age(self) -> float:

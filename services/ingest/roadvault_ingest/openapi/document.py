@@ -1,8 +1,8 @@
 """The whole document."""
 
 from collections import defaultdict
-from importlib.metadata import version
 
+from roadvault_common.build import VERSION
 from roadvault_ingest.openapi import questions, requests, tus, uploads
 from roadvault_ingest.openapi.parts import BYTES, TEXT, Node, answer, operation, parameter
 from roadvault_ingest.openapi.schemas import SCHEMAS
@@ -62,7 +62,7 @@ DOCUMENT: Node = {
     "openapi": "3.1.0",
     "info": {
         "title": "RoadVault",
-        "version": version("roadvault"),
+        "version": VERSION,
         "description": "Every answer is JSON with `code` and `status`, 0 for success. An error has the HTTP status as"
         " both, a word `error` that never changes, and a `message`."
         " architecture/http-api.md says what exactly is taken.",

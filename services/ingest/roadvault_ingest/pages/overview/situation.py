@@ -13,8 +13,6 @@ from roadvault_ingest.pages.states import AMBER, GREEN, RED
 
 SERVICES = ("ingest", "packer", "pinner", "crust-orderer", "retriever", "notifier")
 """That have to live; each says so."""
-_SILENT_SECONDS = 45
-"""After which a service that says nothing is missed: it speaks every ten seconds."""
 _STAGES_HREFS = {
     "receive": "/file?state=waiting+in+an+open+folder",
     "pack": "/file?state=waiting+to+be+packed",
@@ -55,7 +53,7 @@ class Life(NamedTuple):
     @property
     def stopped(self) -> bool:
         """Whether it was told to stop."""
-        return self.beat is not None and "stopped" in self.beat.facts
+        return self.beat is not None and self.beat.stopped
 
 
 def lives(beats: Sequence[Beat]) -> list[Life]:
@@ -63,7 +61,7 @@ def lives(beats: Sequence[Beat]) -> list[Life]:
     found: list[Life] = []
     for service in [*SERVICES, *sorted({beat.service for beat in beats} - {*SERVICES})]:
         own = [beat for beat in beats if beat.service == service]
-        heard = [one for one in own if one.seconds_silent <= _SILENT_SECONDS and "stopped" not in one.facts]
+        heard = [one for one in own if one.lives]
         latest = min(heard or own, key=lambda beat: beat.seconds_silent, default=None)
         tone = GREEN if heard else RED
         found.append(Life(service, tone, latest, max(len(heard) - 1, 0)))
@@ -77,7 +75,7 @@ async def situation(db: Database) -> dict[str, Any]:
         Step(name, numbers, _STAGES_HREFS.get(name, f"/zip?stage={name}"))
         for name, numbers in await backlog.pipeline(db)
     ]
-    facts = {name: value for beat in reversed(beats) for name, value in beat.facts.items() if not _old(beat)}
+    facts = {name: value for beat in reversed(beats) for name, value in beat.facts.items() if beat.lives}
     services = lives(beats)
     return {
         "steps": steps,
@@ -88,7 +86,3 @@ async def situation(db: Database) -> dict[str, Any]:
         "in_hand": [step for step in steps if step.in_hand],
         "days": filled(await days.last(db, DAYS), DAYS),
     }
-
-
-def _old(beat: Beat) -> bool:
-    return beat.seconds_silent > _SILENT_SECONDS or "stopped" in beat.facts
