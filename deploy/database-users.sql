@@ -13,3 +13,5 @@ GRANT SELECT, CREATE ON roadvault._yoyo_migration TO door@'%';
 REVOKE CREATE ON roadvault._yoyo_migration FROM door@'%';
 GRANT SELECT, CREATE ON roadvault.identity_info TO door@'%';
 REVOKE CREATE ON roadvault.identity_info FROM door@'%';
+GRANT SELECT, CREATE ON roadvault.store_info TO door@'%';
+REVOKE CREATE ON roadvault.store_info FROM door@'%';

@@ -15,7 +15,7 @@ def lasting_keys(client: "Redis") -> list[str]:
     leaks = []
     for raw in client.scan_iter(count=1000):
         key = raw.decode(errors="replace")
-        known = key in _STREAMS or key.startswith("roadvault:")
+        known = key.partition("@")[0] in _STREAMS or key.startswith("roadvault:")
         if not known and client.ttl(raw) == -1:
             leaks.append(key)
     return sorted(leaks)

@@ -134,7 +134,7 @@ class Archived:
                     file["file_id"], read("https://c/"), "192.0.2.1", Most(99, 99)
                 )
                 assert asked is not None
-                assert await retriever.fetching.work(asked) == Done()
+                assert await retriever.fetching.work(asked.download_id) == Done()
 
 
 @pytest.fixture

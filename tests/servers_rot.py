@@ -42,7 +42,7 @@ class Rotten:
         url = read("https://c/rot")
         asked = await IngestStore(self.console.db).request_download(self.file["file_id"], url, "192.0.2.1", Most(9, 9))
         assert asked is not None
-        return asked
+        return asked.download_id
 
     async def again(self, download_id: int) -> object:
         await self.console.db.execute("UPDATE download_info SET fetch_due = UTC_TIMESTAMP(6)")

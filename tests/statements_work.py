@@ -50,6 +50,7 @@ from roadvault_common.sql.custody_lines import Act, Line
 from roadvault_common.sql.custody_lines import record as record_lines
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.mirror import fail_request
+from roadvault_common.stores import MAIN
 from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import read
 from roadvault_common.web.links import View
@@ -170,12 +171,14 @@ def work(filled: Filled) -> list[Statement]:
 async def _identity(db: Database) -> None:
     await identity_store.make(db, "0" * 32)
     await db.transact(identity_store.move_on)
-    assert await db.transact(identity_store.lock) == {"identity": "0" * 32, "mark": 1}
+    assert await db.transact(identity_store.lock) == {"identity": "0" * 32, "mark": 1, "lost": 0}
     await identity_store.doubt(db)
     await db.transact(lambda tx: identity_store.replace(tx, "1" * 32, 5))
-    assert await identity_store.read(db) == {"identity": "1" * 32, "mark": 5}
+    assert await identity_store.read(db) == {"identity": "1" * 32, "mark": 5, "lost": 0}
     highest = await identity_store.highest(db)
     assert await identity_store.local_paths(db, 100)
+    assert await identity_store.has_rows(db, "main")
+    await identity_store.register(db, "north")
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
     await keep_ahead(db)
@@ -321,7 +324,7 @@ async def _batch(filled: Filled, db: Database) -> None:
     batch_id = await store.add(range(first, first + 50), url, "192.0.2.2", 5)
     lease, batch = await _claim(db, ASK, batch_id), await store.batch(batch_id)
     assert batch is not None
-    assert await store.ask_some(lease, batch, url, 50)
+    assert await store.ask_some(lease, batch, url, 50, MAIN)
     asked = await IngestStore(db).request_download(first + 1, url, "192.0.2.1", Most(50, 1000))  # joins, and frees it
     assert asked is not None
     assert await store.close_asked(lease, cancelled=False) is None
@@ -332,12 +335,12 @@ async def _batch(filled: Filled, db: Database) -> None:
         after = last
     assert await store.close_asked(lease, cancelled=True) is None
     (download_id,) = [row["download_id"] for row in await store.files(batch_id, first, 1)]
-    assert download_id == asked
+    assert download_id == asked.download_id
     ended = await store.add([first + 1], url, "192.0.2.2", 5)
     lease = await _claim(db, ASK, ended)
-    assert await store.ask_some(lease, {**batch, "batch_id": ended}, url, 50) == [asked]
+    assert await store.ask_some(lease, {**batch, "batch_id": ended}, url, 50, MAIN) == [asked]
     assert await store.close_asked(lease, cancelled=False) is None
-    await db.transact(lambda tx: fail_request(tx, asked))
+    await db.transact(lambda tx: fail_request(tx, asked.download_id))
     lease = await _claim(db, REPORT, ended)
     settled = await NotifierBatches(db).settle(lease)
     assert (settled.open, settled.counts["failed"]) == (0, 1)
@@ -689,7 +692,7 @@ async def _ask_again(db: Database, file_id: int, number: int, span: Span | None 
     url, most = read(f"https://c/{number}"), Most(50, 1000)
     asked = await IngestStore(db).request_download(file_id, url, "192.0.2.1", most, span)
     assert asked is not None
-    return asked
+    return asked.download_id
 
 
 async def _call_back(filled: Filled, db: Database) -> None:

@@ -18,6 +18,7 @@ from chaos.points import install
 from roadvault_common.events.bus import Bus
 from roadvault_common.settings.config import DatabaseSettings, Settings
 from roadvault_common.sql.db import Database
+from roadvault_common.stores import MAIN
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.stages import Stage
@@ -26,8 +27,8 @@ from roadvault_common.work.stages import Stage
 def tell_of_claims() -> None:
     real = leases.claim
 
-    async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
-        lease = await real(db, stage, row_id, seconds)
+    async def claim(db: Database, stage: Stage, row_id: int, seconds: float, store: str = MAIN) -> Lease | None:
+        lease = await real(db, stage, row_id, seconds, store)
         if lease is not None:
             say(f"CLAIM {stage.name}")
         return lease

@@ -68,7 +68,7 @@ def test_the_doors_user_may_read_tables_that_are_not_there_yet_and_has_no_passwo
         cursor.execute("SHOW GRANTS FOR door@'%'")
         first, *grants = (row[0] for row in cursor.fetchall())
         assert "invalid" in first
-    tables = ("_yoyo_migration", "download_info", "file_upload_info", "identity_info")
+    tables = ("_yoyo_migration", "download_info", "file_upload_info", "identity_info", "store_info")
     assert sorted(grants) == [f"GRANT SELECT ON `roadvault`.`{table}` TO `door`@`%`" for table in tables]
     password, users = servers_dir / "door_database_password", servers_dir / "database-users.sql"
     users.write_text((ROOT / "deploy" / users.name).read_text().replace("/run/secrets", str(servers_dir)))

@@ -201,7 +201,7 @@ async def test_an_ingest_that_dies_half_way_is_gone_on_behind(client: Client) ->
     assert lease is not None
     assert batch is not None
     url = client.door.ingest._callback_url(client.url)
-    assert await batches.store.ask_some(lease, batch, url, 9)  # and then it dies
+    assert await batches.store.ask_some(lease, batch, url, 9, "main")  # and then it dies
     seen = await client.sees(batch_id)
     assert seen["counts"] == {"requested": 20, "waiting to be asked for": 30}
     assert seen["state"] == "being asked for"
@@ -210,7 +210,7 @@ async def test_an_ingest_that_dies_half_way_is_gone_on_behind(client: Client) ->
     assert await batches.asking.work(batch_id) == Done()
     assert [row["file_id"] for row in await client.requests()] == files
     with pytest.raises(LeaseLost):
-        await batches.store.ask_some(lease, batch, url, 9)
+        await batches.store.ask_some(lease, batch, url, 9, "main")
 
 
 async def test_what_has_not_ended_is_cancelled_but_for_what_others_asked_for(client: Client) -> None:

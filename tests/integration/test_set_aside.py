@@ -90,7 +90,8 @@ async def test_a_person_is_told_and_a_request_for_it_says_why(
     async with Reader.open("http://127.0.0.1:9", 1) as reader:
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
-        outcome = await retriever.fetching.work(asked or 0)
+        assert asked is not None
+        outcome = await retriever.fetching.work(asked.download_id)
     assert isinstance(outcome, Failed)
     assert "do not have its SHA-256; it was set aside before it was packed" in outcome.reason
 

@@ -71,8 +71,8 @@ class Old:
         db = self.console.db
         asked = await IngestStore(db).request_download(file_id, read("https://c/"), "192.0.2.1", Most(9, 9))
         assert asked is not None
-        assert await self.retriever.fetching.work(asked) == Done()
-        return str((await download_row(db, asked))["source"])
+        assert await self.retriever.fetching.work(asked.download_id) == Done()
+        return str((await download_row(db, asked.download_id))["source"])
 
 
 @pytest.fixture

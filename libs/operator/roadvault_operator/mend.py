@@ -145,4 +145,4 @@ async def ring(closed: list[Closed]) -> None:
         return
     async with Bus.open(url, "operator") as bus:
         for one in closed:
-            await bus.emit(FileReceived(file_id=one.file_id, folder_id=one.folder_id))
+            await bus.emit(FileReceived(file_id=one.file_id, folder_id=one.folder_id), one.store)

@@ -27,8 +27,11 @@ async def serve() -> None:
     check_descriptors(settings.public_connections)
     async with Database.open(settings.database_url, read_only=True) as db, AsyncExitStack() as stack:
         player = await stack.enter_async_context(Player.open(settings)) if settings.stream_url else None
-        vault = Vault(settings.data_dir)
-        door, identity = Door(db, vault, Links(settings.link_secret)), Identity(db, vault.root, only_looks=True)
+        vault = Vault(settings.data_dir, settings.store)
+        door, identity = (
+            Door(db, vault, Links(settings.link_secret)),
+            Identity(db, vault.root, vault.store, only_looks=True),
+        )
         public = Listener(
             link_routes(settings, door, player), settings.public_host, settings.public_port, limits(settings)
         )

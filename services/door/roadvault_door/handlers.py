@@ -84,7 +84,8 @@ def answer_plainly(settings: DoorSettings) -> Middleware:
         try:
             return await handler(request)
         except Refused as refused:
-            return refusal(request, refused.status, str(refused))
+            more = {} if refused.location is None else {"Location": refused.location}
+            return refusal(request, refused.status, str(refused), more)
         except TransientError as error:
             log.warning("request failed", route=route_of(request), error=brief(error))
             return refusal(request, 503, "not possible right now; try again", {"Retry-After": _RETRY_SECONDS})

@@ -14,11 +14,12 @@ from roadvault_door.store import DoorStore
 
 
 class Refused(PermanentError):
-    """The link opens nothing; `status` is the answer's."""
+    """The link opens nothing here; `status` is the answer's, and `location` where it does."""
 
-    def __init__(self, status: HTTPStatus, message: str) -> None:
+    def __init__(self, status: HTTPStatus, message: str, location: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.location = location
 
 
 class Found(NamedTuple):
@@ -52,6 +53,11 @@ class Door:
             raise Refused(HTTPStatus.FORBIDDEN, "this link has expired; ask for the file again")
         if extraction is None or extraction.path is None:
             raise gone()
+        if extraction.store != self._vault.store:
+            if extraction.link_url is None:
+                raise Outage(f"the file is at the store {extraction.store}, whose door has no address of its own")
+            there = f"{extraction.link_url.rstrip('/')}/d/{token}"
+            raise Refused(HTTPStatus.TEMPORARY_REDIRECT, "this file is at another store", there)
         path = await asyncio.to_thread(self._vault.path, extraction.path)  # it looks at the disk
         if not path.is_relative_to(self._vault.root / DOWNLOADS):
             raise gone()  # uploads and archives are not for the outside, whatever a row says

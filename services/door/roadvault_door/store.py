@@ -13,6 +13,10 @@ class Extraction:
     path: str | None
     file_name: str
     sha256: str
+    store: str
+    """Where it lies."""
+    link_url: str | None
+    """Where the door of that store is, if that has an address of its own."""
     now: datetime
     """Aware, by the database's clock."""
 
@@ -27,8 +31,9 @@ class DoorStore:
         """Return a request's file; None if there is no such request."""
         row = await self._db.fetch_one(
             "SELECT download.path, COALESCE(clip_name, file.file_name) AS file_name,"
-            " COALESCE(clip_sha256, file.sha256) AS sha256, UTC_TIMESTAMP(6) AS now"
+            " COALESCE(clip_sha256, file.sha256) AS sha256, store, link_url, UTC_TIMESTAMP(6) AS now"
             " FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
+            " LEFT JOIN store_info ON store_info.name = store"
             " WHERE download.download_id = %s",
             (download_id,),
         )

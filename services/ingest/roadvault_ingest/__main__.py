@@ -38,11 +38,13 @@ async def serve() -> None:
     # Python would remember each different text that a client sends, for ever, to warn of it only once.
     warnings.simplefilter("ignore", BadContentDispositionHeader)
     warnings.simplefilter("ignore", BadContentDispositionParam)
-    vault = Vault(settings.data_dir)
+    vault = Vault(settings.data_dir, settings.store)
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url, size=32))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds))
+        bus = await stack.enter_async_context(
+            Bus.open(settings.redis_url, "ingest", settings.event_reclaim_seconds, settings.store)
+        )
         ingest = Ingest(settings, db, bus, vault)
         breakers = Breakers(redis(bus))
         samples: dict[str, metrics.Sample] = {
@@ -69,9 +71,9 @@ async def serve() -> None:
             looking = partial(heartbeats.look_at, db, "door", settings.door_url)
             jobs.append(partial(repeat, looking, seconds=heartbeats.SECONDS))
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
-        identity = Identity(db, vault.root, moves_on=True)
+        identity = Identity(db, vault.root, vault.store, moves_on=True)
         checks = {"disk": vault.ping}
-        cors, heart = uploading_pages(settings), Heart(db, "ingest", [heartbeats.disk(vault.root)])
+        cors, heart = uploading_pages(settings), Heart(db, "ingest", [heartbeats.disk(vault.root, vault.store)])
         await app.run(
             settings, db, jobs, checks, routes, [answer_problems],
             identity=identity, breakers=breakers, cors=cors, heart=heart,

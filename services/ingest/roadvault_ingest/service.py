@@ -31,6 +31,7 @@ from roadvault_ingest.lists.filters import Filters, Order, only_seen
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge
 from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.requests.batches import Batches
+from roadvault_ingest.requests.routing import Routing
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
@@ -62,16 +63,17 @@ class Ingest:
         self._bus = bus
         self._vault = vault
         self._db = db
-        self._store = IngestStore(db)
+        self._store = IngestStore(db, vault.store)
+        routing = self._routing = Routing(db, vault.store)
         self._files = FilesStore(db)
-        self.batches = Batches(settings, db, bus)
+        self.batches = Batches(settings, db, bus, routing)
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
         self._tagger = Tagger(self._store, vault.root)
         sameness = Sameness(settings.upload_key_hours * 3600, settings.same_upload_seconds)
-        self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness)
+        self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness, vault.store)
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self._views = None if settings.view_secret is None else Views(settings.view_secret)
         self.disk = Disk(direct=settings.direct_uploads)
@@ -149,12 +151,13 @@ class Ingest:
         """
         url = self._callback_url(cb_url)
         most = Most(self.settings.requests_per_file, self.settings.requests_per_peer)
-        download_id = await self._store.request_download(file_id, url, peer, most, span)
-        if download_id is None:
+        store = await self._routing.choose()
+        asked = await self._store.request_download(file_id, url, peer, most, span, store)
+        if asked is None:
             raise NotFound(f"there is no file {file_id}")
-        log.info("download requested", file_id=file_id, download_id=download_id)
-        await self._bus.emit(DownloadRequested(download_id=download_id))
-        return download_id
+        log.info("download requested", file_id=file_id, download_id=asked.download_id)
+        await self._bus.emit(DownloadRequested(download_id=asked.download_id), asked.store)
+        return asked.download_id
 
     async def request_batch(
         self, wanted: Sequence[int] | Filters, cb_url: str, peer: str | None, span: Span | None = None
@@ -262,7 +265,7 @@ class Ingest:
         """Close folders past their age and ring for them."""
         for closed in await self._store.close_aged_folders():
             log.info("folder closed by age", folder_id=closed.folder_id)
-            await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id))
+            await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id), closed.store)
 
     async def _named(self, paths: list[str]) -> set[str]:
         return await self._tagger.named(paths) | await self.resumable.store.named(paths)

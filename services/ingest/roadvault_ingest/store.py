@@ -13,10 +13,11 @@ from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
 from roadvault_common.sql.states import FolderStatus
+from roadvault_common.stores import MAIN
 from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest import found
-from roadvault_ingest.requests.asking import Asker, Most, ask
+from roadvault_ingest.requests.asking import Asked, Asker, Most, ask
 from roadvault_ingest.uploads import same, upload_store
 from roadvault_ingest.uploads.placed import Placed
 from roadvault_ingest.uploads.receive import Received
@@ -58,8 +59,9 @@ class _Folder:
 class IngestStore:
     """Files, folders and download requests as ingest sees them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def add_files(self, slot: str, batch: Sequence[Received], limits: Limits) -> list[Placed]:
         """Record uploads in the worker's open folder, all or none; open and close folders as the limits ask.
@@ -111,8 +113,9 @@ class IngestStore:
 
     async def _open(self, tx: Transaction, slot: str, limits: Limits) -> int:
         return await tx.insert(
-            "INSERT INTO folder_info (open_slot, close_at) VALUES (%s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
-            (slot, limits.age_seconds),
+            "INSERT INTO folder_info (open_slot, store, close_at)"
+            " VALUES (%s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
+            (slot, self._name, limits.age_seconds),
         )
 
     async def _write(self, tx: Transaction, folder: _Folder, *, close: bool) -> list[Placed]:
@@ -182,15 +185,18 @@ class IngestStore:
         peer: str | None,
         most: Most,
         span: Span | None = None,
-    ) -> int | None:
+        store: str = MAIN,
+    ) -> Asked | None:
         """Record a request, or join the open one for the same file, clip and URL; None if there is no such file.
+
+        The file's own store brings it back while it has it on its disk, else `store`.
 
         Raises:
             TooMany: As many as may be are open; nothing was written.
             Gone: The file has ended.
             BadClip: It has no such clip.
         """
-        return await ask(tx, file_id, url, Asker(peer, most, span=span))
+        return await ask(tx, file_id, url, Asker(peer, most, span=span, store=store))
 
     async def file(self, file_id: int) -> Row | None:
         """Return a file with its folder's and its archive's state."""

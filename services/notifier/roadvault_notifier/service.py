@@ -63,7 +63,7 @@ class Notifier:
             with self.hosts.calling(url.place):
                 expires_at = await self._store.promise_link(lease, self._settings.link_ttl_seconds)
                 token = self._links.token(callback.download_id, expires_at)
-                link = f"{self._settings.public_url.rstrip('/')}/d/{token}"
+                link = f"{(callback.link_url or self._settings.public_url).rstrip('/')}/d/{token}"
                 body: dict[str, object] = {"fileID": callback.file_id, "fileUrl": link}
                 if callback.span is not None:
                     body["clip"] = callback.span.told()

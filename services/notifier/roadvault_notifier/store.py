@@ -31,6 +31,8 @@ class Callback:
     file_id: int
     cb_url: str
     path: str | None
+    link_url: str | None
+    """Where the door of the store is that has the file, if that has an address of its own."""
     waits_seconds: int
     """Since the file is there."""
     token_id: int | None
@@ -54,10 +56,12 @@ class NotifierStore:
             PermanentError: There is none.
         """
         row = await self._db.fetch_one(
-            "SELECT download_id, file_id, cb_url, path, token_id, token_info.revoked_at IS NOT NULL AS revoked,"
+            "SELECT download_id, file_id, cb_url, path, link_url, token_id,"
+            " token_info.revoked_at IS NOT NULL AS revoked,"
             " COALESCE(TIMESTAMPDIFF(SECOND, extracted_at, UTC_TIMESTAMP(6)), 0) AS waits_seconds,"
             " clip_from, clip_to, clip_clock"
-            " FROM download_info LEFT JOIN token_info USING (token_id) WHERE download_id = %s",
+            " FROM download_info LEFT JOIN token_info USING (token_id)"
+            " LEFT JOIN store_info ON store_info.name = download_info.store WHERE download_id = %s",
             (download_id,),
         )
         if row is None:

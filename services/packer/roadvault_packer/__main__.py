@@ -31,11 +31,13 @@ async def serve() -> None:
     """Run the packer until it is told to stop."""
     settings = PackerSettings()
     log.configure("packer", settings)
-    vault = Vault(settings.data_dir)
+    vault = Vault(settings.data_dir, settings.store)
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "packer", settings.event_reclaim_seconds))
+        bus = await stack.enter_async_context(
+            Bus.open(settings.redis_url, "packer", settings.event_reclaim_seconds, settings.store)
+        )
         keys = MasterKeys(settings.master_keys)
         packer = Packer(settings, db, bus, vault, keys)
         checker = Checker(db, bus, vault.root)
@@ -66,9 +68,9 @@ async def serve() -> None:
             db,
             jobs,
             {"disk": vault.ping, "master keys": master_keys.check(db, keys)},
-            identity=Identity(db, vault.root),
+            identity=Identity(db, vault.root, vault.store),
             breakers=packer.breakers,
-            heart=Heart(db, "packer", [heartbeats.disk(vault.root)]),
+            heart=Heart(db, "packer", [heartbeats.disk(vault.root, vault.store)]),
         )
 
 

@@ -49,16 +49,18 @@ class Packer:
         self._bus = bus
         self._vault = vault
         self._keys = keys
-        self._store = PackerStore(db)
+        self._store = PackerStore(db, vault.store)
         self._days = settings.retention_days
         self.periods = Periods(db, keys, Places(settings.keyring))
         self.ledger = Ledger(db, vault)
         self._sweeper = Sweeper(settings, db, vault, ARCHIVES, self._store.named)
-        self._identity = Identity(db, vault.root, only_looks=True)
+        self._identity = Identity(db, vault.root, vault.store, only_looks=True)
         needs = [breakers.database(db), breakers.disk(vault)]
         self.breakers = Breakers(*needs, breakers.redis(bus))
         seconds, at_once = settings.lease_seconds, settings.concurrency
-        self.packing = Worker(PACK, self._pack, db, bus, lease_seconds=seconds, concurrency=at_once, needs=needs)
+        self.packing = Worker(
+            PACK, self._pack, db, bus, lease_seconds=seconds, concurrency=at_once, store=vault.store, needs=needs
+        )
 
     async def _pack(self, lease: Lease) -> Outcome:
         folder = await self._store.folder(lease.row_id)
@@ -97,7 +99,7 @@ class Packer:
             raise  # on any other error a row may name the archive; if none does, the sweep of unnamed files takes it
         STAGE_BYTES.labels(PACK.name).inc(packed.size)
         log.info("folder sealed", zip_id=zip_id, files=len(uploads), bytes=packed.size)
-        await self._bus.emit(FolderSealed(zip_id=zip_id))
+        await self._bus.emit(FolderSealed(zip_id=zip_id), self._vault.store)
         return Done()
 
     async def _set_aside(self, lease: Lease, uploads: Sequence[Upload], met: Spoilt | Unreadable) -> Outcome:

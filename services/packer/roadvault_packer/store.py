@@ -16,6 +16,7 @@ from roadvault_common.retention import periods
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.states import FileStatus, FolderStatus
+from roadvault_common.stores import MAIN
 from roadvault_common.tracing import store as traces
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -43,8 +44,9 @@ class Sealed:
 class PackerStore:
     """Reads closed folders, writes archives."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def folder(self, folder_id: int) -> Row | None:
         """Return how many `files` the folder has, and how many of them were `set_aside`."""
@@ -116,9 +118,9 @@ class PackerStore:
         packed = sealed.packed
         key = sealed.wrapped_key, sealed.master_key, packed.key.iv.hex()
         zip_id = await tx.insert(
-            "INSERT INTO zip_ipfs_info (folder_id, zip_name, path, `key`, master_key, iv, size, files, pin_due)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            (folder_id, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
+            "INSERT INTO zip_ipfs_info (folder_id, store, zip_name, path, `key`, master_key, iv, size, files, pin_due)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+            (folder_id, self._name, sealed.name, sealed.path, *key, packed.size, len(packed.offsets)),
         )
         await traces.keep(tx, "zip_ipfs_info", zip_id)
         await tx.execute(
@@ -127,8 +129,9 @@ class PackerStore:
         )
         if sealed.ends_at is not None:
             await tx.execute(
-                "INSERT INTO retention_info (zip_id, period_key, ends_at, shred_due) VALUES (%s, %s, %s, %s)",
-                (zip_id, sealed.master_key, sealed.ends_at, sealed.ends_at),
+                "INSERT INTO retention_info (zip_id, store, period_key, ends_at, shred_due)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                (zip_id, self._name, sealed.master_key, sealed.ends_at, sealed.ends_at),
             )
         return zip_id
 

@@ -32,11 +32,13 @@ async def serve() -> None:
     """Run the pinner until it is told to stop."""
     settings = PinnerSettings()
     log.configure("pinner", settings)
-    vault = Vault(settings.data_dir)
+    vault = Vault(settings.data_dir, settings.store)
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "pinner", settings.event_reclaim_seconds))
+        bus = await stack.enter_async_context(
+            Bus.open(settings.redis_url, "pinner", settings.event_reclaim_seconds, settings.store)
+        )
         ipfs = await stack.enter_async_context(
             Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds, settings.ipfs_rpc_token)
         )
@@ -70,8 +72,8 @@ async def serve() -> None:
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),
         ]
         checks = {"ipfs": ipfs.ping, "disk": vault.ping, "master keys": master_keys.check(db, keys)}
-        heart = Heart(db, "pinner", [heartbeats.disk(vault.root), partial(facts, ipfs)])
-        identity = Identity(db, vault.root)
+        heart = Heart(db, "pinner", [heartbeats.disk(vault.root, vault.store), partial(facts, ipfs)])
+        identity = Identity(db, vault.root, vault.store)
         await app.run(settings, db, jobs, checks, identity=identity, breakers=pinner.breakers, heart=heart)
 
 

@@ -74,7 +74,7 @@ class Pinner:
         self._vault = vault
         self._keys = keys
         self._ipfs = ipfs
-        self._store = PinnerStore(db)
+        self._store = PinnerStore(db, vault.store)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self.room = KuboRoom(ipfs, vault, self.ledger, filestore=settings.ipfs_filestore)
         self._adding = Adding(vault, keys, ipfs, self._store, filestore=settings.ipfs_filestore)
@@ -84,7 +84,7 @@ class Pinner:
         # Of what stores nothing, such as drops, none rests: that is what makes room.
         storing = [*node, Breaker(Domain.IPFS_DISK, self._check_disk, glance=glance)]
         self.breakers = Breakers(*storing, network, breakers.redis(bus))
-        worker = partial(Worker, db=db, bus=bus)
+        worker = partial(Worker, db=db, bus=bus, store=vault.store)
         seconds, at_once = settings.lease_seconds, settings.concurrency
         self.pinning = worker(PIN, self._pin, lease_seconds=seconds, concurrency=at_once, needs=storing)
         self.dropping = worker(

@@ -15,6 +15,7 @@ from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Audit, Place
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
+from roadvault_common.stores import MAIN
 from roadvault_common.work import batches, reasons
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -85,8 +86,9 @@ class Look:
 class PinnerStore:
     """Reads archives and their members, writes what became of them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def archive(self, zip_id: int) -> Archive:
         """Return the archive's row.
@@ -161,9 +163,9 @@ class PinnerStore:
     async def restore_kept(self, tx: Transaction, cids: Sequence[str]) -> bool:
         """Have those of the CIDs restored that are archives which are kept here; False if none is."""
         rows = await tx.fetch_all(
-            f"SELECT zip_id FROM zip_ipfs_info WHERE cid IN ({marks(cids)})"  # noqa: S608 - marks
+            f"SELECT zip_id FROM zip_ipfs_info WHERE cid IN ({marks(cids)}) AND store = %s"  # noqa: S608 - marks
             " AND (path IS NOT NULL OR restored_at IS NOT NULL) FOR UPDATE",
-            tuple(cids),
+            (*cids, self._name),
         )
         for row in rows:
             await leases.make_due(tx, RESTORE, row["zip_id"], hurry=False)

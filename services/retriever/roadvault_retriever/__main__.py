@@ -34,11 +34,13 @@ async def serve() -> None:
     """Run the retriever until it is told to stop."""
     settings = RetrieverSettings()
     log.configure("retriever", settings)
-    vault = Vault(settings.data_dir)
+    vault = Vault(settings.data_dir, settings.store)
     vault.prepare()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.database_url))
-        bus = await stack.enter_async_context(Bus.open(settings.redis_url, "retriever", settings.event_reclaim_seconds))
+        bus = await stack.enter_async_context(
+            Bus.open(settings.redis_url, "retriever", settings.event_reclaim_seconds, settings.store)
+        )
         ipfs = await stack.enter_async_context(
             Ipfs.open(settings.ipfs_rpc_url, settings.ipfs_stall_seconds, settings.ipfs_rpc_token)
         )
@@ -60,6 +62,7 @@ async def serve() -> None:
             partial(retriever.fetching.sweep, seconds=settings.sweep_seconds),
             partial(retriever.expiring.sweep, seconds=settings.sweep_seconds),
             partial(repeat, partial(note_node, ipfs, db), seconds=settings.sweep_seconds),
+            partial(repeat, retriever.stand_in, seconds=min(settings.sweep_seconds, 30)),
             partial(repeat, retriever.keep_room, seconds=settings.sweep_seconds),
             partial(repeat, retriever.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, retriever.ledger.tidy, seconds=TIDY_SECONDS),
@@ -83,10 +86,10 @@ async def serve() -> None:
             streaming = Streaming(views, retriever.sources, retriever.cached, patience, register)
             jobs.append(streaming.end)
             stream = Listener(streaming.routes(), settings.stream_host, settings.stream_port)
-        heart = Heart(db, "retriever", [heartbeats.disk(vault.root)])
+        heart = Heart(db, "retriever", [heartbeats.disk(vault.root, vault.store)])
         await app.run(
             settings, db, jobs, checks,
-            public=stream, identity=Identity(db, vault.root), breakers=retriever.breakers, heart=heart,
+            public=stream, identity=Identity(db, vault.root, vault.store), breakers=retriever.breakers, heart=heart,
         )  # fmt: skip
 
 

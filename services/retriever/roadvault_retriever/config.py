@@ -15,6 +15,24 @@ class RetrieverSettings(SweepSettings, MarginSettings, KeySettings, IpfsSettings
     ipfs_gateway_url: str = Field(
         "http://127.0.0.1:8080", title="Kubo gateway", description="base URL of Kubo's gateway, for byte ranges"
     )
+    store_link_url: str | None = Field(
+        None,
+        title="Store's links",
+        description="base of links to files of this store, as clients reach its door; without it ROADVAULT_PUBLIC_URL"
+        " is, whose door then has to be this store's",
+    )
+    store_stream_url: str | None = Field(
+        None,
+        title="Store's streams",
+        description="base URL at which the doors of other stores reach this retriever's stream address",
+    )
+    store_away_seconds: float = Field(
+        300,
+        gt=0,
+        title="Store away",
+        description="seconds without a word of a store's retriever after which others take over its requests, for what"
+        " the network has",
+    )
     looks_at_once: int = Field(
         1,
         ge=0,

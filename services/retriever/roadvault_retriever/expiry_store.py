@@ -10,6 +10,7 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import mirror
 from roadvault_common.sql.states import FileStatus, RequestStatus
+from roadvault_common.stores import MAIN
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
@@ -31,8 +32,9 @@ class Extraction:
 class ExpiryStore:
     """Reads extractions, writes that they are gone."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def extraction(self, download_id: int) -> Extraction:
         """Return what the expiry of an extraction has to know.
@@ -75,10 +77,10 @@ class ExpiryStore:
     async def hasten_expiry(self, limit: int) -> int:
         """Make extractions due that nobody can fetch any more: their link is over, or their callback was given up."""
         return await self._db.execute(
-            "UPDATE download_info SET expire_due = UTC_TIMESTAMP(6) WHERE expire_due > UTC_TIMESTAMP(6)"
+            "UPDATE download_info SET expire_due = UTC_TIMESTAMP(6) WHERE store = %s AND expire_due > UTC_TIMESTAMP(6)"
             " AND expire_token IS NULL AND callback_due IS NULL AND path IS NOT NULL"
             " AND (link_expires_at IS NULL OR link_expires_at < UTC_TIMESTAMP(6)) ORDER BY expire_due LIMIT %s",
-            (limit,),
+            (self._name, limit),
         )
 
 

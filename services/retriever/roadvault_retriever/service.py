@@ -21,7 +21,7 @@ from roadvault_common.errors import (
     brief,
 )
 from roadvault_common.events.bus import Bus
-from roadvault_common.events.kinds import FileExtracted
+from roadvault_common.events.kinds import DownloadRequested, FileExtracted
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.room import Purpose, Reservation, blocks
 from roadvault_common.files.sweep import Sweeper
@@ -76,9 +76,9 @@ class Retriever:
         self._vault = vault
         self._keys = keys
         self._reader = reader
-        self._store = RetrieverStore(db)
+        self._store = RetrieverStore(db, vault.store)
         self.mend = self._store.mend
-        self._expiry = ExpiryStore(db)
+        self._expiry = ExpiryStore(db, vault.store)
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self.sources = Sources(db, vault, keys, reader, self.ledger, self.mend)
         self.cached = Cached(settings.stream_cache_bytes)
@@ -98,7 +98,7 @@ class Retriever:
         # Our Kubo gives what it has with a full disk, too, so that nothing rests.
         uses = [*self._network, Breaker(Domain.IPFS_DISK, reader.check, glance=glance)]
         self.breakers = Breakers(database, disk, breakers.redis(bus), *uses)
-        worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once)
+        worker = partial(Worker, db=db, bus=bus, lease_seconds=seconds, concurrency=at_once, store=vault.store)
         self.local = [database, disk]
         """What is needed by whoever writes files here."""
         self.fetching = worker(FETCH, self._fetch, needs=self.local, uses=uses)
@@ -147,7 +147,7 @@ class Retriever:
         """Extract the file for this request and all that wait for it, and in place of damaged extractions of it."""
         made, keep = await self._make(wanted, path, lease, room), self._settings.extraction_seconds
         if made is None:
-            return await self._nowhere(wanted)
+            return await self._nowhere(lease, wanted)
         try:
             served = await self._store.close_extracted(lease, wanted, made, keep, instead_of=damaged)
         except LeaseLost:
@@ -174,11 +174,17 @@ class Retriever:
             raise
         return Shared(path, wanted.nearest, clip)
 
-    async def _nowhere(self, wanted: Wanted) -> Outcome:
+    async def _nowhere(self, lease: Lease, wanted: Wanted) -> Outcome:
         """Nothing was where the row had said: look at once where its copies went, if they did go; else give up."""
         if await self._store.wanted(wanted.download_id) != wanted:
             # A process that was suspended for long finds that its file was packed and put on the network meanwhile.
             return Wait(Reason("copies_moved", "the file's copies moved while they were looked for"), 0)
+        if wanted.elsewhere is not None:
+            words = f"the file is at the store {wanted.elsewhere} alone: its services bring it back"
+            outcome = Wait(Reason("at_store", words, store=wanted.elsewhere), 0)
+            await self._store.hand_over(lease, wanted.elsewhere, outcome)
+            await self._bus.emit(DownloadRequested(download_id=lease.row_id), wanted.elsewhere)
+            return outcome
         words = f"file {wanted.file_id}: no copy is left: no upload, no local archive, no CID{_aside(wanted)}"
         return Failed(Reason("no_copy", words, file=wanted.file_id))
 
@@ -258,6 +264,13 @@ class Retriever:
     async def _put_off(self, wanted: Wanted) -> None:
         if wanted.zip_id is not None:
             await self._store.put_off(wanted.zip_id, _NO_PROVIDER_SECONDS)
+
+    async def stand_in(self) -> None:
+        """Say that this store takes requests, and take over those of stores that have not said so for long."""
+        await self._store.say_here(self._settings.store_link_url, self._settings.store_stream_url)
+        while taken := await self._store.take_over(self._settings.store_away_seconds):
+            log.warning("took over requests of a store that is away", requests=taken)
+            self.fetching.nudge()
 
     async def keep_room(self) -> None:
         """Expire what nobody can fetch any more while the disk is under its margin, though nobody asks for a file."""

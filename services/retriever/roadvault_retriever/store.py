@@ -14,12 +14,13 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request, mirror, named_paths
 from roadvault_common.sql.states import FileStatus, RequestStatus
+from roadvault_common.stores import MAIN
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
-from roadvault_common.work.outcome import Done, Wait
+from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import FETCH, RESTORE
-from roadvault_retriever.located import COLUMNS, JOINS, Located
+from roadvault_retriever.located import COLUMNS, JOINS, Located, seen_from
 
 _WAITING = 1000
 """Requests that one extraction serves at once; of more the others take it as they are due."""
@@ -71,8 +72,9 @@ class Shared:
 class RetrieverStore:
     """Reads requests, writes what became of them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def wanted(self, download_id: int) -> Wanted:
         """Return a request with its file and archive.
@@ -89,7 +91,7 @@ class RetrieverStore:
         )
         if row is None:
             raise PermanentError(f"there is no request {download_id} with a file")
-        span = Span.of(row)
+        row, span = seen_from(row, self._name), Span.of(row)
         return Wanted(**{name: row[name] for name in row if not name.startswith("clip_")}, span=span)
 
     async def put_off(self, zip_id: int, seconds: float) -> int:
@@ -99,9 +101,9 @@ class RetrieverStore:
         """
         due = await self._db.fetch_all(
             "SELECT download.download_id FROM download_info AS download JOIN file_upload_info AS file USING (file_id)"
-            " WHERE download.fetch_due <= UTC_TIMESTAMP(6) AND download.fetch_token IS NULL AND file.zip_id = %s"
-            " AND file.path IS NULL ORDER BY download.fetch_due LIMIT %s",
-            (zip_id, _AT_ONCE),
+            " WHERE download.store = %s AND download.fetch_due <= UTC_TIMESTAMP(6) AND download.fetch_token IS NULL"
+            " AND file.zip_id = %s AND file.path IS NULL ORDER BY download.fetch_due LIMIT %s",
+            (self._name, zip_id, _AT_ONCE),
         )
         if not due:
             return 0
@@ -138,6 +140,40 @@ class RetrieverStore:
         lease.closed = True
 
     @transacted
+    async def hand_over(self, tx: Transaction, lease: Lease, store: str, outcome: Outcome) -> None:
+        """Close the lease with `outcome`, and have another store bring the file back."""
+        await leases.close(tx, lease, outcome)
+        await tx.execute("UPDATE download_info SET store = %s WHERE download_id = %s", (store, lease.row_id))
+
+    async def take_over(self, away_seconds: float) -> int:
+        """Take requests that are due at stores which were not heard for so long, for files that the network has.
+
+        Return how many, some at a time.
+        """
+        rows = await self._db.fetch_all(
+            "SELECT download.download_id FROM store_info JOIN download_info AS download ON download.store = name"
+            " JOIN file_upload_info AS file USING (file_id) JOIN zip_ipfs_info AS zip USING (zip_id)"
+            " WHERE name <> %s AND COALESCE(heard_at, changed_at, store_info.create_time)"
+            " < UTC_TIMESTAMP(6) - INTERVAL %s SECOND AND fetch_due <= UTC_TIMESTAMP(6) AND cid IS NOT NULL"
+            " AND replicas > 0 LIMIT %s",
+            (self._name, away_seconds, _AT_ONCE),
+        )
+        if not rows:
+            return 0
+        return await self._db.execute(
+            f"UPDATE download_info SET store = %s WHERE download_id IN ({marks(rows)})"  # noqa: S608 - marks
+            " AND fetch_due <= UTC_TIMESTAMP(6)",
+            (self._name, *(row["download_id"] for row in rows)),
+        )
+
+    async def say_here(self, link_url: str | None, stream_url: str | None) -> None:
+        """Note that this store takes requests, and where its links and videos are."""
+        await self._db.execute(
+            "UPDATE store_info SET heard_at = UTC_TIMESTAMP(6), link_url = %s, stream_url = %s WHERE name = %s",
+            (link_url, stream_url, self._name),
+        )
+
+    @transacted
     async def look(
         self, tx: Transaction, lease: Lease, wanted: Wanted, damaged: Collection[str], waits: Wait
     ) -> Shared | Wait | None:
@@ -152,16 +188,16 @@ class RetrieverStore:
         there = await tx.fetch_one(
             "SELECT path, source, clip_name, clip_size, clip_sha256, clip_note FROM download_info"  # noqa: S608
             f" WHERE file_id = %s AND path IS NOT NULL AND expire_token IS NULL AND path NOT IN ({marks(others)})"
-            f" AND {_SAME} LIMIT 1",
-            (wanted.file_id, *others, *columns(wanted.span)),
+            f" AND {_SAME} AND store = %s LIMIT 1",
+            (wanted.file_id, *others, *columns(wanted.span), self._name),
         )
         if there is not None:
             path, source, *made = there.values()
             return Shared(path, source, None if wanted.span is None else Made(*made))
         at_work = await tx.fetch_one(
             "SELECT 1 FROM download_info WHERE file_id = %s AND download_id <> %s AND fetch_token IS NOT NULL"  # noqa: S608
-            f" AND fetch_due > UTC_TIMESTAMP(6) AND {_SAME} LIMIT 1",
-            (wanted.file_id, lease.row_id, *columns(wanted.span)),
+            f" AND fetch_due > UTC_TIMESTAMP(6) AND {_SAME} AND store = %s LIMIT 1",
+            (wanted.file_id, lease.row_id, *columns(wanted.span), self._name),
         )
         if at_work is None:
             return None
@@ -207,8 +243,8 @@ class RetrieverStore:
         await leases.close(tx, lease, Done())
         rows = await tx.fetch_all(
             "SELECT download_id FROM download_info WHERE file_id = %s AND fetch_due IS NOT NULL"  # noqa: S608
-            f" AND {_SAME} LIMIT %s",
-            (wanted.file_id, *columns(wanted.span), _WAITING),
+            f" AND {_SAME} AND store = %s LIMIT %s",
+            (wanted.file_id, *columns(wanted.span), self._name, _WAITING),
         )
         waited = [row["download_id"] for row in rows if await leases.settle(tx, FETCH, row["download_id"])]
         for download_id in (lease.row_id, *waited):

@@ -26,6 +26,7 @@ from roadvault_common.cancellation import heeding
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
 from roadvault_common.events.kinds import DEAD_LETTERS, Event
 from roadvault_common.loops import pause
+from roadvault_common.stores import MAIN
 from roadvault_common.tracing import spans
 
 log = structlog.get_logger()
@@ -72,16 +73,19 @@ class StreamState(NamedTuple):
 class Bus:
     """Sends events, and hears those of one consumer group. Use `Bus.open`."""
 
-    def __init__(self, redis: Redis, group: str, reclaim_seconds: float) -> None:
+    def __init__(self, redis: Redis, group: str, reclaim_seconds: float, store: str = MAIN) -> None:
         self._redis = redis
         self.group = group
+        self._store = store
         self._reclaim_ms = int(reclaim_seconds * 1000)
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: SecretStr, group: str, reclaim_seconds: float = 60) -> AsyncIterator["Bus"]:
-        """Make a bus for the service named `group`; nothing connects before the first use.
+    async def open(
+        cls, url: SecretStr, group: str, reclaim_seconds: float = 60, store: str = MAIN
+    ) -> AsyncIterator["Bus"]:
+        """Make a bus for the service named `group`, of a store; nothing connects before the first use.
 
         Entries that a consumer has held for `reclaim_seconds` are taken over from it.
         """
@@ -91,16 +95,19 @@ class Bus:
         )  # fmt: skip
         redis = _Redis.from_pool(pool)
         try:
-            yield cls(redis, group, reclaim_seconds)
+            yield cls(redis, group, reclaim_seconds, store)
         finally:
             await redis.aclose()
 
-    async def emit(self, event: Event) -> bool:
-        """Send an event after its commit; False if it could not be sent, which costs time, not data."""
+    async def emit(self, event: Event, store: str = MAIN) -> bool:
+        """Send an event after its commit, a local one to the services of a store.
+
+        Return False if it could not be sent, which costs time, not data.
+        """
         fields: dict[Any, Any] = {b"event": event.model_dump_json()}
         if (parent := spans.current()) is not None:
             fields[_PARENT] = parent
-        return await self._add(event.stream, fields, _STREAM_LENGTH)
+        return await self._add(event.stream_at(store), fields, _STREAM_LENGTH)
 
     async def dead_letter(self, source: str, reason: str, **details: object) -> bool:
         """Put what could not be handled where a person looks: a stage's row, or a stream's entry."""
@@ -123,7 +130,7 @@ class Bus:
 
         What was read and not begun by then stays pending: another process takes it over.
         """
-        streams = {event.stream: event for event in handlers}
+        streams = {event.stream_at(self._store): event for event in handlers}
         metrics.show_events(list(streams))
         slots = asyncio.Semaphore(concurrency)
         async with asyncio.TaskGroup() as group:
@@ -147,7 +154,7 @@ class Bus:
                     if closing.is_set():
                         break
                     event = streams[stream]
-                    task = group.create_task(self._handle(event, handlers[event], entry, fields))
+                    task = group.create_task(self._handle(stream, event, handlers[event], entry, fields))
                     task.add_done_callback(lambda _: slots.release())
 
     async def _create_groups(self, streams: list[str]) -> None:
@@ -178,8 +185,9 @@ class Bus:
             taken += [(stream, entry, fields) for entry, fields in answer[1]]
         return taken
 
-    async def _handle(self, event: type[Event], handler: Handler, entry: bytes, fields: dict[bytes, bytes]) -> None:
-        stream = event.stream
+    async def _handle(
+        self, stream: str, event: type[Event], handler: Handler, entry: bytes, fields: dict[bytes, bytes]
+    ) -> None:
         try:
             parsed = event.model_validate_json(fields.get(b"event", b""))
         except ValidationError as error:
@@ -240,16 +248,17 @@ class Bus:
 
         async def sample() -> None:
             for event in handlers:
+                stream = event.stream_at(self._store)
                 try:
-                    groups = await self._redis.xinfo_groups(event.stream)
+                    groups = await self._redis.xinfo_groups(stream)
                 except (RedisError, OSError) as error:
                     raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
                 for group in groups:
                     if group["name"] == self.group.encode():
                         # Redis does not know how far behind a group is after some kinds of trimming: then says none.
                         lag = math.nan if group["lag"] is None else group["lag"]
-                        metrics.STREAM_LAG.labels(event.stream).set(lag)
-                        metrics.STREAM_PENDING.labels(event.stream).set(group["pending"])
+                        metrics.STREAM_LAG.labels(stream).set(lag)
+                        metrics.STREAM_PENDING.labels(stream).set(group["pending"])
 
         return sample
 

@@ -1,24 +1,33 @@
 """Every event, and the stream that carries it.
 
-An event is a doorbell: it names a row, and whoever hears it reads the row. Losing one costs time, never data.
+An event is a doorbell: it names a row, and whoever hears it reads the row. Losing one costs time, never data. What is
+about the bytes on a disk goes to the services of its store, on a stream of their own.
 """
 
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from roadvault_common.stores import MAIN
+
 
 class Event(BaseModel):
-    """One entry of a stream; `stream` is the stream's name in Redis."""
+    """One entry of a stream; `stream` is the stream's name in Redis, of a `local` event that of the store main."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     stream: ClassVar[str]
+    local: ClassVar[bool] = False
+
+    @classmethod
+    def stream_at(cls, store: str) -> str:
+        """Return the name of the stream that the services of a store hear."""
+        return f"{cls.stream}@{store}" if cls.local and store != MAIN else cls.stream
 
 
 class FileReceived(Event):
     """A file stands in a folder, or its folder has just closed (sent by ingest, heard by packer)."""
 
-    stream = "file.received"
+    stream, local = "file.received", True
     file_id: int
     folder_id: int
 
@@ -26,7 +35,7 @@ class FileReceived(Event):
 class FolderSealed(Event):
     """A folder has become an archive (sent by packer, heard by pinner)."""
 
-    stream = "folder.sealed"
+    stream, local = "folder.sealed", True
     zip_id: int
 
 
@@ -48,14 +57,14 @@ class OrderPlaced(Event):
 class ZipReplicated(Event):
     """The network holds enough replicas: local copies may go (sent by crust-orderer, heard by pinner)."""
 
-    stream = "zip.replicated"
+    stream, local = "zip.replicated", True
     zip_id: int
 
 
 class DownloadRequested(Event):
     """A client wants a file back (sent by ingest, heard by retriever)."""
 
-    stream = "download.requested"
+    stream, local = "download.requested", True
     download_id: int
 
 

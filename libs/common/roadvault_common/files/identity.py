@@ -5,6 +5,8 @@ then in the directory's `identity.json`. So a directory is never ahead of its da
 database went back in time: a dump was restored. A dump that is younger than the last mark is not noticed so; what its
 rows don't name falls to quarantine.
 
+Each store has a data directory, and so an identity and a mark, of its own.
+
 A dump that is restored together with its `identity.json` is not noticed at all: `numbers.py` is for that.
 """
 
@@ -24,6 +26,7 @@ from roadvault_common.files.numbers import MARGIN, keep_ahead
 from roadvault_common.files.quarantine import QUARANTINE
 from roadvault_common.files.vault import SWEPT
 from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.stores import MAIN
 
 log = structlog.get_logger()
 
@@ -50,6 +53,8 @@ class Stamp(BaseModel):
 
     identity: str = Field(pattern="^[0-9a-f]{32}$")
     mark: int = Field(ge=0)
+    store: str = MAIN
+    """Whose directory it is."""
     given_out: dict[str, int] = {}
     """The highest ids that are known to have been given out, by their columns' names."""
 
@@ -57,9 +62,12 @@ class Stamp(BaseModel):
 class Identity:
     """Looks at both sides; ingest's moves the mark on, and one that only looks (a read-only disk) makes nothing."""
 
-    def __init__(self, db: Database, root: Path, *, moves_on: bool = False, only_looks: bool = False) -> None:
+    def __init__(
+        self, db: Database, root: Path, store: str = MAIN, *, moves_on: bool = False, only_looks: bool = False
+    ) -> None:
         self._db = db
         self._root = root
+        self._name = store
         self._moves_on = moves_on
         self._only_looks = only_looks
         self._moved_at = float("-inf")
@@ -71,13 +79,15 @@ class Identity:
             IdentityMismatch: They don't.
             TransientError: It can't be told now, or is not for this service to make.
         """
+        if not self._only_looks:
+            await store.register(self._db, self._name)
         stamp, row = await self._both()
         if not self._only_looks and (stamp is None or row is None):
             if row is None:
                 if stamp is not None:
                     raise _mismatch("the data directory has an identity, the database has none: it is new, or older")
                 await self._check_local(self._db)
-                await store.make(self._db, secrets.token_hex(16))
+                await store.make(self._db, secrets.token_hex(16), self._name)
             await self._db.transact(self._make_stamp)
         elif stamp is None and (row is None or (row["identity"] and row["mark"] == 0)):
             raise DatabaseUnavailable("database and data directory have no identity yet: who writes makes it")
@@ -91,7 +101,7 @@ class Identity:
             TransientError: It can't be told now.
         """
         for _ in range(_LOOKS):
-            trouble = trouble_between(*await self._both())
+            trouble = trouble_between(*await self._both(), self._name)
             if trouble is None:
                 break
         else:
@@ -115,33 +125,33 @@ class Identity:
     async def _both(self) -> tuple[Stamp | None, Row | None]:
         # In this order the directory's mark is never seen ahead of the database's, as long as all is well.
         stamp = await asyncio.to_thread(read_stamp, self._root)
-        return stamp, await store.read(self._db)
+        return stamp, await store.read(self._db, self._name)
 
     async def _move_database(self, tx: Transaction, given_out: dict[str, int]) -> bool:
         stamp, row = await self._checked(tx)
         if row["mark"] == stamp.mark:
             if all(number <= stamp.given_out.get(name, 0) for name, number in given_out.items()):
                 return False
-            await store.move_on(tx)
+            await store.move_on(tx, self._name)
         return True
 
     async def _move_directory(self, tx: Transaction, given_out: dict[str, int]) -> None:
         stamp, row = await self._checked(tx)
         if stamp.mark < row["mark"]:
             known = {name: max(number, stamp.given_out.get(name, 0)) for name, number in given_out.items()}
-            new = Stamp(identity=stamp.identity, mark=row["mark"], given_out=known)
+            new = Stamp(identity=stamp.identity, mark=row["mark"], store=self._name, given_out=known)
             await asyncio.to_thread(_write, self._root, new)
 
     async def _checked(self, tx: Transaction) -> tuple[Stamp, Row]:
         """Return both sides; whoever writes the directory's has to hold the lock on the database's."""
-        row = await store.lock(tx)
+        row = await store.lock(tx, self._name)
         stamp = await asyncio.to_thread(read_stamp, self._root)
-        if (trouble := trouble_between(stamp, row)) is not None or stamp is None or row is None:
+        if (trouble := trouble_between(stamp, row, self._name)) is not None or stamp is None or row is None:
             raise _mismatch(trouble or "")
         return stamp, row
 
     async def _make_stamp(self, tx: Transaction) -> None:
-        row = await store.lock(tx)
+        row = await store.lock(tx, self._name)
         if row is None or not row["identity"] or await asyncio.to_thread(read_stamp, self._root) is not None:
             return  # `look` tells
         if row["mark"] > 0:
@@ -149,15 +159,15 @@ class Identity:
                 f"the database has an identity, {self._root} has none: it is not this database's, or not mounted"
             )
         await self._check_local(tx)
-        stamp = Stamp(identity=row["identity"], mark=0)
+        stamp = Stamp(identity=row["identity"], mark=0, store=self._name)
         await asyncio.to_thread(_write, self._root, stamp)
         log.info("database and data directory have an identity", identity=stamp.identity, data_dir=str(self._root))
 
     async def _check_local(self, db: Database | Transaction) -> None:
         """See that a directory without identity may be the database's: both are empty, or what rows name is there."""
-        given_out, paths = await store.highest(db), await store.local_paths(db, _SAMPLE)
-        if not any(given_out.values()) and await asyncio.to_thread(_has_files, self._root):
-            raise _mismatch(f"the database is empty, and {self._root} has files")
+        paths = await store.local_paths(db, _SAMPLE, self._name)
+        if not await store.has_rows(db, self._name) and await asyncio.to_thread(_has_files, self._root):
+            raise _mismatch(f"the database has nothing of the store {self._name}, and {self._root} has files")
         if paths and not await asyncio.to_thread(lambda: any((self._root / path).exists() for path in paths)):
             raise _mismatch(f"of {len(paths)} files that the database names, {self._root} has none: is it mounted?")
 
@@ -185,14 +195,15 @@ class NoDirectory:
         await keep_ahead(self._db)
 
 
-async def adopt(db: Database, root: Path) -> Stamp:
+async def adopt(db: Database, root: Path, whose: str = MAIN) -> Stamp:
     """Accept the database for the directory, whatever they were; return what stands in both then.
 
     What it numbers goes on behind the highest number that either side knows, and MARGIN more. It is in doubt: no
     archive ends in it before a person allows that, so that holds and later ends can be brought back.
     """
     await keep_ahead(db)
-    row, highest = await store.read(db), await store.given_out(db)
+    await store.register(db, whose)
+    row, highest = await store.read(db, whose), await store.given_out(db)
     try:
         known = await asyncio.to_thread(read_stamp, root)
     except IdentityMismatch:  # it can't be read
@@ -203,21 +214,33 @@ async def adopt(db: Database, root: Path) -> Stamp:
         await store.go_on_behind(db, table, given_out[name])
     # A new identity: a database that was here before, and comes back, is refused as well.
     mark = 1 + max(known.mark if known else 0, row["mark"] if row else 0)
-    stamp = Stamp(identity=secrets.token_hex(16), mark=mark, given_out=given_out)
-    await db.transact(lambda tx: store.replace(tx, stamp.identity, stamp.mark))
+    stamp = Stamp(identity=secrets.token_hex(16), mark=mark, store=whose, given_out=given_out)
+    await db.transact(lambda tx: store.replace(tx, stamp.identity, stamp.mark, whose))
 
     async def write(tx: Transaction) -> None:
-        await store.lock(tx)
+        await store.lock(tx, whose)
         await asyncio.to_thread(_write, root, stamp)
 
     await db.transact(write)
     return stamp
 
 
-def trouble_between(stamp: Stamp | None, row: Row | None) -> str | None:
-    """Return what keeps the two sides apart, or None if nothing does."""
+def trouble_between(stamp: Stamp | None, row: Row | None, name: str = MAIN) -> str | None:
+    """Return what keeps the two sides of a store apart, or None if nothing does."""
     if row is not None and not row["identity"]:
         return _CUT_OFF
+    return _other_store(stamp, row, name) or _other_time(stamp, row)
+
+
+def _other_store(stamp: Stamp | None, row: Row | None, name: str) -> str | None:
+    if row is not None and row["lost"]:
+        return f"the store {name} was written off as lost: `roadvault store adopt` takes it back"
+    if stamp is not None and stamp.store != name:
+        return f"the data directory is that of the store {stamp.store}, and ROADVAULT_STORE says {name}"
+    return None
+
+
+def _other_time(stamp: Stamp | None, row: Row | None) -> str | None:
     if stamp is None or row is None:
         return f"{'the data directory' if stamp is None else 'the database'} has no identity, or has lost it"
     if stamp.identity != row["identity"]:

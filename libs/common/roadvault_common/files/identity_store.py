@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.server_errors import duplicate_key
+from roadvault_common.stores import MAIN
 
 _NEXT = re.compile(r" AUTO_INCREMENT=(\d+) ")
 COUNTED = {
@@ -17,28 +18,52 @@ COUNTED = {
 """Tables whose ids are given out, and must never be given twice; with the names of these ids."""
 
 
-async def read(db: Database) -> Row | None:
-    """Return the database's `identity` and `mark`."""
-    return await db.fetch_one("SELECT identity, mark FROM identity_info WHERE one = 1")
+_READ = (
+    "SELECT identity, mark, state = 3 AS lost FROM identity_info JOIN store_info ON store_info.number = one"
+    " WHERE store_info.name = %s"
+)
+"""Of the row of a store; what is of the database as a whole is in row 1, that of the store main."""
 
 
-async def lock(tx: Transaction) -> Row | None:
+async def register(db: Database, store: str) -> None:
+    """Have the database know a store."""
+    if await db.fetch_value("SELECT 1 FROM store_info WHERE name = %s", (store,)) is None:
+        await db.execute("INSERT IGNORE INTO store_info (name) VALUES (%s)", (store,))
+    await db.execute(
+        "INSERT IGNORE INTO picture_info (one) SELECT number FROM store_info WHERE name = %s"
+        " AND NOT EXISTS (SELECT 1 FROM picture_info WHERE one = number)",
+        (store,),
+    )
+
+
+async def read(db: Database, store: str = MAIN) -> Row | None:
+    """Return the `identity` and `mark` that the database has for a store, and whether that was written off: `lost`."""
+    return await db.fetch_one(_READ, (store,))
+
+
+async def lock(tx: Transaction, store: str = MAIN) -> Row | None:
     """As `read`; nobody else moves the mark, or writes it to the data directory, until the transaction ends."""
-    return await tx.fetch_one("SELECT identity, mark FROM identity_info WHERE one = 1 FOR UPDATE")
+    return await tx.fetch_one(f"{_READ} FOR UPDATE", (store,))
 
 
-async def make(db: Database, identity: str) -> None:
-    """Give the database an identity, or none yet (''), unless somebody just has."""
+async def make(db: Database, identity: str, store: str = MAIN) -> None:
+    """Give the database an identity for a store, or none yet (''), unless somebody just has."""
     try:
-        await db.execute("INSERT INTO identity_info (identity) VALUES (%s)", (identity,))
+        await db.execute(
+            "INSERT INTO identity_info (one, identity) SELECT number, %s FROM store_info WHERE name = %s",
+            (identity, store),
+        )
     except Exception as error:
         if not duplicate_key(error):
             raise
 
 
-async def move_on(tx: Transaction) -> None:
+async def move_on(tx: Transaction, store: str = MAIN) -> None:
     """Move the mark on by one."""
-    await tx.execute("UPDATE identity_info SET mark = mark + 1 WHERE one = 1")
+    await tx.execute(
+        "UPDATE identity_info JOIN store_info ON number = one SET mark = mark + 1 WHERE store_info.name = %s",
+        (store,),
+    )
 
 
 class Unseen(NamedTuple):
@@ -62,14 +87,14 @@ async def see(tx: Transaction) -> None:
     await tx.execute("UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) WHERE one = 1")
 
 
-async def replace(tx: Transaction, identity: str, mark: int) -> None:
-    """Give the database an identity and a mark, whatever it had; it is in doubt from then on."""
+async def replace(tx: Transaction, identity: str, mark: int, store: str = MAIN) -> None:
+    """Give the database an identity and a mark for a store, whatever it had; it is in doubt from then on."""
     await tx.execute(
-        "INSERT INTO identity_info (identity, mark, doubted_at) VALUES (%s, %s, UTC_TIMESTAMP(6))"
-        " ON DUPLICATE KEY UPDATE identity = VALUES(identity), mark = VALUES(mark), doubted_at = VALUES(doubted_at),"
-        " ends_allowed = NULL",
-        (identity, mark),
+        "INSERT INTO identity_info (one, identity, mark) SELECT number, %s, %s FROM store_info WHERE name = %s"
+        " ON DUPLICATE KEY UPDATE identity = VALUES(identity), mark = VALUES(mark)",
+        (identity, mark, store),
     )
+    await tx.execute("UPDATE identity_info SET doubted_at = UTC_TIMESTAMP(6), ends_allowed = NULL WHERE one = 1")
     # A catalogue may have been published since: the pinner looks where the name leads before it takes it again.
     await tx.execute("UPDATE catalogue_info SET named_at = NULL WHERE one = 1")
 
@@ -103,10 +128,26 @@ async def given_out(db: Database) -> dict[str, int]:
     return {name: max(rows[name], await _next(db, table) - 1) for table, name in COUNTED.items()}
 
 
-async def local_paths(db: Database | Transaction, limit: int) -> list[str]:
-    """Return up to `limit` paths of uploads, and as many of archives, that should be on the disk."""
-    uploads = await db.fetch_all("SELECT path FROM file_upload_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
-    archives = await db.fetch_all("SELECT path FROM zip_ipfs_info WHERE path > '' ORDER BY path LIMIT %s", (limit,))
+async def has_rows(db: Database | Transaction, store: str) -> bool:
+    """Tell whether anything was ever recorded of a store."""
+    row = await db.fetch_one(
+        "SELECT EXISTS (SELECT 1 FROM folder_info WHERE store = %s) OR EXISTS (SELECT 1 FROM zip_ipfs_info WHERE"
+        " store = %s) OR EXISTS (SELECT 1 FROM download_info WHERE store = %s) AS has_some",
+        (store, store, store),
+    )
+    return bool(row and row["has_some"])
+
+
+async def local_paths(db: Database | Transaction, limit: int, store: str = MAIN) -> list[str]:
+    """Return up to `limit` paths of uploads, and as many of archives, that should be on a store's disk."""
+    uploads = await db.fetch_all(
+        "SELECT file.path FROM folder_info JOIN file_upload_info AS file USING (folder_id)"
+        " WHERE folder_info.store = %s AND folder_info.status IN (0, 1, 3) AND file.path > '' LIMIT %s",
+        (store, limit),
+    )
+    archives = await db.fetch_all(
+        "SELECT path FROM zip_ipfs_info WHERE store = %s AND path > '' LIMIT %s", (store, limit)
+    )
     return [row["path"] for row in (*uploads, *archives)]
 
 

@@ -204,8 +204,8 @@ class Ledger:
         packing, pinning = in_hand(seen)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                needed = await store.to_pack(self._db, packing)
-                return needed + (await store.to_copy(self._db, pinning) if self._kubo.copies else 0)
+                needed = await store.to_pack(self._db, packing, self._vault.store)
+                return needed + (await store.to_copy(self._db, pinning, self._vault.store) if self._kubo.copies else 0)
         except TimeoutError:
             raise Outage("the database does not say what waits to be packed") from None
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from roadvault_common.sql.db import Database, marks
 from roadvault_common.sql.states import FolderStatus
+from roadvault_common.stores import MAIN
 
 UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAILED.value)
 """Folders whose files still have to be packed."""
@@ -13,24 +14,25 @@ UNPACKED = (FolderStatus.OPEN.value, FolderStatus.CLOSED.value, FolderStatus.FAI
 _HELD = "size IS NOT NULL AND held_until > UTC_TIMESTAMP(6)"
 
 
-async def to_pack(db: Database, but: Collection[int] = ()) -> int:
-    """Return the bytes of all files and open uploads that still have to be packed, but for those of some folders."""
+async def to_pack(db: Database, but: Collection[int] = (), store: str = MAIN) -> int:
+    """Return the bytes of a store's files and open uploads that still have to be packed, but for some folders."""
     size = await db.fetch_value(
-        "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s)"  # noqa: S608 - placeholders
+        "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE store = %s AND status IN (%s, %s, %s)"  # noqa: S608 - placeholders
         f" AND folder_id NOT IN ({marks(but) or 0}))"
-        f" + (SELECT COALESCE(SUM(IF({_HELD}, 2 * size - came, came)), 0) FROM upload_info WHERE file_id IS NULL)",
-        (*UNPACKED, *but),
+        f" + (SELECT COALESCE(SUM(IF({_HELD}, 2 * size - came, came)), 0) FROM upload_info"
+        " WHERE store = %s AND file_id IS NULL)",
+        (store, *UNPACKED, *but, store),
     )
     return int(size)
 
 
-async def to_copy(db: Database, but: Collection[int] = ()) -> int:
-    """Return the bytes of all files and archives that a Kubo which copies still has to, but for some archives."""
+async def to_copy(db: Database, but: Collection[int] = (), store: str = MAIN) -> int:
+    """Return the bytes of a store's files and archives that a Kubo which copies still has to, but for some archives."""
     size = await db.fetch_value(
-        "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE status IN (%s, %s, %s))"  # noqa: S608 - likewise
-        " + (SELECT COALESCE(SUM(size), 0) FROM zip_ipfs_info WHERE pin_due IS NOT NULL"
+        "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM folder_info WHERE store = %s AND status IN (%s, %s, %s))"  # noqa: S608 - likewise
+        " + (SELECT COALESCE(SUM(size), 0) FROM zip_ipfs_info WHERE store = %s AND pin_due IS NOT NULL"
         f" AND zip_id NOT IN ({marks(but) or 0}))"
-        f" + (SELECT COALESCE(SUM(IF({_HELD}, size, came)), 0) FROM upload_info WHERE file_id IS NULL)",
-        (*UNPACKED, *but),
+        f" + (SELECT COALESCE(SUM(IF({_HELD}, size, came)), 0) FROM upload_info WHERE store = %s AND file_id IS NULL)",
+        (store, *UNPACKED, store, *but, store),
     )
     return int(size)

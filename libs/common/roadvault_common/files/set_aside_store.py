@@ -59,6 +59,8 @@ async def count(db: Database) -> int:
 async def pack_after_all(db: Database, files: Sequence[Row]) -> Closed:
     """Give files that are whole again (rows of `waiting`) to the packer, in a folder of their own; return that.
 
+    They are all of one store: that whose data directory was looked at.
+
     Raises:
         PermanentError: One was decided about meanwhile, or its folder still has to be packed; nothing was changed.
     """
@@ -67,15 +69,17 @@ async def pack_after_all(db: Database, files: Sequence[Row]) -> Closed:
     async def write(tx: Transaction) -> Closed:
         for row in files:
             await _take_out(tx, row)
+        (first,) = await tx.fetch_all("SELECT store FROM folder_info WHERE folder_id = %s", (files[0]["folder_id"],))
+        store = first["store"]
         folder_id = await tx.insert(
-            "INSERT INTO folder_info (status, files, bytes, close_at, closed_at, pack_due)"  # noqa: S608 - our own numbers
-            f" VALUES ({FolderStatus.CLOSED}, %s, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
-            (len(files), sum(row["size"] for row in files)),
+            "INSERT INTO folder_info (store, status, files, bytes, close_at, closed_at, pack_due)"  # noqa: S608 - our own numbers
+            f" VALUES (%s, {FolderStatus.CLOSED}, %s, %s, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+            (store, len(files), sum(row["size"] for row in files)),
         )
         for file_id in wanted:
             await tx.execute("UPDATE file_upload_info SET folder_id = %s WHERE file_id = %s", (folder_id, file_id))
         await record(tx, *(Line(Act.MENDED, {"folder": folder_id}, file_id) for file_id in wanted))
-        return Closed(folder_id, max(wanted))
+        return Closed(folder_id, max(wanted), store)
 
     return await db.transact(write)
 

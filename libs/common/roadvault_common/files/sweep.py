@@ -24,6 +24,7 @@ from roadvault_common.files.quarantine import SET_ASIDE, UNNAMED, Entry
 from roadvault_common.files.vault import Vault
 from roadvault_common.settings.config import SweepSettings
 from roadvault_common.sql.db import Database
+from roadvault_common.stores import MAIN
 
 log = structlog.get_logger()
 
@@ -64,8 +65,9 @@ class Sweeper:
         self._db = db
         self._vault = vault
         self._directory = directory
+        self._name = sweep_name(vault.store, directory)
         self._named = named
-        self._identity = Identity(db, vault.root, only_looks=True)
+        self._identity = Identity(db, vault.root, vault.store, only_looks=True)
         self._unnamed, self._set_aside = Ages(UNNAMED), Ages(SET_ASIDE)
         metrics.STOPPED_SWEEP.labels(directory).set(0)
 
@@ -76,10 +78,10 @@ class Sweeper:
             IdentityMismatch: The database is not the directory's.
         """
         await self._identity.look()
-        allowed = await store.allowed(self._db, self._directory)
+        allowed = await store.allowed(self._db, self._name)
         found = await self._find(max(allowed, _WHATEVER_SHARE * self._settings.sweep_files))
         if self._is_unusual(found) and found.files > allowed:
-            await store.stop(self._db, self._directory, found.files, found.bytes, found.seen)
+            await store.stop(self._db, self._name, found.files, found.bytes, found.seen)
             metrics.STOPPED_SWEEP.labels(self._directory).set(found.files)
             log.error(
                 "a sweep asks: it would move more than is usual; see `roadvault quarantine list`",
@@ -87,7 +89,7 @@ class Sweeper:
             )  # fmt: skip
         else:
             await self._move(found)
-            await store.went_on(self._db, self._directory)
+            await store.went_on(self._db, self._name)
             metrics.STOPPED_SWEEP.labels(self._directory).set(0)
             await self._remove_old()
         await asyncio.to_thread(self._measure)
@@ -162,6 +164,11 @@ class Sweeper:
         metrics.QUARANTINE_FILES.labels(self._directory).set(files)
         metrics.QUARANTINE_BYTES.labels(self._directory).set(size)
         metrics.QUARANTINE_OLDEST.labels(self._directory).set((now - oldest).total_seconds())
+
+
+def sweep_name(store: str, directory: str) -> str:
+    """Return what the row of a sweep that has stopped is called: of the store main as its directory."""
+    return directory if store == MAIN else f"{store}/{directory}"
 
 
 def _some(entries: Iterator[Entry]) -> list[Entry]:

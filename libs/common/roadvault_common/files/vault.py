@@ -17,6 +17,7 @@ from roadvault_common.files.ledger_book import LEDGER, Book
 from roadvault_common.files.new_file import disk_errors, half_written, sync_directory
 from roadvault_common.files.placement import spread
 from roadvault_common.files.quarantine import QUARANTINE, Quarantine
+from roadvault_common.stores import MAIN
 
 RECEIVED = "received"
 ARCHIVES = "archives"
@@ -31,10 +32,11 @@ _NEIGHBOURS = 64
 
 
 class Vault:
-    """Paths below the data directory; the database stores them relative to it."""
+    """Paths below the data directory of a store; the database stores them relative to it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: str = MAIN) -> None:
         self.root = root.resolve()
+        self.store = store
         self.quarantine = Quarantine(self.root)
         self._uploads = count()
 

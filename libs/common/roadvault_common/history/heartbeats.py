@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 from roadvault_common.build import VERSION
 from roadvault_common.errors import RoadVaultError, Value, brief
 from roadvault_common.sql.db import Database
+from roadvault_common.stores import MAIN
 
 log = structlog.get_logger()
 
@@ -167,11 +168,11 @@ async def replica_threshold(db: Database) -> int:
     return told if isinstance(told, int) else DEFAULT_THRESHOLD
 
 
-def disk(directory: Path) -> Facts:
-    """Return what tells the room on a directory's disk."""
+def disk(directory: Path, store: str = MAIN) -> Facts:
+    """Return what tells the room on the disk of a store's data directory."""
 
     async def ask() -> Mapping[str, Value]:
         usage = await asyncio.to_thread(shutil.disk_usage, directory)
-        return {"disk_free_bytes": usage.free, "disk_total_bytes": usage.total}
+        return {"store": store, "disk_free_bytes": usage.free, "disk_total_bytes": usage.total}
 
     return ask

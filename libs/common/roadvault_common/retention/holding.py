@@ -20,9 +20,10 @@ async def set_end(db: Database, zip_id: int, ends_at: datetime | None) -> Row:
     async def write(tx: Transaction) -> Row:
         await _lock(tx, zip_id)
         await tx.execute(
-            "INSERT INTO retention_info (zip_id, ends_at, shred_due) VALUES (%s, %s, %s)"
+            "INSERT INTO retention_info (zip_id, store, ends_at, shred_due)"
+            " SELECT zip_id, store, %s, %s FROM zip_ipfs_info WHERE zip_id = %s"
             " ON DUPLICATE KEY UPDATE ends_at = VALUES(ends_at)",
-            (zip_id, ends_at, ends_at),
+            (ends_at, ends_at, zip_id),
         )
         await leases.put_off(tx, SHRED, zip_id, ends_at)
         await look_again(tx, zip_id)

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from redis.asyncio.connection import parse_url
 
 from roadvault_common.settings.secret_files import SecretFiles, with_password
+from roadvault_common.stores import MAIN, NAME
 
 PREFIX = "ROADVAULT_"
 _COLLECTOR = re.compile(r"https?://[\w.:\[\]-]+(?!.*/v1/traces)(?:/[\w./-]*)?", re.ASCII)
@@ -190,6 +191,13 @@ class DataSettings(EnvironmentSettings):
     data_dir: Path = Field(
         title="Data directory",
         description="holds received/, archives/, downloads/, posters/, quarantine/; one POSIX file system for all",
+    )
+    store: str = Field(
+        MAIN,
+        pattern=f"^{NAME.pattern}$",
+        title="Store",
+        description="the name of this data directory with the Kubo node beside it, where there are several: lower-case"
+        " letters, digits and hyphens; the same for all services that share it",
     )
 
 

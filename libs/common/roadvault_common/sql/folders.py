@@ -11,10 +11,11 @@ CLOSE = f"status = {FolderStatus.CLOSED}, open_slot = NULL, closed_at = UTC_TIME
 
 @dataclass(frozen=True)
 class Closed:
-    """A folder that was closed, and its last file (0 if it had none)."""
+    """A folder that was closed, its last file (0 if it had none), and its store."""
 
     folder_id: int
     file_id: int
+    store: str
 
 
 async def close_folder(db: Database, folder_id: int) -> Closed | None:
@@ -25,7 +26,10 @@ async def close_folder(db: Database, folder_id: int) -> Closed | None:
     )
     if not changed:
         return None
-    last = await db.fetch_value(
-        "SELECT file_id FROM file_upload_info WHERE folder_id = %s ORDER BY file_id DESC LIMIT 1", (folder_id,)
+    row = await db.fetch_one(
+        "SELECT folder_id, COALESCE((SELECT MAX(file_id) FROM file_upload_info WHERE folder_id = folder.folder_id), 0)"
+        " AS file_id, store FROM folder_info AS folder WHERE folder_id = %s",
+        (folder_id,),
     )
-    return Closed(folder_id, last or 0)
+    assert row is not None  # noqa: S101 - it was closed above
+    return Closed(**row)

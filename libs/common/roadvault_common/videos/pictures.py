@@ -68,7 +68,7 @@ async def _ask(tx: Transaction, file_id: int, path: str | None) -> None:
 async def forget(tx: Transaction, paths: dict[int, str]) -> list[str]:
     """Note that files' pictures are gone, or about to; return the paths of those that no row names any more."""
     rows = await tx.fetch_all(
-        f"SELECT file_id, path, bytes FROM video_info WHERE file_id IN ({marks(paths)}) FOR UPDATE",  # noqa: S608
+        f"SELECT file_id, store, path, bytes FROM video_info WHERE file_id IN ({marks(paths)}) FOR UPDATE",  # noqa: S608
         [*paths],
     )
     gone = {row["file_id"]: row for row in rows if row["path"] == paths[row["file_id"]]}
@@ -78,10 +78,13 @@ async def forget(tx: Transaction, paths: dict[int, str]) -> list[str]:
             f" WHERE file_id IN ({marks(gone)})",
             [*gone],
         )
-        await count(tx, -sum(row["bytes"] for row in gone.values()))
+        for store in {row["store"] for row in gone.values()}:
+            await count(tx, store, -sum(row["bytes"] for row in gone.values() if row["store"] == store))
     return [row["path"] for row in gone.values()]
 
 
-async def count(tx: Transaction, more: int) -> None:
-    """Note that there are so many bytes more of pictures."""
-    await tx.execute("UPDATE picture_info SET bytes = bytes + %s WHERE one = 1", (more,))
+async def count(tx: Transaction, store: str, more: int) -> None:
+    """Note that there are so many bytes more of pictures at a store."""
+    await tx.execute(
+        "UPDATE picture_info JOIN store_info ON number = one SET bytes = bytes + %s WHERE name = %s", (more, store)
+    )

@@ -6,6 +6,7 @@ from datetime import datetime
 from roadvault_common.history import heartbeats
 from roadvault_common.sql.db import Database, Row, sums
 from roadvault_common.sql.states import ArchiveStatus, FolderStatus
+from roadvault_common.stores import MAIN
 from roadvault_common.work.stages import (
     CALLBACK,
     DROP,
@@ -23,17 +24,27 @@ STEPS = ("receive", "pack", "pin", "order", "replicate", "prove", "drop", "fetch
 _MOST = 10_000
 
 
-async def due_rows(db: Database, stage: Stage, limit: int) -> list[int]:
-    """Return the ids of up to `limit` rows that are due, the longest due first."""
+async def due_rows(db: Database, stage: Stage, limit: int, store: str = MAIN) -> list[int]:
+    """Return the ids of up to `limit` rows that are due, the longest due first; of a local stage those of a store."""
     rows = await db.fetch_all(
-        stage.sql("SELECT {key} AS id FROM {table} WHERE {due} <= {now} ORDER BY {due} LIMIT %s"), (limit,)
+        stage.sql(
+            "SELECT {key} AS id FROM {table} WHERE {due} <= {now} {ours} ORDER BY {due} LIMIT %s",
+            ours="AND store = %s" if stage.local else "",
+        ),
+        (store, limit) if stage.local else (limit,),
     )
     return [row["id"] for row in rows]
 
 
-async def seconds_to_next(db: Database, stage: Stage) -> float | None:
+async def seconds_to_next(db: Database, stage: Stage, store: str = MAIN) -> float | None:
     """Return the seconds until the next row is due (negative: it already is), or None if none is waiting."""
-    us = await db.fetch_value(stage.sql("SELECT TIMESTAMPDIFF(MICROSECOND, {now}, MIN({due})) FROM {table}"))
+    us = await db.fetch_value(
+        stage.sql(
+            "SELECT TIMESTAMPDIFF(MICROSECOND, {now}, MIN({due})) FROM {table} {ours}",
+            ours="WHERE store = %s" if stage.local else "",
+        ),
+        (store,) if stage.local else (),
+    )
     return None if us is None else us / 1e6
 
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from roadvault_common.errors import LeaseLost
 from roadvault_common.history import event_log
 from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.stores import MAIN
 from roadvault_common.work.outcome import Done, Failed, Outcome, Retry, Wait
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import Stage
@@ -83,12 +84,16 @@ def note_progress() -> None:
         lease.progress()
 
 
-async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Lease | None:
-    """Take the row if it is due and nobody works on it; None otherwise."""
+async def claim(db: Database, stage: Stage, row_id: int, seconds: float, store: str = MAIN) -> Lease | None:
+    """Take the row if it is due and nobody works on it, and if it is the store's, where it has one; None otherwise."""
+    ours, of_store = ("AND store = %s", (store,)) if stage.local else ("", ())
     # The plain read keeps an event about a row that is not due from waiting for that row's lock.
     row = await db.fetch_one(
-        stage.sql("SELECT {attempts} AS attempts, {reason} AS reason FROM {table} WHERE {key} = %s AND {due} <= {now}"),
-        (row_id,),
+        stage.sql(
+            "SELECT {attempts} AS attempts, {reason} AS reason FROM {table} WHERE {key} = %s AND {due} <= {now} {ours}",
+            ours=ours,
+        ),
+        (row_id, *of_store),
     )
     if row is None:
         return None
@@ -96,9 +101,10 @@ async def claim(db: Database, stage: Stage, row_id: int, seconds: float) -> Leas
     taken = await db.execute(
         stage.sql(
             "UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND, {token} = %s, {attempts} = {attempts} + 1"
-            " WHERE {key} = %s AND {due} <= {now}"
+            " WHERE {key} = %s AND {due} <= {now} {ours}",
+            ours=ours,
         ),
-        (seconds, token, row_id),
+        (seconds, token, row_id, *of_store),
     )
     return Lease(stage, row_id, token, row["attempts"] + 1, seconds, row["reason"]) if taken else None
 

@@ -99,6 +99,7 @@ CODES: dict[str, tuple[str, ...]] = {
     # Requests and callbacks.
     "shared_fetch": (),
     "copies_moved": (),
+    "at_store": ("store",),
     "no_copy": ("file",),
     "no_clip": ("file",),
     "no_memory": (),

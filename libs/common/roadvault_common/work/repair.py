@@ -130,7 +130,8 @@ async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
     if held is not None:
         raise PermanentError(f"archive {zip_id} is on hold ({held['hold_id']}); nothing was changed")
     uploads = await tx.fetch_all(
-        "SELECT folder_id, file_id, path, size, sha256 FROM file_upload_info WHERE folder_id = %s AND NOT EXISTS"
+        "SELECT folder_id, store, file_id, path, size, sha256 FROM file_upload_info JOIN folder_info USING (folder_id)"
+        " WHERE folder_id = %s AND NOT EXISTS"
         " (SELECT 1 FROM set_aside_info WHERE file_id = file_upload_info.file_id) ORDER BY file_id",
         (archive["folder_id"],),
     )
@@ -168,7 +169,7 @@ async def pack_again(db: Database, zip_id: int) -> Closed:
         await record(tx, Line(Act.GIVEN_UP, again, zip_id=zip_id))
         if not await leases.revive(tx, PACK, last["folder_id"]):  # a person asks for it, though it may have failed
             await leases.make_due(tx, PACK, last["folder_id"])
-        return Closed(last["folder_id"], last["file_id"])
+        return Closed(last["folder_id"], last["file_id"], last["store"])
 
     return await db.transact(write)
 

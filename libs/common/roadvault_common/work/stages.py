@@ -16,6 +16,7 @@ class Stage:
     `deadline` bounds one attempt however much it progresses; `max_attempts` bounds the attempts; between them waits
     `backoff` doubled each time, at most `backoff_max`, with jitter. `since` is the column that says since when a row
     waits to be done with, where there is one; `waits` is the condition of those that do, if not all that may be taken.
+    The rows of one that is `local` are worked on by the services of their store alone: what they are about is there.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Stage:
     backoff_max: float = 3600
     since: str | None = None
     waits: str | None = None
+    local: bool = False
 
     def column(self, suffix: str) -> str:
         """Return the name of one of the stage's columns."""
@@ -48,12 +50,13 @@ class Stage:
         return random.uniform(longest / 2, longest)  # noqa: S311 - jitter
 
 
-PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8, since="closed_at")
+PACK = Stage("pack", "folder_info", "folder_id", deadline=6 * 3600, max_attempts=8, since="closed_at", local=True)
 PIN = Stage(
     "pin", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=12,
-    since="create_time", waits="pin_due IS NOT NULL AND pinned_at IS NULL",  # not those that are added once more
+    since="create_time", local=True,
+    waits="pin_due IS NOT NULL AND pinned_at IS NULL",  # not those that are added once more
 )  # fmt: skip
-DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3 * 3600, max_attempts=20)  # of which two collect garbage
+DROP = Stage("drop", "zip_ipfs_info", "zip_id", deadline=3 * 3600, max_attempts=20, local=True)  # two collect garbage
 ORDER = Stage(
     "order", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30,
     # What was ordered is renewed when its time comes, and waits for nothing.
@@ -61,22 +64,26 @@ ORDER = Stage(
 )  # fmt: skip
 WATCH = Stage("watch", "zip_ipfs_info", "zip_id", deadline=600, max_attempts=30)
 PROVE = Stage("prove", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
-RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
+RESTORE = Stage("restore", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30, local=True)
 AUDIT = Stage("audit", "zip_ipfs_info", "zip_id", deadline=3600, max_attempts=30)
-INSPECT = Stage("inspect", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30)
-FETCH = Stage("fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time")
+INSPECT = Stage("inspect", "zip_ipfs_info", "zip_id", deadline=6 * 3600, max_attempts=30, local=True)
+FETCH = Stage(
+    "fetch", "download_info", "download_id", deadline=4 * 3600, max_attempts=12, since="create_time", local=True
+)
 CALLBACK = Stage("callback", "download_info", "download_id", deadline=120, max_attempts=20, since="extracted_at")
-EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20)
-SHRED = Stage("shred", "retention_info", "zip_id", deadline=3 * 3600, max_attempts=30)  # as a drop, and harder to miss
+EXPIRE = Stage("expire", "download_info", "download_id", deadline=600, max_attempts=20, local=True)
+SHRED = Stage("shred", "retention_info", "zip_id", deadline=3 * 3600, max_attempts=30, local=True)  # harder to miss
 ASK = Stage("ask", "batch_info", "batch_id", deadline=3600, max_attempts=30, since="create_time")
 REPORT = Stage(
     "report", "batch_info", "batch_id", deadline=120, max_attempts=20,
     since="ended_at", waits="report_due IS NOT NULL AND ended_at IS NOT NULL",  # before, its requests are waited for
 )  # fmt: skip
-LOOK = Stage("look", "video_info", "file_id", deadline=900, max_attempts=1 << 20)  # gives up by itself, and asks nobody
+LOOK = Stage("look", "video_info", "file_id", deadline=900, max_attempts=1 << 20, local=True)  # asks nobody, gives up
 STAGES = (
     *(PACK, PIN, DROP, ORDER, WATCH, PROVE, RESTORE, AUDIT, INSPECT),
     *(FETCH, CALLBACK, EXPIRE, SHRED, ASK, REPORT, LOOK),
 )
-PUBLISH = Stage("publish", "catalogue_info", "one", deadline=6 * 3600, max_attempts=1 << 20, backoff_max=600)
+PUBLISH = Stage(
+    "publish", "catalogue_info", "one", deadline=6 * 3600, max_attempts=1 << 20, backoff_max=600, local=True
+)
 """Of one row alone, that never asks a person: it is in none of the lists of stages."""

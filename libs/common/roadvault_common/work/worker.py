@@ -11,6 +11,7 @@ from roadvault_common.errors import LeaseLost, Outage, TransientError, Waiting, 
 from roadvault_common.events.bus import Bus
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database, Transaction
+from roadvault_common.stores import MAIN
 from roadvault_common.work import backlog, reasons, traced
 from roadvault_common.work import lease as leases
 from roadvault_common.work.attempt import Do, attempt, moment
@@ -34,10 +35,10 @@ class Worker:
     `do` works on one row and returns its outcome. It may close the lease itself, in the transaction that writes its
     results; otherwise the outcome is written here. While something that the stage `needs` is away no row is taken; what
     it only `uses` now and then keeps no row waiting that can do without. An attempt that went wrong does not count if
-    one of these breakers then finds its domain away.
+    one of these breakers then finds its domain away. Of a local stage the rows of `store` are taken.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a stage's work is made of
         self,
         stage: Stage,
         do: Do,
@@ -46,6 +47,7 @@ class Worker:
         *,
         lease_seconds: float,
         concurrency: int,
+        store: str = MAIN,
         needs: Sequence[Breaker] = (),
         uses: Sequence[Breaker] = (),
     ) -> None:
@@ -55,6 +57,7 @@ class Worker:
         self._bus = bus
         self._lease_seconds = lease_seconds
         self._concurrency = concurrency
+        self._store = store
         self._needs, self._breakers = needs, [*needs, *uses]
         self.rests: Callable[[], Awaitable[float]] | None = None
         """Returns for how many seconds the sweep is to begin nothing."""
@@ -85,7 +88,7 @@ class Worker:
 
     async def _claim_and_work(self, row_id: int) -> Outcome | None:
         try:
-            lease = await leases.claim(self._db, self.stage, row_id, self._lease_seconds)
+            lease = await leases.claim(self._db, self.stage, row_id, self._lease_seconds, self._store)
         except Outage as outage:
             await self._met(outage)
             raise
@@ -209,11 +212,11 @@ class Worker:
             return min(seconds, max(_AFTER_TROUBLE, *(breaker.rest_seconds for breaker in resting)))
         if self.rests is not None and (rest := await self.rests()) > 0:
             return min(seconds, rest)
-        rows = await backlog.due_rows(self._db, self.stage, self._concurrency)
+        rows = await backlog.due_rows(self._db, self.stage, self._concurrency, self._store)
         started = [row_id for row_id in rows if row_id not in running][:free]
         for row_id in started:
             running[row_id] = group.create_task(self._work_from_sweep(row_id, running))
-        upcoming = await backlog.seconds_to_next(self._db, self.stage)
+        upcoming = await backlog.seconds_to_next(self._db, self.stage, self._store)
         if upcoming is None:
             return seconds
         return min(upcoming if upcoming > 0 else _AFTER_TROUBLE, seconds)

@@ -105,7 +105,7 @@ class Prover:
             log.warning("files came back, and yet nothing is proven", cid=archive.cid, reason=count.objection)
             return Done()
         log.info("archive proven on the network", cid=archive.cid, bytes=proof.bytes, block=count.block)
-        await self._bus.emit(ZipReplicated(zip_id=lease.row_id))
+        await self._bus.emit(ZipReplicated(zip_id=lease.row_id), archive.store)
         return Done()
 
     async def _count(self, cid: str) -> Count:

@@ -15,6 +15,8 @@ class Sealed:
 
     cid: str
     kind: str
+    store: str
+    """That has the local copies."""
     format: int
     key: str
     master_key: str | None
@@ -41,7 +43,7 @@ class ProofStore:
             PermanentError: There is no such archive on IPFS.
         """
         row = await self._db.fetch_one(
-            "SELECT cid, kind, format, `key`, master_key,"  # noqa: S608 - a constant
+            "SELECT cid, kind, store, format, `key`, master_key,"  # noqa: S608 - a constant
             f" {PERIOD_KEY.format(zip='zip_ipfs_info')} AS period_key, iv, size FROM zip_ipfs_info WHERE zip_id = %s",
             (zip_id,),
         )

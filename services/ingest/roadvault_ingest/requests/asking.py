@@ -3,12 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from roadvault_common.files.span import Span, clock, columns, milliseconds
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Transaction
 from roadvault_common.sql.states import FileStatus
+from roadvault_common.stores import MAIN
 from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_common.web.connections import counts_for
@@ -36,9 +37,18 @@ class Asker:
     batch_id: int | None = None
     span: Span | None = None
     """What of the file is to be cut out of it; None: all of it."""
+    store: str = MAIN
+    """That brings it back if no store has it on its disk."""
 
 
-async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> int | None:
+class Asked(NamedTuple):
+    """A request, and the store that works on it."""
+
+    download_id: int
+    store: str
+
+
+async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> Asked | None:
     """Record a request, or join the open one for the same file and URL; None if there is no such file.
 
     Raises:
@@ -66,13 +76,13 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
     )
     if ended is not None:
         raise Gone(f"file {file_id} ended on {ended['shredded_at']:%Y-%m-%d}: it was destroyed, for good")
-    joined = await tx.fetch_one("SELECT download_id, batch_id FROM download_info WHERE open_key = %s", (key,))
+    joined = await tx.fetch_one("SELECT download_id, store, batch_id FROM download_info WHERE open_key = %s", (key,))
     if joined is not None:
         if joined["batch_id"] not in {None, asker.batch_id}:  # it is not that batch's alone any more
             await tx.execute(
                 "UPDATE download_info SET batch_id = NULL WHERE download_id = %s", (joined["download_id"],)
             )
-        return int(joined["download_id"])
+        return Asked(joined["download_id"], joined["store"])
     await _check_open(tx, "file_id", file_id, most.per_file, f"file {file_id}")
     if asker.batch_id is None:
         await _check_open(tx, "peer", counted, most.per_peer, f"the address {counted}")
@@ -80,10 +90,11 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
         (url.text, file_id),
     )
+    store = await _home(tx, file_id) or asker.store
     download_id = await tx.insert(
-        "INSERT INTO download_info (file_id, cb_url, cb_place, open_key, peer, batch_id, token_id, clip_from, clip_to,"
-        " clip_clock, fetch_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-        (file_id, url.text, url.place, key, counted, asker.batch_id, who.token_id, *columns(asker.span)),
+        "INSERT INTO download_info (file_id, store, cb_url, cb_place, open_key, peer, batch_id, token_id, clip_from,"
+        " clip_to, clip_clock, fetch_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
+        (file_id, store, url.text, url.place, key, counted, asker.batch_id, who.token_id, *columns(asker.span)),
     )
     await traces.keep(tx, "download_info", download_id)
     told: dict[str, object] = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id}
@@ -91,7 +102,18 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
     if asker.span is not None:
         told["clip"] = asker.span.told()
     await record(tx, Line(Act.ASKED, told, file_id))
-    return download_id
+    return Asked(download_id, store)
+
+
+async def _home(tx: Transaction, file_id: int) -> str | None:
+    """Return the store that has a file on its disk, as an upload or in an archive, if one has."""
+    row = await tx.fetch_one(
+        "SELECT CASE WHEN file.path IS NOT NULL THEN folder.store WHEN zip.path IS NOT NULL THEN zip.store END AS store"
+        " FROM file_upload_info AS file LEFT JOIN folder_info AS folder USING (folder_id)"
+        " LEFT JOIN zip_ipfs_info AS zip ON zip.zip_id = file.zip_id WHERE file.file_id = %s",
+        (file_id,),
+    )
+    return None if row is None else row["store"]
 
 
 def _check_clip(file_id: int, span: Span | None, recorded_at: datetime | None) -> None:

@@ -21,7 +21,7 @@ from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import ASK, CALLBACK, FETCH, REPORT
 from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import BadClip, Gone, TooMany
-from roadvault_ingest.requests.asking import LATER_SECONDS, Asker, Most, ask
+from roadvault_ingest.requests.asking import LATER_SECONDS, Asked, Asker, Most, ask
 
 _ID_BITS = 52
 """Of a batch's number: what every reader of JSON takes for a whole number."""
@@ -125,27 +125,30 @@ class BatchStore:
 
     @transacted
     async def ask_some(
-        self, tx: Transaction, lease: Lease, batch: Row, url: CallbackUrl, per_file: int
-    ) -> list[int] | None:
-        """Ask for some files of a batch; return the requests; None if there is nothing (more) to ask for."""
+        self, tx: Transaction, lease: Lease, batch: Row, url: CallbackUrl, per_file: int, store: str
+    ) -> list[Asked] | None:
+        """Ask for some files of a batch; return the requests; None if there is nothing (more) to ask for.
+
+        What no store has on its disk is for `store`.
+        """
         if await _is_cancelled(tx, lease):
             return None
         rows = await tx.fetch_all(
             "SELECT file_id FROM batch_file_info WHERE batch_id = %s AND state = %s ORDER BY file_id LIMIT %s",
             (lease.row_id, BatchFileState.WANTED.value, AT_ONCE),
         )
-        requests: list[int] = []
+        requests: list[Asked] = []
         for file_id in (row["file_id"] for row in rows):
-            reason, download_id = None, None
+            reason, asked = None, None
             try:
-                asker = Asker(batch["peer"], Most(per_file, 0), lease.row_id, Span.of(batch))
-                download_id = await ask(tx, file_id, url, asker)
-                reason = None if download_id is not None else f"there is no file {file_id}"
+                asker = Asker(batch["peer"], Most(per_file, 0), lease.row_id, Span.of(batch), store)
+                asked = await ask(tx, file_id, url, asker)
+                reason = None if asked is not None else f"there is no file {file_id}"
             except (Gone, TooMany, BadClip) as problem:
                 reason = brief(problem)
-            state = BatchFileState.FAILED if download_id is None else BatchFileState.ASKED
-            await _note(tx, lease.row_id, file_id, state, reason, download_id)
-            requests += [] if download_id is None else [download_id]
+            state = BatchFileState.FAILED if asked is None else BatchFileState.ASKED
+            await _note(tx, lease.row_id, file_id, state, reason, None if asked is None else asked.download_id)
+            requests += [] if asked is None else [asked]
         return requests if rows else None
 
     async def is_cancelled(self, lease: Lease) -> bool:

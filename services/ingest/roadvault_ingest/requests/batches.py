@@ -23,6 +23,7 @@ from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import LARGEST_PAGE, Filters, Order, only_seen
 from roadvault_ingest.problems import NotFound, Problem
 from roadvault_ingest.requests.batch_store import BatchStore
+from roadvault_ingest.requests.routing import Routing
 
 log = structlog.get_logger()
 
@@ -38,9 +39,10 @@ _LEASE_SECONDS, _AT_ONCE = 60, 4
 class Batches:
     """Takes batches, asks for their files, and cancels them; `asking` is the stage's worker."""
 
-    def __init__(self, settings: IngestSettings, db: Database, bus: Bus) -> None:
+    def __init__(self, settings: IngestSettings, db: Database, bus: Bus, routing: Routing) -> None:
         self._settings = settings
         self._bus = bus
+        self._routing = routing
         self._files = FilesStore(db)
         self.store = BatchStore(db)
         self.asking = Worker(
@@ -118,10 +120,12 @@ class Batches:
             WHO.reset(reset)
 
     async def _ask_as(self, lease: Lease, batch: Row) -> Outcome:
-        url, rung = callback_url.read(batch["cb_url"]), 0
-        while (requests := await self.store.ask_some(lease, batch, url, self._settings.requests_per_file)) is not None:
-            for download_id in requests[: _RUNG - rung]:
-                await self._bus.emit(DownloadRequested(download_id=download_id))
+        url, rung, most = callback_url.read(batch["cb_url"]), 0, self._settings.requests_per_file
+        while (
+            requests := await self.store.ask_some(lease, batch, url, most, await self._routing.choose())
+        ) is not None:
+            for asked in requests[: _RUNG - rung]:
+                await self._bus.emit(DownloadRequested(download_id=asked.download_id), asked.store)
             rung = min(_RUNG, rung + len(requests))
             lease.progress()
         cancelled = await self.store.is_cancelled(lease)

@@ -11,6 +11,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.metrics import STAGE_BYTES
+from roadvault_common.stores import MAIN
 from roadvault_common.tracing import spans
 from roadvault_ingest.access.who import current
 from roadvault_ingest.problems import Unavailable, WrongHash
@@ -42,10 +43,19 @@ class Intake:
     """Where all ways of uploading end."""
 
     def __init__(
-        self, store: IngestStore, worker: str, limits: Limits, tagger: Tagger, bus: Bus, sameness: Sameness
+        self,
+        store: IngestStore,
+        worker: str,
+        limits: Limits,
+        tagger: Tagger,
+        bus: Bus,
+        sameness: Sameness,
+        name: str,
     ) -> None:
+        """`name` is that of the store that the uploads come to, `worker` whose open folder they go to."""
         self._store = store
-        self._recorder = Recorder(store, worker, limits, self._announce)
+        self._name = name
+        self._recorder = Recorder(store, worker if name == MAIN else f"{name}/{worker}", limits, self._announce)
         self._tagger = tagger
         self._bus = bus
         self._sameness = sameness
@@ -114,4 +124,4 @@ class Intake:
             if one.closed_folder_id is not None:
                 latest.setdefault(one.closed_folder_id, one.file_id)
         events = [FileReceived(file_id=file_id, folder_id=folder_id) for folder_id, file_id in latest.items()]
-        await asyncio.gather(*(self._bus.emit(event) for event in events))
+        await asyncio.gather(*(self._bus.emit(event, self._name) for event in events))

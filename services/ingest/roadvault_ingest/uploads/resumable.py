@@ -44,7 +44,9 @@ class Resumable:
     ) -> None:
         self.settings = settings
         self.largest = settings.largest_upload
-        self.store = UploadStore(db, Times(settings.upload_expires_hours * 3600, settings.upload_hold_seconds))
+        self.store = UploadStore(
+            db, Times(settings.upload_expires_hours * 3600, settings.upload_hold_seconds), vault.store
+        )
         self._most = MostOpen(settings.open_uploads, settings.open_uploads_per_peer)
         self._vault = vault
         self._admission = admission

@@ -7,6 +7,7 @@ from datetime import datetime
 from roadvault_common.sql.db import Database, Row, Transaction, transacted
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
+from roadvault_common.stores import MAIN
 from roadvault_common.web.connections import counts_for
 from roadvault_ingest.problems import TooMany, Unavailable
 
@@ -85,8 +86,9 @@ class MostOpen:
 class UploadStore:
     """The uploads that are open, and for a while those that are whole."""
 
-    def __init__(self, db: Database, times: Times) -> None:
+    def __init__(self, db: Database, times: Times, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
         self._times = times
 
     async def begin(self, upload: Begin, most: MostOpen) -> Upload:
@@ -115,11 +117,11 @@ class UploadStore:
             raise TooMany(f"{most.per_peer} uploads of your address are open; end some of them first", _LATER_SECONDS)
         await tx.execute(
             "INSERT INTO upload_info"
-            " (upload_id, path, size, metadata, concat, peer, upload_key, owner, camera, held_until, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
+            " (upload_id, store, path, size, metadata, concat, peer, upload_key, owner, camera, held_until, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND,"
             " UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",
-            (upload.upload_id, upload.path, upload.size, upload.metadata, upload.concat, counts_for(upload.peer),
-             upload.key, upload.owner, upload.camera, self._times.held, self._times.expires),
+            (upload.upload_id, self._name, upload.path, upload.size, upload.metadata, upload.concat,
+             counts_for(upload.peer), upload.key, upload.owner, upload.camera, self._times.held, self._times.expires),
         )  # fmt: skip
 
     async def find(self, upload_id: str) -> Upload | None:
@@ -167,11 +169,11 @@ class UploadStore:
         return await named_paths(self._db, "upload_info", paths)
 
     async def expired(self) -> list[Row]:
-        """Return uploads that have expired and become no file, the longest first."""
+        """Return uploads at this store that have expired and become no file, the longest first."""
         return await self._db.fetch_all(
-            "SELECT upload_id, path FROM upload_info WHERE expires_at <= UTC_TIMESTAMP(6) AND file_id IS NULL"
-            " ORDER BY expires_at LIMIT %s",
-            (_STEP,),
+            "SELECT upload_id, path FROM upload_info WHERE store = %s AND expires_at <= UTC_TIMESTAMP(6)"
+            " AND file_id IS NULL ORDER BY expires_at LIMIT %s",
+            (self._name, _STEP),
         )
 
     async def expire(self, upload_id: str) -> bool:

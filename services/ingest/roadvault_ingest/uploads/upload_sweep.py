@@ -24,7 +24,7 @@ class UploadSweep:
     def __init__(self, store: UploadStore, db: Database, vault: Vault) -> None:
         self._store = store
         self._vault = vault
-        self._identity = Identity(db, vault.root, only_looks=True)
+        self._identity = Identity(db, vault.root, vault.store, only_looks=True)
         self._tagged = tags.refusal(vault.root / RECEIVED) is None
 
     async def sweep(self) -> None:

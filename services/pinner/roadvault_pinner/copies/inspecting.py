@@ -58,7 +58,7 @@ class Inspector:
         self._keys = keys
         self._ipfs = ipfs
         self._on_rot = on_rot
-        self._archives = PinnerStore(db)
+        self._archives = PinnerStore(db, vault.store)
         self._store = InspectStore(db)
         self.inspecting = Worker(
             INSPECT,
@@ -66,6 +66,7 @@ class Inspector:
             db,
             bus,
             lease_seconds=settings.lease_seconds,
+            store=vault.store,
             concurrency=1,  # it reads all day, and is in nobody's way
             needs=needs,
         )

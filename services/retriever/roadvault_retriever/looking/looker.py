@@ -83,13 +83,20 @@ class Looker:
         self._settings = settings
         self._vault = vault
         self._sources = sources
-        self._store = LookStore(db)
+        self._store = LookStore(db, vault.store)
         self._zone = ZoneInfo(settings.camera_zone)
         self._limits = Limits(settings.look_seconds, settings.look_memory_bytes, _ASKED_BYTES, _TOLD_BYTES)
         self._sweeper = Sweeper(settings, db, vault, POSTERS, self._store.named)
         at_once = max(settings.looks_at_once, 1)
         self.looking = Worker(
-            LOOK, self._look, db, bus, lease_seconds=settings.lease_seconds, concurrency=at_once, needs=needs
+            LOOK,
+            self._look,
+            db,
+            bus,
+            lease_seconds=settings.lease_seconds,
+            concurrency=at_once,
+            store=vault.store,
+            needs=needs,
         )
         self.looking.rests = self._rests
         self._began = -_BUSY_REST

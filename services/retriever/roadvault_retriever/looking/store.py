@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import named_paths
+from roadvault_common.stores import MAIN
 from roadvault_common.videos import pictures
 from roadvault_common.videos.enrolling import enrol
 from roadvault_common.work import backlog
@@ -43,8 +44,9 @@ class Kept:
 class LookStore:
     """Finds files to be looked at, writes what was found in them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def enrol(self, margin_seconds: float) -> int:
         """Give files that came since the last time their rows; those whose upload is here are due. Return how many.
@@ -121,7 +123,7 @@ class LookStore:
             ),
         )
         if before is not None and size != before["bytes"]:
-            await pictures.count(tx, size - before["bytes"])
+            await pictures.count(tx, self._name, size - before["bytes"])
         await leases.end(tx, LOOK, file_id)  # what nobody misses writes no event
         lease.closed = True
         gone = dropped.path if dropped else None
@@ -139,15 +141,21 @@ class LookStore:
         lease.closed = True
 
     async def picture_bytes(self) -> int:
-        """Return how many bytes of pictures there are."""
-        return int(await self._db.fetch_value("SELECT bytes FROM picture_info WHERE one = 1"))
+        """Return how many bytes of pictures there are at this store."""
+        return int(
+            await self._db.fetch_value(
+                "SELECT bytes FROM picture_info JOIN store_info ON number = one WHERE name = %s", (self._name,)
+            )
+            or 0
+        )
 
     @transacted
     async def forget_unseen(self, tx: Transaction, too_many: int) -> list[str]:
         """Forget the pictures that were not seen for the longest time, of `too_many` bytes; return their paths."""
         rows = await tx.fetch_all(
-            "SELECT file_id, path, bytes FROM video_info WHERE seen_at IS NOT NULL ORDER BY seen_at LIMIT %s",
-            (_AT_ONCE,),
+            "SELECT file_id, path, bytes FROM video_info WHERE store = %s AND seen_at IS NOT NULL"
+            " ORDER BY seen_at LIMIT %s",
+            (self._name, _AT_ONCE),
         )
         going: dict[int, str] = {}
         for row in rows:

@@ -62,7 +62,7 @@ class Sources:
     ) -> None:
         """`mend` has the pinner look at an archive of which a copy seems to have rotted."""
         self.db = db
-        self._store = StreamStore(db)
+        self._store = StreamStore(db, vault.store)
         self.vault = vault
         self.keys = keys
         self.reader = reader

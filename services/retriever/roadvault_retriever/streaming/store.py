@@ -2,15 +2,17 @@
 
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, transacted
+from roadvault_common.stores import MAIN
 from roadvault_common.web.links import View
-from roadvault_retriever.located import COLUMNS, JOINS, Located
+from roadvault_retriever.located import COLUMNS, JOINS, Located, seen_from
 
 
 class StreamStore:
     """Reads where files are; writes who watched."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: str = MAIN) -> None:
         self._db = db
+        self._name = store
 
     async def located(self, file_id: int) -> Located | None:
         """Return where a file is; None if there is no such file."""
@@ -18,7 +20,7 @@ class StreamStore:
             f"SELECT {COLUMNS} FROM file_upload_info AS file {JOINS} WHERE file.file_id = %s",  # noqa: S608 - two constants
             (file_id,),
         )
-        return None if row is None else Located(**row)
+        return None if row is None else Located(**seen_from(row, self._name))
 
     @transacted
     async def note_watched(self, tx: Transaction, view: View) -> None:
