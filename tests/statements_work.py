@@ -17,6 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import UPLOAD_TIMES, Statement, each_stage, group
 from statements_access import access
+from statements_stores import stores
 from statements_video import videos
 
 from roadvault_common.archive import local, master_keys
@@ -163,6 +164,7 @@ def work(filled: Filled) -> list[Statement]:
         *group("nodes that are ours", noted=_nodes),
         *group("period keys", life=_periods),
         *access(),
+        *stores(filled),
         *videos(filled),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
     ]
@@ -178,7 +180,8 @@ async def _identity(db: Database) -> None:
     highest = await identity_store.highest(db)
     assert await identity_store.local_paths(db, 100)
     assert await identity_store.has_rows(db, "main")
-    await identity_store.register(db, "north")
+    for _ in range(2):
+        await identity_store.register(db, "east")
     for table, name in identity_store.COUNTED.items():
         await identity_store.go_on_behind(db, table, highest[name])
     await keep_ahead(db)

@@ -188,7 +188,7 @@ async def test_an_installation_from_before_is_adopted_and_a_wrong_mount_is_not(d
         (vault.root / FILE).unlink(missing_ok=True)
 
     path.write_bytes(b"an upload")
-    await refused("the database is empty")  # an empty schema beside files
+    await refused("the database has nothing of the store main")  # an empty schema beside files
     await _row(db, "received/00/b")
     await refused("is it mounted")  # rows, and nothing of what they name
     await _row(db, "received/00/a")

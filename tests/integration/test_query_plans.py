@@ -39,6 +39,7 @@ UNINDEXED = {
     "catalogue_pin_info": "a row for each catalogue that is pinned: two, or a few more while they change",
     "tables": "the server's own list, asked for one name when a service starts",
     "left_out_info": "a row for each archive that a recovery left out: few, and none in most systems",
+    "store_info": "a row for each store: some hundred at most",
     "heartbeat_info": "a row for each process that ran within a day",
     "renewal_info": "one row for each day on which orders end",
     "period_key_info": "one row for each month in which archives end",

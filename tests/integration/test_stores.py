@@ -56,7 +56,7 @@ async def stores(services: Services, data_dir: Path, kubo: Kubo, network_kubo: K
     made = list[Store]()
     for name, directory, node in (("main", data_dir, kubo), (NORTH, tmp_path / NORTH, network_kubo)):
         own = {"store": name, "data_dir": directory, "folder_files": 1}
-        own |= {"ipfs_rpc_url": node.rpc_url, "ipfs_gateway_url": node.gateway_url}
+        own |= {"ipfs_filestore": node is kubo, "ipfs_rpc_url": node.rpc_url, "ipfs_gateway_url": node.gateway_url}
         others = [services(one, **own) for one in ("packer", "pinner", "retriever")]
         made.append(Store(name, directory, services("ingest", **own), others))
     for store in made:
@@ -65,10 +65,11 @@ async def stores(services: Services, data_dir: Path, kubo: Kubo, network_kubo: K
 
 
 async def until(db: Database, sql: str, *args: object) -> Row:
-    async with asyncio.timeout(40):
-        while (row := await db.fetch_one(sql, args)) is None:
-            await asyncio.sleep(0.1)
-    return row
+    for _ in range(200):
+        if (row := await db.fetch_one(sql, args)) is not None:
+            return row
+        await asyncio.sleep(0.1)
+    raise AssertionError(await db.fetch_all("SELECT store, path, fetch_due, fetch_reason FROM download_info"))
 
 
 async def test_each_store_works_on_its_own_and_requests_go_to_where_the_bytes_are(

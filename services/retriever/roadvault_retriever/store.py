@@ -150,13 +150,20 @@ class RetrieverStore:
 
         Return how many, some at a time.
         """
+        away = await self._db.fetch_all(
+            "SELECT name FROM store_info WHERE name <> %s AND COALESCE(heard_at, create_time)"
+            " < UTC_TIMESTAMP(6) - INTERVAL %s SECOND",
+            (self._name, away_seconds),
+        )
+        return sum([await self._take_over_from(row["name"]) for row in away])
+
+    async def _take_over_from(self, store: str) -> int:
         rows = await self._db.fetch_all(
-            "SELECT download.download_id FROM store_info JOIN download_info AS download ON download.store = name"
+            "SELECT download_id FROM (SELECT download_id, file_id FROM download_info WHERE store = %s"
+            " AND fetch_due <= UTC_TIMESTAMP(6) ORDER BY fetch_due LIMIT %s) AS due"
             " JOIN file_upload_info AS file USING (file_id) JOIN zip_ipfs_info AS zip USING (zip_id)"
-            " WHERE name <> %s AND COALESCE(heard_at, changed_at, store_info.create_time)"
-            " < UTC_TIMESTAMP(6) - INTERVAL %s SECOND AND fetch_due <= UTC_TIMESTAMP(6) AND cid IS NOT NULL"
-            " AND replicas > 0 LIMIT %s",
-            (self._name, away_seconds, _AT_ONCE),
+            " WHERE cid IS NOT NULL AND replicas > 0 LIMIT %s",
+            (store, 10 * _AT_ONCE, _AT_ONCE),
         )
         if not rows:
             return 0

@@ -28,12 +28,12 @@ _READ = (
 async def register(db: Database, store: str) -> None:
     """Have the database know a store."""
     if await db.fetch_value("SELECT 1 FROM store_info WHERE name = %s", (store,)) is None:
-        await db.execute("INSERT IGNORE INTO store_info (name) VALUES (%s)", (store,))
-    await db.execute(
-        "INSERT IGNORE INTO picture_info (one) SELECT number FROM store_info WHERE name = %s"
-        " AND NOT EXISTS (SELECT 1 FROM picture_info WHERE one = number)",
-        (store,),
-    )
+        await db.transact(lambda tx: _register(tx, store))
+
+
+async def _register(tx: Transaction, store: str) -> None:
+    await tx.execute("INSERT IGNORE INTO store_info (name) VALUES (%s)", (store,))
+    await tx.execute("INSERT IGNORE INTO picture_info (one) SELECT number FROM store_info WHERE name = %s", (store,))
 
 
 async def read(db: Database, store: str = MAIN) -> Row | None:

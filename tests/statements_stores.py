@@ -1,0 +1,37 @@
+"""The calls about stores; they belong to `statements_work.py`."""
+
+from functools import partial
+
+from filled import Filled
+from statements import Statement, group
+
+from roadvault_common.sql.db import Database
+from roadvault_common.work import lease as leases
+from roadvault_common.work.outcome import Wait
+from roadvault_common.work.reasons import Reason
+from roadvault_common.work.stages import FETCH
+from roadvault_ingest.requests.routing import Routing
+from roadvault_retriever.store import RetrieverStore
+
+
+def stores(filled: Filled) -> list[Statement]:
+    """Return the calls."""
+    return group("stores", routes=_route, handed=partial(_hand_over, filled), taken=_take_over)
+
+
+async def _route(db: Database) -> None:
+    await db.execute("INSERT INTO store_info (name, heard_at) VALUES ('north', UTC_TIMESTAMP(6))")
+    await RetrieverStore(db).say_here("http://main.example", None)
+    assert await Routing(db, "main").choose() == "north"
+
+
+async def _hand_over(filled: Filled, db: Database) -> None:
+    lease = await leases.claim(db, FETCH, filled.due(FETCH)[-1], 600)
+    assert lease is not None
+    await RetrieverStore(db).hand_over(lease, "north", Wait(Reason("at_store", "x", store="north"), 0))
+
+
+async def _take_over(db: Database) -> None:
+    await RetrieverStore(db).say_here(None, None)
+    await db.execute("INSERT INTO store_info (name) VALUES ('south')")
+    assert await RetrieverStore(db, "south").take_over(-60) > 0
