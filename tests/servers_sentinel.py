@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ NAME = "rv"
 _QUICK = {"INFO-PERIOD": 200, "PING-PERIOD": 300, "PUBLISH-PERIOD": 200, "ASK-PERIOD": 100, "TILT-PERIOD": 500}
 _DOWN_AFTER, _FAILOVER = 700, 1000
 # Whom a server lets in: ourselves, its replica, and each Sentinel by a name of its own, so that each can be cut off.
-_USERS = ["replica", "sentinel-0", "sentinel-1", "sentinel-2"]
+_USERS = ["default", "replica", "sentinel-0", "sentinel-1", "sentinel-2"]
 _PASSWORD = "among-themselves"
 _ACL = "".join(f"user {name} on >{_PASSWORD} ~* &* +@all\n" for name in _USERS)
 _FOLLOWS = f"masteruser replica\nmasterauth {_PASSWORD}\n"
@@ -64,7 +65,7 @@ class Guarded:
     """Two servers and three Sentinels, `watchers`; which of the servers is the master changes."""
 
     def __init__(self, home: Path, stack: ExitStack, conf: str = "", client: dict[str, Any] | None = None) -> None:
-        self.client, ports = client or {}, pick_free(5)
+        self.client, ports = {"password": _PASSWORD, **(client or {})}, pick_free(5)
         self.host = self.client.get("host", HOST)
         listen = "port 0\ntls-port {}\n" if self.client.get("ssl") else "port {}\n"
         names = f"sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\nsentinel announce-ip {self.host}\n"
@@ -86,7 +87,7 @@ class Guarded:
         for running in (*self.servers, *self.watchers):
             stack.callback(running.stop)
         self.addresses = ",".join(f"{self.host}:{port}" for port in ports[2:])
-        self.url = f"redis+sentinel://{self.addresses}/{NAME}/0"
+        self.url = f"redis+sentinel://:{_PASSWORD}@{self.addresses}/{NAME}/0"
         self.heal()
 
     def view(self, number: int = 0) -> dict[str, Any]:
@@ -110,6 +111,8 @@ class Guarded:
         """Have all run, one server follow the other, empty, and all Sentinels of one mind."""
         for running in (*self.servers, *self.watchers):
             running.start()
+        for running in self.servers:
+            wait(partial(_let_in, running.server))
         wait(self._is_whole)
         with self.master.server.client() as client:
             client.flushall()
@@ -133,7 +136,7 @@ class Guarded:
         try:
             yield
         finally:
-            with node.server.client() as client, suppress(ConnectionError):
+            with node.server.client() as client, suppress(RedisError):
                 for user in users:
                     client.acl_setuser(user, enabled=True)
 
@@ -156,6 +159,12 @@ class Guarded:
     def moved_from(self, old: Running[Node]) -> None:
         """Wait until every Sentinel has another master than `old`."""
         wait(lambda: all(self.view(number)["port"] != old.server.port for number in range(3)))
+
+
+def _let_in(node: Node) -> bool:
+    """Let all users in: Sentinels may have had it written down that some were not."""
+    with node.client() as client:
+        return all(client.acl_setuser(user, enabled=True) for user in _USERS)
 
 
 def _healthy(replicas: list[dict[str, Any]]) -> int:

@@ -22,9 +22,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from roadvault_common import metrics
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
-from roadvault_common.events.connecting import Client, MasterPool, connected
 from roadvault_common.events.kinds import DEAD_LETTERS, Event
 from roadvault_common.loops import pause
+from roadvault_common.redis_pool import Client, MasterPool, connected
 from roadvault_common.tracing import spans
 
 log = structlog.get_logger()

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from roadvault_common.events.connecting import make_pool
+from roadvault_common.redis_pool import make_pool
 from roadvault_common.settings.secret_files import SecretFiles, with_password
 
 PREFIX = "ROADVAULT_"

@@ -33,7 +33,8 @@ log = structlog.get_logger()
 
 _CONNECTIONS = 16
 """To Redis, at most; a crowd of uploads that end together shares them."""
-_ANSWER_SECONDS, _CONNECT_SECONDS = 5.0, 3.0
+_ANSWER_SECONDS = _CONNECT_SECONDS = 3.0
+"""Longer than whoever waits for events does; a server that stands still is left then."""
 _SENTINEL_SECONDS = 2.0
 _SENTINELS = re.compile(r"redis(s?)\+sentinel://((?:[^@/?#]*@)?)([^@/?#]+)/([^/?#]+)(/\d+)?/?(\?[^#]*)?")
 _SENTINEL_PORT = "26379"
@@ -75,8 +76,8 @@ class _Sentinels(Sentinel):
                 task.cancel()
         best = max(states, key=lambda state: (state["config-epoch"], _is_up(state)), default=None)
         if best is None or not _is_up(best):
-            found = "is down" if best else "; ".join(sorted(set(wrong)))
-            raise MasterNotFoundError(f"no master {service_name} of {len(asked)} Sentinels: {found}")
+            found = "it is down" if best else "; ".join(sorted(set(wrong)))
+            raise MasterNotFoundError(f"{len(asked)} Sentinels name no master {service_name}: {found}")
         return best["ip"], best["port"]
 
 
