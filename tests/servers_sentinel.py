@@ -1,23 +1,29 @@
 """Redis as it is run so that one may die: a master, a replica, and three Sentinels, all real, on this machine."""
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from free_ports import pick_free
+from pydantic import SecretStr
 from redis import Redis as Client
 from redis.exceptions import RedisError
 from servers_process import Running
 
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FolderSealed
 from roadvault_stack import programs
 from roadvault_stack.ports import HOST
 from roadvault_stack.servers import Server, private_file
 
 NAME = "rv"
+SECONDS = 15
+"""Within this all goes on; Sentinels take two of them to find that a master is down and to make another."""
 # Milliseconds; by themselves Sentinels look ten times as seldom, and rest for 30 s when they got no processor for long.
 _QUICK = {"INFO-PERIOD": 200, "PING-PERIOD": 300, "PUBLISH-PERIOD": 200, "ASK-PERIOD": 100, "TILT-PERIOD": 500}
 _DOWN_AFTER, _FAILOVER = 700, 1000
@@ -64,14 +70,24 @@ class Node(Server):
 class Guarded:
     """Two servers and three Sentinels, `watchers`; which of the servers is the master changes."""
 
-    def __init__(self, home: Path, stack: ExitStack, conf: str = "", client: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        stack: ExitStack,
+        conf: str = "",
+        *,
+        own_conf: str = "",
+        watch_conf: str = "",
+        client: dict[str, Any] | None = None,
+    ) -> None:
         self.client, ports = {"password": _PASSWORD, **(client or {})}, pick_free(5)
         self.host = self.client.get("host", HOST)
         listen = "port 0\ntls-port {}\n" if self.client.get("ssl") else "port {}\n"
         names = f"sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\nsentinel announce-ip {self.host}\n"
-        own = f'{listen}save ""\nrepl-diskless-sync-delay 0\nreplica-announce-ip {self.host}\n{conf}{_ACL}{_FOLLOWS}'
+        own = f'{listen}{conf}{own_conf}{_ACL}{_FOLLOWS}save ""\nreplica-announce-ip {self.host}\n'
+        own += "repl-diskless-sync-delay 0\n"
         watch = (
-            f"{listen}{conf}{names}sentinel monitor {NAME} {self.host} {ports[0]} 2\n"
+            f"{listen}{conf}{watch_conf}{names}sentinel monitor {NAME} {self.host} {ports[0]} 2\n"
             f"sentinel down-after-milliseconds {NAME} {_DOWN_AFTER}\nsentinel failover-timeout {NAME} {_FAILOVER}\n"
             f"sentinel auth-pass {NAME} {_PASSWORD}\nsentinel auth-user {NAME} sentinel-"
         )
@@ -107,15 +123,16 @@ class Guarded:
         """The other one."""
         return next(running for running in self.servers if running is not self.master)
 
-    def heal(self) -> None:
-        """Have all run, one server follow the other, empty, and all Sentinels of one mind."""
+    def heal(self, *, flush: bool = True) -> None:
+        """Have all run, one server follow the other, all Sentinels of one mind, and nothing in it."""
         for running in (*self.servers, *self.watchers):
             running.start()
         for running in self.servers:
             wait(partial(_let_in, running.server))
         wait(self._is_whole)
-        with self.master.server.client() as client:
-            client.flushall()
+        if flush:
+            with self.master.server.client() as client:
+                client.flushall()
 
     def _is_whole(self) -> bool:
         views = [self.view(number) for number in range(3)]
@@ -179,6 +196,35 @@ def wait(until: Callable[[], bool], seconds: float = 30) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class Heard:
+    """Listens, and knows what it has heard."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.numbers = list[int]()
+
+    async def __call__(self, event: FolderSealed) -> None:
+        self.numbers.append(event.zip_id)
+
+    async def hears(self, number: int) -> None:
+        """Send one until it was heard, as what was sent before a fail-over may be lost."""
+        async with asyncio.timeout(SECONDS):
+            while number not in self.numbers:
+                await self.bus.emit(FolderSealed(zip_id=number))
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def hearing(url: str) -> AsyncIterator[Heard]:
+    closing = asyncio.Event()
+    async with Bus.open(SecretStr(url), "pinner") as bus, asyncio.TaskGroup() as group:
+        heard = Heard(bus)
+        group.create_task(bus.listen({FolderSealed: heard}, closing, concurrency=4))
+        await heard.hears(1)
+        yield heard
+        closing.set()
 
 
 @pytest.fixture(scope="session")

@@ -1,59 +1,31 @@
 """Redis behind Sentinels, all real: its master dies, hangs, is cut off; events go on at the next one within seconds."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
+from chaos.crowd import upload
 from pydantic import SecretStr
 from servers_process import Running
-from servers_sentinel import Guarded, Node
+from servers_sentinel import SECONDS, Guarded, Node, hearing
+from servers_services import Service, Services
 
 from roadvault_common.errors import RedisUnavailable
 from roadvault_common.events import bus as bus_module
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FolderSealed
-
-# Of this, Sentinels take two to find and promote another master.
-_SECONDS = 15
+from roadvault_common.sql.db import Database
+from roadvault_common.work import backlog, outage_store
+from roadvault_common.work.stages import STAGES
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_module, "_AWAY_SECONDS", 0.2)
-
-
-class Heard:
-    """Listens, and knows what it has heard."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
-        self.numbers = list[int]()
-
-    async def __call__(self, event: FolderSealed) -> None:
-        self.numbers.append(event.zip_id)
-
-    async def hears(self, number: int) -> None:
-        """Send one until it was heard, as what was sent before a fail-over may be lost."""
-        async with asyncio.timeout(_SECONDS):
-            while number not in self.numbers:
-                await self.bus.emit(FolderSealed(zip_id=number))
-                await asyncio.sleep(0.05)
-
-
-@asynccontextmanager
-async def hearing(url: str, sender: Bus | None = None) -> AsyncIterator[Heard]:
-    closing = asyncio.Event()
-    async with Bus.open(SecretStr(url), "pinner") as bus, asyncio.TaskGroup() as group:
-        heard = Heard(sender or bus)
-        group.create_task(bus.listen({FolderSealed: heard}, closing, concurrency=4))
-        await heard.hears(1)
-        yield heard
-        closing.set()
-
-
-async def until_moved(guarded: Guarded, old: Running[Node]) -> None:
-    await asyncio.to_thread(guarded.moved_from, old)
 
 
 async def test_events_go_on_at_the_next_master_when_one_is_killed(guarded: Guarded) -> None:
@@ -87,7 +59,7 @@ async def test_a_master_that_was_cut_off_is_left_though_it_answers_and_so_does_i
             async with Bus.open(SecretStr(guarded.url), "pinner") as other:
                 heard.bus = other
                 await heard.hears(2)
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(SECONDS):
                 while (await asyncio.to_thread(clients_of, old)) > 0:
                     await asyncio.sleep(0.05)
 
@@ -132,3 +104,87 @@ async def test_what_is_wrong_is_said(guarded: Guarded) -> None:
             assert not await bus.emit(FolderSealed(zip_id=1))
             with pytest.raises(RedisUnavailable, match=words):
                 await bus.ping()
+
+
+class Load:
+    """Clients that upload without pause, and what they were told."""
+
+    def __init__(self, url: str, db: Database) -> None:
+        self._url, self._db = url, db
+        self.taken = list[int]()
+        self.slowest = 0.0
+
+    @asynccontextmanager
+    async def on(self) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(raise_for_status=True) as http:
+            clients = [asyncio.create_task(self._upload(http)) for _ in range(3)]
+            yield
+            assert not [one for one in clients if one.done()]
+            for one in clients:
+                one.cancel()
+
+    async def _upload(self, http: aiohttp.ClientSession) -> None:
+        while True:
+            began = time.monotonic()
+            self.taken.append(await upload(http, self._url, os.urandom(2000)))
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            await asyncio.sleep(0.2)
+
+    async def pinned(self) -> None:
+        """Wait until what is taken from now on has been packed and pinned."""
+        last = self.taken[-1]
+        async with asyncio.timeout(SECONDS):
+            while not await self._db.fetch_one(_PINNED, (last + 10,)):
+                await asyncio.sleep(0.05)
+
+
+_PINNED = (
+    "SELECT 1 FROM file_upload_info file JOIN zip_ipfs_info zip ON zip.folder_id = file.folder_id"
+    " WHERE file.file_id = %s AND zip.cid IS NOT NULL"
+)
+
+
+async def is_away(*of: Service) -> bool:
+    """Tell whether these services say that Redis is away; they are ready in any case."""
+    states = list[bool]()
+    async with aiohttp.ClientSession(raise_for_status=True) as http:
+        for one in of:
+            async with http.get(f"{one.url}/readyz") as answer:
+                states.append("redis" in (await answer.json())["away"])
+    return all(states) if of else False
+
+
+async def test_work_goes_on_under_load_whatever_becomes_of_the_master(
+    guarded: Guarded, services: Services, database_url: str
+) -> None:
+    common = {"redis_url": guarded.url, "sweep_seconds": 0.5}
+    ingest = services("ingest", **common, folder_files=10)
+    others = [services(name, **common, event_reclaim_seconds=5) for name in ("packer", "pinner")]
+    await asyncio.gather(*(one.start() for one in (ingest, *others)))
+    async with Database.open(database_url, size=2) as db:
+        load = Load(ingest.url, db)
+        async with load.on():
+            await asyncio.sleep(0.5)
+            await load.pinned()
+            await asyncio.to_thread(guarded.master.kill)
+            async with asyncio.timeout(SECONDS):
+                while not await is_away(ingest, *others):
+                    await asyncio.sleep(0.02)
+            await load.pinned()
+            await asyncio.to_thread(guarded.heal, flush=False)
+            with guarded.master.suspended():
+                await load.pinned()
+            await asyncio.to_thread(guarded.heal, flush=False)
+            with guarded.split():
+                await load.pinned()
+            await asyncio.to_thread(guarded.heal, flush=False)
+        async with asyncio.timeout(SECONDS):
+            while any([await is_away(one) for one in (ingest, *others)]):
+                await asyncio.sleep(0.05)
+        assert len(set(load.taken)) == len(load.taken)
+        known = await db.fetch_all("SELECT file_id FROM file_upload_info")
+        assert set(load.taken) <= {row["file_id"] for row in known}
+        for stage in STAGES:
+            assert await backlog.count_failed(db, stage) == 0
+        assert not await outage_store.away(db)
+    assert load.slowest < 5

@@ -12,17 +12,15 @@ what `sentinel_username` and `sentinel_password` say.
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
 
 import structlog
 from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import SSLConnection, parse_url
-from redis.asyncio.retry import Retry
+from redis.asyncio.connection import AbstractConnection, Connection, RedisSSLContext, SSLConnection, parse_url
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -51,16 +49,40 @@ class Client(Redis):
         return await heeding(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
 
 
+class _Pool(BlockingConnectionPool):
+    """Connections with one TLS context for all: to make it, the process stands still while it reads every authority."""
+
+    tls: RedisSSLContext | None = None
+
+    def make_connection(self) -> AbstractConnection:
+        """Make one that connects when it is used."""
+        made: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(made, SSLConnection):
+            made.ssl_context = self.tls = self.tls or made.ssl_context
+        return made
+
+
 class _Sentinels(Sentinel):
     """Asks all Sentinels at once: one that hangs keeps nobody waiting, and one that is cut off misleads nobody."""
 
+    _asking: asyncio.Task[tuple[str, int] | MasterNotFoundError] | None = None
+
     async def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Return where the master is, by the newest of what more than half of the Sentinels say, or all that answer.
+        """Return where the master is, asked once for all who want to know at the same time.
 
         Raises:
-            MasterNotFoundError: It is down as they see it, or none of them knows it.
+            MasterNotFoundError: It is down as the Sentinels see it, or none of them knows it.
         """
-        asked = [asyncio.create_task(_state(one, service_name)) for one in self.sentinels]
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(service_name))
+        found = await asyncio.shield(self._asking)
+        if isinstance(found, MasterNotFoundError):
+            raise MasterNotFoundError(*found.args)
+        return found
+
+    async def _ask(self, name: str) -> tuple[str, int] | MasterNotFoundError:
+        """Return the newest of what more than half of the Sentinels say, or all that answer."""
+        asked = [asyncio.create_task(_state(one, name)) for one in self.sentinels]
         states: list[dict[str, Any]] = []
         wrong: list[str] = []
         try:
@@ -75,10 +97,10 @@ class _Sentinels(Sentinel):
             for task in asked:
                 task.cancel()
         best = max(states, key=lambda state: (state["config-epoch"], _is_up(state)), default=None)
-        if best is None or not _is_up(best):
-            found = "it is down" if best else "; ".join(sorted(set(wrong)))
-            raise MasterNotFoundError(f"{len(asked)} Sentinels name no master {service_name}: {found}")
-        return best["ip"], best["port"]
+        if best is not None and _is_up(best):
+            return best["ip"], best["port"]
+        found = "it is down" if best else "; ".join(sorted(set(wrong)))
+        return MasterNotFoundError(f"{len(asked)} Sentinels name no master {name}: {found}")
 
 
 async def _state(sentinel: Redis, name: str) -> dict[str, Any]:
@@ -90,7 +112,7 @@ def _is_up(state: dict[str, Any]) -> bool:
     return bool(state["is_master"]) and not (state["is_sdown"] or state["is_odown"])
 
 
-class MasterPool(SentinelConnectionPool, BlockingConnectionPool):
+class MasterPool(SentinelConnectionPool, _Pool):
     """Connections to the master; none is kept to one that is it no more."""
 
     async def get_master_address(self) -> tuple[str, int]:
@@ -102,8 +124,7 @@ class MasterPool(SentinelConnectionPool, BlockingConnectionPool):
             self.master_address = address
             # redis-py leaves those in use where they are.
             await self.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
-            # A master that hangs does not end TLS: nobody waits for it.
-            await asyncio.gather(*(one.disconnect(nowait=True) for one in self._available_connections))
+            await self.disconnect(inuse_connections=False)
         return address
 
 
@@ -115,11 +136,9 @@ async def connected(url: SecretStr) -> AsyncIterator[Client]:
     try:
         yield client
     finally:
-        with suppress(RedisError, OSError):  # what can't be closed in good order is dropped
-            await pool.aclose()
+        await pool.aclose()
         if isinstance(pool, MasterPool):
-            with suppress(RedisError, OSError):
-                await pool.sentinel_manager.aclose()
+            await pool.sentinel_manager.aclose()
 
 
 def make_pool(url: str) -> BlockingConnectionPool:
@@ -132,13 +151,14 @@ def make_pool(url: str) -> BlockingConnectionPool:
     options: dict[str, Any] = {"socket_timeout": _ANSWER_SECONDS, "socket_connect_timeout": _CONNECT_SECONDS, **_QUIET}
     options |= {"health_check_interval": 30, "max_connections": _CONNECTIONS, "timeout": 10}
     try:
-        pool = _pool_of_master(url, options) if "+sentinel:" in url else BlockingConnectionPool.from_url(url, **options)
-        # It connects nowhere: it shows what the options are worth.
-        first = pool.make_connection()  # type: ignore[no-untyped-call]
+        pool = _pool_of_master(url, options) if "+sentinel:" in url else _Pool.from_url(url, **options)
+        pool.make_connection()  # which connects nowhere: it shows what the options are worth
     except (TypeError, RedisError) as error:
         raise ValueError(str(error)) from None
-    if isinstance(first, SSLConnection):
-        first.ssl_context.get()
+    if pool.tls is not None:
+        pool.tls.get()
+    for sentinel in pool.sentinel_manager.sentinels if isinstance(pool, MasterPool) else []:
+        sentinel.connection_pool.tls = pool.tls
     return pool
 
 
@@ -148,17 +168,15 @@ def _pool_of_master(url: str, options: dict[str, Any]) -> MasterPool:
         raise ValueError("no URL of Sentinels")
     tls, user, hosts, name, number, query = parts.groups("")
     given: dict[str, Any] = {**parse_url(f"redis{tls}://{user}host{number}{query}")}
-    for one in ("host", "connection_class"):
-        given.pop(one, None)
+    kind, _ = given.pop("connection_class", Connection), given.pop("host")
     own = {key: given.pop(f"sentinel_{key}", given.get(key)) for key in ("username", "password")}
     own |= {key: value for key, value in given.items() if key.startswith("ssl_")}
-    waits = {"socket_timeout": _SENTINEL_SECONDS, "socket_connect_timeout": _SENTINEL_SECONDS}
-    sentinels = _Sentinels(  # type: ignore[no-untyped-call]
-        [_address(host) for host in hosts.split(",")],
-        sentinel_kwargs={**own, **waits, **_QUIET, "ssl": bool(tls), "retry": Retry(NoBackoff(), 0)},
-    )
+    own |= {"socket_timeout": _SENTINEL_SECONDS, "socket_connect_timeout": _SENTINEL_SECONDS, **_QUIET}
+    sentinels = _Sentinels([])  # type: ignore[no-untyped-call]
+    for host, port in map(_address, hosts.split(",")):
+        sentinels.sentinels.append(Client.from_pool(_Pool(connection_class=kind, host=host, port=port, **own)))
     return MasterPool(  # type: ignore[no-untyped-call]
-        unquote(name), sentinels, **{**options, **given}, ssl=bool(tls)
+        unquote(name), sentinels, ssl=bool(tls), **{**options, **given}
     )
 
 
