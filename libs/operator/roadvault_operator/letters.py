@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from roadvault_common.errors import PermanentError, RedisUnavailable, SettingsError, brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
+from roadvault_common.redis_pool import connected
 from roadvault_common.sql.db import Database
 from roadvault_common.work import repair
 from roadvault_common.work.stages import STAGES
@@ -37,20 +38,18 @@ async def dead_letters(
     url = OperatorSettings().redis_url
     if url is None:
         raise SettingsError("ROADVAULT_REDIS_URL is not set")
-    redis = Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=3)
     try:
-        if again is not None:
-            say(await _retry(redis, again))
-        elif discard is not None:
-            await _letter(redis, discard)
-            await redis.xdel(DEAD_LETTERS, discard)
-            say(f"{discard} was discarded")
-        else:
-            await _show(redis, limit)
+        async with connected(url) as redis:
+            if again is not None:
+                say(await _retry(redis, again))
+            elif discard is not None:
+                await _letter(redis, discard)
+                await redis.xdel(DEAD_LETTERS, discard)
+                say(f"{discard} was discarded")
+            else:
+                await _show(redis, limit)
     except (RedisError, OSError) as error:
         raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
-    finally:
-        await redis.aclose()
 
 
 async def _show(redis: Redis, limit: int) -> None:

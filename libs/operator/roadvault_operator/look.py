@@ -4,7 +4,6 @@ import shutil
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.filesize import decimal
 
@@ -13,6 +12,7 @@ from roadvault_common.custody import fault_store
 from roadvault_common.errors import brief
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.files import set_aside_store
+from roadvault_common.redis_pool import connected
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -129,21 +129,20 @@ async def _streams() -> None:
     url = OperatorSettings().redis_url
     if url is None:
         return
-    redis = Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=3)
+    rows: list[tuple[object, ...]] = []
     try:
-        rows: list[tuple[object, ...]] = []
-        for event in EVENTS:
-            if not await redis.exists(event.stream):
-                continue
-            groups = await redis.xinfo_groups(event.stream)
-            rows += [(event.stream, group["name"].decode(), group["lag"], group["pending"]) for group in groups]
-        show("streams", "Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
-        letters = await redis.xlen(DEAD_LETTERS)
-        say(f"dead letters: {letters}", dead_letters=letters)
+        async with connected(url) as redis:
+            for event in EVENTS:
+                if not await redis.exists(event.stream):
+                    continue
+                groups = await redis.xinfo_groups(event.stream)
+                rows += [(event.stream, group["name"].decode(), group["lag"], group["pending"]) for group in groups]
+            letters = await redis.xlen(DEAD_LETTERS)
     except (RedisError, OSError) as error:
         say(f"Redis can't be reached, events wait for the sweeps: {brief(error)}")
-    finally:
-        await redis.aclose()
+        return
+    show("streams", "Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
+    say(f"dead letters: {letters}", dead_letters=letters)
 
 
 def _disk() -> None:

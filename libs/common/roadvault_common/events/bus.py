@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 import orjson
 import structlog
 from pydantic import SecretStr, ValidationError
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from roadvault_common import metrics
-from roadvault_common.cancellation import heeding
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
 from roadvault_common.events.kinds import DEAD_LETTERS, Event
 from roadvault_common.loops import pause
+from roadvault_common.redis_pool import Client, MasterPool, connected
 from roadvault_common.stores import MAIN
 from roadvault_common.tracing import spans
 
@@ -38,8 +37,6 @@ HandlerTable = Mapping[type[Event], Callable[[Any, Any], Awaitable[object]]]
 
 _EMIT_SECONDS = 1.0
 """An emit that takes longer is given up: the row is committed, a sweep will find it."""
-_CONNECTIONS = 16
-"""To Redis, at most; a crowd of uploads that end together shares them."""
 _STREAM_LENGTH = 100_000
 """Entries kept in each stream (approximately); an entry is about 100 bytes."""
 _DEAD_LETTERS_LENGTH = 10_000
@@ -54,13 +51,6 @@ _PARENT = b"traceparent"
 """The field of an entry that says where a trace goes on."""
 
 
-class _Redis(Redis):
-    """A client whose every command heeds that its task was told to stop."""
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
-        return await heeding(super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
-
-
 class StreamState(NamedTuple):
     """A stream: its entries, the most that a group has not read of them, and what groups have in hand."""
 
@@ -73,7 +63,7 @@ class StreamState(NamedTuple):
 class Bus:
     """Sends events, and hears those of one consumer group. Use `Bus.open`."""
 
-    def __init__(self, redis: Redis, group: str, reclaim_seconds: float, store: str = MAIN) -> None:
+    def __init__(self, redis: Client, group: str, reclaim_seconds: float, store: str = MAIN) -> None:
         self._redis = redis
         self.group = group
         self._store = store
@@ -89,15 +79,8 @@ class Bus:
 
         Entries that a consumer has held for `reclaim_seconds` are taken over from it.
         """
-        pool = BlockingConnectionPool.from_url(
-            url.get_secret_value(), max_connections=_CONNECTIONS, timeout=10,
-            socket_timeout=10, socket_connect_timeout=3, health_check_interval=30,
-        )  # fmt: skip
-        redis = _Redis.from_pool(pool)
-        try:
+        async with connected(url) as redis:
             yield cls(redis, group, reclaim_seconds, store)
-        finally:
-            await redis.aclose()
 
     async def emit(self, event: Event, store: str = MAIN) -> bool:
         """Send an event after its commit, a local one to the services of a store.
@@ -219,9 +202,11 @@ class Bus:
             log.warning("event not acknowledged; it will come again", stream=stream, error=brief(error))
 
     async def ping(self) -> None:
-        """Raise RedisUnavailable unless Redis answers."""
+        """Raise RedisUnavailable unless the master of the moment takes a write, here one that changes nothing."""
         try:
-            await self._redis.ping()
+            if isinstance(pool := self._redis.connection_pool, MasterPool):
+                await pool.get_master_address()
+            await self._redis.xtrim(DEAD_LETTERS, maxlen=_DEAD_LETTERS_LENGTH, approximate=True)
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
 

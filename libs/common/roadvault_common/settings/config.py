@@ -10,13 +10,14 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from redis.asyncio.connection import parse_url
 
+from roadvault_common.redis_pool import make_pool
 from roadvault_common.settings.secret_files import SecretFiles, with_password
 from roadvault_common.stores import MAIN, NAME
 
 PREFIX = "ROADVAULT_"
 _COLLECTOR = re.compile(r"https?://[\w.:\[\]-]+(?!.*/v1/traces)(?:/[\w./-]*)?", re.ASCII)
+_REDIS = "redis://host:port/number, or redis+sentinel://host:port,host:port/name/number"
 _HOST_NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
 
 
@@ -37,9 +38,11 @@ def check_redis_url(url: SecretStr | None) -> SecretStr | None:
     """
     if url is not None:
         try:
-            parse_url(url.get_secret_value())
+            make_pool(url.get_secret_value())
+        except OSError as error:
+            raise ValueError(f"a file that it names can't be used: {error.strerror or type(error).__name__}") from None
         except ValueError:
-            raise ValueError("must look like redis://host:port/number, and what is special in a URL as %XX") from None
+            raise ValueError(f"must look like {_REDIS}, and what is special in a URL as %XX") from None
     return url
 
 
