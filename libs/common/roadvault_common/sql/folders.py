@@ -29,3 +29,9 @@ async def close_folder(db: Database, folder_id: int) -> Closed | None:
         "SELECT file_id FROM file_upload_info WHERE folder_id = %s ORDER BY file_id DESC LIMIT 1", (folder_id,)
     )
     return Closed(folder_id, last or 0)
+
+
+async def open_folders(db: Database) -> list[int]:
+    """Return the ids of the folders that are open."""
+    rows = await db.fetch_all(f"SELECT folder_id FROM folder_info WHERE status = {FolderStatus.OPEN}")  # noqa: S608 - our own numbers
+    return [row["folder_id"] for row in rows]
