@@ -17,6 +17,9 @@ class Rule(NamedTuple):
     """It is for people: who is not known is led to the log-in, and who may not is told on a page."""
     act: str | None = None
     """What is written down that somebody did; uploads and requests are in the custody log already."""
+    logged_in: bool = False
+    """No token does it, as it would outlive itself by another; nor anybody where nobody is asked who they are: they
+    would let themselves in for later."""
 
 
 OPEN = Rule(None)
@@ -24,8 +27,8 @@ _SEE = Rule(Scope.READ, page=True)
 _UPKEEP = Rule(Scope.OPERATE, page=True)
 
 
-def _act(what: str) -> Rule:
-    return Rule(Scope.OPERATE, page=True, act=what)
+def _act(what: str, *, logged_in: bool = False) -> Rule:
+    return Rule(Scope.OPERATE, page=True, act=what, logged_in=logged_in)
 
 
 RULES: Mapping[tuple[str, str], Rule] = {
@@ -88,12 +91,12 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/upkeep/retention/hold"): _act("hold"),
     ("POST", "/upkeep/retention/release"): _act("released"),
     ("GET", "/access"): _UPKEEP,
-    ("POST", "/access/token"): _act("token created"),
-    ("POST", "/access/token/revoke"): _act("token revoked"),
-    ("POST", "/access/user"): _act("user added"),
-    ("POST", "/access/user/password"): _act("password changed"),
-    ("POST", "/access/user/role"): _act("role changed"),
-    ("POST", "/access/user/remove"): _act("user removed"),
+    ("POST", "/access/token"): _act("token created", logged_in=True),
+    ("POST", "/access/token/revoke"): _act("token revoked", logged_in=True),
+    ("POST", "/access/user"): _act("user added", logged_in=True),
+    ("POST", "/access/user/password"): _act("password changed", logged_in=True),
+    ("POST", "/access/user/role"): _act("role changed", logged_in=True),
+    ("POST", "/access/user/remove"): _act("user removed", logged_in=True),
     ("GET", "/audit"): _UPKEEP,
     ("GET", "/static/{name}"): OPEN,
     ("GET", "/api"): OPEN,

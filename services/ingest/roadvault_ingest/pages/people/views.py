@@ -10,7 +10,6 @@ from roadvault_common.access.scopes import Role, Scope
 from roadvault_common.access.tokens import checked_grant, checked_name, hash_of, new_token
 from roadvault_common.errors import PermanentError
 from roadvault_ingest.access.acts import note
-from roadvault_ingest.access.refused import NotAllowed
 from roadvault_ingest.access.who import current
 from roadvault_ingest.fields import Fields
 from roadvault_ingest.pages.office import PAGE, Office, number
@@ -67,7 +66,7 @@ class People:
 
     async def make_token(self, request: web.Request) -> web.StreamResponse:
         """Make a token, and show it, this once: only its hash is kept."""
-        fields = await self._form(request)
+        fields = await form_of(request, self._office)
         scopes = ",".join(scope.value for scope in Scope if fields.values.get(f"scope-{scope.value}"))
         token, days = new_token(), _days(fields.values.get("days"))
         hashed = hash_of(token)
@@ -85,7 +84,7 @@ class People:
 
     async def revoke(self, request: web.Request) -> web.StreamResponse:
         """End a token for good."""
-        name = (await self._form(request, destroys=True)).text("name")
+        name = (await form_of(request, self._office, destroys=True)).text("name")
         with refusing():
             await self._db.transact(lambda tx: token_store.revoke(tx, name))
         note(subject=name)
@@ -93,7 +92,7 @@ class People:
 
     async def add(self, request: web.Request) -> web.StreamResponse:
         """Make an account."""
-        fields = await self._form(request)
+        fields = await form_of(request, self._office)
         role = _role(fields)
         with refusing():
             name = checked_name(fields.text("name"))
@@ -104,7 +103,7 @@ class People:
 
     async def change_password(self, request: web.Request) -> web.StreamResponse:
         """Give an account another password; whoever is logged in with it is logged out."""
-        fields = await self._form(request)
+        fields = await form_of(request, self._office)
         name = fields.text("name")
         with refusing():
             password = await self._hashed(fields, name)
@@ -114,7 +113,7 @@ class People:
 
     async def change_role(self, request: web.Request) -> web.StreamResponse:
         """Give an account another role."""
-        fields = await self._form(request)
+        fields = await form_of(request, self._office)
         name, role = _another(fields), _role(fields)
         with refusing():
             await self._db.transact(lambda tx: user_store.change_role(tx, name, role))
@@ -123,7 +122,7 @@ class People:
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         """Remove an account; of somebody whom the provider named, the sessions."""
-        name = _another(await self._form(request, destroys=True))
+        name = _another(await form_of(request, self._office, destroys=True))
         with refusing():
             if not name.startswith(_PROVIDERS):
                 await self._db.transact(lambda tx: user_store.remove(tx, name))
@@ -131,17 +130,6 @@ class People:
                 raise PermanentError(f"{name} is not logged in")
         note(subject=name)
         raise web.HTTPSeeOther("/access?notice=user_removed")
-
-    async def _form(self, request: web.Request, *, destroys: bool = False) -> Fields:
-        """Return a form's fields.
-
-        Raises:
-            NotAllowed: No person sends it: a token would outlive itself by another, and where nobody is asked who they
-                are, anybody could let themselves in for later.
-        """
-        if not current().is_person:
-            raise NotAllowed("tokens and accounts are made by operators who have logged in; else by `roadvault user`")
-        return await form_of(request, self._office, destroys=destroys)
 
     async def _hashed(self, fields: Fields, name: str) -> str:
         password = fields.values.get("password")
