@@ -23,6 +23,7 @@ pytest_plugins = [
     "servers_door",
     "servers_ingest",
     "servers_access",
+    "servers_upkeep",
     "servers_oidc",
     "servers_pages",
     "servers_orderer",

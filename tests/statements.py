@@ -19,7 +19,7 @@ from roadvault_common.files import ledger_store, set_aside_store
 from roadvault_common.history import days, event_log, heartbeats
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, ends, holding
-from roadvault_common.sql import audits
+from roadvault_common.sql import audits, folders
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema, check_server, show_schema
@@ -241,8 +241,8 @@ def status(filled: Filled) -> list[Statement]:
         ),
         *group(
             "status: what roadvault goes through",
-            open_folders=operator.open_folders,
-            kept_archives=operator.kept_archives,
+            open_folders=folders.open_folders,
+            kept_archives=repair.kept_archives,
             files_to_verify=lambda db: operator.files(db, archive),
             archives_to_verify=lambda db: operator.archives_after(db, archive, 50),
             uploads_to_verify=lambda db: operator.uploads_after(db, "", 50),

@@ -44,6 +44,7 @@ from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.dag import RAW, Cid
 from roadvault_common.receipts import store as receipts
 from roadvault_common.retention import asking, holding, periods
+from roadvault_common.retention.left_holds import in_force, is_free
 from roadvault_common.retention.places import Places
 from roadvault_common.sql import audits, folders, nodes
 from roadvault_common.sql.audits import Audit, Place
@@ -560,9 +561,9 @@ async def _leave_out(_: Filled, db: Database) -> None:
         await left_out.end(db, [str(Cid(RAW, bytes(32)))], {link.cid: "x"}, [(record, "x")])
     await db.execute("DELETE FROM left_out_info WHERE record = '{}' AND zip_id BETWEEN 6000 AND 7000")
     assert await left_out.records(db, 6000, 7000) == [record]
-    assert await left_holds.keep(db) == [] == await left_holds.in_force(db, record)
+    assert await left_holds.keep(db) == [] == await in_force(db, record)
     assert await db.transact(lambda tx: left_holds._move(tx, 6002, record)) == []
-    assert not await db.transact(lambda tx: left_holds._is_free(tx, 1))
+    assert not await db.transact(lambda tx: is_free(tx, 1))
     await left_out.end(db, [], {}, [(record, "x")])
     await holding.hold(db, "x", zip_id=6001)
     await holding.hold(db, "x", file_id=1 << 40)

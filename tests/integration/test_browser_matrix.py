@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +20,14 @@ from servers_access import Guarded
 from servers_pages import HOSTILE, Office
 from servers_pages import fill as fill_pages
 
-from roadvault_common.access import passwords, user_store
+from roadvault_common.access import passwords, token_store, user_store
 from roadvault_common.access.scopes import Role
+from roadvault_common.access.tokens import checked_grant
+from roadvault_common.catalogue import left_out
+from roadvault_common.catalogue.records import ArchiveRecord
+from roadvault_common.events.bus import Bus
+from roadvault_common.files import sweep_store
+from roadvault_common.retention import holding
 from roadvault_common.sql.db import Database
 from roadvault_common.work.stages import FETCH
 from roadvault_ingest.pages.render import HERE
@@ -82,11 +89,42 @@ async def rich(db: Database) -> list[str]:
         " VALUES ('person', 'anna', '::1', 'retry', %s, 'done')",
         (HOSTILE,),
     )
+    await _asks(db)
     return [
         "/", "/file", "/file?name=gate&state=nonsense&recordedFrom=x", "/file/199", "/file/198",
         f"/file/{history.files}", "/zip", "/zip/1", f"/zip/{history.zip_ids[-1]}", "/requests", "/requests/1",
         f"/requests/{history.failed(FETCH)[0]}", "/upload", "/money", "/system", "/audit", "/api", "/nowhere",
+        "/upkeep", "/upkeep/quarantine", "/upkeep/retention", "/access",
     ]  # fmt: skip
+
+
+async def _letters(pages: Office) -> None:
+    """Have a dead letter, and a file in quarantine."""
+    async with Bus.open(pages.ingest.settings.redis_url, "test") as bus:
+        await bus.dead_letter("pin", HOSTILE, row=9)
+    lies = pages.ingest.settings.data_dir / "quarantine/received/20261127T020000Z-00%2Fabcdef"
+    lies.parent.mkdir(parents=True)
+    lies.write_bytes(b"x")
+
+
+async def _asks(db: Database) -> None:
+    """Have something of each kind wait for a person's word, and a token and an account."""
+    await db.execute("INSERT INTO set_aside_info (file_id, reason) VALUES (197, %s)", (HOSTILE,))
+    for directory in ("received", "archives"):
+        await sweep_store.stop(db, directory, 700, 7_000_000, 900)
+    await sweep_store.allow(db, "archives")
+    await db.execute("REPLACE INTO custody_fault_info (position, reason) VALUES (1, %s)", (HOSTILE,))
+    record = ArchiveRecord(
+        zip_id=6001, folder_id=1, zip_name="x", cid="bafyarchive", format=2, size=1, dag_size=1, files=1,
+        created=datetime.now(UTC), key="wrapped",
+    )  # fmt: skip
+    await left_out.end(db, [], {}, [(record, "no peer has it")])
+    await holding.hold(db, HOSTILE, zip_id=6001)
+    await db.execute("UPDATE retention_info SET ends_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY WHERE shredded_at IS NULL")
+    await db.execute("UPDATE identity_info SET doubted_at = UTC_TIMESTAMP(6)")
+    grant = checked_grant("upload,read", ["dock-*"], ["client.example"])
+    await db.transact(lambda tx: token_store.create(tx, "dock-1", bytes(32), grant, 30))
+    await db.transact(lambda tx: user_store.add(tx, "anna", Role.OPERATOR, "x"))
 
 
 @pytest.mark.timeout(300)
@@ -95,6 +133,7 @@ async def test_every_page_is_whole_narrow_and_wide_light_and_dark(
     pages: Office, browser: Browser, watched: list[Watched], language: str
 ) -> None:
     paths, wrong, titles = await rich(pages.db), list[str](), dict[str, str]()
+    await _letters(pages)
     context = await browser.new_context(locale=language)
     page = await context.new_page()
     found = troubles(page)

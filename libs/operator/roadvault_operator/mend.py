@@ -10,10 +10,10 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.sql.folders import Closed, close_folder
+from roadvault_common.sql.folders import Closed, close_folder, open_folders
 from roadvault_common.work import repair
 from roadvault_common.work.backlog import count_failed
-from roadvault_operator import acts, store
+from roadvault_operator import acts
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.shell import STAGE_HELP, blocking, console, say, stage_named
 from roadvault_operator.verify import Verifier
@@ -74,7 +74,7 @@ async def pin_again(
     if (zip_id is None) != everything:
         raise SettingsError("name an archive's id, or --all")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        wanted = await store.kept_archives(db) if zip_id is None else [zip_id]
+        wanted = await repair.kept_archives(db) if zip_id is None else [zip_id]
         count = 0
         for one in track(wanted, "archives", console=console, transient=True):
             count += await repair.pin_again(db, one)
@@ -128,7 +128,7 @@ async def seal(
     if (folder is None) != everything:
         raise SettingsError("name a folder with --folder, or --all")
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        wanted = await store.open_folders(db) if folder is None else [folder]
+        wanted = await open_folders(db) if folder is None else [folder]
         bars = track(wanted, "folders", console=console, transient=True)
         closed = [done for folder_id in bars if (done := await close_folder(db, folder_id))]
     if folder is not None and not closed:

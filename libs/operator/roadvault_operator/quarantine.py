@@ -1,6 +1,6 @@
 """`roadvault quarantine`: what no row names lies there for days; a person may bring it back, or let it go."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,29 +8,18 @@ import typer
 from rich.filesize import decimal
 from rich.progress import Progress, track
 
-from roadvault_common.archive import local
-from roadvault_common.errors import PermanentError, SettingsError, brief
+from roadvault_common.errors import PermanentError, SettingsError
 from roadvault_common.files import sweep_store as store
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.quarantine import Entry, Quarantine
 from roadvault_common.files.vault import ARCHIVES, DOWNLOADS, POSTERS, RECEIVED, SWEPT, Vault
 from roadvault_common.sql.db import Database
-from roadvault_common.sql.mirror import named_paths
+from roadvault_common.work import quarantined
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.shell import blocking, console, say, show, size, utc
 
 app = typer.Typer(no_args_is_help=True, help="Files that no row names: list, restore or purge them; let a sweep go on.")
-
-_NAMED: dict[str, Callable[[Database, list[str]], Awaitable[set[str]]]] = {
-    RECEIVED: lambda db, paths: named_paths(db, "file_upload_info", paths),
-    ARCHIVES: local.named,
-    DOWNLOADS: lambda db, paths: named_paths(db, "download_info", paths),
-    POSTERS: lambda db, paths: named_paths(db, "video_info", paths),
-}
-"""Which of some paths rows name, by the directory where they are."""
-_AT_ONCE = 500
-"""Files that are looked up at a time."""
 
 
 class Directory(StrEnum):
@@ -152,26 +141,13 @@ def _wanted(names: list[str] | None, source: Directory | None) -> list[Entry]:
 
 async def _named(entries: list[Entry]) -> list[Entry]:
     """Return those that a row names by the path that they had."""
-    found = list[Entry]()
     async with Database.open(OperatorSettings().database_url, size=1) as db:
-        for directory, named in _NAMED.items():
-            own = [entry for entry in entries if entry.origin.startswith(f"{directory}/")]
-            starts = range(0, len(own), _AT_ONCE)
-            for start in track(starts, f"looking up {directory}", console=console, transient=True):
-                some = own[start : start + _AT_ONCE]
-                paths = await named(db, [entry.origin for entry in some])
-                found += [entry for entry in some if entry.origin in paths]
-    return found
+        return await quarantined.named(db, entries)
 
 
 def _each(entries: list[Entry], what: str, act: Callable[[str], object]) -> int:
     """Do something to each entry, and say where it can't be done; return how often it was."""
-    done = 0
-    for entry in track(entries, what, console=console, transient=True):
-        try:
-            act(entry.name)
-        except (PermanentError, OSError) as error:
-            say(brief(error))
-        else:
-            done += 1
+    done, troubles = quarantined.each(track(entries, what, console=console, transient=True), act)
+    for trouble in troubles:
+        say(trouble)
     return done

@@ -9,6 +9,7 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.errors import SettingsError
 from roadvault_common.retention import asking, ends, periods
 from roadvault_common.retention import holding as store
+from roadvault_common.retention.holding import KeyLives
 from roadvault_common.sql.db import Database
 from roadvault_operator import acts
 from roadvault_operator.config import OperatorSettings
@@ -21,6 +22,17 @@ BY_HAND = (
     "Copies that nobody but you can destroy: recovery sheets from before (print a new one first), old keyring files on"
     " disks that were not mounted, backups and binary logs of the database from before."
 )
+_OF_ITS_KEY = {
+    KeyLives.NO_PERIOD: (
+        "it was packed without an end: its label, on the network, opens with the master key. When it ends it is"
+        " renewed no more and goes from here, but what is out there stays readable until the network forgets it"
+    ),
+    KeyLives.LONGER: (
+        "the key of {}, which wraps it, lives as long, and opens labels of other archives of that month, too"
+    ),
+    KeyLives.SOONER: "the key of {}, which wraps it, lives until that month is over, and opens its label as long",
+    KeyLives.AS_LONG: None,
+}
 
 
 @app.command("set")
@@ -37,18 +49,8 @@ async def set_end(
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         row = await store.set_end(db, zip_id, at)
     say(f"archive {zip_id} is kept for ever" if at is None else f"archive {zip_id} ends on {at:{_TIME}}")
-    if row["period_key"] is None:
-        say(
-            "it was packed without an end: its label, on the network, opens with the master key. When it ends it is"
-            " renewed no more and goes from here, but what is out there stays readable until the network forgets it"
-        )
-    elif at is None or f"{at:%Y-%m}" > row["period"]:
-        say(
-            f"the key of {row['period']}, which wraps it, lives as long, and opens labels of other archives of that"
-            " month, too"
-        )
-    elif f"{at:%Y-%m}" < row["period"]:
-        say(f"the key of {row['period']}, which wraps it, lives until that month is over, and opens its label as long")
+    if (said := _OF_ITS_KEY[store.key_lives(row, at)]) is not None:
+        say(said.format(row["period"]))
 
 
 @app.command()

@@ -1,13 +1,14 @@
 """`roadvault set-aside`: uploads that rotted before they were packed; a person mends them, or gives them up."""
 
-from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.filesize import decimal
 from rich.progress import Progress
 
-from roadvault_common.errors import PermanentError, SettingsError
+from roadvault_common.errors import SettingsError
+from roadvault_common.files import set_aside
 from roadvault_common.files import set_aside_store as store
 from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
@@ -19,10 +20,6 @@ from roadvault_operator.shell import blocking, console, say, show, size, utc, wh
 from roadvault_operator.verify import Verifier
 
 app = typer.Typer(no_args_is_help=True, help="Uploads that had rotted before they were packed: list, retry or give up.")
-
-_AT_ONCE = 500
-_FOLDER_BYTES, _FOLDER_FILES = 5_000_000_000, 20_000
-"""What goes into one folder, as ingest's limits are unless they are set: more make another."""
 
 
 @app.command(name="list")
@@ -62,15 +59,12 @@ async def retry(
     vault = Vault(data_dir())
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         with Progress(console=console, transient=True) as bars:
-            verifier, whole = Verifier(db, vault, None, bars), list[Row]()
-            async for row in _wanted(db, file_ids):
-                if await _is_whole(verifier, row):
-                    whole.append(row)
-        closed = [await store.pack_after_all(db, some) for some in _folders(whole)]
+            verifier = Verifier(db, vault, None, bars)
+            whole, closed = await set_aside.pack_whole(db, file_ids or [], partial(_is_whole, verifier))
     await ring(closed)
     say(
-        f"{len(whole)} uploads are whole and due to be packed, {verifier.wrong} are not, and stay aside",
-        whole=len(whole),
+        f"{whole} uploads are whole and due to be packed, {verifier.wrong} are not, and stay aside",
+        whole=whole,
     )
     if verifier.wrong:
         raise typer.Exit(1)
@@ -92,43 +86,10 @@ async def give_up(
     vault = Vault(data_dir())
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         await Identity(db, vault.root, only_looks=True).look()
-        rows = [row async for row in _wanted(db, file_ids)]
+        rows = [row async for row in set_aside.wanted(db, file_ids)]
         if not yes:
             say(f"{len(rows)} files, {decimal(sum(row['size'] for row in rows))}, would be closed as lost: add --yes")
             raise typer.Exit(1)
         for row in rows:
-            path = await store.give_up(db, row["file_id"])
-            if path is not None:
-                vault.set_aside([path])
+            await set_aside.give_up(db, vault, row["file_id"])
             say(f"file {row['file_id']} is lost; what is left of it is in quarantine")
-
-
-async def _wanted(db: Database, file_ids: list[int] | None) -> AsyncGenerator[Row, None]:
-    """Yield the files that wait for a decision: those, or all.
-
-    Raises:
-        PermanentError: One of them does not.
-    """
-    for file_id in sorted(set(file_ids or [])):
-        rows = await store.waiting(db, 1, file_id - 1)
-        if not rows or rows[0]["file_id"] != file_id:
-            raise PermanentError(f"file {file_id} was not set aside, or was decided about; nothing was changed")
-        yield rows[0]
-    last = 0
-    while not file_ids and (rows := await store.waiting(db, _AT_ONCE, last)):
-        for row in rows:
-            yield row
-        last = rows[-1]["file_id"]
-
-
-def _folders(rows: list[Row]) -> list[list[Row]]:
-    """Divide files into folders."""
-    folders: list[list[Row]] = []
-    room = 0
-    for row in rows:
-        if not folders or len(folders[-1]) == _FOLDER_FILES or row["size"] > room:
-            folders.append([])
-            room = _FOLDER_BYTES
-        folders[-1].append(row)
-        room -= row["size"]
-    return folders

@@ -60,18 +60,6 @@ async def _counted(db: Database, sql: str, args: tuple[int, ...] = ()) -> Row:
     return {name: int(count) for name, count in row.items()}
 
 
-async def open_folders(db: Database) -> list[int]:
-    """Return the ids of the folders that are open."""
-    rows = await db.fetch_all(f"SELECT folder_id FROM folder_info WHERE status = {FolderStatus.OPEN}")  # noqa: S608 - our own numbers
-    return [row["folder_id"] for row in rows]
-
-
-async def kept_archives(db: Database) -> list[int]:
-    """Return the ids of the archives that are on IPFS and have a local copy."""
-    rows = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE path IS NOT NULL AND cid IS NOT NULL")
-    return [row["zip_id"] for row in rows]
-
-
 async def sealed_key(db: Database, zip_id: int) -> Row | None:
     """Return an archive's `zip_name`, `kind`, `path`, `key` (wrapped), `master_key`, `iv`, `cid`, `format`, `label`."""
     return await db.fetch_one(

@@ -1,19 +1,18 @@
 """`roadvault verify`: reads archives and uploads again, and compares every file with its SHA-256."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from roadvault_common.archive.crypto import SHREDDED, MasterKeys
-from roadvault_common.archive.verify import READ_BYTES, Member, MemberCheck
+from roadvault_common.archive.verify import Member, MemberCheck
 from roadvault_common.errors import PermanentError, RoadVaultError, SettingsError, brief
+from roadvault_common.files import whole
 from roadvault_common.files.vault import Vault
 from roadvault_common.ipfs.path import archive_path
 from roadvault_common.ipfs.reading import Reader
@@ -100,26 +99,17 @@ class Verifier:
             return _fetch(self._way, archive_path(archive["cid"], archive["format"]), archive["size"])
         if self._vault is None or archive["path"] is None:
             return None
-        return _read(self._vault.path(archive["path"]))
+        return whole.pieces(self._vault.path(archive["path"]))
 
     async def upload(self, file: Row) -> None:
         """Read one upload that is still kept, and compare it."""
         if self._vault is None:
             raise SettingsError(_NO_DATA_DIR)
         name = f"upload of file {file['file_id']}"
-        if file["path"] is None:
-            self._report(f"{name}: no row names its bytes any more")
-            return
-        digest = hashlib.sha256()
         task = self._progress.add_task(name, total=file["size"])
-        try:
-            async for piece in _read(self._vault.path(file["path"])):
-                await asyncio.to_thread(digest.update, piece)
-                self._progress.advance(task, len(piece))
-            if digest.hexdigest() != file["sha256"]:
-                self._report(f"{name}: it does not have its SHA-256")
-        except (RoadVaultError, OSError) as error:
-            self._report(f"{name}: {brief(error)}")
+        wrong = await whole.fault(self._vault, file, lambda read: self._progress.advance(task, read))
+        if wrong is not None:
+            self._report(f"{name}: {wrong}")
         self._progress.remove_task(task)
         self.checked += 1
 
@@ -195,12 +185,6 @@ async def _archives(db: Database, zip_ids: list[int] | None) -> AsyncGenerator[R
         named.append(rows[0])
     for archive in named:
         yield archive
-
-
-async def _read(path: Path) -> AsyncGenerator[bytes, None]:
-    with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
-        while piece := await asyncio.to_thread(file.read, READ_BYTES):
-            yield piece
 
 
 def _bars() -> Progress:

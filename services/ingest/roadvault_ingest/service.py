@@ -1,7 +1,7 @@
 """Ingest: takes uploads into folders, closes folders, takes requests, and says where a file stands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from roadvault_common.files.sweep import Sweeper
 from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.receipts import making
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.sql.folders import Closed
 from roadvault_common.videos import pictures
 from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
@@ -263,8 +264,14 @@ class Ingest:
 
     async def close_aged_folders(self) -> None:
         """Close folders past their age and ring for them."""
-        for closed in await self._store.close_aged_folders():
+        aged = await self._store.close_aged_folders()
+        for closed in aged:
             log.info("folder closed by age", folder_id=closed.folder_id)
+        await self.ring(aged)
+
+    async def ring(self, folders: Iterable[Closed]) -> None:
+        """Tell the packer of folders that were closed; its sweep finds them in any case."""
+        for closed in folders:
             await self._bus.emit(FileReceived(file_id=closed.file_id, folder_id=closed.folder_id), closed.store)
 
     async def _named(self, paths: list[str]) -> set[str]:

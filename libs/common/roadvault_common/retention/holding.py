@@ -1,6 +1,7 @@
 """The SQL of ends and holds. Each change locks the archive's row first, as who ends an archive does."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.errors import PermanentError
@@ -40,6 +41,27 @@ async def set_end(db: Database, zip_id: int, ends_at: datetime | None) -> Row:
         return row
 
     return await db.transact(write)
+
+
+class KeyLives(StrEnum):
+    """What a moved end means for the key that wraps an archive's, and so for its label on the network."""
+
+    NO_PERIOD = "no_period"
+    """It was packed without an end: its label opens with the master key, and stays readable out there."""
+    LONGER = "longer"
+    """Its period's key lives as long as the archive, and opens labels of others of that month, too."""
+    SOONER = "sooner"
+    """Its period's key lives until that month is over."""
+    AS_LONG = "as_long"
+
+
+def key_lives(row: Row, ends_at: datetime | None) -> KeyLives:
+    """Return what an end means that was moved there; `row` is what `set_end` returned."""
+    if row["period_key"] is None:
+        return KeyLives.NO_PERIOD
+    if ends_at is None or f"{ends_at:%Y-%m}" > row["period"]:
+        return KeyLives.LONGER
+    return KeyLives.SOONER if f"{ends_at:%Y-%m}" < row["period"] else KeyLives.AS_LONG
 
 
 async def hold(

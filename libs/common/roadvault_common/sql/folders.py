@@ -33,3 +33,9 @@ async def close_folder(db: Database, folder_id: int) -> Closed | None:
     )
     assert row is not None  # noqa: S101 - it was closed above
     return Closed(**row)
+
+
+async def open_folders(db: Database) -> list[int]:
+    """Return the ids of the folders that are open."""
+    rows = await db.fetch_all(f"SELECT folder_id FROM folder_info WHERE status = {FolderStatus.OPEN}")  # noqa: S608 - our own numbers
+    return [row["folder_id"] for row in rows]

@@ -105,6 +105,12 @@ async def pin_again(db: Database, zip_id: int) -> bool:
     return changed == 1
 
 
+async def kept_archives(db: Database) -> list[int]:
+    """Return the ids of the archives that are on IPFS and have a local copy."""
+    rows = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE path IS NOT NULL AND cid IS NOT NULL")
+    return [row["zip_id"] for row in rows]
+
+
 async def uploads_to_pack(tx: Transaction, zip_id: int) -> list[Row]:
     """Return the uploads that can be packed once more, instead of an archive that never came to IPFS; none set aside.
 

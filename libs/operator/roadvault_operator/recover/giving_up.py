@@ -6,12 +6,10 @@ import typer
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord
+from roadvault_common.retention import left_holds
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import check_schema
-from roadvault_common.work import lease as leases
-from roadvault_common.work.stages import PUBLISH
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.recover import left_holds
 from roadvault_operator.shell import say
 
 
@@ -32,8 +30,7 @@ async def give_up(cids: Sequence[str], *, yes: bool) -> None:
         if any(on_hold) and not yes:
             say("what is on hold is given up with --yes alone: nothing was changed")
             raise typer.Exit(1)
-        await left_out.give_up(db, cids)
-        await db.transact(lambda tx: leases.make_due(tx, PUBLISH, 1))
+        await left_holds.give_up(db, cids)
         left = await left_out.count(db)
     say(f"given up: {', '.join(cids)}; that is a line of the custody log. {left} archives are still left out")
 

@@ -5,7 +5,8 @@ from functools import partial
 from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.retention import holding
-from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.retention.left_holds import is_free
+from roadvault_common.sql.db import Database, Transaction
 from roadvault_operator.recover import hold_store
 
 
@@ -22,23 +23,8 @@ async def keep(db: Database) -> list[str]:
     return told
 
 
-async def in_force(db: Database, record: ArchiveRecord) -> list[str]:
-    """Return what keeps an archive that is left out: holds that are here, and those of its record that are not."""
-    rows = await db.transact(partial(_here, zip_id=record.zip_id))
-    known = {(row["file_id"], row["reason"]) for row in rows}
-    told = [f"hold {row['hold_id']}, {row['reason']!r}" for row in rows if row["active"]]
-    told += [f"{one.reason!r}" for one in record.holds or () if (one.file_id, one.reason) not in known]
-    return told + ([f"{record.more_holds} holds more"] if record.more_holds is not None and not rows else [])
-
-
-async def _here(tx: Transaction, zip_id: int) -> list[Row]:
-    if not await _is_free(tx, zip_id):
-        return []
-    return await tx.fetch_all("SELECT hold_id, file_id, reason, active FROM hold_info WHERE zip_id = %s", (zip_id,))
-
-
 async def _move(tx: Transaction, zip_id: int, record: ArchiveRecord) -> list[str]:
-    if await _is_free(tx, record.zip_id):
+    if await is_free(tx, record.zip_id):
         await tx.execute(
             "UPDATE hold_info SET zip_id = %s WHERE zip_id = %s AND file_id IS NULL", (zip_id, record.zip_id)
         )
@@ -49,10 +35,6 @@ async def _move(tx: Transaction, zip_id: int, record: ArchiveRecord) -> list[str
 
 
 async def _note(tx: Transaction, record: ArchiveRecord) -> list[str]:
-    if not await _is_free(tx, record.zip_id):  # they wait in the record, until it comes under another
+    if not await is_free(tx, record.zip_id):  # they wait in the record, until it comes under another
         return []
     return [f"{one}, which is left out" for one in await hold_store.bring_back(tx, record.zip_id, record)]
-
-
-async def _is_free(tx: Transaction, zip_id: int) -> bool:
-    return await tx.fetch_one("SELECT 1 FROM zip_ipfs_info WHERE zip_id = %s", (zip_id,)) is None

@@ -27,6 +27,7 @@ from roadvault_ingest.answers import PROBLEM
 from roadvault_ingest.pages.errors import error_page
 from roadvault_ingest.pages.render import renews
 
+_LOGGED_IN = "this takes an operator who has logged in, where ROADVAULT_AUTH is on; else the command line does it"
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
@@ -53,13 +54,15 @@ class Guard:
         self._used: set[int] = set()
 
     def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-        """Return routes that ask what the table says; as they are, if nobody is asked.
+        """Return routes that ask what the table says; if nobody is asked, as they are, or closed.
 
         Raises:
             LookupError: The table lacks one: none is served whose rule nobody has thought of.
         """
         ruled = [(route, rule_of(route)) for route in routes]
-        return [self._guarded(route, rule) if self._on and rule.scope else route for route, rule in ruled]
+        if self._on:
+            return [self._guarded(route, rule) if rule.scope else route for route, rule in ruled]
+        return [_closed(route) if rule.logged_in else route for route, rule in ruled]
 
     async def note_uses(self) -> None:
         """Write down which tokens were used since the last time."""
@@ -166,6 +169,13 @@ class Guard:
         raise web.HTTPSeeOther(f"{refused.login}?next={quote(wanted, safe='')}")
 
 
+def _closed(route: web.RouteDef) -> web.RouteDef:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise NotAllowed(_LOGGED_IN)
+
+    return web.RouteDef(route.method, route.path, handler, route.kwargs)
+
+
 def _check(who: Who, rule: Rule) -> None:
     """See whether somebody may do what a route does.
 
@@ -174,6 +184,8 @@ def _check(who: Who, rule: Rule) -> None:
     """
     if rule.scope is not None and rule.scope not in who.grant.scopes:
         raise NotAllowed(f"this takes the scope {rule.scope.value}, which {who.name} does not have", rule.scope)
+    if rule.logged_in and not who.is_person:
+        raise NotAllowed(_LOGGED_IN)
     if rule.page and who.grant.cameras:
         raise NotAllowed(f"pages show the files of all cameras, and {who.name} is for some")
 

@@ -17,10 +17,19 @@ class Rule(NamedTuple):
     """It is for people: who is not known is led to the log-in, and who may not is told on a page."""
     act: str | None = None
     """What is written down that somebody did; uploads and requests are in the custody log already."""
+    logged_in: bool = False
+    """No token does it, as it would outlive itself by another; nor anybody where nobody is asked who they are: they
+    would let themselves in for later."""
 
 
 OPEN = Rule(None)
 _SEE = Rule(Scope.READ, page=True)
+_UPKEEP = Rule(Scope.OPERATE, page=True)
+
+
+def _act(what: str, *, logged_in: bool = False) -> Rule:
+    return Rule(Scope.OPERATE, page=True, act=what, logged_in=logged_in)
+
 
 RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/open/upload"): Rule(Scope.UPLOAD),
@@ -51,6 +60,10 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/zip/{zip_id}/hold"): Rule(Scope.OPERATE, page=True, act="hold"),
     ("POST", "/zip/{zip_id}/release"): Rule(Scope.OPERATE, page=True, act="released"),
     ("POST", "/zip/{zip_id}/pin"): Rule(Scope.OPERATE, page=True, act="pin again"),
+    ("POST", "/zip/{zip_id}/end"): _act("end moved"),
+    ("POST", "/zip/{zip_id}/pack"): _act("pack again"),
+    ("POST", "/zip/{zip_id}/give-up"): _act("given up"),
+    ("POST", "/file/{file_id}/hold"): _act("hold"),
     ("GET", "/requests"): _SEE,
     ("GET", "/requests/{download_id}"): _SEE,
     ("POST", "/requests/{download_id}/cancel"): Rule(Scope.OPERATE, page=True, act="cancel"),
@@ -60,7 +73,31 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/system"): _SEE,
     ("POST", "/retry"): Rule(Scope.OPERATE, page=True, act="retry"),
     ("POST", "/give-up"): Rule(Scope.OPERATE, page=True, act="given up"),
-    ("GET", "/audit"): Rule(Scope.OPERATE, page=True),
+    ("GET", "/upkeep"): _UPKEEP,
+    ("POST", "/upkeep/ends"): _act("ends allowed"),
+    ("POST", "/upkeep/sweep"): _act("sweep allowed"),
+    ("POST", "/upkeep/left-out"): _act("left out given up"),
+    ("POST", "/upkeep/custody"): _act("custody accepted"),
+    ("POST", "/upkeep/letters/retry"): _act("letter retried"),
+    ("POST", "/upkeep/letters/discard"): _act("letter discarded"),
+    ("POST", "/upkeep/seal"): _act("folder closed"),
+    ("POST", "/upkeep/pin"): _act("pin again"),
+    ("POST", "/upkeep/set-aside/retry"): _act("set aside retried"),
+    ("POST", "/upkeep/set-aside/give-up"): _act("file given up"),
+    ("GET", "/upkeep/quarantine"): _UPKEEP,
+    ("POST", "/upkeep/quarantine/restore"): _act("restored"),
+    ("POST", "/upkeep/quarantine/purge"): _act("purged"),
+    ("GET", "/upkeep/retention"): _UPKEEP,
+    ("POST", "/upkeep/retention/hold"): _act("hold"),
+    ("POST", "/upkeep/retention/release"): _act("released"),
+    ("GET", "/access"): _UPKEEP,
+    ("POST", "/access/token"): _act("token created", logged_in=True),
+    ("POST", "/access/token/revoke"): _act("token revoked", logged_in=True),
+    ("POST", "/access/user"): _act("user added", logged_in=True),
+    ("POST", "/access/user/password"): _act("password changed", logged_in=True),
+    ("POST", "/access/user/role"): _act("role changed", logged_in=True),
+    ("POST", "/access/user/remove"): _act("user removed", logged_in=True),
+    ("GET", "/audit"): _UPKEEP,
     ("GET", "/static/{name}"): OPEN,
     ("GET", "/api"): OPEN,
     ("GET", "/api/openapi.json"): OPEN,

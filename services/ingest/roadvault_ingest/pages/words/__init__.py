@@ -8,15 +8,17 @@ from roadvault_ingest.pages.words import (
     files,
     money,
     overview,
+    people,
     reasons_chinese,
     reasons_english,
     requests,
     states,
     system,
+    upkeep,
     upload,
 )
 
-_ROOMS = (base, states, overview, files, archives, requests, money, system, upload, access, api)
+_ROOMS = (base, states, overview, files, archives, requests, money, system, upload, access, api, upkeep, people)
 _WORDS = {key: pair for room in _ROOMS for key, pair in room.WORDS.items()}
 
 ENGLISH = reasons_english.REASONS | {key: english for key, (english, _) in _WORDS.items()}

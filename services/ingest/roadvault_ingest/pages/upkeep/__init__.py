@@ -1,0 +1,1 @@
+"""Upkeep: what a person decides, and what the command line does besides."""
