@@ -62,6 +62,8 @@ def repeated(path: Path, seconds: int) -> None:
     with av.open(noise, "r") as came, av.open(str(path), "w") as made:
         source = came.streams.video[0]
         copy, packets = made.add_stream_from_template(source), [one for one in came.demux(source) if one.size]
+        samples, told = made.add_stream("aac", rate=16000), 0
+        assert isinstance(samples, AudioStream)
         begin, each = packets[0].pts or 0, int(2 / packets[0].time_base)
         for turn in range(seconds // 2):
             for one in packets:
@@ -70,6 +72,10 @@ def repeated(path: Path, seconds: int) -> None:
                 packet.pts = (one.pts or 0) - begin + turn * each
                 packet.dts = (one.dts or 0) - begin + turn * each
                 made.mux(packet)
+            while told < (turn + 1) * 2 * samples.rate:
+                made.mux(samples.encode(_silence(samples, told)))
+                told += _SAMPLES
+        made.mux(samples.encode(None))
 
 
 def copied(source: Path, target: Path, *options: str) -> None:
@@ -91,6 +97,7 @@ def probed(path: Path) -> dict[str, Any]:
         "tag": pictures["codec_tag_string"],
         "rotation": next((one["rotation"] for one in sides if "rotation" in one), 0),
         "streams": sorted(one["codec_name"] for one in told["streams"]),
+        "sound": [float(one["duration"]) for one in told["streams"] if one["codec_type"] == "audio"],
         "created": told["format"].get("tags", {}).get("creation_time"),
     }
 

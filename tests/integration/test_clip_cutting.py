@@ -89,18 +89,35 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_eleven_seconds_of_a_large_file_move_a_few_bytes_more_than_they_are(
-    kind: str, large: Path, tmp_path: Path
-) -> None:
+def test_a_piece_of_a_large_file_moves_a_few_bytes_more_than_it_has(kind: str, large: Path, tmp_path: Path) -> None:
     ending, *options = KINDS[kind]
     source, out = tmp_path / f"a{ending}", tmp_path / "clip.mp4"
     copied(large, source, *options)
-    with Counted(source) as video, out.open("wb") as written:
-        clip = cut(video, span(60.5, 71.5), written, LARGEST)
-    assert (float(clip.begin), round(float(clip.end), 1)) == (60, 71.7)
-    assert video.count <= out.stat().st_size + (8 << 20)
-    assert len(video.blocks) * BLOCK <= out.stat().st_size + (12 << 20)
+    for begin, seconds in ((60.5, 11), (0, 0.5), (1, 0.5), (13.3, 0.5), (37.95, 2), (61, 1), (88.05, 0.3), (98.7, 9)):
+        with Counted(source) as video, out.open("wb") as written:
+            clip = cut(video, span(begin, begin + seconds), written, LARGEST)
+        assert round(clip.begin, 1) == int(begin)
+        assert min(begin + seconds, 100) <= round(clip.end, 1) <= begin + seconds + 0.5
+        (sound,) = probed(out)["sound"]
+        assert sound == pytest.approx(float(clip.end - clip.begin), abs=0.5)  # pictures: their order
+        assert video.count <= out.stat().st_size + (6 << 20)
+        assert len(video.blocks - {0}) * BLOCK <= out.stat().st_size + (8 << 20)  # in the first one is the index
     source.unlink()
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_an_mpeg_ts_as_cameras_write_it(codec: str, videos: dict[str, Path], tmp_path: Path) -> None:
+    copied(videos[codec], tmp_path / "a.ts")
+    data = (tmp_path / "a.ts").read_bytes()
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    timed = b"".join(number.to_bytes(4) + packet for number, packet in enumerate(packets))
+    cut_off = b"".join(packets[40:])  # recorders begin a file where they are
+    gap = b"".join([*packets[:60], packets[60][:90], *packets[61:]])
+    for content, first in ((timed, 2), (cut_off, 1.7), (gap, 2)):
+        (tmp_path / "b.ts").write_bytes(content)
+        path, clip = clipped(tmp_path / "b.ts", span(3.25, 4.5))
+        assert "aac" in probed(path)["streams"]
+        assert clip.begin == pytest.approx(first, abs=0.11)
 
 
 def test_a_time_that_only_the_clock_has(tmp_path: Path) -> None:

@@ -120,6 +120,8 @@ def _until(video: Video, packets: Iterable[AnyPacket], end: Fraction) -> Iterato
         # A picture that is shown after all before it is the first that those before the end don't need.
         if decoded >= end and (not picture or time > latest):
             ended.add(packet.stream_index)
+            if picture:
+                video.end_pictures()
         if len(ended) == len(video.streams) or decoded >= end + LATE:
             return
         if packet.stream_index not in ended:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from roadvault_video.reading import Blocks
-from roadvault_video.search import Mark, Parts
+from roadvault_video.reading import Blocks, Seekable
+from roadvault_video.search import Mark, Parts, words
 
 _BOXES = 100
 """Before the first fragment, that are looked at."""
 _LARGEST = 16 << 20
 """Of a header."""
+_BEFORE_LATER, _LATER = (1, 4, 0x100, 0x200, 0x400), 0x800
+"""What a run says of its samples: what comes before when they are shown, and that."""
 _ABSOLUTE = 1
 """A fragment's bytes are named by their places in the whole file."""
 
@@ -36,7 +38,7 @@ def fragments(blocks: Blocks) -> Parts | None:
         time = _time(blocks.read_at(begin, end - begin), track)
         return None if time is None else Mark(begin, Fraction(time, timescale), max(_box(blocks, end)[2], end))
 
-    return Parts(blocks, head, b"moof", mark) if mark(at + 4) else None
+    return Parts(blocks, head, words(blocks, b"moof", mark), spliced=Seekable) if mark(at + 4) else None
 
 
 def _box(blocks: Blocks, at: int) -> tuple[bytes, int, int]:
@@ -79,11 +81,20 @@ def _video(moov: bytes) -> tuple[int, int] | None:
 
 
 def _time(moof: bytes, track: int) -> int | None:
-    """Return when a fragment of a track begins, in its timescale; None if it does not say, or can't stand by itself."""
+    """Return when a fragment of a track is first shown; None if it does not say, or can't stand by itself."""
     for part in _children(moof[8:], b"traf"):
         header, time = next(_children(part, b"tfhd"), b""), next(_children(part, b"tfdt"), b"")
         if header[3:4] and header[3] & _ABSOLUTE:
             return None
         if int.from_bytes(header[4:8]) == track and time:
-            return int.from_bytes(time[4:12] if time[0] else time[4:8])
+            return int.from_bytes(time[4:12] if time[0] else time[4:8]) + _later(next(_children(part, b"trun"), b""))
     return None
+
+
+def _later(run: bytes) -> int:
+    """Return by how much later than decoded the first picture of a run is shown, if that is said."""
+    flags = int.from_bytes(run[1:4])
+    if not flags & _LATER:
+        return 0
+    at = 8 + 4 * sum(bool(flags & one) for one in _BEFORE_LATER)
+    return int.from_bytes(run[at : at + 4], signed=run[:1] != b"\0")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 
 from roadvault_video.reading import Blocks
-from roadvault_video.search import Mark, Parts
+from roadvault_video.search import Mark, Parts, words
 
 _EBML, _SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = (
     0x1A45DFA3,
@@ -17,8 +18,10 @@ _EBML, _SEGMENT, _SEEK_HEAD, _SEEK, _SEEK_ID, _SEEK_POSITION = (
 _INFO, _SCALE, _CUES, _CLUSTER, _TIMESTAMP = 0x1549A966, 0x2AD7B1, 0x1C53BB6B, 0x1F43B675, 0xE7
 _ELEMENTS = 100
 """Before the first cluster, that are looked at."""
-_FIRST = 4
-"""In a cluster, among which its time is."""
+_TRACKS, _ENTRY, _NUMBER, _TYPE, _PICTURES = 0x1654AE6B, 0xAE, 0xD7, 0x83, 1
+_BLOCK, _GROUP, _SIMPLE, _REFERENCE, _KEY = 0xA1, 0xA0, 0xA3, 0xFB, b"\x80"
+_FIRST = 50
+"""In a cluster, among which are its time and the first picture."""
 _SECOND = 1_000_000_000
 
 Element = tuple[int, int, int | None]
@@ -33,27 +36,60 @@ def clusters(blocks: Blocks) -> Parts | None:
     number, segment, _ = _element(blocks, end)
     if number != _SEGMENT:
         return None
-    scale, at = 1_000_000, segment
+    scale, tracks, at = 1_000_000, set[int](), segment
     for number, body, end in _elements(blocks, segment, _ELEMENTS):
         if number == _CLUSTER:
             break
         if number == _CUES or (number == _SEEK_HEAD and end and _has_cues(blocks, segment, body, end)):
             return None
+        if number == _TRACKS and end:
+            entries = [
+                _numbers(blocks, inner, inner_end or inner)
+                for _, inner, inner_end in _elements(blocks, body, _ELEMENTS, end)
+            ]
+            tracks = {one[_NUMBER] for one in entries if one.get(_TYPE) == _PICTURES and _NUMBER in one}
         if number == _INFO and end:
             scale = _numbers(blocks, body, end).get(_SCALE, scale)
         at = end or at
     else:
         return None
 
-    def mark(place: int) -> Mark | None:
-        _, body, end = _element(blocks, place)
-        for number, inner, inner_end in _elements(blocks, body, _FIRST):
-            if number == _TIMESTAMP and inner_end is not None and inner_end <= inner + 8:
-                time = int.from_bytes(blocks.read_at(inner, inner_end - inner))
-                return Mark(place, Fraction(time * scale, _SECOND), end or inner_end)
-        return None
+    marks = words(blocks, _CLUSTER.to_bytes(4), partial(_mark, blocks, Fraction(scale, _SECOND), tracks))
+    return Parts(blocks, at, marks)
 
-    return Parts(blocks, at, _CLUSTER.to_bytes(4), mark)
+
+def _pictures(blocks: Blocks, body: int, end: int) -> set[int]:
+    """Return the numbers of the tracks that are pictures."""
+    entries = [_numbers(blocks, inner, stop) for _, inner, stop in _elements(blocks, body, _ELEMENTS, end) if stop]
+    return {one[_NUMBER] for one in entries if one.get(_TYPE) == _PICTURES and _NUMBER in one}
+
+
+def _mark(blocks: Blocks, scale: Fraction, tracks: set[int], place: int) -> Mark | None:
+    """Return the cluster that begins at a place, if one does."""
+    _, body, end = _element(blocks, place)
+    time, is_key = None, True
+    for number, inner, inner_end in _elements(blocks, body, _FIRST):
+        if inner_end is None or number == _CLUSTER:
+            break
+        if number == _TIMESTAMP and inner_end <= inner + 8:
+            time = int.from_bytes(blocks.read_at(inner, inner_end - inner))
+        elif time is not None and (found := _picture(blocks, number, inner, inner_end, tracks)) is not None:
+            is_key, time = found[0], time + found[1]
+            break
+    return None if time is None else Mark(place, time * scale, end, is_key)
+
+
+def _picture(blocks: Blocks, number: int, body: int, end: int, tracks: set[int]) -> tuple[bool, int] | None:
+    """Tell whether a block is a picture that needs no other, and its time in the cluster; None if it is no picture."""
+    inside = {_BLOCK: body} if number == _SIMPLE else {}
+    if number == _GROUP:
+        inside = {one: inner for one, inner, _ in _elements(blocks, body, _ELEMENTS, end)}
+    header = blocks.read_at(inside.get(_BLOCK, end), 12)
+    length = _length(header)
+    if _BLOCK not in inside or int.from_bytes(header[:length]) & (1 << 7 * length) - 1 not in tracks:
+        return None
+    time, flags = int.from_bytes(header[length : length + 2], signed=True), header[length + 2 : length + 3]
+    return (flags >= _KEY if number == _SIMPLE else _REFERENCE not in inside), time
 
 
 def _has_cues(blocks: Blocks, segment: int, body: int, end: int) -> bool:

@@ -1,6 +1,6 @@
 """Reads the packets of a video from any time on, and little else of it. In the sandbox alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -10,24 +10,34 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from roadvault_video.fragments import fragments
 from roadvault_video.matroska import clusters
-from roadvault_video.reading import Blocks, Spliced
+from roadvault_video.reading import Blocks, Seekable, Spliced
+from roadvault_video.search import Parts
+from roadvault_video.transport import transport
 
 AnyPacket: TypeAlias = "Packet[Stream]"
 LATE = Fraction(1)
 """Seconds by which sound may lie behind the pictures that it belongs to, or a picture be shown after it was decoded."""
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,mpegts,matroska,webm"
 _PROBE = {"probesize": "1000000", "analyzeduration": "3000000", "format_whitelist": _DEMUXERS}
+_WITHOUT_INDEX: tuple[tuple[Callable[[Blocks], Parts | None], dict[str, str]], ...] = (
+    (fragments, {"fflags": "ignidx"}),  # else each fragment is looked at
+    (clusters, {}),
+    # It says what its sound is in the sound alone, and that may lie behind many pictures.
+    (transport, {"probesize": "3000000", "fpsprobesize": "5"}),
+)
 _IO_BYTES = 1 << 16
 _PICTURES = {"h264", "hevc"}
 _SOUND = {"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"}
 """What an MP4 holds for players; the mu-law of cameras is not among it."""
 _HELD_BYTES = 64 << 20
 """That are kept until the next key frame is seen to be too late; if there are more, this one it is."""
+_SOUND_BYTES = 64 << 20
+"""In which sound is looked for that belongs to pictures before it."""
 _BACK = Fraction(1, 2)
 """Seconds by which a key frame is looked for further in front, then twice as many, and so on."""
 _BEFORE = Fraction(-2)
@@ -49,7 +59,12 @@ class Video:
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
-        self._parts = fragments(blocks) or clusters(blocks)
+        self._source: Blocks | Spliced = blocks
+        self._parts: Parts | None = None
+        self._probe = _PROBE
+        for find, options in _WITHOUT_INDEX:
+            if self._parts is None and (parts := find(blocks)):
+                self._parts, self._probe = parts, {**_PROBE, **options}
         self.container = self._reading = self._open()
         every = self.container.streams
         pictures = [one for one in every.video if not one.disposition & Disposition.attached_pic]
@@ -58,12 +73,17 @@ class Video:
         self.pictures: VideoStream = pictures[0]
         if _codec(self.pictures) not in _PICTURES:
             raise NoClip(f"its pictures are {_codec(self.pictures)}; only H.264 and H.265 are cut")
-        self.sound = [one for one in every.audio if _codec(one) in _SOUND]
+        self.sound = [one for one in every.audio if _codec(one) in _SOUND and one.codec_context.sample_rate]
         kept: list[Stream] = [self.pictures, *self.sound]
         self.dropped = [f"{one.type} {_codec(one)}" for one in every if one not in kept]
-        begin = self.pictures.start_time
-        self.origin = Fraction(0) if begin is None else begin * (self.pictures.time_base or 1)
+        self.origin = Fraction(0)
         """When the first picture is shown, as the file counts."""
+        begin, base = self.pictures.start_time, self.pictures.time_base or Fraction(1)
+        if begin is None or self.container.format.name.startswith("matroska"):  # which may give that of the sound
+            first = next((one for one in self._demuxed(_BEFORE) if self.is_picture(one)), None)
+            self.origin = Fraction(0) if first is None else self.time(first)
+        else:
+            self.origin = begin * base
 
     @property
     def streams(self) -> list[VideoStream | AudioStream]:
@@ -73,10 +93,11 @@ class Video:
     def _open(self, time: Fraction | None = None) -> InputContainer:
         if self._parts is None:
             self._blocks.seek(0)
-            source: Blocks | Spliced = self._blocks
+            self._source = self._blocks
         else:
-            source = self._parts.begin_at(_BEFORE if time is None else time + self.origin)
-        return av.open(source, "r", container_options=_PROBE, buffer_size=_IO_BYTES, metadata_errors="replace")
+            self._source = self._parts.begin_at(_BEFORE if time is None else time)
+        options, size = self._probe, _IO_BYTES
+        return av.open(self._source, "r", container_options=options, buffer_size=size, metadata_errors="replace")
 
     def close(self) -> None:
         """Let go of what FFmpeg holds."""
@@ -92,6 +113,13 @@ class Video:
                 if time > _CLOCKS_SET:
                     return Fraction(round(time.timestamp() * 1000), 1000)
         return None
+
+    def end_pictures(self) -> None:
+        """Have no more pictures read while sound is read on: of an MP4 that may lie far from those of its time."""
+        if self._reading.format.name.startswith("mov"):
+            self._reading.streams[self.pictures.index].discard = Discard.all
+            if isinstance(self._source, Seekable):
+                self._source.end_within(_SOUND_BYTES)
 
     def is_picture(self, packet: AnyPacket) -> bool:
         """Tell whether a packet is a picture, and not sound."""
@@ -111,7 +139,7 @@ class Video:
     def packets(self, begin: Fraction) -> Iterator[AnyPacket]:
         """Yield packets from the last key frame at or before a time on; if there is none, from the first one on."""
         # Where there is no index, what is found for a time is hardly ever a key frame.
-        back = _BACK if self.container.format.name == "mpegts" else Fraction(0)
+        back = _BACK if self._parts is None and self.container.format.name == "mpegts" else Fraction(0)
         while True:
             at = max(begin - back, _BEFORE)
             held: list[AnyPacket] = []
@@ -147,9 +175,22 @@ class Video:
             self._reading = self._open(time)
         streams = [self._reading.streams[one.index] for one in self.streams]
         with suppress(av.InvalidDataError):  # it breaks off there
-            for packet in self._reading.demux(streams):
+            for packet in self._dated(self._reading.demux(streams)):
                 if packet.size and not (packet.pts is None and packet.dts is None):
                     yield packet
+
+    def _dated(self, packets: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+        """Yield packets; of an MPEG-TS the first ones of sound come without a time, but for one at the head of each."""
+        sounds, follows = {one.index: one.codec_context for one in self.sound}, dict[int, int]()
+        for packet in packets:
+            if (sound := sounds.get(packet.stream_index)) is not None and packet.size:
+                if packet.pts is None and packet.dts is None:
+                    packet.pts = packet.dts = follows.get(packet.stream_index)
+                time = packet.dts if packet.pts is None else packet.pts
+                if time is not None and sound.frame_size:
+                    lasts = Fraction(sound.frame_size, sound.sample_rate)
+                    follows[packet.stream_index] = time + round(lasts / packet.time_base)
+            yield packet
 
 
 def _codec(stream: Stream) -> str:

@@ -75,7 +75,7 @@ class Blocks:
 
 
 class Spliced:
-    """The head of a file, and then the rest of it from somewhere on, to be read from front to back."""
+    """The head of a file, and then the rest of it from somewhere on."""
 
     def __init__(self, blocks: Blocks, head: int, rest: int) -> None:
         self._blocks = blocks
@@ -91,3 +91,29 @@ class Spliced:
             data = self._blocks.read_at(self._at + self._gap, size)
         self._at += len(data)
         return data
+
+
+class Seekable(Spliced):
+    """The same where one may go to and fro: sound may lie far behind its pictures."""
+
+    _end: int | None = None
+
+    def end_within(self, size: int) -> None:
+        """Be at the end so many bytes from here."""
+        self._end = self._at + size
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+        return b"" if self._end is not None and self._at > self._end else super().read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte, and return its number."""
+        size = self._blocks.size - self._gap
+        if whence == _SIZE:
+            return size
+        self._at = max({io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: size}[whence] + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the number of the byte that is read next."""
+        return self._at

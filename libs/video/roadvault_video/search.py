@@ -1,6 +1,8 @@
-"""Finds the way into videos without an index, MP4s in fragments and Matroska without cues, by looking at a few places.
+"""Finds the way into videos without an index: MP4s in fragments, Matroska without cues, MPEG-TS.
 
-libavformat would read these from the beginning, or look at each fragment.
+libavformat would read these from the beginning, look at each fragment, or look about for longer. Where a time should
+lie is worked out from what lies where; from there one goes back to where it can be begun to be read: that way is a part
+of what is wanted.
 """
 
 from collections.abc import Callable
@@ -10,8 +12,7 @@ from typing import NamedTuple
 from roadvault_video.reading import BLOCK_BYTES, Blocks, Spliced
 
 _NEAR = Fraction(1, 2)
-"""Seconds before a time at which it is near enough to read on."""
-_NEAR_BYTES = 1 << 20
+"""Seconds behind a time from which one goes back to it."""
 _LOOKS = 40
 _SCANNED_BYTES = 64 << 20
 """In which a part has to begin."""
@@ -20,65 +21,120 @@ _BETWEEN_BYTES = 1 << 12
 
 
 class Mark(NamedTuple):
-    """Where a part begins, its time in seconds, and where the next one should begin."""
+    """Where a part begins, its time in seconds, where the next one should begin, if it says so, and what it is."""
 
     at: int
     time: Fraction
-    end: int
+    end: int | None
+    is_key: bool = True
+    """Whether it can be read without those before it."""
+
+
+Marks = Callable[[int, int], list[Mark]]
+"""Returns the marks of a stretch of the file, in order."""
 
 
 class Parts:
-    """A video of a head and parts, each of which tells its time and can be read without those before it.
+    """A video of a head and parts, each of which tells its time."""
 
-    A part has `word` in it, and `mark` tells where it begins if a place at which that stands is really a part's.
-    """
-
-    def __init__(self, blocks: Blocks, head: int, word: bytes, mark: Callable[[int], Mark | None]) -> None:
-        self._blocks, self._head, self._word, self._mark = blocks, head, word, mark
-        self._first = self._next(head, blocks.size)
+    def __init__(
+        self,
+        blocks: Blocks,
+        head: int,
+        marks: Marks,
+        *,
+        before: int = 0,
+        spliced: type[Spliced] = Spliced,
+    ) -> None:
+        """`before` are bytes in front of a part that are read, too."""
+        self._blocks, self._head, self._marks, self._before = blocks, head, marks, before
+        self._spliced = spliced
+        self.first = self._next(head, blocks.size)
+        self.last = self._back(blocks.size, head) if self.first and self.first.end is None else None
+        """The last mark, where parts do not say where they end."""
 
     def begin_at(self, time: Fraction) -> Spliced:
-        """Return the video as if it began with a part that begins at a time, or some before it."""
-        return Spliced(self._blocks, self._head, self._head if self._first is None else self._find(self._first, time))
+        """Return the video as if it began with the last part that can be read and begins at a time, or before it.
+
+        Times are counted from the first part on.
+        """
+        at = self._head
+        if self.first is not None and time > 0:
+            at = self._find(self.first, self.first.time + time) - self._before
+        return self._spliced(self._blocks, self._head, max(at, self._head))
 
     def _find(self, first: Mark, time: Fraction) -> int:
-        # The last mark that is early enough, one that is too late, and where no mark begins any more that is not.
+        # The last mark that is known to be early enough, one that is too late, and where they are too late.
         low, high, ends = first, None, self._blocks.size
+        if self.last is not None and self.last.time > time:
+            high, ends = self.last, self.last.at
+        leapt = True
         for look in range(_LOOKS):
-            if time - low.time <= _NEAR or ends - low.at <= _NEAR_BYTES:
+            if leapt and (following := self._following(low)) is not None:
+                if following.time > time:
+                    if low.is_key:
+                        return low.at
+                    ends = low.at
+                    break
+                low = following
+            begins = low.end or low.at + 1
+            aim = max(_aim(low, high or first, ends, time, look), begins)
+            found = self._back(aim, begins) or self._next(aim, ends)
+            if found is None:
                 break
-            following = self._next(low.end, min(low.end + _BETWEEN_BYTES, ends))
-            if following is not None and following.time > time:
-                break
-            low = following or low
-            guess = _guess(first, low, high, ends, time, look)
-            found = self._next(guess, ends)
-            if found is not None and found.time <= time:
+            if leapt := found.time <= time:
                 low = found
-            else:
-                high, ends = found or high, guess
-        return low.at
+                continue
+            high, ends = found, found.at
+            if found.time - time <= _NEAR:
+                break
+        key = self._back(ends, first.at, lambda mark: mark.is_key and mark.time <= time)
+        return (key or low).at
+
+    def _following(self, mark: Mark) -> Mark | None:
+        """Return the mark behind one that says where it ends."""
+        if mark.end is None:
+            return None
+        return self._next(mark.end, min(mark.end + _BETWEEN_BYTES, self._blocks.size))
 
     def _next(self, at: int, ends: int) -> Mark | None:
         """Return the first mark from `at` on, before `ends`."""
         ends = min(ends, at + _SCANNED_BYTES)
         while at < ends:
-            data = self._blocks.read_at(at, BLOCK_BYTES - at % BLOCK_BYTES + len(self._word) - 1)
-            place = data.find(self._word)
-            while place >= 0:
-                mark = self._mark(at + place)
-                if mark is not None:
+            behind = min(at - at % BLOCK_BYTES + BLOCK_BYTES, ends)
+            if marks := self._marks(at, behind):
+                return marks[0]
+            at = behind
+        return None
+
+    def _back(self, ends: int, begins: int, good: Callable[[Mark], bool] = lambda _: True) -> Mark | None:
+        """Return the last good mark before `ends`, from `begins` on."""
+        begins = max(begins, ends - _SCANNED_BYTES)
+        while ends > begins:
+            at = max((ends - 1) // BLOCK_BYTES * BLOCK_BYTES, begins)
+            for mark in reversed(self._marks(at, ends)):
+                if good(mark):
                     return mark
-                place = data.find(self._word, place + 1)
-            at += max(len(data) - len(self._word) + 1, 1)
+            ends = at
         return None
 
 
-def _guess(first: Mark, low: Mark, high: Mark | None, ends: int, time: Fraction, look: int) -> int:
-    """Return where to look next, behind `low` and before `ends`: by bytes a second, and every third time half-way."""
-    other = high or first
+def words(blocks: Blocks, word: bytes, mark: Callable[[int], Mark | None]) -> Marks:
+    """Return how marks are found that have `word` in them; `mark` tells whether one is really there."""
+
+    def marks(begin: int, end: int) -> list[Mark]:
+        data, found, place = blocks.read_at(begin, end - begin + len(word) - 1), list[Mark](), -1
+        while (place := data.find(word, place + 1)) >= 0:
+            if (one := mark(begin + place)) is not None:
+                found.append(one)
+        return found
+
+    return marks
+
+
+def _aim(low: Mark, other: Mark, ends: int, time: Fraction, look: int) -> int:
+    """Return from where to go back, behind `low` and up to `ends`: by bytes a second, and every third time half-way."""
     if look % 3 == 2 or other.time == low.time:  # noqa: PLR2004
         return (low.at + ends + 1) // 2
     rate = (other.at - low.at) / (other.time - low.time)
-    part = max(low.end - low.at, BLOCK_BYTES)  # the one behind the right one is found where it is not aimed in front
-    return max(min(low.at + int(rate * (time - low.time)), ends) - part, low.at + 1)
+    return min(low.at + int(rate * (time + _NEAR / 2 - low.time)), ends)
