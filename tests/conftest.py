@@ -28,6 +28,7 @@ pytest_plugins = [
     "servers_orderer",
     "servers_services",
     "servers_faults",
+    "servers_galera",
     "servers_operator",
     "servers_estate",
     "servers_keeper",

@@ -13,8 +13,9 @@ from prometheus_client import Gauge
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.sql.applying import alone, apply_all
-from roadvault_common.sql.db import Database, parse_url
+from roadvault_common.sql.db import Database
 from roadvault_common.sql.server_errors import explained
+from roadvault_common.sql.servers import connect
 
 log = structlog.get_logger()
 
@@ -88,9 +89,8 @@ def migrate(url: str, say: Callable[[str], None] = log.info) -> list[str]:
         DatabaseUnavailable: The database can't be reached, or refuses.
         SettingsError: The URL is not one of a database, or the server is not set up for what RoadVault does.
     """
-    arguments = parse_url(url)
     try:
-        with pymysql.connect(**arguments, autocommit=True) as connection, connection.cursor() as cursor:
+        with connect(url) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW VARIABLES")
             _refuse_server(dict(cursor.fetchall()))
             with alone(cursor, say):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pymysql
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
-from roadvault_common.sql.db import parse_url
+from roadvault_common.sql.servers import connect, database_of
 
 _WAITS_SECONDS = 31_536_000
 """So long the server keeps a connection that says nothing: the most that it takes."""
@@ -22,9 +22,9 @@ async def alone(url: str, work: str) -> AsyncIterator[None]:
         SettingsError: Somebody does.
         DatabaseUnavailable: The database is away.
     """
-    name = parse_url(url)["database"]
+    name = database_of(url)
     try:
-        connection = await asyncio.to_thread(pymysql.connect, **parse_url(url), autocommit=True)
+        connection = await asyncio.to_thread(connect, url)
     except pymysql.err.MySQLError as error:
         raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
     with connection, connection.cursor() as cursor:
