@@ -202,6 +202,13 @@ class Database:
         row = await self.fetch_one(sql, args)
         return None if row is None else next(iter(row.values()))
 
+    async def catch_up(self) -> None:
+        """Have what is read from now on be all that was committed before, though another node of a cluster had it.
+
+        Where two were written to for a moment, one of them may be late.
+        """
+        await self.fetch_all("/*M! SET STATEMENT wsrep_sync_wait = 1 FOR */ SELECT 1")
+
     async def now(self) -> datetime:
         """Return the time by the database's clock, aware."""
         now: datetime = await self.fetch_value("SELECT UTC_TIMESTAMP(6)")

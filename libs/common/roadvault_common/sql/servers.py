@@ -5,7 +5,8 @@ Which one is told by the same rule everywhere: the first of the list that is wel
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,6 +23,7 @@ from roadvault_common.errors import DatabaseUnavailable, SettingsError
 _WRONG = "ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name or mysql://…@host,host,host/name"
 _LOOK_SECONDS = 3
 """A server that does not say by then how it is, is not well."""
+_LIMITS = {"connect_timeout": _LOOK_SECONDS, "read_timeout": _LOOK_SECONDS, "write_timeout": _LOOK_SECONDS}
 _CATCH_UP_SECONDS = 20
 """The others notice within 5 to 7 seconds that a node has died; only then can one say that it has all that there is."""
 _STATE = (
@@ -100,14 +102,37 @@ def connect(url: SecretStr | str) -> "pymysql.Connection[Cursor]":
         SettingsError: As `servers_of`.
         MySQLError: There is none, or it refuses.
     """
+    return pymysql.connect(**_well(url)[0], autocommit=True)
+
+
+@contextmanager
+def connect_to_all(url: SecretStr | str) -> "Iterator[list[pymysql.Connection[Cursor]]]":
+    """As `connect`, and then to each other server that is well.
+
+    Raises:
+        SettingsError: As `servers_of`.
+        MySQLError: There is none, or it refuses.
+    """
+    with ExitStack() as stack:
+        first, *others = _well(url)
+        opened = [stack.enter_context(pymysql.connect(**first, autocommit=True))]
+        for server in others:
+            with suppress(pymysql.err.MySQLError):
+                opened.append(stack.enter_context(pymysql.connect(**server, **_LIMITS, autocommit=True)))
+        yield opened
+
+
+def _well(url: SecretStr | str) -> list[dict[str, Any]]:
+    """Return the server that is written to, and others that are well."""
     servers = servers_of(url)
     if len(servers) == 1:
-        return pymysql.connect(**servers[0], autocommit=True)
+        return servers
     states = [_look(server) for server in servers]
-    best = max(states)
-    if best is Health.NO:
+    found = [server for server, health in zip(servers, states, strict=True) if health is not Health.NO]
+    if not found:
         raise pymysql.err.OperationalError(2003, none_is_well(servers))
-    return pymysql.connect(**servers[states.index(best)], autocommit=True)
+    first = servers[states.index(max(states))]
+    return [first, *(server for server in found if server is not first)]
 
 
 def none_is_well(servers: Iterable[dict[str, Any]]) -> str:
@@ -116,9 +141,8 @@ def none_is_well(servers: Iterable[dict[str, Any]]) -> str:
 
 
 def _look(server: dict[str, Any]) -> Health:
-    limits = {"connect_timeout": _LOOK_SECONDS, "read_timeout": _LOOK_SECONDS, "write_timeout": _LOOK_SECONDS}
     try:
-        with pymysql.connect(**server, **limits) as connection, connection.cursor() as cursor:
+        with pymysql.connect(**server, **_LIMITS) as connection, connection.cursor() as cursor:
             cursor.execute(_STATE)
             return _health(cursor.fetchall())
     except (pymysql.err.MySQLError, OSError):
