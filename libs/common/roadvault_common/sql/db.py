@@ -21,7 +21,7 @@ from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.loops import repeat
 from roadvault_common.sql.server_errors import RolledBack, lost, meaning, never_took_place
 from roadvault_common.sql.servers import servers_of
-from roadvault_common.sql.writer import LOOK_SECONDS, Writer
+from roadvault_common.sql.writer import EACH_SECONDS, Writer
 
 Row = dict[str, Any]
 P = ParamSpec("P")
@@ -99,7 +99,7 @@ class Database:
         """
         servers = servers_of(url)
         writer = Writer(servers, size, init_command=_SESSION, connect_timeout=5, read_timeout=_READ_SECONDS)
-        looks = asyncio.create_task(repeat(writer.look, asyncio.Event(), LOOK_SECONDS)) if servers[1:] else None
+        looks = asyncio.create_task(repeat(writer.look, asyncio.Event(), EACH_SECONDS)) if servers[1:] else None
         try:
             yield cls(writer, read_only=read_only)
         finally:

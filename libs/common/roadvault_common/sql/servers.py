@@ -21,9 +21,9 @@ from roadvault_common.cancellation import heeding
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 
 _WRONG = "ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name or mysql://…@host,host,host/name"
-_LOOK_SECONDS = 3
+LOOK_SECONDS = 3
 """A server that does not say by then how it is, is not well."""
-_LIMITS = {"connect_timeout": _LOOK_SECONDS, "read_timeout": _LOOK_SECONDS, "write_timeout": _LOOK_SECONDS}
+_LIMITS = {"connect_timeout": LOOK_SECONDS, "read_timeout": LOOK_SECONDS, "write_timeout": LOOK_SECONDS}
 _CATCH_UP_SECONDS = 20
 """The others notice within 5 to 7 seconds that a node has died; only then can one say that it has all that there is."""
 _STATE = (
@@ -168,20 +168,18 @@ class Watched:
     async def health(self) -> Health:
         """Ask how it is."""
         try:
-            return _health(await self._ask(_LOOK_SECONDS, _STATE))
+            return _health(await self._ask(LOOK_SECONDS, _STATE))
         except (DriverError, OSError, EOFError, RuntimeError):
             return Health.NO
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, seconds: float = _CATCH_UP_SECONDS) -> None:
         """Wait until it has all that was committed at any node so far.
 
         Raises:
             DatabaseUnavailable: It has not, or does not say so.
         """
         try:
-            await self._ask(_CATCH_UP_SECONDS, "SET SESSION wsrep_sync_wait = 1")
-            await self._ask(_CATCH_UP_SECONDS, "SELECT 1")
-            await self._ask(_CATCH_UP_SECONDS, "SET SESSION wsrep_sync_wait = 0")
+            await self._ask(seconds, "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1")
         except (DriverError, OSError, EOFError, RuntimeError) as error:
             raise DatabaseUnavailable(f"{place(self.server)} has not caught up with its cluster: {error}") from error
 

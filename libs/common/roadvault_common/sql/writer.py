@@ -16,12 +16,12 @@ from prometheus_client import Gauge
 
 from roadvault_common.cancellation import cancellations, stop_if_cancelled
 from roadvault_common.errors import DatabaseUnavailable
-from roadvault_common.sql.servers import Health, Watched, none_is_well, place
+from roadvault_common.sql.servers import LOOK_SECONDS, Health, Watched, none_is_well, place
 
 log = structlog.get_logger()
 
 AT = Gauge("roadvault_database_server", "Which server of ROADVAULT_DATABASE_URL is written to, the first being 0")
-LOOK_SECONDS = 2.0
+EACH_SECONDS = 2.0
 """Between two looks at the server that is written to, and at those before it."""
 _BACK_SECONDS = 30.0
 """An earlier server is gone back to when it has been well for so long."""
@@ -86,7 +86,7 @@ class Writer:
             self._better, self._better_since = found, now
         elif now - self._better_since >= _BACK_SECONDS and self._at is at and not self._moving:
             self._better = None
-            await found.catch_up()  # one that was paused takes itself for well until it hears of the others
+            await found.catch_up(LOOK_SECONDS)  # one that was paused takes itself for well until it hears of the others
             await self._move_by(self._go_back(found))
 
     async def close(self) -> None:
@@ -123,19 +123,23 @@ class Writer:
         await asyncio.shield(self._moving)
 
     async def _choose(self) -> None:
-        """Go to the first server that is well, or stay."""
-        best = self._servers[0]
-        if len(self._servers) > 1:
-            found = await self._first(self._servers, Health.WELL) or await self._first(self._servers, Health.GIVES)
-            if found is None:
-                raise DatabaseUnavailable(none_is_well(one.server for one in self._servers))
-            await found.catch_up()
-            best = found
+        """Stay if all is well here after all, else go to the first server that is well."""
+        best = self._servers[0] if len(self._servers) == 1 else await self._best()
         if best is not self._at:
             # Those who still wait for an answer there would wait long; who is in COMMIT looks what became of it.
             self._leave(cut=True)
             await self._open(best)
         self._doubted = False
+
+    async def _best(self) -> Watched:
+        left = sorted(self._servers, key=lambda server: server is not self._at)
+        for least in (Health.WELL, Health.GIVES):
+            while found := await self._first(left, least):
+                with suppress(DatabaseUnavailable):  # it takes itself for well, and does not get on
+                    await found.catch_up()
+                    return found
+                left.remove(found)
+        raise DatabaseUnavailable(none_is_well(one.server for one in self._servers))
 
     async def _go_back(self, server: Watched) -> None:
         old = self._at
@@ -143,7 +147,7 @@ class Writer:
         if end is not None:
             await asyncio.wait([end], timeout=_DRAIN_SECONDS)
         try:
-            await server.catch_up()
+            await server.catch_up(LOOK_SECONDS)
         except DatabaseUnavailable:
             assert old is not None  # noqa: S101 - it is gone back from there
             server = old
