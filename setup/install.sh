@@ -93,6 +93,8 @@ missing_packages() {
 missing_test_packages() {
     have strace || echo strace
     have mariadb-backup || echo mariadb-backup
+    [ -e /usr/lib/galera/libgalera_smm.so ] || echo galera-4
+    have rsync || echo rsync
     have lsattr || echo e2fsprogs
     have faketime || echo faketime
     have haproxy || echo haproxy

@@ -30,6 +30,7 @@ pytest_plugins = [
     "servers_services",
     "servers_faults",
     "servers_sentinel",
+    "servers_galera",
     "servers_operator",
     "servers_estate",
     "servers_keeper",

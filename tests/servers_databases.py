@@ -25,10 +25,10 @@ _NEXT_NUMBER = re.compile(r" AUTO_INCREMENT=\d+")
 class Databases:
     """Makes databases, and cleans those that tests are done with."""
 
-    def __init__(self, mariadb: Running[MariaDB]) -> None:
+    def __init__(self, server: MariaDB) -> None:
         from roadvault_common.sql.migrate import migrate  # noqa: PLC0415 - tests without a database don't need it
 
-        self._server = mariadb.server
+        self._server = server
         self._numbers = itertools.count(1)
         self._done_with: list[str] = []
         with self._server.connect() as connection, connection.cursor() as cursor:
@@ -108,7 +108,7 @@ def _without_numbers(tables: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def databases(mariadb_of_session: Running[MariaDB]) -> Databases:
     mariadb_of_session.start()
-    return Databases(mariadb_of_session)
+    return Databases(mariadb_of_session.server)
 
 
 @pytest.fixture(scope="session")

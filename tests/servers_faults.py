@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,11 @@ class Proxied:
         self.proxies = proxies
 
 
-@pytest.fixture
-def proxied_database(database_url: str, tmp_path: Path) -> Iterator[Proxied]:
+@contextmanager
+def proxy_to(port: int, config: Path) -> Iterator[tuple[int, Proxies]]:
+    """Put a proxy named `database` before a port; yield its own port, and what it is spoiled by."""
     control, listen = pick_free(2)
-    address = database_url.split("@")[1].split("/", maxsplit=1)[0]
-    targets = {"database": (listen, int(address.split(":")[1]))}
-    command = programs.tied_to_parent(toxiproxy(control, tmp_path / "toxiproxy.json", targets), "KILL")
+    command = programs.tied_to_parent(toxiproxy(control, config, {"database": (listen, port)}), "KILL")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
@@ -34,7 +34,14 @@ def proxied_database(database_url: str, tmp_path: Path) -> Iterator[Proxied]:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield Proxied(database_url.replace(address, f"{HOST}:{listen}"), Proxies(control, ["database"]))
+        yield listen, Proxies(control, ["database"])
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def proxied_database(database_url: str, tmp_path: Path) -> Iterator[Proxied]:
+    address = database_url.split("@")[1].split("/", maxsplit=1)[0]
+    with proxy_to(int(address.split(":")[1]), tmp_path / "toxiproxy.json") as (port, proxies):
+        yield Proxied(database_url.replace(address, f"{HOST}:{port}"), proxies)

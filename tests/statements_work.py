@@ -284,6 +284,7 @@ async def _upload(filled: Filled, db: Database) -> None:
     (received,) = batch(1)
     await store.add_files(slot, [received], Limits(100, 1 << 40, 86_400))
     assert await store.find_file(received.path) is not None
+    assert await store.find_file("received/00/that never came") is None
 
 
 async def _resume(filled: Filled, db: Database) -> None:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-import pymysql
 import pytest
 from pymysql.cursors import Cursor
 from servers_process import Running
 
 from roadvault_common.sql import applying
 from roadvault_common.sql.applying import statements
-from roadvault_common.sql.db import parse_url
 from roadvault_common.sql.migrate import migrate, schema_dir
+from roadvault_common.sql.servers import connect
 from roadvault_stack.mariadb import MariaDB
 
 _numbers = count(1)
@@ -53,7 +52,7 @@ def tables(url: str) -> dict[str, str]:
 
 def rows(url: str, question: str) -> tuple[tuple[object, ...], ...]:
     """Ask the database."""
-    with pymysql.connect(**parse_url(url), autocommit=True) as connection, connection.cursor() as cursor:
+    with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(question)
         return tuple(cursor.fetchall())
 
@@ -123,7 +122,7 @@ def test_killed_behind_each_statement_the_tables_come_out_the_same(
 )
 def test_an_earlier_version_that_was_killed_is_taken_over(empty: str, whole: dict[str, str], last: str) -> None:
     """It noted nothing but its lock, a row of yoyo's, for which the next one waited in vain."""
-    with pymysql.connect(**parse_url(empty), autocommit=True) as connection, connection.cursor() as cursor:
+    with connect(empty) as connection, connection.cursor() as cursor:
         applying.apply_all(cursor, schema_dir() / "none", print)
         cursor.execute("CREATE TABLE yoyo_lock (locked INT DEFAULT 1 PRIMARY KEY, ctime TIMESTAMP, pid INT NOT NULL)")
         cursor.execute("INSERT INTO yoyo_lock VALUES (1, UTC_TIMESTAMP(), 4711)")
@@ -151,7 +150,7 @@ def test_what_a_killed_one_began_is_waited_for(empty: str, whole: dict[str, str]
 
     assert was_killed(begun(as_far_as_the_first))
     heard: list[str] = []
-    with pymysql.connect(**parse_url(empty), autocommit=True) as reader, reader.cursor() as cursor:
+    with connect(empty) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("SELECT * FROM zip_ipfs_info")
         child = begun(lambda: migrate(empty))

@@ -29,7 +29,7 @@ MOST_READ = 1300
 ROOT = Path(__file__).parents[2]
 SOURCES = ("libs/common", "libs/operator", "services")
 WITHIN = tuple(str(ROOT / source) for source in SOURCES)
-BY_PYMYSQL = {"alone.py", "applying.py", "rehearsal.py"}
+BY_PYMYSQL = {"alone.py", "applying.py", "locks.py", "rehearsal.py", "servers.py"}
 """What makes tables, or keeps others out for longer than a transaction, is run by hand, by another driver."""
 
 UNINDEXED = {
@@ -38,6 +38,7 @@ UNINDEXED = {
     "catalogue_log_info": "a row for each 4096 lines, read as a whole when a person accepts that some are lost",
     "catalogue_pin_info": "a row for each catalogue that is pinned: two, or a few more while they change",
     "tables": "the server's own list, asked for one name when a service starts",
+    "statistics": "likewise, and for the names of all tables' keys",
     "left_out_info": "a row for each archive that a recovery left out: few, and none in most systems",
     "store_info": "a row for each store: some hundred at most",
     "heartbeat_info": "a row for each process that ran within a day",

@@ -10,7 +10,7 @@ from redis.asyncio import connection as redis_url
 from roadvault_common.errors import SettingsError
 from roadvault_common.settings.config import PREFIX, explain
 from roadvault_common.settings.secret_files import is_secret
-from roadvault_common.sql.db import parse_url
+from roadvault_common.sql.servers import servers_of
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_door.config import DoorSettings
 from roadvault_ingest.config import IngestSettings
@@ -181,7 +181,7 @@ def test_passwords_may_be_set_apart_from_their_urls(monkeypatch: pytest.MonkeyPa
     for settings in (IngestSettings, OperatorSettings):
         read = settings()
         assert isinstance(read.redis_url, SecretStr)
-        database = parse_url(read.database_url)
+        (database,) = servers_of(read.database_url)
         assert (database["user"], database["password"], database["port"]) == ("roads", "p@ss/w:rd %", 3307)
         redis = redis_url.parse_url(read.redis_url.get_secret_value())
         assert (redis["host"], redis["password"], redis["db"]) == ("cache", "r@dis?", 2)

@@ -43,7 +43,7 @@ async def serve() -> None:
     settings = OrdererSettings()
     log.configure("crust-orderer", settings)
     async with AsyncExitStack() as stack:
-        db = await stack.enter_async_context(Database.open(settings.database_url))
+        db = await stack.enter_async_context(Database.open(settings.database_url, settings.database_connections))
         bus = await stack.enter_async_context(
             Bus.open(settings.redis_url, "crust-orderer", settings.event_reclaim_seconds)
         )

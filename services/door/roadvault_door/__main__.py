@@ -25,7 +25,10 @@ async def serve() -> None:
     settings = DoorSettings()
     log.configure("door", settings)
     check_descriptors(settings.public_connections)
-    async with Database.open(settings.database_url, read_only=True) as db, AsyncExitStack() as stack:
+    async with (
+        Database.open(settings.database_url, settings.database_connections, read_only=True) as db,
+        AsyncExitStack() as stack,
+    ):
         player = await stack.enter_async_context(Player.open(settings)) if settings.stream_url else None
         vault = Vault(settings.data_dir, settings.store)
         door, identity = (

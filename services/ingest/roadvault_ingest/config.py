@@ -23,6 +23,9 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     """Takes uploads and requests, serves the back-office."""
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
+    database_connections: int = Field(
+        32, ge=2, title="Database connections", description="connections of the process to the database, at the most"
+    )
     ingest_worker: str = Field(
         "", max_length=100, title="Worker", description="name of this process's open folder; default host:port"
     )

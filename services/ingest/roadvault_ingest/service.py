@@ -33,13 +33,12 @@ from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge
 from roadvault_ingest.requests.asking import Most
 from roadvault_ingest.requests.batches import Batches
 from roadvault_ingest.requests.routing import Routing
-from roadvault_ingest.store import IngestStore, Limits
+from roadvault_ingest.store import IngestStore
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.intake import Intake, Taken
 from roadvault_ingest.uploads.joining import Joining
 from roadvault_ingest.uploads.receive import Incoming, Received
-from roadvault_ingest.uploads.same import Sameness
 from roadvault_ingest.uploads.tagging import Tagger
 from roadvault_ingest.uploads.upload_sweep import UploadSweep
 from roadvault_ingest.uploads.wire import Room
@@ -68,13 +67,11 @@ class Ingest:
         routing = self._routing = Routing(db, vault.store)
         self._files = FilesStore(db)
         self.batches = Batches(settings, db, bus, routing)
-        limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
         self._reach = settings.reach()
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
         self._tagger = Tagger(self._store, vault.root)
-        sameness = Sameness(settings.upload_key_hours * 3600, settings.same_upload_seconds)
-        self._intake = Intake(self._store, settings.worker, limits, self._tagger, bus, sameness, vault.store)
+        self._intake = Intake(settings, self._store, vault, self._tagger, bus)
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self._views = None if settings.view_secret is None else Views(settings.view_secret)
         self.disk = Disk(direct=settings.direct_uploads)

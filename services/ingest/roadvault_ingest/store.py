@@ -157,15 +157,32 @@ class IngestStore:
         return [Placed(*at[received.path], closed) for received, closed in folder.added]
 
     async def find_file(self, path: str) -> Placed | None:
-        """Return where the upload at `path` was recorded, after the answer to a COMMIT was lost.
+        """Return where the upload at `path` was recorded, once an answer to COMMIT was lost; None if it never will be.
 
-        The COMMIT may still be under way on the server, so this waits for whoever holds a lock on the row.
+        The COMMIT may still be under way, on this server or on one that was left for it. So the path is written, and
+        taken back: once that is committed the other can't be any more. Here it waits for the lock on the path, or has
+        it wait; at another node of a cluster it is refused, as the same unique key was written.
 
         Raises:
             DatabaseUnavailable: It is not known yet.
         """
-        select = "SELECT file_id, folder_id, create_time FROM file_upload_info WHERE path = %s FOR UPDATE"
-        row = await self._db.transact(lambda tx: tx.fetch_one(select, (path,)))
+
+        async def forestall(tx: Transaction) -> None:
+            await tx.execute(
+                "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
+                " VALUES ('', '', 0, '', %s, 0)",
+                (path,),
+            )
+            await tx.execute("DELETE FROM file_upload_info WHERE path = %s", (path,))
+
+        try:
+            await self._db.transact(forestall)
+        except Exception as error:
+            if not duplicate_key(error):
+                raise
+        row = await self._db.fetch_one(
+            "SELECT file_id, folder_id, create_time FROM file_upload_info WHERE path = %s", (path,)
+        )
         return Placed(**row) if row else None
 
     async def close_aged_folders(self) -> list[Closed]:

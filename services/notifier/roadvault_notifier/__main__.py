@@ -23,7 +23,7 @@ async def serve() -> None:
     settings = NotifierSettings()
     log.configure("notifier", settings)
     async with AsyncExitStack() as stack:
-        db = await stack.enter_async_context(Database.open(settings.database_url))
+        db = await stack.enter_async_context(Database.open(settings.database_url, settings.database_connections))
         bus = await stack.enter_async_context(Bus.open(settings.redis_url, "notifier", settings.event_reclaim_seconds))
         callbacks = Callbacks(
             settings.reach(), settings.callback_timeout_seconds, settings.callback_secret, settings.callback_ca_file

@@ -35,7 +35,7 @@ async def serve() -> None:
     vault = Vault(settings.data_dir, settings.store)
     vault.prepare()
     async with AsyncExitStack() as stack:
-        db = await stack.enter_async_context(Database.open(settings.database_url))
+        db = await stack.enter_async_context(Database.open(settings.database_url, settings.database_connections))
         bus = await stack.enter_async_context(
             Bus.open(settings.redis_url, "pinner", settings.event_reclaim_seconds, settings.store)
         )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.files.span import Span, columns
+from roadvault_common.sql.binding import bind
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Transaction, marks, transacted
 from roadvault_common.sql.mirror import fail_request, mirror, named_paths
@@ -275,7 +276,7 @@ class RetrieverStore:
 
 async def hold_file(tx: Transaction, file_id: int) -> None:
     """Have decisions about one file's extractions wait for each other."""
-    await tx.fetch_one("SELECT file_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+    await bind(tx, "file_upload_info", file_id)
 
 
 async def _put_in_place(tx: Transaction, made: Shared, file_id: int, path: str) -> None:

@@ -47,6 +47,7 @@ async def trouble(db: Database, noted: Head) -> tuple[int, str] | None:
     """Return the position of what is wrong, and why, if a head that was noted is not one of this chain's."""
     if not noted.size:
         return None
+    await db.catch_up()  # another process, at another node of a cluster, may have noted it
     head = await store.head(db)
     size = 0 if head is None else head.size
     if size < noted.size:

@@ -100,12 +100,7 @@ class Identity:
             IdentityMismatch: They don't.
             TransientError: It can't be told now.
         """
-        for _ in range(_LOOKS):
-            trouble = trouble_between(*await self._both(), self._name)
-            if trouble is None:
-                break
-        else:
-            raise _mismatch(trouble or "")
+        await self._look()
         if not self._only_looks:
             await keep_ahead(self._db)
         if self._moves_on and time.monotonic() - self._moved_at >= _MARK_SECONDS:
@@ -119,12 +114,23 @@ class Identity:
             IdentityMismatch: They don't belong together.
         """
         given_out = await store.given_out(self._db)
-        if await self._db.transact(lambda tx: self._move_database(tx, given_out)):
-            await self._db.transact(lambda tx: self._move_directory(tx, given_out))
+        try:
+            if await self._db.transact(lambda tx: self._move_database(tx, given_out)):
+                await self._db.transact(lambda tx: self._move_directory(tx, given_out))
+        except IdentityMismatch:
+            await self._look()  # another process moved both just now, at another node of a cluster; or so it is
+
+    async def _look(self) -> None:
+        for _ in range(_LOOKS):
+            trouble = trouble_between(*await self._both(), self._name)
+            if trouble is None:
+                return
+        raise _mismatch(trouble or "")
 
     async def _both(self) -> tuple[Stamp | None, Row | None]:
         # In this order the directory's mark is never seen ahead of the database's, as long as all is well.
         stamp = await asyncio.to_thread(read_stamp, self._root)
+        await self._db.catch_up()
         return stamp, await store.read(self._db, self._name)
 
     async def _move_database(self, tx: Transaction, given_out: dict[str, int]) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EINVAL, ENODATA, ENOSPC
 from fcntl import F_GETFL, F_SETFL, fcntl
@@ -118,6 +118,13 @@ class NewFile:
         if self._file is not None:
             self._file.close()
             self.path.unlink(missing_ok=True)
+
+    def set_aside(self, away: Callable[[], None]) -> None:
+        """Let go of it, and have it moved `away`: as far as can be told no row names it."""
+        self.discarded = True
+        if self._file is not None:
+            self._file.close()
+            away()
 
     def remove(self) -> None:
         """Remove the file."""

@@ -1,10 +1,11 @@
-"""The SQL of ends and holds. Each change locks the archive's row first, as who ends an archive does."""
+"""The SQL of ends and holds. Each change writes the archive's row first, as who ends an archive does."""
 
 from datetime import datetime
 from enum import StrEnum
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.errors import PermanentError
+from roadvault_common.sql.binding import bind
 from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.work import lease as leases
@@ -154,9 +155,8 @@ async def is_here(db: Database, *, zip_id: int | None, file_id: int | None) -> b
 
 
 async def _lock(tx: Transaction, zip_id: int, *, or_left_out: bool = False) -> None:
-    row = await tx.fetch_one(
-        "SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s AND kind = 'archive' FOR UPDATE", (zip_id,)
-    )
+    await bind(tx, "zip_ipfs_info", zip_id)
+    row = await tx.fetch_one("SELECT zip_id FROM zip_ipfs_info WHERE zip_id = %s AND kind = 'archive'", (zip_id,))
     if row is None and or_left_out and await left_out.may_have(tx, zip_id):
         return
     if row is None:
@@ -167,7 +167,8 @@ async def _lock(tx: Transaction, zip_id: int, *, or_left_out: bool = False) -> N
 
 
 async def _archive_of(tx: Transaction, file_id: int) -> int | None:
-    row = await tx.fetch_one("SELECT zip_id FROM file_upload_info WHERE file_id = %s FOR UPDATE", (file_id,))
+    await bind(tx, "file_upload_info", file_id)  # who packs it takes what is on hold by now along
+    row = await tx.fetch_one("SELECT zip_id FROM file_upload_info WHERE file_id = %s", (file_id,))
     if row is None and not await left_out.any_left(tx):
         raise PermanentError(f"there is no file {file_id}; nothing was changed")
     return None if row is None else row["zip_id"]

@@ -184,10 +184,11 @@ async def hold(tx: Transaction, period_key: str) -> None:
     Raises:
         TransientError: It was destroyed.
     """
-    row = await tx.fetch_one(
-        "SELECT 1 FROM period_key_info WHERE period_key = %s AND `key` IS NOT NULL FOR UPDATE", (period_key,)
+    lives = await tx.execute(
+        "UPDATE period_key_info SET held_at = UTC_TIMESTAMP(6) WHERE period_key = %s AND `key` IS NOT NULL",
+        (period_key,),
     )
-    if row is None:
+    if not lives:
         raise TransientError(f"the period key {period_key} was destroyed meanwhile")
 
 

@@ -68,7 +68,10 @@ class DatabaseSettings(EnvironmentSettings):
     """Where the database is; all that `roadvault` needs for migrations."""
 
     database_url: SecretStr = Field(
-        title="Database", description="mysql://user:password@host:port/name of a MariaDB or MySQL database"
+        title="Database",
+        description="mysql://user:password@host:port/name of a MariaDB or MySQL database; host:port,host:port,…"
+        " for the nodes of a Galera cluster, of which the first that is well is written to; with ?ssl_ca=FILE over TLS,"
+        " to a server that has a certificate of this authority for its name",
     )
     database_password: SecretStr | None = Field(
         None, title="Database password", description="any text; for a URL without one"
@@ -91,6 +94,9 @@ class DatabaseSettings(EnvironmentSettings):
 class ServiceSettings(DatabaseSettings):
     """What every service needs."""
 
+    database_connections: int = Field(
+        10, ge=2, title="Database connections", description="connections of the process to the database, at the most"
+    )
     log_format: Literal["json", "console"] = Field("json", title="Log format", description="json or console")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", title="Log level", description="debug, info, warning or error"

@@ -7,16 +7,18 @@ noted behind each of them, in the same transaction where it is no ALTER; so at m
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pymysql import Connection
 from pymysql.cursors import Cursor
 from pymysql.err import IntegrityError, MySQLError
 
+from roadvault_common.sql import locks
+
 Say = Callable[[str], None]
 
-_LOCK = "CONCAT('roadvault.', SHA1(DATABASE()))"
 _LOCK_SECONDS = 5
 _APPLIED = "_yoyo_migration"
 """The list of migrations that are applied, under the name that yoyo gave it, which was used for them before."""
@@ -44,17 +46,18 @@ def statements(path: Path) -> list[str]:
 
 
 @contextmanager
-def alone(cursor: Cursor, say: Say) -> Iterator[None]:
-    """Keep others from migrating the database; this ends with the connection, whatever becomes of the process.
+def alone(connections: "Sequence[Connection[Cursor]]", database: str, say: Say) -> Iterator[None]:
+    """Keep others from migrating the database; this ends with the connections, whatever becomes of the process.
 
-    The server ends a connection when its last statement is over, and an ALTER outlives a client that was killed.
+    The first works. The server ends it when its last statement is over, and an ALTER outlives a client that was killed.
     """
-    while _number(cursor, f"SELECT GET_LOCK({_LOCK}, {_LOCK_SECONDS})") != 1:
+    name = f"roadvault.{hashlib.sha1(database.encode(), usedforsecurity=False).hexdigest()}"
+    while not locks.take(connections, name, _LOCK_SECONDS):
         say("another `roadvault migrate` is at work, or what it began still runs: waiting for it")
     try:
         yield
     finally:
-        cursor.execute(f"SELECT RELEASE_LOCK({_LOCK})")
+        locks.release(connections, name)
 
 
 def apply_all(cursor: Cursor, directory: Path, say: Say) -> list[str]:

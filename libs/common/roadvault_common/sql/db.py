@@ -1,4 +1,4 @@
-"""The database: a pool of connections, short transactions, and errors in our own words.
+"""The database: connections to the server that is written to, short transactions, and errors in our own words.
 
 Every session is READ COMMITTED, strict, and in UTC. SQL stands in each service's `store.py` and `*_store.py`, and, of
 what is common, in `work/` and here.
@@ -11,16 +11,17 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
 
-import asyncmy
 from asyncmy.cursors import DictCursor
 from asyncmy.errors import Error as DriverError
 from pydantic import SecretStr
 
 from roadvault_common.cancellation import cancellations, heeding, stop_if_cancelled
-from roadvault_common.errors import CommitUnknown, DatabaseUnavailable, SettingsError
+from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
+from roadvault_common.loops import repeat
 from roadvault_common.sql.server_errors import RolledBack, lost, meaning, never_took_place
+from roadvault_common.sql.servers import servers_of
+from roadvault_common.sql.writer import EACH_SECONDS, Writer
 
 Row = dict[str, Any]
 P = ParamSpec("P")
@@ -82,8 +83,8 @@ class Transaction:
 class Database:
     """A pool of connections. Use `Database.open`."""
 
-    def __init__(self, pool: Any, *, read_only: bool = False) -> None:  # noqa: ANN401 - the driver has no types
-        self._pool = pool
+    def __init__(self, writer: Writer, *, read_only: bool = False) -> None:
+        self._writer = writer
         self._read_only = read_only
 
     @classmethod
@@ -94,27 +95,23 @@ class Database:
         `read_only` is for a service that never writes: whether the server takes writes is nothing to it.
 
         Raises:
-            SettingsError: The URL is not mysql://user:password@host:port/name.
+            SettingsError: The URL is not mysql://user:password@host:port/name, or with several hosts.
         """
-        pool = await asyncmy.create_pool(
-            minsize=0, maxsize=size, autocommit=True, init_command=_SESSION, connect_timeout=5,
-            read_timeout=_READ_SECONDS, **parse_url(url)
-        )  # fmt: skip
+        servers = servers_of(url)
+        writer = Writer(servers, size, init_command=_SESSION, connect_timeout=5, read_timeout=_READ_SECONDS)
+        looks = asyncio.create_task(repeat(writer.look, asyncio.Event(), EACH_SECONDS)) if servers[1:] else None
         try:
-            yield cls(pool, read_only=read_only)
+            yield cls(writer, read_only=read_only)
         finally:
-            pool.terminate()
-            await pool.wait_closed()
+            if looks:
+                looks.cancel()
+                await asyncio.wait([looks])
+            await writer.close()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Transaction]:
         before = cancellations()
-        try:
-            connection = await self._pool.acquire()
-        except (DriverError, OSError, EOFError, RuntimeError) as error:
-            stop_if_cancelled(before)
-            # RuntimeError: the server hung up at once, so that uvloop's transport has no socket left for the driver.
-            raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
+        pool, connection = await self._writer.acquire()
         clean = False
         try:
             stop_if_cancelled(before)
@@ -122,15 +119,20 @@ class Database:
             clean = True
         except (DriverError, OSError, EOFError) as error:
             told = meaning(error)
+            if told is not None and not isinstance(told, RolledBack):
+                self._writer.doubt(pool)
             clean = not lost(error) and (told is None or isinstance(told, RolledBack))
             if told is None:
                 raise
             raise told from error
+        except CommitUnknown:
+            self._writer.doubt(pool)
+            raise
         finally:
             # A statement that was cut short leaves its answer in the pipe: such a connection is not used again.
             if not clean:
                 connection.close()
-            await self._pool.release(connection)
+            await pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -200,6 +202,13 @@ class Database:
         row = await self.fetch_one(sql, args)
         return None if row is None else next(iter(row.values()))
 
+    async def catch_up(self) -> None:
+        """Have what is read from now on be all that was committed before, though another node of a cluster had it.
+
+        Where two were written to for a moment, one of them may be late.
+        """
+        await self.fetch_all("/*M! SET STATEMENT wsrep_sync_wait = 1 FOR */ SELECT 1")
+
     async def now(self) -> datetime:
         """Return the time by the database's clock, aware."""
         now: datetime = await self.fetch_value("SELECT UTC_TIMESTAMP(6)")
@@ -233,32 +242,6 @@ def transacted(
         return await store._db.transact(lambda tx: method(store, tx, *args, **kwargs))  # noqa: SLF001 - as of each store
 
     return run
-
-
-def parse_url(url: SecretStr | str) -> dict[str, Any]:
-    """Return a driver's arguments for a database URL.
-
-    Raises:
-        SettingsError: The URL is not mysql://user:password@host:port/name.
-    """
-    wrong = "ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name"
-    try:
-        parts = urlsplit(url.get_secret_value() if isinstance(url, SecretStr) else url)
-        port = parts.port or 3306
-    except ValueError:
-        # Its own message would show a piece of a password that has a slash in it.
-        raise SettingsError(f"{wrong}, and what is special in a URL as %XX") from None
-    name = parts.path.lstrip("/")
-    if parts.scheme != "mysql" or not parts.hostname or not name:
-        raise SettingsError(wrong)
-    return {
-        "host": parts.hostname,
-        "port": port,
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "database": name,
-        "charset": "utf8mb4",
-    }
 
 
 async def sums(source: Database | Transaction, sql: str, *args: object) -> Row:

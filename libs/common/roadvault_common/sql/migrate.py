@@ -13,13 +13,18 @@ from prometheus_client import Gauge
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.sql.applying import alone, apply_all
-from roadvault_common.sql.db import Database, parse_url
+from roadvault_common.sql.db import Database
 from roadvault_common.sql.server_errors import explained
+from roadvault_common.sql.servers import connect_to_all, database_of
 
 log = structlog.get_logger()
 
 _CONTRACT = "_contract_"
 SCHEMA = Gauge("roadvault_schema_version", "Number of the latest migration that the database has")
+_CLUSTER = "SHOW VARIABLES WHERE Variable_name LIKE 'wsrep%%' OR Variable_name = 'innodb_autoinc_lock_mode'"
+WRITTEN_ROWS, WRITTEN_BYTES = 200_000, 256 << 20
+"""What one transaction may have to write in a cluster: the files of a folder, each some hundred bytes before and after,
+many times over."""
 PACKET_BYTES = 4 << 20
 """The longest statement names the members of an archive, 20 000 of some 40 bytes; longer folders are allowed."""
 
@@ -75,6 +80,16 @@ async def check_server(db: Database) -> None:
     packet = await db.fetch_value("SELECT @@max_allowed_packet")
     if packet < PACKET_BYTES:
         raise SettingsError(f"the database's max_allowed_packet is {packet} bytes: set it to at least {PACKET_BYTES}")
+    variables = {row["Variable_name"]: row["Value"] for row in await db.fetch_all(_CLUSTER)}
+    _refuse_node(variables)
+    keyless = await db.fetch_all(
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()"
+        " AND table_type = 'BASE TABLE' AND table_name NOT IN (SELECT table_name FROM information_schema.statistics"
+        " WHERE table_schema = DATABASE() AND index_name = 'PRIMARY')"
+    )
+    if keyless and variables.get("wsrep_on") == "ON":
+        names = ", ".join(sorted(row["name"] for row in keyless))
+        raise SettingsError(f"these tables have no primary key, which a cluster needs: {names}; give them one")
     await db.ping()
 
 
@@ -88,15 +103,31 @@ def migrate(url: str, say: Callable[[str], None] = log.info) -> list[str]:
         DatabaseUnavailable: The database can't be reached, or refuses.
         SettingsError: The URL is not one of a database, or the server is not set up for what RoadVault does.
     """
-    arguments = parse_url(url)
     try:
-        with pymysql.connect(**arguments, autocommit=True) as connection, connection.cursor() as cursor:
+        with connect_to_all(url) as connections, connections[0].cursor() as cursor:
             cursor.execute("SHOW VARIABLES")
-            _refuse_server(dict(cursor.fetchall()))
-            with alone(cursor, say):
+            _refuse_server(variables := dict(cursor.fetchall()))
+            _refuse_node(variables)
+            with alone(connections, database_of(url), say):
                 return apply_all(cursor, schema_dir(), say)
     except pymysql.err.MySQLError as error:
         raise DatabaseUnavailable(f"the database can't be migrated: {explained(error)}") from error
+
+
+def _refuse_node(variables: dict[str, str]) -> None:
+    """Raise SettingsError for a node of a Galera cluster that would not do what others did, or not enough at once."""
+    if variables.get("wsrep_on") != "ON":
+        return
+    if variables["wsrep_osu_method"] != "TOI":
+        raise SettingsError("the database's wsrep_OSU_method is RSU: tables would be changed at one node alone; TOI")
+    if variables["innodb_autoinc_lock_mode"] != "2":
+        raise SettingsError("the database's innodb_autoinc_lock_mode has to be 2 at each node of a Galera cluster")
+    rows, size = int(variables["wsrep_max_ws_rows"]), int(variables["wsrep_max_ws_size"])
+    if 0 < rows < WRITTEN_ROWS or size < WRITTEN_BYTES:
+        raise SettingsError(
+            f"the database's wsrep_max_ws_rows is {rows} and its wsrep_max_ws_size {size}: set them to 0, and to at"
+            f" least {WRITTEN_BYTES}"
+        )
 
 
 def _refuse_server(variables: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ from roadvault_common.work.stages import Stage
 
 _GROWING_SECONDS = "%s * LEAST(GREATEST(COALESCE(TIMESTAMPDIFF(SECOND, {since}, {now}), 0) / 4, 15), 900)"
 """A wait for what may take long: a quarter of the time that the row has waited already, within bounds, with jitter."""
+_EXTEND = "UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND WHERE {key} = %s AND {token} = %s"
 
 
 @dataclass
@@ -111,11 +112,7 @@ async def claim(db: Database, stage: Stage, row_id: int, seconds: float, store: 
 
 async def extend(db: Database, lease: Lease) -> bool:
     """Move the end of the lease to its full length from now; False if it is no longer ours."""
-    held = await db.execute(
-        lease.stage.sql("UPDATE {table} SET {due} = {now} + INTERVAL %s SECOND WHERE {key} = %s AND {token} = %s"),
-        (lease.seconds, lease.row_id, lease.token),
-    )
-    return held == 1
+    return await db.execute(lease.stage.sql(_EXTEND), (lease.seconds, lease.row_id, lease.token)) == 1
 
 
 async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
@@ -151,14 +148,13 @@ async def close(tx: Transaction, lease: Lease, outcome: Outcome) -> None:
 async def hold(tx: Transaction, lease: Lease) -> None:
     """Make sure that the lease is ours until the caller's transaction ends, without ending it.
 
+    It is extended: a lock alone would bind nobody at another node of a cluster.
+
     Raises:
         LeaseLost: The row is no longer ours; the transaction must not commit.
     """
-    held = await tx.fetch_one(
-        lease.stage.sql("SELECT 1 FROM {table} WHERE {key} = %s AND {token} = %s FOR UPDATE"),
-        (lease.row_id, lease.token),
-    )
-    if held is None:
+    held = await tx.execute(lease.stage.sql(_EXTEND), (lease.seconds, lease.row_id, lease.token))
+    if held != 1:
         raise lost(lease)
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pymysql
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
-from roadvault_common.sql.db import parse_url
+from roadvault_common.sql import locks
+from roadvault_common.sql.servers import connect_to_all, database_of
 
 _WAITS_SECONDS = 31_536_000
 """So long the server keeps a connection that says nothing: the most that it takes."""
@@ -22,14 +23,14 @@ async def alone(url: str, work: str) -> AsyncIterator[None]:
         SettingsError: Somebody does.
         DatabaseUnavailable: The database is away.
     """
-    name = parse_url(url)["database"]
-    try:
-        connection = await asyncio.to_thread(pymysql.connect, **parse_url(url), autocommit=True)
-    except pymysql.err.MySQLError as error:
-        raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
-    with connection, connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION wait_timeout = {_WAITS_SECONDS}")
-        cursor.execute("SELECT GET_LOCK(%s, 0)", (hashlib.sha256(f"{work} {name}".encode()).hexdigest(),))
-        if cursor.fetchone() != (1,):
+    name = database_of(url)
+    with ExitStack() as stack:
+        try:
+            connections = await asyncio.to_thread(stack.enter_context, connect_to_all(url))
+        except pymysql.err.MySQLError as error:
+            raise DatabaseUnavailable(f"the database can't be reached: {error}") from error
+        for connection in connections:
+            connection.cursor().execute(f"SET SESSION wait_timeout = {_WAITS_SECONDS}")
+        if not locks.take(connections, hashlib.sha256(f"{work} {name}".encode()).hexdigest(), 0):
             raise SettingsError(f"another {work} is under way in {name}: wait for its end")
         yield

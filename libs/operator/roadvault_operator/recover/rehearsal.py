@@ -12,8 +12,9 @@ import pymysql
 
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 from roadvault_common.retention import holding
-from roadvault_common.sql.db import Database, Row, parse_url
+from roadvault_common.sql.db import Database, Row
 from roadvault_common.sql.migrate import migrate
+from roadvault_common.sql.servers import connect, database_of
 from roadvault_operator.recover import hold_store
 from roadvault_operator.recover import rehearsal_store as store
 from roadvault_operator.recover.alone import alone
@@ -70,7 +71,7 @@ async def scratch(url: str) -> AsyncIterator[Database]:
         DatabaseUnavailable: It can't be made.
     """
     parts = urlsplit(url)
-    name = parse_url(url)["database"] + _SUFFIX
+    name = database_of(url) + _SUFFIX
     async with alone(url, "rehearsal"), _made(url, name, parts._replace(path=f"/{name}").geturl()) as db:
         yield db
 
@@ -89,7 +90,7 @@ async def _made(url: str, name: str, beside: str) -> AsyncIterator[Database]:
 def _on_server(url: str, name: str, *, make: bool) -> None:
     """Drop a scratch database, if there is one; make it anew, or not."""
     try:
-        with pymysql.connect(**parse_url(url), autocommit=True) as connection, connection.cursor() as cursor:
+        with connect(url) as connection, connection.cursor() as cursor:
             there = (name,) in _shown(cursor, "SHOW DATABASES")
             tables = _shown(cursor, f"SHOW TABLES FROM `{name}`") if there else []
             if tables and (_MARK,) not in tables:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -10,10 +11,12 @@ from roadvault_common.errors import CommitUnknown, DatabaseUnavailable
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
 from roadvault_common.files.new_file import NewFile
+from roadvault_common.files.vault import Vault
 from roadvault_common.metrics import STAGE_BYTES
 from roadvault_common.stores import MAIN
 from roadvault_common.tracing import spans
 from roadvault_ingest.access.who import current
+from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.problems import Unavailable, WrongHash
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.disk import to_its_end
@@ -42,23 +45,16 @@ class Taken:
 class Intake:
     """Where all ways of uploading end."""
 
-    def __init__(
-        self,
-        store: IngestStore,
-        worker: str,
-        limits: Limits,
-        tagger: Tagger,
-        bus: Bus,
-        sameness: Sameness,
-        name: str,
-    ) -> None:
-        """`name` is that of the store that the uploads come to, `worker` whose open folder they go to."""
+    def __init__(self, settings: IngestSettings, store: IngestStore, vault: Vault, tagger: Tagger, bus: Bus) -> None:
         self._store = store
-        self._name = name
-        self._recorder = Recorder(store, worker if name == MAIN else f"{name}/{worker}", limits, self._announce)
+        self._name = vault.store
+        limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)
+        worker = settings.worker if vault.store == MAIN else f"{vault.store}/{settings.worker}"
+        self._recorder = Recorder(store, worker, limits, self._announce)
+        self._set_aside = vault.set_aside
         self._tagger = tagger
         self._bus = bus
-        self._sameness = sameness
+        self._sameness = Sameness(settings.upload_key_hours * 3600, settings.same_upload_seconds)
         self._bytes = STAGE_BYTES.labels("receive")
 
     async def record(self, file: NewFile, received: Received, key: str | None) -> Taken:
@@ -97,7 +93,7 @@ class Intake:
         return placed
 
     async def _find_committed(self, file: NewFile, received: Received) -> Placed:
-        """Look whether the row is there; the file stays unless the database says that it is not."""
+        """Look whether the row is there; the file stays unless the database says that it never will be."""
         for _ in range(_COMMIT_LOOKS):
             try:
                 placed = await self._store.find_file(received.path)
@@ -107,7 +103,7 @@ class Intake:
             if placed is not None:
                 await self._announce([(received, placed)])
                 return placed
-            await asyncio.to_thread(file.discard)
+            await asyncio.to_thread(file.set_aside, partial(self._set_aside, [received.path]))
             raise Unavailable("the database is away; the file was not taken, send it again", retry_after=5)
         raise Unavailable("the database is away; whether the file was taken is not known", retry_after=30)
 

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -148,6 +148,10 @@ class Unfinished(NewFile):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def set_aside(self, away: Callable[[], None]) -> None:  # noqa: ARG002 - as of a file that nobody goes on with
+        """As `discard`."""
+        self.discard()
 
     def remove(self) -> None:
         """Remove the file, and let go of it."""

@@ -6,6 +6,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 from dataclasses import dataclass
 from itertools import takewhile
 
+from roadvault_common.sql.binding import bind
 from roadvault_common.sql.db import Database, Transaction, transacted
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.stores import MAIN
@@ -90,11 +91,13 @@ class LookStore:
         file_id = lease.row_id
         await leases.hold(tx, lease)
         ended = await tx.fetch_one(
-            "SELECT ends.zip_id FROM file_upload_info AS file JOIN retention_info AS ends USING (zip_id)"
-            " WHERE file_id = %s AND shredded_at IS NOT NULL FOR UPDATE",
+            "SELECT ends.zip_id, shredded_at FROM file_upload_info AS file JOIN retention_info AS ends USING (zip_id)"
+            " WHERE file_id = %s FOR UPDATE",
             (file_id,),
         )
-        kept, dropped = (None, kept) if ended else (kept, None)
+        if ended is not None:
+            await bind(tx, "retention_info", ended["zip_id"])
+        kept, dropped = (None, kept) if ended and ended["shredded_at"] is not None else (kept, None)
         before = await tx.fetch_one(
             "SELECT video.path, video.bytes, file.camera, file.recorded_at FROM video_info AS video"
             " LEFT JOIN file_upload_info AS file USING (file_id) WHERE file_id = %s",
