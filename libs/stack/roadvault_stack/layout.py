@@ -26,6 +26,7 @@ class Layout:
         self.witness_ipfs = root / "witness-ipfs"
         self.mariadb = root / "mariadb"
         self.redis = root / "redis"
+        self.cluster = root / "cluster"
         self.devnet = root / "devnet"
         self.logs = root / "logs"
         self.secrets = root / "secrets.env"

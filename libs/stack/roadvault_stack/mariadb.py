@@ -15,7 +15,7 @@ from roadvault_stack.servers import Server, private_file, socket_path
 
 DATABASE = "roadvault"
 _USER = "roadvault"
-_ADMIN = "root"
+ADMIN = "root"
 _INSTALL_SECONDS = 120
 
 # 64 MiB of buffer are plenty for a try-out and let several servers live side by side on a small machine.
@@ -90,7 +90,7 @@ class MariaDB(Server):
         socket = socket_path(self.home / "mariadbd.sock")
         conf = _CONF.format(home=self.home, socket=socket, host=HOST, port=self.port, flush=flush, files=files)
         private_file(self.home / "mariadbd.cnf", conf)
-        names = {"admin": _ADMIN, "user": _USER, "host": HOST, "database": DATABASE}
+        names = {"admin": ADMIN, "user": _USER, "host": HOST, "database": DATABASE}
         private_file(self.home / "init.sql", _INIT.format(password=self._password, **names))
 
     def _install(self) -> None:
@@ -143,7 +143,7 @@ class MariaDB(Server):
         return pymysql.connect(
             host=HOST,
             port=self.port,
-            user=_ADMIN if admin else _USER,
+            user=ADMIN if admin else _USER,
             password=self._password,
             database=database,
             connect_timeout=2,

@@ -11,11 +11,14 @@ from pathlib import Path
 from roadvault_stack import credentials as secret
 from roadvault_stack import overrides
 from roadvault_stack.environment import GRANTS, SERVICES, Environments
+from roadvault_stack.galera import NODES, GaleraNode, GaleraPorts
 from roadvault_stack.kubo import Kubo, KuboPorts, NetworkKubo, WitnessKubo
 from roadvault_stack.layout import DEVNET, ELSEWHERE, Layout
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 from roadvault_stack.redis_server import Redis
+from roadvault_stack.sentinel import guarded
+from roadvault_stack.sentinel import url as sentinels_url
 from roadvault_stack.servers import Server
 from roadvault_stack.settings import STORES, StackSettings
 
@@ -80,13 +83,12 @@ def make(settings: StackSettings) -> Plan:
     layout = Layout(settings.dir)
     layout.create()
     credentials = secret.load_or_create(layout.secrets)
-    mariadb = MariaDB(layout.mariadb, settings.mariadb_port, credentials.database_password)
-    redis = Redis(layout.redis, settings.redis_port)
+    shared, database_url, redis_url = _shared(settings, layout, credentials)
     places = [_Place(settings, layout, credentials, number) for number in range(settings.stores)]
     network, witness = _network(settings, layout, credentials)
     urls = {
-        "DATABASE_URL": mariadb.url(),
-        "REDIS_URL": redis.url(),
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
         "NETWORK_IPFS_RPC_URL": network.rpc_url,
         "WITNESS_RPC_URL": witness.rpc_url,
         "WITNESS_GATEWAY_URL": witness.gateway_url,
@@ -98,12 +100,12 @@ def make(settings: StackSettings) -> Plan:
     programs = [program for place, own in zip(places, per_place, strict=True) for program in place.services(own)]
     services = Group("services", programs)
     if not environments.on_devnet:
-        servers: list[Server] = [mariadb, redis, *kubos]
+        servers: list[Server] = [*shared, *kubos]
         groups = [Group("servers", [_server(server) for server in servers]), services]
         return Plan(layout, servers, groups, environments, notes=[*notes, _ELSEWHERE])
     for kubo in kubos:
         kubo.peer_with(network)
-    servers = [mariadb, redis, *kubos, network, witness]
+    servers = [*shared, *kubos, network, witness]
     groups = [
         Group("servers", [_server(server) for server in servers]),
         Group("network", [_own("devnet", environments.devnet(), settings.devnet_port)]),
@@ -112,6 +114,22 @@ def make(settings: StackSettings) -> Plan:
     return Plan(
         layout, servers, groups, environments, [*(kubo.connect for kubo in kubos), witness.connect], notes=notes
     )
+
+
+def _shared(settings: StackSettings, layout: Layout, credentials: secret.Credentials) -> tuple[list[Server], str, str]:
+    """Return the servers that stores share, and the URLs of database and Redis: clusters for several stores."""
+    password = credentials.database_password
+    if settings.stores == 1:
+        mariadb = MariaDB(layout.mariadb, settings.mariadb_port, password)
+        redis = Redis(layout.redis, settings.redis_port)
+        return [mariadb, redis], mariadb.url(), redis.url()
+    ports, of_node = settings.cluster_ports(), len(GaleraPorts._fields)
+    groups = [GaleraPorts(*ports[number * of_node : (number + 1) * of_node]) for number in range(NODES)]
+    nodes = [GaleraNode(layout.cluster / f"galera-{number}", number, groups, password) for number in range(NODES)]
+    watched = ports[NODES * of_node :]
+    hosts = ",".join(f"{HOST}:{one.clients}" for one in groups)
+    database_url = nodes[0].url().replace(f"{HOST}:{groups[0].clients}", hosts)
+    return [*nodes, *guarded(layout.cluster, watched, password)], database_url, sentinels_url(watched, password)
 
 
 class _Place:

@@ -27,6 +27,9 @@ STORE_PORTS = (
 """Settings of the ports that each store has for itself."""
 
 
+CLUSTER_PORTS = 17
+
+
 class StackSettings(BaseSettings):
     """Where the local stack keeps its data and listens, and how fast its devnet runs."""
 
@@ -54,6 +57,7 @@ class StackSettings(BaseSettings):
     devnet_port: int = _port(7030, "the devnet")
     witness_rpc_port: int = _port(7031, "the witness's RPC")
     witness_gateway_port: int = _port(7032, "the witness's gateway")
+    cluster_port: int = _port(7040, "the cluster's servers")
 
     stores: int = Field(
         1, ge=1, le=len(STORES), title="Stores", description="stores, each a data directory with a Kubo and services"
@@ -75,10 +79,16 @@ class StackSettings(BaseSettings):
     def ports(self) -> dict[str, int]:
         """Return every port by the name of its setting; of further stores their names stand behind it."""
         ports = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}
+        if self.stores > 1:  # then MariaDB is a cluster, and Redis has Sentinels
+            ports |= {f"cluster_port@{number}": port for number, port in enumerate(self.cluster_ports()) if number}
         for number in range(1, self.stores):
             of_store = self.of_store(number)
             ports |= {f"{name}@{STORES[number]}": getattr(of_store, name) for name in STORE_PORTS}
         return ports
+
+    def cluster_ports(self) -> list[int]:
+        """Return the ports of the cluster's servers: twelve of MariaDB's nodes, and five of Redis and its Sentinels."""
+        return list(range(self.cluster_port, self.cluster_port + CLUSTER_PORTS))
 
     def of_store(self, number: int) -> "StackSettings":
         """Return the settings with the ports that the programs of a store have; 0 is main."""
