@@ -6,7 +6,21 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bookkeeping, growth, latency, line, looks, pack, recover, retrieval, start, stream, uploads, written
+from bench import (
+    bookkeeping,
+    growth,
+    latency,
+    line,
+    looks,
+    pack,
+    recover,
+    retrieval,
+    shared,
+    start,
+    stream,
+    uploads,
+    written,
+)
 from bench.measure import RUNS, Measure, show
 from rich.console import Console
 
@@ -41,6 +55,9 @@ def main() -> None:
         "custody": lambda directory: bookkeeping.custody(directory, 4_000 if quick else 20_000, runs),
         "start": lambda directory: start.measure(directory, 1 if quick else runs),
         "recover": lambda directory: recover.measure(directory, 200 if quick else 2000, fewer),
+        "shared": lambda directory: shared.measure(
+            directory, shared.QUICK_STORES if quick else shared.STORES, 8 if quick else 20, fewer if quick else runs
+        ),
         "growth": lambda directory: growth.measure(directory, growth.QUICK_SIZES if quick else growth.SIZES, fewer),
     }
     console = Console(width=150)
