@@ -18,12 +18,14 @@ from roadvault_common.process import app, log
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.migrate import show_schema
 from roadvault_common.tracing import store as traces
+from roadvault_common.web.listener import Listener
 from roadvault_common.work import gauges
 from roadvault_common.work.breakers import Breakers, redis
 from roadvault_common.work.stages import ASK
 from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.copies.taking import Taker
 from roadvault_ingest.elsewhere import uploading_pages
 from roadvault_ingest.gauges import open_work
 from roadvault_ingest.handlers import api_routes
@@ -71,12 +73,21 @@ async def serve() -> None:
             looking = partial(heartbeats.look_at, db, "door", settings.door_url)
             jobs.append(partial(repeat, looking, seconds=heartbeats.SECONDS))
         routes = access.routes([*api_routes(ingest), *page_routes(ingest, db)])
+        taking: Listener | None = None
+        if settings.copy_port and settings.copy_secret is not None:
+            taker = Taker(settings, db, vault, ingest.ledger, settings.copy_secret)
+            taking = Listener(taker.routes(), settings.copy_host, settings.copy_port)
+            jobs += [
+                partial(repeat, taker.say, seconds=10),
+                partial(repeat, taker.tidy, seconds=max(settings.sweep_seconds, 5)),
+                partial(repeat, taker.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
+            ]
         identity = Identity(db, vault.root, vault.store, moves_on=True)
         checks = {"disk": vault.ping}
         cors, heart = uploading_pages(settings), Heart(db, "ingest", [heartbeats.disk(vault.root, vault.store)])
         await app.run(
             settings, db, jobs, checks, routes, [answer_problems],
-            identity=identity, breakers=breakers, cors=cors, heart=heart,
+            public=taking, identity=identity, breakers=breakers, cors=cors, heart=heart,
         )  # fmt: skip
 
 

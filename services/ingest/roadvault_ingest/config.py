@@ -2,6 +2,7 @@
 
 import socket
 from functools import cached_property
+from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -15,6 +16,7 @@ from roadvault_ingest.clients import Network, networks
 
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
+_COPY_SECRET_LENGTH = 16
 CONTAINER_BYTES = 64 << 20
 """More than a 7z header, a manifest of 20 000 files and the DAG's inner nodes add to a folder's bytes."""
 
@@ -33,6 +35,25 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     folder_files: int = Field(20_000, gt=0, title="Folder count", description="files that a folder never passes")
     folder_age_seconds: float = Field(
         86_400, gt=0, title="Folder age", description="seconds after its first file at which a folder closes"
+    )
+    upload_copies: int = Field(
+        1,
+        ge=1,
+        le=2,
+        title="Copies of uploads",
+        description="stores that have an upload's bytes durably before it is acknowledged; with 2 a store that is lost"
+        " loses nothing",
+    )
+    copy_secret: SecretStr | None = Field(
+        None,
+        title="Copy secret",
+        description="any text of 16 characters or more, the same at all stores, by which"
+        " they know each other when they take copies of uploads",
+    )
+    copy_host: str = Field("127.0.0.1", title="Copy address", description="address at which other stores ask for that")
+    copy_port: int = Field(0, ge=0, le=65535, title="Copy port", description="port of the same; 0: no copies are taken")
+    store_copy_url: str | None = Field(
+        None, title="Store's copies", description="base URL at which other stores reach that address"
     )
     upload_max_bytes: int | None = Field(
         None, gt=0, title="Largest upload", description="bytes; default: the size of a folder"
@@ -157,6 +178,15 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
     view_seconds: float = Field(
         6 * 3600, gt=0, title="View life", description="seconds that a page's video plays for, from when it was opened"
     )
+
+    @model_validator(mode="after")
+    def _know_each_other(self) -> Self:
+        if (self.upload_copies > 1 or self.copy_port) and len(self._copy_words()) < _COPY_SECRET_LENGTH:
+            raise ValueError("ROADVAULT_COPY_SECRET has to be set, of 16 characters or more, where copies are made")
+        return self
+
+    def _copy_words(self) -> str:
+        return "" if self.copy_secret is None else self.copy_secret.get_secret_value()
 
     @field_validator("proxies")
     @classmethod

@@ -27,6 +27,7 @@ from roadvault_common.web.links import Links, Views
 from roadvault_common.web.reach import AddressRefused
 from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.copies.sending import Copies
 from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import Filters, Order, only_seen
 from roadvault_ingest.problems import NoReceipt, NotFound, Problem, TooLarge
@@ -71,7 +72,7 @@ class Ingest:
         self.ledger = Ledger(db, vault, settings.disk_margin_bytes)
         self._admission = Admission(self.ledger, settings.uploads_at_once, settings.uploads_per_peer)
         self._tagger = Tagger(self._store, vault.root)
-        self._intake = Intake(settings, self._store, vault, self._tagger, bus)
+        self._intake = Intake(settings, self._store, vault, self._tagger, bus, Copies(settings, db, vault))
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self._views = None if settings.view_secret is None else Views(settings.view_secret)
         self.disk = Disk(direct=settings.direct_uploads)
@@ -100,13 +101,14 @@ class Ingest:
         """
         self.check_length(content_length)
         incoming = Incoming(self._vault)
-        async with self._admission.admit(incoming, content_length, peer):
+        async with self._admission.admit(incoming, content_length, peer), self._intake.copies.of(incoming) as copy:
             try:
                 received = await receive(incoming, partial(self._admission.grow, incoming))
+                copied = await copy.done(received.sha256, received.size)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(incoming.discard))
                 raise
-            return await self._intake.record(incoming, replace(received, peer=peer), key)
+            return await self._intake.record(incoming, replace(received, peer=peer, copy=copied), key)
 
     async def picture(self, file_id: int, number: int) -> bytes:
         """Return a small picture of a video, as JPEG.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from roadvault_common.files import facts
+from roadvault_common.files import copy_store, facts
 from roadvault_common.files.span import Span
 from roadvault_common.files.tags import file_type
 from roadvault_common.retention.ends import HELD
@@ -150,6 +150,8 @@ class IngestStore:
             [received.path for received, _ in folder.added],
         )
         at = {row["path"]: (row["file_id"], folder.folder_id, row["create_time"]) for row in found}
+        copies = {at[received.path][0]: received.copy for received, _ in folder.added if received.copy}
+        await copy_store.note(tx, copies)
         await facts.insert_tags(tx, ((at[received.path][0], received.facts) for received, _ in folder.added))
         came = {at[received.path][0]: received.trace for received, _ in folder.added if received.trace}
         await traces.keep_all(tx, "file_upload_info", came)

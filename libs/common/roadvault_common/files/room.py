@@ -21,6 +21,7 @@ class Purpose(StrEnum):
     PINNING = "pinning"
     EXTRACTIONS = "extractions"
     RESTORES = "restores"
+    COPIES = "copies"
 
 
 WAY_OUT = {Purpose.PACKING, Purpose.PINNING}

@@ -36,7 +36,7 @@ async def fail_request(tx: Transaction, download_id: int) -> None:
 
 async def named_paths(
     db: Database,
-    table: Literal["file_upload_info", "zip_ipfs_info", "download_info", "upload_info", "video_info"],
+    table: Literal["file_upload_info", "zip_ipfs_info", "download_info", "upload_info", "video_info", "copy_info"],
     paths: list[str],
 ) -> set[str]:
     """Return those of `paths` (relative to the data directory) that a row of `table` names."""

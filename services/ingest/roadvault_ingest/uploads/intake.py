@@ -17,6 +17,7 @@ from roadvault_common.stores import MAIN
 from roadvault_common.tracing import spans
 from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
+from roadvault_ingest.copies.sending import Copies
 from roadvault_ingest.problems import Unavailable, WrongHash
 from roadvault_ingest.store import IngestStore, Limits
 from roadvault_ingest.uploads.disk import to_its_end
@@ -45,7 +46,16 @@ class Taken:
 class Intake:
     """Where all ways of uploading end."""
 
-    def __init__(self, settings: IngestSettings, store: IngestStore, vault: Vault, tagger: Tagger, bus: Bus) -> None:
+    def __init__(
+        self,
+        settings: IngestSettings,
+        store: IngestStore,
+        vault: Vault,
+        tagger: Tagger,
+        bus: Bus,
+        copies: Copies,
+    ) -> None:
+        self.copies = copies
         self._store = store
         self._name = vault.store
         limits = Limits(settings.folder_files, settings.folder_bytes, settings.folder_age_seconds)

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from roadvault_common.files.copy_store import Copied
 from roadvault_common.files.facts import NOTHING, Facts
 from roadvault_common.files.new_file import NewFile
 from roadvault_common.files.vault import Vault
@@ -58,6 +59,8 @@ class Received:
     """Of one that came in several requests, its id."""
     who: Mapping[str, str] = field(default_factory=dict)
     """What the custody log says of who sent it, besides."""
+    copy: Copied | None = None
+    """What another store has of it."""
     trace: str | None = None
     """The `traceparent` of its request, while traces are on."""
 

@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 from roadvault_common.errors import Outage
@@ -292,6 +293,8 @@ class Resumable:
         received = Received(name, upload.path, file.size, file.sha256, peer, known, upload=upload.upload_id)
         try:
             check_sha256(fields, file.sha256)
+            async with self._intake.copies.of(file) as copy:
+                received = replace(received, copy=await copy.done(received.sha256, received.size))
             await self._intake.record(file, received, upload.upload_key)
         except WrongHash:  # it will never be another
             await self._drop(upload.upload_id, file)

@@ -1,0 +1,1 @@
+"""Reserve copies: an upload is acknowledged only when another store has its bytes durably, too."""
