@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes this checkout ready to run: system programs, the virtual environment, Kubo. `make setup` calls it.
 # With the argument `tests` also what tests break things with: a fault proxy, a clock that can be bent, a tracer of
-# system calls, a load balancer, what checks the rules of alerts, browsers; and the clients that people use, which the
-# tests run.
+# system calls, a load balancer, what checks the rules of alerts and the Helm chart, browsers; and the clients that people
+# use, which the tests run.
 # Idempotent, and quick when there is nothing to do. Needs no terminal.
 set -euo pipefail
 
@@ -14,6 +14,7 @@ FOR_TESTS=$([ "${1:-}" != tests ] || echo yes)
 FOR_BENCH=$([ "${1:-}" != bench ] || echo yes)
 readonly FOR_TESTS FOR_BENCH
 readonly GENERATOR=openapi-python-client==0.29.1
+readonly KUBERNETES_SCHEMAS=kubernetes-validate==1.37.0
 readonly POLICY=/usr/sbin/policy-rc.d
 
 # Debian keeps servers out of an ordinary user's PATH; Go's own installer puts it where the last entry says.
@@ -273,7 +274,7 @@ ensure_made() {
     fresh=$(mktemp -d "$CACHE/.clients-XXXXXX")
     if ! "$@" "$fresh" >&2; then
         rm -rf "$fresh"
-        fail "the clients for the tests could not be installed (see above); are the package registries within reach? Run this again once they are."
+        fail "what the tests need could not be installed (see above); are the package registries within reach? Run this again once they are."
     fi
     mv "$fresh" "$target" || rm -rf "$fresh"
 }
@@ -329,6 +330,32 @@ ensure_clients() {
     ln -sfn "$rust" .venv/clients/rust
 }
 
+# --- what renders the Helm chart, and checks it -------------------------------------------------------------------
+
+# Helm is large, as it talks to clusters, too: built without optimisation it takes a quarter less of processor
+# time, and renders in half a second all the same. Kubernetes' schemas come from a package of PyPI, which has them for
+# all versions; references in them are turned from its own addresses into files, as kubeconform reads them.
+make_charts() {
+    say "building Helm and kubeconform from their Go modules, once (a minute or two)"
+    (cd setup/helm && CGO_ENABLED=0 go build -mod=readonly -trimpath -gcflags=all='-N -l' -ldflags '-s -w' -o "$1/" \
+        helm.sh/helm/v3/cmd/helm github.com/yannh/kubeconform/cmd/kubeconform 2> >(grep -v '^go: downloading ' >&2)) &&
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target "$1/all" "$KUBERNETES_SCHEMAS" &&
+        mkdir "$1/schemas" || return
+    local version
+    for version in 1.28.0 1.34.0 1.37.0; do
+        mv "$1/all/kubernetes_validate/kubernetes-json-schema/v$version-local-strict" "$1/schemas/v$version" &&
+            sed -i 's#"/api/_definitions.json#"_definitions.json#; s/"$id":/"$comment":/' "$1/schemas/v$version"/*.json || return
+    done
+    rm -rf "$1/all"
+}
+
+ensure_charts() {
+    local charts
+    charts="$CACHE/charts-$(hash_of setup/helm/go.mod setup/helm/go.sum <(declare -f make_charts; echo "$KUBERNETES_SCHEMAS"))"
+    ensure_made "$charts" make_charts
+    ln -sfn "$charts" .venv/charts
+}
+
 # --- what the benchmarks measure RoadVault beside --------------------------------------------------------------
 
 ensure_peer() {
@@ -353,4 +380,5 @@ ensure_venv
 ensure_kubo
 [ -z "$FOR_TESTS" ] || ensure_toxiproxy
 [ -z "$FOR_TESTS" ] || ensure_clients
+[ -z "$FOR_TESTS" ] || ensure_charts
 [ -z "$FOR_BENCH" ] || ensure_peers

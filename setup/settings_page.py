@@ -1,4 +1,7 @@
-"""Writes architecture/settings.md from the services' settings; `.venv/bin/python setup/settings_page.py` runs it."""
+"""Writes architecture/settings.md, and what the Helm chart lets be set, from the services' settings.
+
+`.venv/bin/python setup/settings_page.py` runs it.
+"""
 
 from pathlib import Path
 
@@ -19,7 +22,9 @@ from roadvault_pinner.config import PinnerSettings
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_stack.settings import StackSettings
 
-PAGE = Path(__file__).parents[1] / "architecture" / "settings.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "architecture" / "settings.md"
+CHART = ROOT / "deploy" / "helm" / "roadvault" / "files" / "settings.yaml"
 _SERVICES: dict[str, type[BaseSettings]] = {
     "ingest": IngestSettings,
     "door": DoorSettings,
@@ -32,6 +37,16 @@ _SERVICES: dict[str, type[BaseSettings]] = {
     "devnet": DevnetSettings,
     "the local stack": StackSettings,
 }
+_PROGRAMS = ("roadvault (the command line)", "devnet", "the local stack")
+_BY_THE_CHART = (
+    *("http_host", "http_port", "drain_seconds", "notice_seconds", "data_dir", "ingest_worker"),
+    *("store", "store_link_url", "store_stream_url", "stream_host", "stream_port", "stream_url", "door_url"),
+    *("public_url", "public_host", "public_port", "callback_refuse", "crust_url"),
+    *("ipfs_rpc_url", "ipfs_gateway_url", "ipfs_filestore", "witness_rpc_url", "witness_gateway_url"),
+)
+"""Settings that the chart gives a value itself; what is secret is none of values' business either."""
+_CHART_HEAD = """# The settings of each service that values may give: written by setup/settings_page.py.
+"""
 _HEAD = """# Settings
 
 Every setting is an environment variable. This page is generated from the code by `setup/settings_page.py`; a test keeps
@@ -54,6 +69,17 @@ def render() -> str:
     for name, settings in _SERVICES.items():
         parts += [f"## {name[0].upper()}{name[1:]}\n", _table(settings, common)]
     return "\n".join(parts)
+
+
+def render_chart() -> str:
+    """Return the names of what the chart's values may set, by service."""
+    parts = [_CHART_HEAD]
+    for service, settings in _SERVICES.items():
+        if service not in _PROGRAMS:
+            fields = settings.model_fields.items()
+            names = [name for name, field in fields if name not in _BY_THE_CHART and not is_secret(field)]
+            parts += [f"{service}:\n", *(f"  - {PREFIX}{name.upper()}\n" for name in names)]
+    return "".join(parts)
 
 
 def _table(settings: type[BaseSettings], left_out: set[str]) -> str:
@@ -84,3 +110,4 @@ def _meaning(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(render())
+    CHART.write_text(render_chart())

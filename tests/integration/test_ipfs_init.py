@@ -104,3 +104,17 @@ def test_the_witness_does_not_start_without_networks_to_keep_away_from(repositor
     assert done.returncode != 0
     assert "ROADVAULT_OUR_ADDRESSES" in done.stderr
     assert "AddrFilters" not in repository.config["Swarm"] or not repository.config["Swarm"]["AddrFilters"]
+
+
+def test_in_a_stores_pod_rpc_and_gateway_are_for_the_pod_alone_and_others_learn_where_it_is(
+    repository: Repository,
+) -> None:
+    repository.run("ipfs", "config", "Addresses.API", "/ip4/0.0.0.0/tcp/5001")  # as the image has it
+    script = SCRIPT.parent / "helm" / "roadvault" / "files" / "pod-init.sh"
+    for announced in ([], ["/ip4/203.0.113.1/tcp/31401"]):
+        done = repository.run("sh", str(script), ROADVAULT_ANNOUNCE=json.dumps(announced))
+        assert done.returncode == 0, done.stderr
+        addresses = repository.config["Addresses"]
+        assert addresses["API"] == "/ip4/127.0.0.1/tcp/5001"
+        assert addresses["Gateway"] == "/ip4/127.0.0.1/tcp/8080"
+        assert addresses["AppendAnnounce"] == announced
