@@ -5,6 +5,9 @@
 - `troubles(page)`: what goes wrong on a page from now on, as its console tells it
 - `until(page, expression)`: wait until an expression is true on a page
 - `findings(page)`: what axe finds on a page that keeps people from using it
+- `slowly(page, rate)`: the page sends no faster, until the block ends
+- `film`: a file to upload, of `FILM_NAME` and `FILM_BYTES`
+- `started(command, home)`: a browser as a process, until the block ends
 
 A Chromium that is missing fails the tests that need it.
 """
@@ -16,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from roadvault_stack import programs
 
 CHROMIUM = "/usr/bin/chromium"
+FILM_NAME, FILM_BYTES = "京A12345_前方 100%.mp4", os.urandom(4_000_000)
 _START_SECONDS = 60
 _AXE = Path(sys.prefix) / "clients/node/node_modules/axe-core/axe.min.js"
 _FINDINGS = """async () => {
@@ -53,8 +57,14 @@ def chromium(servers_dir: Path) -> Iterator[str]:
     """Where the session's Chromium takes commands."""
     home = servers_dir / "chromium"
     home.mkdir()
-    command = [CHROMIUM, *_FLAGS, f"--user-data-dir={home}", "about:blank"]
-    with (servers_dir / "chromium.log").open("wb") as log:
+    with started([CHROMIUM, *_FLAGS, f"--user-data-dir={home}", "about:blank"], home) as process:
+        yield f"http://127.0.0.1:{_port(home, process)}"
+
+
+@contextmanager
+def started(command: list[str], home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a browser, with its log beside its profile; it goes with all that it has started."""
+    with home.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(
             programs.tied_to_parent(command, "KILL"),
             env={**os.environ, "HOME": str(home)},
@@ -64,7 +74,7 @@ def chromium(servers_dir: Path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        yield f"http://127.0.0.1:{_port(home, process)}"
+        yield process
     finally:
         with suppress(ProcessLookupError):  # it may have ended by itself
             os.killpg(process.pid, signal.SIGKILL)
@@ -94,6 +104,24 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     context.set_default_timeout(20_000)
     yield await context.new_page()
     await context.close()
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / FILM_NAME
+    path.write_bytes(FILM_BYTES)
+    return path
+
+
+@asynccontextmanager
+async def slowly(page: Page, bytes_per_second: int) -> AsyncIterator[None]:
+    """Send so much a second at the most, until the block ends."""
+    line = await page.context.new_cdp_session(page)
+    await line.send("Network.enable")
+    at = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    await line.send("Network.emulateNetworkConditions", {**at, "uploadThroughput": bytes_per_second})
+    yield
+    await line.send("Network.emulateNetworkConditions", {**at, "uploadThroughput": -1})
 
 
 def troubles(page: Page) -> list[str]:

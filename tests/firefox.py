@@ -2,19 +2,16 @@
 
 import asyncio
 import json
-import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from browser import started
 from free_ports import pick_free
-
-from roadvault_stack import programs
 
 _SECONDS = 60
 _SAVED = "video/mp4,video/mp2t,video/quicktime,application/octet-stream"
@@ -72,24 +69,11 @@ async def firefox(home: Path) -> AsyncIterator[Firefox]:
     lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in settings.items())
     (home / "user.js").write_text("\n".join(lines))
     command = ["firefox-esr", "--headless", "--no-remote", "--profile", str(home), f"--remote-debugging-port={port}"]
-    with (home / "firefox.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: ASYNC220 - it is not waited for
-            programs.tied_to_parent(command, "KILL"),
-            env={**os.environ, "HOME": str(home)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
+    with started(command, home) as process:
         async with aiohttp.ClientSession() as http, await _line(http, port, process) as line:
             page = Firefox(line, saved)
             await page.begin()
             yield page
-    finally:
-        with suppress(ProcessLookupError):  # it may have ended by itself
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 async def _line(

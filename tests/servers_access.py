@@ -29,6 +29,9 @@ from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
 
+FILE = "/api/open/file/{}"
+HEALTH = {"/metrics", "/healthz", "/readyz"}
+
 
 @dataclass
 class Guarded:
@@ -136,3 +139,10 @@ def open_guarded(database_url: str, redis_url: str, data_dir: Path) -> OpenGuard
 async def guarded(open_guarded: OpenGuarded) -> AsyncIterator[Guarded]:
     async with open_guarded() as opened:
         yield opened
+
+
+def path_of(pattern: str, number: int = 1) -> str:
+    """Return a path that a route's pattern fits."""
+    return pattern.format(
+        file_id=number, batch_id=1, zip_id=1, download_id=1, number=0, upload_id="0" * 32, name="style.css"
+    )

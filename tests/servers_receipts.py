@@ -77,6 +77,13 @@ class Office:
         async with self.door.http.get(f"{self.door.url}/api/open/file/{file_id}/receipt") as response:
             return response.status, await response.read()
 
+    async def refuses(self, file_id: int) -> bytes:
+        """See that no receipt of a file can be made of the rows that are there; return the body."""
+        status, body = await self.ask(file_id)
+        assert status == 409, body
+        assert b"can be made as things stand" in body
+        return body
+
     async def receipt(self, file_id: int) -> Receipt:
         status, body = await self.ask(file_id)
         assert status == 200, body

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 from cryptography.fernet import Fernet
 from download_rows import download_row
@@ -28,6 +29,14 @@ from roadvault_retriever.service import Retriever
 from roadvault_stack.kubo import Kubo
 
 SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "3 MB": 3_000_000, "12 MB": 12_000_000, "5 MB": 5_000_000}
+
+
+async def received(kubo: Kubo) -> int:
+    """Return how many bytes of blocks a node has had from others, those that it had twice counted once."""
+    async with aiohttp.ClientSession() as http, http.post(f"{kubo.rpc_url}/api/v0/stats/bitswap") as response:
+        told = await response.json()
+    # Bitswap now and then sends a block twice, and says so itself.
+    return int(told["DataReceived"]) - int(told["DupDataReceived"])
 
 
 @dataclass

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 from servers_door import Answer, LinkDoor, OpenLinks
-from servers_retriever import Bench
+from servers_retriever import Bench, received
 from sites import site
 
 from roadvault_common.ipfs.reading import Reader
@@ -78,9 +78,7 @@ class Stage:
 
     async def moved(self) -> int:
         """Return the bytes of blocks that our node has received until now."""
-        url = f"{self.kubo.rpc_url}/api/v0/stats/bitswap"
-        async with self.door.http.post(url) as response:
-            return int((await response.json())["DataReceived"])
+        return await received(self.kubo)
 
 
 OpenStage = Callable[..., Any]

@@ -2,19 +2,18 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from bench.measure import OURS, Measure, Target, take_turns, timed
 from bench.peers import find
 from bench.retrieval import Stored
 from pydantic import SecretStr
+from servers_streaming import small_client
 
 from roadvault_common.web.links import Views
 from roadvault_stack import plan
@@ -139,21 +138,13 @@ async def _watch(url: str) -> int:
     """Take a video at its pace."""
     loop = asyncio.get_running_loop()
     began, taken = loop.time(), 0
-    connector = aiohttp.TCPConnector(socket_factory=_small_socket)
-    async with aiohttp.ClientSession(connector=connector, read_bufsize=1 << 15) as http, http.get(url) as response:
+    async with small_client() as http, http.get(url) as response:
         while (passed := loop.time() - began) < _WATCHED_SECONDS:
             if taken > passed * _WATCHED_RATE:
                 await asyncio.sleep(0.01)
                 continue
             taken += len(await response.content.read(1 << 15))
     return taken
-
-
-def _small_socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return one in which little waits to be taken: what lies in a client's own buffers is counted as watched."""
-    made = socket.socket(*address[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-    return made
 
 
 def _many(player: _Player) -> list[Measure]:

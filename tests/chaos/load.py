@@ -163,6 +163,8 @@ class Load:
             fields["sha256"] = sha256
         body = await self._post("/api/open/upload", dice, lambda: {"data": _form(fields, content)})
         if body is not None:
+            if body["fileID"] in self.files or body["fileID"] in self.lost:  # no other answer may have had it
+                self.doubled.append(body["fileID"])
             self._accept(File(body["fileID"], name, size, sha256))
 
     def _has_become(self, door: str, transfer: Transfer, file_id: int) -> None:

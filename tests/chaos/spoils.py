@@ -32,6 +32,8 @@ def spoil_all(
     missed: list[str] = []
     with _standing_still(arena):
         in_hand = {*books().states()}  # what a service had just begun as it was stopped
+        for line in sorted(in_hand):
+            say(f"in hand as services stand still: {line}")
         cases = [
             *rows(arena, load),
             *clients(load),

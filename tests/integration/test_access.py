@@ -7,7 +7,7 @@ from base64 import b64encode
 import aiohttp
 import pytest
 from aiohttp import web
-from servers_access import Guarded, OpenGuarded
+from servers_access import FILE, HEALTH, Guarded, OpenGuarded, path_of
 from servers_ingest import answer_of
 from servers_process import Running
 from servers_services import Services
@@ -19,15 +19,6 @@ from roadvault_common.sql.db import Database
 from roadvault_ingest.access import cache
 from roadvault_ingest.access.routes import OPEN, RULES, Rule, rule_of
 from roadvault_stack.mariadb import MariaDB
-
-FILE = "/api/open/file/{}"
-HEALTH = {"/metrics", "/healthz", "/readyz"}
-
-
-def path_of(pattern: str, number: int = 1) -> str:
-    return pattern.format(
-        file_id=number, batch_id=1, zip_id=1, download_id=1, number=0, upload_id="0" * 32, name="style.css"
-    )
 
 
 def rules(guarded: Guarded) -> dict[tuple[str, str], Rule]:

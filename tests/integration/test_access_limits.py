@@ -3,16 +3,9 @@
 import json
 from typing import Any
 
-from servers_access import Guarded
+from servers_access import FILE, Guarded
 
 from roadvault_common.access import token_store
-
-FILE = "/api/open/file/{}"
-HEALTH = {"/metrics", "/healthz", "/readyz"}
-
-
-def path_of(pattern: str, number: int = 1) -> str:
-    return pattern.format(file_id=number, batch_id=1, upload_id="0" * 32, name="style.css")
 
 
 async def test_a_callback_goes_to_the_tokens_hosts_alone(guarded: Guarded) -> None:

@@ -4,20 +4,16 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from browser import findings, troubles, until
+from browser import FILM_BYTES, FILM_NAME, findings, slowly, troubles, until
 from playwright.async_api import Browser, Dialog, Page
 from servers_services import Service, Services
 
 from roadvault_common.sql.db import Database
 
-NAME = "京A12345_前方 100%.mp4"
-CONTENT = os.urandom(4_000_000)
 SMALL = {f"{number}.mp4": os.urandom(1000 + number) for number in range(5)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 DIGEST = """(pieces) => {
@@ -32,24 +28,6 @@ async def ingest(services: Services) -> Service:
     service = services("ingest")
     await service.start()
     return service
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    path = tmp_path / NAME
-    path.write_bytes(CONTENT)
-    return path
-
-
-@asynccontextmanager
-async def slowly(page: Page, bytes_per_second: int) -> AsyncIterator[None]:
-    """Send so much a second at the most, until the block ends."""
-    line = await page.context.new_cdp_session(page)
-    await line.send("Network.enable")
-    at = {"offline": False, "latency": 0, "downloadThroughput": -1}
-    await line.send("Network.emulateNetworkConditions", {**at, "uploadThroughput": bytes_per_second})
-    yield
-    await line.send("Network.emulateNetworkConditions", {**at, "uploadThroughput": -1})
 
 
 async def progress(page: Page, least: float) -> None:
@@ -99,14 +77,14 @@ async def test_an_upload_goes_on_by_itself_when_ingest_is_back_and_arrives_once(
         await page.locator("#queue li.is-paused").wait_for()
         await page.click("[data-act=turn]")
     await done(page, 1)
-    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    sha256 = hashlib.sha256(FILM_BYTES).hexdigest()
     assert await page.locator("#queue code").inner_text() == sha256
-    assert await received(db) == [(NAME, sha256)]
+    assert await received(db) == [(FILM_NAME, sha256)]
     assert len(begun) == 1
     row = await db.fetch_one("SELECT path, camera FROM file_upload_info")
     assert row is not None
     assert row["camera"] == "gate 7"
-    assert (data_dir / str(row["path"])).read_bytes() == CONTENT
+    assert (data_dir / str(row["path"])).read_bytes() == FILM_BYTES
     await page.click("#queue a")
     await page.wait_for_url("**/file/1")
 
@@ -140,7 +118,7 @@ async def test_after_a_reload_the_same_file_goes_on_where_it_stopped(
     await page.set_input_files("[name=file]", [film])
     await page.click("#send")
     await done(page, 1)
-    assert await received(db) == [(NAME, hashlib.sha256(CONTENT).hexdigest())]
+    assert await received(db) == [(FILM_NAME, hashlib.sha256(FILM_BYTES).hexdigest())]
 
 
 async def test_a_folder_goes_and_what_is_cancelled_leaves_nothing(
@@ -185,5 +163,5 @@ async def test_without_scripts_a_form_takes_a_file(ingest: Service, browser: Bro
     await page.click("#send")
     await page.wait_for_url("**/file/1?notice=up_taken")
     await context.close()
-    assert await received(db) == [(NAME, hashlib.sha256(CONTENT).hexdigest())]
+    assert await received(db) == [(FILM_NAME, hashlib.sha256(FILM_BYTES).hexdigest())]
     assert str(await db.fetch_value("SELECT recorded_at FROM file_upload_info")).startswith("2026-11-28 08:30:00")

@@ -2,14 +2,13 @@
 
 import asyncio
 import hashlib
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from browser import troubles
+from browser import FILM_BYTES, FILM_NAME, slowly, troubles
 from playwright.async_api import Browser, Page
 from servers_services import Service, Services
 from sites import PAGE, portal
@@ -17,16 +16,7 @@ from sites import PAGE, portal
 from roadvault_common.sql.db import Database
 
 UPPY = Path(sys.prefix) / "clients/node/uppy.js"
-NAME = "京A12345_前方 100%.mp4"
-CONTENT = os.urandom(5_000_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    path = tmp_path / NAME
-    path.write_bytes(CONTENT)
-    return path
+SHA256 = hashlib.sha256(FILM_BYTES).hexdigest()
 
 
 @asynccontextmanager
@@ -74,19 +64,16 @@ async def test_an_upload_survives_a_crash_of_ingest_and_a_reload_of_its_page(
         async with fresh(browser, other if elsewhere else ingest.url) as page:
             asked: list[tuple[str, str | None]] = []
             page.on("request", lambda request: asked.append((request.method, request.headers.get("upload-offset"))))
-            slow = await page.context.new_cdp_session(page)
-            line = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_200_000}
-            await slow.send("Network.enable")
-            await slow.send("Network.emulateNetworkConditions", line)
             endpoint = f"{ingest.url}/api/open/files"
-            await begin(page, endpoint, film)
-            await sent(page, 500_000)
-            await crash(ingest)
-            await ingest.start()
-            async with asyncio.timeout(30):
-                while not (come := int(await db.fetch_value("SELECT came FROM upload_info"))):
-                    await asyncio.sleep(0.05)
-            await page.reload()
+            async with slowly(page, 1_200_000):
+                await begin(page, endpoint, film)
+                await sent(page, 500_000)
+                await crash(ingest)
+                await ingest.start()
+                async with asyncio.timeout(30):
+                    while not (come := int(await db.fetch_value("SELECT came FROM upload_info"))):
+                        await asyncio.sleep(0.05)
+                await page.reload()
             await begin(page, endpoint, film)
             assert await state(page) == "done"
             assert [method for method, _ in asked].count("POST") == 1
@@ -94,8 +81,8 @@ async def test_an_upload_survives_a_crash_of_ingest_and_a_reload_of_its_page(
             await begin(page, endpoint, film)  # by mistake
             assert await state(page) == "done"
     rows = await db.fetch_all("SELECT file_name, sha256, path FROM file_upload_info")
-    assert [(row["file_name"], row["sha256"]) for row in rows] == [(NAME, SHA256)]
-    assert (data_dir / str(rows[0]["path"])).read_bytes() == CONTENT
+    assert [(row["file_name"], row["sha256"]) for row in rows] == [(FILM_NAME, SHA256)]
+    assert (data_dir / str(rows[0]["path"])).read_bytes() == FILM_BYTES
 
 
 async def test_a_page_of_an_origin_that_no_setting_names_uploads_nothing(

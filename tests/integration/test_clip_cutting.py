@@ -5,6 +5,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 from clip_videos import RATE, copied, frames, make, probed, repeated
 
@@ -198,13 +199,20 @@ def test_spoilt_bytes_end_in_a_clip_or_a_reason(kind: str, videos: dict[str, Pat
     ending, *options = KINDS[kind]
     whole, spoilt = tmp_path / f"a{ending}", tmp_path / f"b{ending}"
     copied(videos["libx264"], whole, *options)
-    content = whole.read_bytes()
+    content, clips, reasons = whole.read_bytes(), 0, list[str]()
     for number in range(30):
         data = bytearray(content)
         for place in range(number * 37 % 61, len(data), 997 if number % 2 else 31 + number * 101):
             data[place] = number * 41 % 256
         spoilt.write_bytes(data)
         try:
-            clipped(spoilt, span(1 + number / 6, 6))
-        except NoClip:
+            path, clip = clipped(spoilt, span(1 + number / 6, 6))
+        except NoClip as why:
+            reasons.append(str(why))
             continue
+        clips += 1
+        assert 0 <= clip.begin < clip.end
+        with av.open(str(path)) as made:
+            assert any(packet.size for packet in made.demux(made.streams.video[0]))
+    assert all(reason.startswith(("it ", "its ")) for reason in reasons)
+    assert clips >= 10  # few bytes spoilt are no reason to give nothing

@@ -8,14 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from clip_videos import frames, make, probed, repeated
 from pydantic import SecretStr
 from servers_door import SECRET, LinkDoor
 from servers_ingest import Door
-from servers_retriever import Bench
+from servers_retriever import Bench, received
 from sites import site
 
 from roadvault_common.ipfs.rpc import Ipfs
@@ -115,11 +114,11 @@ async def test_seconds_of_what_only_the_network_has_are_cut_called_back_and_down
         await bench.db.execute(f"UPDATE {table} SET path = NULL")  # noqa: S608 - constants
     async with Ipfs.open(kubo.rpc_url, 60) as node:
         await node.collect_garbage()
-    before = await _moved(kubo)
+    before = await received(kubo)
     download_id = await studio.asked("large", 10.5, "13.2")
     row = await studio.fetched(download_id)
     assert (row["source"], row["clip_name"]) == ("ipfs", "1 10.5s-13.2s.mp4")
-    assert await _moved(kubo) - before <= row["clip_size"] + (12 << 20)
+    assert await received(kubo) - before <= row["clip_size"] + (12 << 20)
     told = await studio.called_back(download_id)
     assert told.keys() == {"fileID", "fileUrl", "clip"}
     assert told["clip"] == {"from": 10.5, "to": 13.2}
@@ -138,11 +137,6 @@ async def test_seconds_of_what_only_the_network_has_are_cut_called_back_and_down
     clip = request["clip"]
     assert (clip["from"], clip["to"], clip["begins"], clip["leftOut"]) == (10.5, 13.2, 10.0, [])
     assert (clip["size"], clip["sha256"]) == (len(answer.body), row["clip_sha256"])
-
-
-async def _moved(kubo: Kubo) -> int:
-    async with aiohttp.ClientSession() as http, http.post(f"{kubo.rpc_url}/api/v0/stats/bitswap") as response:
-        return int((await response.json())["DataReceived"])
 
 
 @of_videos

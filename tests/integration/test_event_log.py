@@ -10,6 +10,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.history import event_log
 from roadvault_common.history.event_log import Event
 from roadvault_common.sql.db import Database
+from roadvault_common.tracing import spans
 from roadvault_common.work import backlog, batches
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
@@ -55,6 +56,16 @@ async def test_each_outcome_is_a_line(db: Database, bus: Bus, folder: int) -> No
     assert (first.code, first.words, dict(first.params)) == ("hung", "no progress", {"seconds": 60})
     assert all(event.stage == "pack" and event.row_id == folder for event in found)
     assert (await row(db, folder))["pack_reason"] == "no files [no_files]"
+
+
+async def test_a_line_names_the_trace_that_it_belongs_to_if_there_is_one(
+    db: Database, bus: Bus, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    await work(db, bus, folder, Failed(Reason("no_files", "no files")))
+    monkeypatch.setattr(spans, "current", lambda: f"00-{trace}-00f067aa0ba902b7-01")
+    await work(db, bus, folder, Retry(Reason("hung", "no progress", seconds=60)))
+    assert [event.trace_id for event in await events(db, folder)] == [None, trace]
 
 
 async def test_what_recurs_and_what_goes_on_waiting_writes_nothing(db: Database, bus: Bus, folder: int) -> None:
@@ -153,7 +164,7 @@ async def test_lines_are_read_by_row_and_by_age_and_removed_when_old(db: Databas
 
 
 async def test_more_than_one_statement_removes_are_removed(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "AT_ONCE", 10)
+    monkeypatch.setattr(event_log, "_AT_ONCE", 10)
     await db.execute(
         "INSERT INTO event_log (stage, row_id, outcome, attempt, create_time)"
         " SELECT 'pack', seq, 'done', 1, UTC_TIMESTAMP(6) - INTERVAL IF(seq <= 35, 100, 1) DAY FROM seq_1_to_40"

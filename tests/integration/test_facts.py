@@ -17,7 +17,6 @@ from roadvault_common.archive.label import Label
 from roadvault_common.files.tags import TAG
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.work.outcome import Done
-from roadvault_ingest import found
 from roadvault_ingest.states import known
 
 SAID = {
@@ -130,10 +129,20 @@ async def manifest(db: Database, console: Console) -> list[dict[str, Any]]:
     return files
 
 
+FOUND = {
+    **{name: name for name in ("camera", "duration", "container", "width", "height", "rotation", "lat", "lon")},
+    "recorded_at": "recordedAt",
+    "video_codec": "videoCodec",
+    "audio_codec": "audioCodec",
+    "frame_rate": "frameRate",
+}
+"""What a row of `video_info` has, and what the API calls it."""
+
+
 def test_what_a_row_says_is_told_in_the_apis_words() -> None:
-    row = dict.fromkeys(("camera", "recorded_at", "lat", "lon", "tags", *(f"found_{name}" for name in found._NAMES)))
+    row = dict.fromkeys(("camera", "recorded_at", "lat", "lon", "tags", *(f"found_{name}" for name in FOUND)))
     nothing = {**NOTHING, "found": None}
     assert known(row) == nothing
     assert known({**row, "tags": "b,a"}) == {**nothing, "tags": ["a", "b"]}
-    of_a_film = {**dict.fromkeys(found._NAMES.values()), "duration": 2.0}
+    of_a_film = {**dict.fromkeys(FOUND.values()), "duration": 2.0}
     assert known({**row, "found_duration": 2.0}) == {**nothing, "found": of_a_film}

@@ -6,11 +6,10 @@ from servers_rot import find_block
 
 from roadvault_common.events.kinds import DEAD_LETTERS
 from roadvault_common.ipfs.dag import Cid
-from roadvault_common.ipfs.rpc import Ipfs
+from roadvault_common.ipfs.rpc import CHUNK_BYTES, Ipfs
 from roadvault_common.sql.db import Row
 from roadvault_common.work import backlog
 from roadvault_common.work.outcome import Done, Outcome, Wait
-from roadvault_common.work.reasons import words
 from roadvault_common.work.stages import INSPECT, RESTORE
 from roadvault_pinner.copies.inspecting import Inspector
 from roadvault_stack.kubo import Kubo
@@ -40,9 +39,10 @@ class Kept:
         return row
 
     async def found(self) -> tuple[int, str | None]:
+        """How the last inspection ended, and what stands there as its reason: words, and their code."""
         row = await self.console.db.fetch_one("SELECT * FROM audit_info WHERE place = 'local'")
         assert row is not None
-        return row["sound"], words(row["reason"])
+        return row["sound"], row["reason"]
 
     async def letters(self) -> int:
         return int(await self.console.bus._redis.xlen(DEAD_LETTERS))
@@ -73,10 +73,12 @@ async def test_rot_is_found_and_mended_from_the_network(kept: Kept, network_kubo
     with kept.console.vault.path(row["path"]).open("r+b") as file:
         file.seek(100)
         file.write(b"rotten")
+    blocks = -(-row["size"] // CHUNK_BYTES)
     for _ in range(2):
         assert await kept.inspect() == Done()
         sound, reason = await kept.found()
-        assert (sound, "1 are not whole" in str(reason)) == (0, True)
+        words = f"of {blocks} blocks in our IPFS node 1 are not whole, or not there"
+        assert (sound, reason) == (0, f"{words} [blocks_broken blocks=1 of={blocks}]")
         assert await backlog.due_rows(kept.console.db, RESTORE, 10) == [kept.zip_id]
         assert await kept.letters() == 1
         await kept.console.db.execute("UPDATE zip_ipfs_info SET restore_due = NULL")
@@ -87,14 +89,15 @@ async def test_rot_is_found_and_mended_from_the_network(kept: Kept, network_kubo
     assert await kept.found() == (1, None)
     kept.filestore(on=False)  # where Kubo has a copy of its own, the file is read, too
     assert await kept.inspect() == Done()
-    assert "does not have the SHA-256 of its row" in str((await kept.found())[1])
+    sound, reason = await kept.found()
+    assert (sound, str(reason).partition("does not have the SHA-256 of its row")[2]) == (0, " [damaged]")
 
 
 async def test_what_our_node_has_lost_is_found(kept: Kept) -> None:
     cid = (await kept.row())["cid"]
     await kept.console.pinner._ipfs.unpin(cid)
     assert await kept.inspect() == Done()
-    assert await kept.found() == (0, "our IPFS node does not pin it any more")
+    assert await kept.found() == (0, "our IPFS node does not pin it any more [not_pinned]")
     await kept.console.pinner._ipfs.collect_garbage()
     assert await kept.console.pinner.restoring.work(kept.zip_id) == Done()
     assert await kept.console.pinner.pinning.work(kept.zip_id) == Done()  # from the file: nobody else has it
@@ -107,7 +110,8 @@ async def test_rot_in_a_node_above_the_leaves_is_found(kept: Kept, kubo: Kubo) -
     whole = file.read_bytes()
     file.write_bytes(whole[:-20])
     assert await kept.inspect() == Done()
-    assert await kept.found() == (0, "of 1 blocks in our IPFS node 1 are not whole, or not there")
+    words = "of 1 blocks in our IPFS node 1 are not whole, or not there"
+    assert await kept.found() == (0, f"{words} [blocks_broken blocks=1 of=1]")
     assert await backlog.due_rows(kept.console.db, RESTORE, 10) == [kept.zip_id]
     file.write_bytes(whole)
 

@@ -14,6 +14,7 @@ from servers_retriever import Bench, opened
 from videos_made import made
 
 from roadvault_common.errors import TransientError
+from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Row
 from roadvault_common.videos.enrolling import enrol
@@ -285,14 +286,18 @@ async def test_who_lost_the_lease_leaves_nothing_behind(scene: Scene, monkeypatc
     assert await scene.bytes() == (0, 0)
 
 
-async def test_pictures_that_no_row_names_go_to_quarantine(scene: Scene) -> None:
+async def test_pictures_that_no_row_names_go_to_quarantine(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene.looker._settings, "orphan_hours", 1e-12)
+    await Identity(scene.bench.db, scene.bench.vault.root).settle()
     await scene.look("video")
     (named,) = scene.kept()
     stray = named.with_name("stray")
     stray.write_bytes(b"x")
-    assert await scene.store.named([str(path.relative_to(scene.bench.vault.root)) for path in (named, stray)]) == {
-        str(named.relative_to(scene.bench.vault.root))
-    }
+    for _ in range(2):  # it has an age once it was seen before
+        await scene.looker.sweep_orphans()
+    assert scene.kept() == [named]
+    (entry,) = scene.bench.vault.quarantine.entries("posters")
+    assert entry.origin == str(stray.relative_to(scene.bench.vault.root))
 
 
 async def test_it_stops_at_once_and_hands_the_row_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

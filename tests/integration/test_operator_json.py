@@ -58,7 +58,12 @@ async def test_the_stages_are_told_once_to_a_program_and_where_there_is_no_termi
     told = await console.tells("top")
     assert [row["stage"] for row in told["tables"]["stages"]] == NINE
     assert told["tables"]["stages"][0]["waiting"] == 1
+    await console.db.execute(
+        "INSERT INTO event_log (stage, row_id, outcome, attempt, trace_id) VALUES ('pack', 1, 'done', 1, 'ab')"
+    )
+    assert [row["trace"] for row in (await console.tells("top"))["tables"]["events"]] == ["ab"]
     shown = await console.says("top")
+    assert re.search(r"^\S+  pack 1 done  trace ab$", shown, re.MULTILINE)
     assert re.search(r"^receive +1 +0 +0 +0 ", shown, re.MULTILINE)
     assert "q quits" in shown
 

@@ -18,7 +18,6 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.sql.db import Database
 from roadvault_common.work import batches
 from roadvault_common.work.outcome import Done, Failed, Retry, Wait
-from roadvault_common.work.reasons import words
 from roadvault_common.work.stages import WATCH
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.pinning import _NOBODYS_CID, PinningMarket
@@ -195,7 +194,8 @@ async def test_trouble_with_one_cid_keeps_that_archive_alone_waiting(
         assert (await counter.row(first))["watch_reason"] is None
         row = await counter.row(second)
         assert (row["watch_attempts"], row["watch_token"]) == (attempts, None)
-        assert words(row["watch_reason"]) == f"the pinning service: {status} TROUBLE: as the specification says"
+        code = "market_unreadable" if status == 404 else "market_away"
+        assert row["watch_reason"] == f"the pinning service: {status} TROUBLE: as the specification says [{code}]"
 
 
 async def test_where_all_answers_are_odd_the_service_is_away(

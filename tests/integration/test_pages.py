@@ -169,17 +169,22 @@ async def test_the_newest_catalogue_stands_above_the_archives(pages: Office, lan
     assert LANGUAGES[language]["catalogue_row"] in page
 
 
+def rows_of(page: str) -> list[int]:
+    """Return the numbers of the files that a list has, one for each row."""
+    return [int(number) for number in re.findall(r'<tr><td[^>]*><a href="/file/(\d+)"', page)]
+
+
 async def test_lists_are_newest_first_and_turn_by_key(pages: Office) -> None:
     await fill(pages.db)
     seen, path = list[int](), "/file"
     while path:
         page = await pages.get(path)
-        seen += [int(number) for number in dict.fromkeys(re.findall(r'href="/file/(\d+)"', page))]
+        seen += rows_of(page)
         older = re.search(r'href="(\?before=\d+)"', page)
         path = f"/file{older.group(1)}" if older else ""
     assert seen == list(range(FILES, 0, -1))
     page = await pages.get("/file?after=50")
-    assert [int(number) for number in dict.fromkeys(re.findall(r'href="/file/(\d+)"', page))] == [*range(100, 50, -1)]
+    assert rows_of(page) == [*range(100, 50, -1)]
     assert "?after=100" in page
     assert "bafy44" in await pages.get("/zip?id=44")
 
@@ -193,9 +198,11 @@ async def test_a_hostile_name_is_only_text(pages: Office) -> None:
         assert not {"\u202e", "\u061c"} & set(page)
 
 
-async def test_what_failed_can_be_retried(pages: Office) -> None:
+async def test_what_failed_stands_before_plots_and_can_be_retried(pages: Office) -> None:
     await fill(pages.db)
-    assert 'action="/retry"' in await pages.get("/")
+    page = await pages.get("/")
+    order = [page.index(part) for part in ('id="attention"', "reason 128", 'action="/retry"', 'class="plot')]
+    assert order == sorted(order)
     failed = await pages.db.fetch_one("SELECT folder_id FROM folder_info WHERE pack_failed_at IS NOT NULL LIMIT 1")
     assert failed is not None
     fields = {"stage": "pack", "id": str(failed["folder_id"])}

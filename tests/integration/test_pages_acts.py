@@ -93,14 +93,17 @@ async def test_a_files_page_shows_its_way_with_attempts_and_the_next_try(pages: 
         " pin_attempts = 3, pin_reason = %s WHERE zip_id = 9",
         (str(Reason("ipfs_away", "connection refused")),),
     )
-    for outcome in ("retry", "retry"):
+    for trace in (None, "4bf92f3577b34da6a3ce929d0e0e4736"):
         await pages.db.execute(
-            "INSERT INTO event_log (stage, row_id, outcome, attempt, reason) VALUES ('pin', 9, %s, 1, %s)",
-            (outcome, str(Reason("no_peers", "no peer"))),
+            "INSERT INTO event_log (stage, row_id, outcome, attempt, reason, trace_id)"
+            " VALUES ('pin', 9, 'retry', 1, %s, %s)",
+            (str(Reason("no_peers", "no peer")), trace),
         )
     for language, texts in LANGUAGES.items():
+        assert (await pages.get("/system", language)).count('title="4bf92f35') == 1
         for path in ("/file/9", "/zip/9"):
             page = await pages.get(path, language)
+            assert page.count(">4bf92f3577b34da6a3ce929d0e0e4736<") == 1  # the other attempt was in no trace
             assert page.count('<li class="green">') == 2  # received, packed
             assert page.count('<li class="amber">') == 1
             shown = [texts["reason_ipfs_away"], texts["way_attempts"].format(3), texts["reason_no_peers"]]

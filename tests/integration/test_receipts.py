@@ -374,7 +374,7 @@ async def test_a_receipt_holds_after_its_archive_was_adopted_and_not_of_another_
     async with db.transaction() as tx:
         await record(tx, Line(Act.ADOPTED, {**facts, "cid": "another"}, zip_id=zip_id))
     await chainer.chain(db)
-    assert (await office.ask(file_id))[0] == 409
+    await office.refuses(file_id)
 
 
 async def test_an_order_at_a_pinning_service_is_told_as_what_it_is(office: Office) -> None:
@@ -400,8 +400,6 @@ async def test_rows_that_do_not_give_a_receipt_give_none(office: Office) -> None
     await office.bought()
     file_id = min(office.contents)
     await office.console.db.execute("UPDATE file_upload_info SET size = size + 1 WHERE file_id <> %s", (file_id,))
-    status, body = await office.ask(file_id)
-    assert status == 409
-    assert "can be made as things stand" in json.loads(body)["message"]
+    body = await office.refuses(file_id)
     assert ours(body, b"") is not None
     assert other(body, b"") is not None

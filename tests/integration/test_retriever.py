@@ -6,10 +6,9 @@ import threading
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import aiohttp
 import pytest
 from prometheus_client import REGISTRY
-from servers_retriever import SIZES, Bench
+from servers_retriever import SIZES, Bench, received
 
 from roadvault_common.files.ledger_book import KuboNote
 from roadvault_common.files.new_file import NewFile
@@ -28,13 +27,6 @@ from roadvault_stack.kubo import Kubo
 
 INNER_BYTES = 5_000
 """More than the DAG's one inner node of this archive: 66 links of some 50 bytes, and two 20-byte headers."""
-
-
-async def _received(kubo: Kubo) -> int:
-    async with aiohttp.ClientSession() as http, http.post(f"{kubo.rpc_url}/api/v0/stats/bitswap") as response:
-        told = await response.json()
-        # Bitswap now and then sends a block twice, and says so itself.
-        return int(told["DataReceived"]) - int(told["DupDataReceived"])
 
 
 async def _forget(kubo: Kubo) -> None:
@@ -92,9 +84,9 @@ async def test_so_has_what_was_to_come_from_our_disk_and_a_kubo_elsewhere_takes_
 async def test_no_more_than_the_files_own_blocks_cross_the_network(bench: Bench, kubo: Kubo, name: str) -> None:
     bench.lose("received", "archives")
     await _forget(kubo)
-    before = await _received(kubo)
+    before = await received(kubo)
     assert await bench.fetched(name) == ("ipfs", bench.contents[name])
-    moved = await _received(kubo) - before
+    moved = await received(kubo) - before
     assert moved >= SIZES[name]
     assert moved <= SIZES[name] + (2 << 20) + INNER_BYTES
 
@@ -107,10 +99,10 @@ async def test_a_directory_costs_its_own_block_and_no_more(bench: Bench, kubo: K
     moved = []
     for path in (str(directory(node)["archive.7z.enc"]), f"{row['cid']}/archive.7z.enc"):
         await _forget(kubo)
-        before = await _received(kubo)
+        before = await received(kubo)
         async with Reader.open(kubo.gateway_url, 20) as reader:
             assert sum([len(piece) async for piece in reader.read(path, row["size"] // 2, 3_000_000)]) == 3_000_000
-        moved.append(await _received(kubo) - before)
+        moved.append(await received(kubo) - before)
     assert moved[1] - moved[0] == len(node) < 200
 
 

@@ -7,6 +7,7 @@ import pytest
 from download_rows import download_row
 from evidence_rows import prove
 from servers_operator import Console
+from servers_retriever import received
 from servers_rot import HOW_NODES_ROT, Rotten, RottenNode, find_block, is_whole, spoil
 
 from roadvault_common.errors import IpfsUnavailable, NetworkAway, NoProvider
@@ -19,12 +20,6 @@ from roadvault_common.work.outcome import Done, Failed, Retry, Wait
 from roadvault_common.work.stages import INSPECT
 from roadvault_pinner.service import Pinner
 from roadvault_stack.kubo import Kubo
-
-
-async def received(kubo: Kubo) -> int:
-    """Return how many bytes a node has had from others."""
-    async with aiohttp.ClientSession() as http, http.post(f"{kubo.rpc_url}/api/v0/stats/bitswap") as response:
-        return int((await response.json())["DataReceived"])
 
 
 async def test_a_request_gets_the_file_from_the_network(rotten: Rotten) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import time
 from contextlib import AsyncExitStack
 from datetime import datetime
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -15,7 +17,6 @@ from servers_streaming import OpenStage, Stage, digest, small_client, view_token
 from sites import site
 
 from roadvault_common.ipfs.reading import Reader
-from roadvault_retriever.streaming.source import _LOOK_SECONDS
 from roadvault_stack.kubo import Kubo
 
 RANGES = [(0, 1), (0, 12_000_000), (1_048_575, 1_048_578), (3_333_333, 7_777_777), (11_999_999, 12_000_000)]
@@ -94,8 +95,9 @@ async def test_what_has_no_copy_or_has_ended_is_said(stage: Stage) -> None:
 async def test_a_file_that_ends_while_it_is_watched_is_shown_no_further(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roadvault_retriever.streaming.source._LOOK_SECONDS", 0.0)
-    assert _LOOK_SECONDS <= 30
+    seconds_later = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + seconds_later[0])
+    monkeypatch.setattr("roadvault_retriever.streaming.source.time", clock)
     await stage.ask("12 MB")  # all of it is in memory
     async with stage.door.http.get(stage.view("12 MB")) as response:
         await response.content.readexactly(100_000)
@@ -103,6 +105,7 @@ async def test_a_file_that_ends_while_it_is_watched_is_shown_no_further(
             "INSERT INTO retention_info (zip_id, ends_at, shredded_at)"
             " SELECT zip_id, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) FROM zip_ipfs_info"
         )
+        seconds_later[0] = 30
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
 

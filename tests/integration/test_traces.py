@@ -55,6 +55,8 @@ async def test_a_clients_trace_goes_on_to_its_callback_without_a_single_event(
     assert [line["trace_id"] for line in lines if line["event"] == "file extracted"] == [TRACE]
     async with Database.open(database_url, size=1) as db:
         await store.forget(db)
+        events = await db.fetch_all("SELECT stage, trace_id FROM event_log ORDER BY stage")
+        assert [tuple(row.values()) for row in events] == [("callback", TRACE), ("fetch", TRACE)]
         kept = await db.fetch_all("SELECT of_table FROM trace_info ORDER BY of_table")
         assert [row["of_table"] for row in kept] == ["download_info", "file_upload_info"]
         await db.execute("UPDATE trace_info SET create_time = create_time - INTERVAL 8 DAY")

@@ -179,7 +179,8 @@ def _gone(row: Row) -> str:
 
 def _event(event: Event) -> Text:
     words = "" if event.reason is None else f": {event.reason.words}"
-    told = f"{event.at:%H:%M:%S}  {event.stage} {event.row_id} {event.outcome}{words}"
+    trace = "" if event.trace_id is None else f"  trace {event.trace_id}"
+    told = f"{event.at:%H:%M:%S}  {event.stage} {event.row_id} {event.outcome}{words}{trace}"
     return _line(told, _COLOURS.get(event.outcome, ""))
 
 
@@ -207,7 +208,10 @@ def _tell(picture: Picture) -> None:
     show("services", "Services", ("service", "instance", "version", "heard", "facts"), beats)
     away = [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in picture.away]
     show("away", "Away", ("what", "which", "whose work waits", "since", "reason"), away)
-    events = [(utc(one.at), one.stage, one.row_id, one.outcome, one.attempt, why(one.reason)) for one in picture.events]
-    show("events", "Events", ("at", "stage", "row", "outcome", "attempt", "reason"), events)
+    events = [
+        (utc(one.at), one.stage, one.row_id, one.outcome, one.attempt, why(one.reason), one.trace_id)
+        for one in picture.events
+    ]
+    show("events", "Events", ("at", "stage", "row", "outcome", "attempt", "reason", "trace"), events)
     if picture.today is not None:
         say("today", bytes_in=picture.today.bytes_in, bytes_archived=picture.today.bytes_archived)

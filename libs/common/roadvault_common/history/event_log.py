@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from roadvault_common.sql.db import Database, Row, Transaction
+from roadvault_common.tracing import spans
 from roadvault_common.work import reasons
 from roadvault_common.work.outcome import Done, Outcome, Wait
 from roadvault_common.work.reasons import Reason
@@ -18,7 +19,7 @@ _AT_ONCE = 1000
 """Lines that are removed by one statement."""
 _SAME = {"client_waits": "client_away", "another_order": "not_final"}
 """A row that waits for its turn with somebody who is away, or slow, waits for the same all the time."""
-_COLUMNS = "event_id, stage, row_id, outcome, attempt, reason, create_time"
+_COLUMNS = "event_id, stage, row_id, outcome, attempt, reason, create_time, trace_id"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Event:
     attempt: int
     reason: Reason | None
     at: datetime
+    trace_id: str | None
+    """Of the trace that it was done in; None if traces were off."""
 
 
 def is_news(outcome: Outcome, before: str | None) -> bool:
@@ -54,8 +57,8 @@ async def note(tx: Transaction, stage: Stage, row_id: int, attempt: int, outcome
     """Write how an attempt ended."""
     reason = None if isinstance(outcome, Done) else str(outcome.reason)
     await tx.execute(
-        "INSERT INTO event_log (stage, row_id, outcome, attempt, reason) VALUES (%s, %s, %s, %s, %s)",
-        (stage.name, row_id, type(outcome).__name__.lower(), attempt, reason),
+        "INSERT INTO event_log (stage, row_id, outcome, attempt, reason, trace_id) VALUES (%s, %s, %s, %s, %s, %s)",
+        (stage.name, row_id, type(outcome).__name__.lower(), attempt, reason, spans.trace_id()),
     )
 
 
@@ -95,5 +98,5 @@ async def trim(db: Database, days: float) -> None:
 def _event(row: Row) -> Event:
     return Event(
         row["event_id"], row["stage"], row["row_id"], row["outcome"], row["attempt"], reasons.parse(row["reason"]),
-        row["create_time"],
+        row["create_time"], row["trace_id"],
     )  # fmt: skip

@@ -120,6 +120,12 @@ def current() -> str | None:
     return None if _tracer is None else _tracer.current()
 
 
+def trace_id() -> str | None:
+    """Return the trace of what is being done, as answers and logs name it; None while traces are off."""
+    parent = current()
+    return None if parent is None else parent.split("-")[1]
+
+
 def same_trace(one: str, other: str) -> bool:
     """Tell whether two belong to one trace."""
     return one.split("-")[1] == other.split("-")[1]
@@ -127,7 +133,6 @@ def same_trace(one: str, other: str) -> bool:
 
 def mark(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Name the trace in a line of the log."""
-    parent = current()
-    if parent is not None:
-        event["trace_id"] = parent.split("-")[1]
+    if (found := trace_id()) is not None:
+        event["trace_id"] = found
     return event

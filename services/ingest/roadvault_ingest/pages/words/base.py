@@ -108,6 +108,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "way_next": ("next try {}", "{}重试"),
     "way_waits": ("waits", "等待"),
     "way_attempts": ("attempt {}", "第 {} 次尝试"),
+    "trace": ("trace", "追踪"),
     "way_events": ("{} attempt|{} attempts", "{} 次尝试"),
     "outcome_done": ("done", "完成"),
     "outcome_wait": ("waits", "等待"),
