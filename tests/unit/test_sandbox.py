@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,13 @@ async def test_it_reads_the_video_through_its_parent_and_says_what_it_found(tmp_
     assert b"".join(piece for _, piece in said) == data
 
 
+async def test_an_idle_one_gives_way_from_its_beginning(children: list[asyncio.subprocess.Process]) -> None:
+    async with aclosing(hostile("echo")) as messages:
+        await anext(messages)
+        pid = children[0].pid
+        assert (os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)) == (19, os.SCHED_IDLE)
+
+
 @pytest.mark.parametrize(
     ("do", "words"),
     [
@@ -124,7 +132,6 @@ async def test_a_child_that_spins_is_ended_by_the_kernel_should_its_parent_hang(
         "size": 0,
         "seconds": 1,
         "memory_bytes": 1 << 26,
-        "idle": False,
         "args": {"do": "spin"},
     }
     process = await asyncio.create_subprocess_exec(*sandbox._COMMAND, json.dumps(told), stdout=subprocess.DEVNULL)
