@@ -306,6 +306,14 @@ async def test_a_file_whose_bytes_can_not_be_had_is_looked_at_when_asked_for(
     assert await scene.shown("video") is not None
 
 
+async def test_a_file_whose_key_can_not_be_read_is_no_concern_of_looks(scene: Scene) -> None:
+    await scene.bench.db.execute("UPDATE file_upload_info SET path = NULL")
+    await scene.bench.db.execute("UPDATE zip_ipfs_info SET `key` = 'gAAAAA'")
+    assert await scene.look("video") == Done()
+    row = await scene.row("video")
+    assert (row["look_due"], row["look_failed_at"], row["unreadable"]) == (None, None, None)
+
+
 async def test_who_lost_the_lease_leaves_nothing_behind(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def meanwhile(*_: object) -> Look:
         await scene.bench.db.execute("UPDATE video_info SET look_token = 'another'")

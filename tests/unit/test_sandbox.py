@@ -108,6 +108,14 @@ async def test_whatever_it_does_its_video_is_unreadable_and_it_is_gone(
     assert children[0].returncode is not None
 
 
+async def test_what_it_says_it_may_have_asked_for() -> None:
+    limits = Limits(seconds=5, memory_bytes=64 << 20, asked_bytes=1 << 20, told_bytes=8 << 20)
+    said = await all_of(hostile("copy", Given(bytes(4 << 20)), limits))
+    assert sum(len(data) for _, data in said) == 4 << 20
+    with pytest.raises(UnreadableVideo, match="asks for too much"):
+        await all_of(hostile("echo", Given(bytes(4 << 20)), limits))  # which reads all of it first
+
+
 async def test_one_that_gets_no_processor_time_is_no_videos_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_PATIENCE", 0.5)
     with pytest.raises(TransientError, match="no processor time"):

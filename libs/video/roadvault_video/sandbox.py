@@ -72,7 +72,7 @@ class Limits:
     memory_bytes: int
     """Besides the program itself."""
     asked_bytes: int
-    """Of the video, each byte as often as it is asked for."""
+    """Of the video, each byte as often as it is asked for, besides as many as are said."""
     told_bytes: int
     """Of data and notes."""
     frames: int = 1_000_000
@@ -159,6 +159,7 @@ class _Talk:
                 await self._answer(data)
                 continue
             self._told -= len(data)
+            self._asked += len(data)
             if self._told < 0:
                 raise UnreadableVideo("it says too much")
             if kind == b"F":

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from prometheus_client import Counter, Gauge
 
-from roadvault_common.errors import LeaseLost, PermanentError, SettingsError, brief
+from roadvault_common.errors import IntegrityError, LeaseLost, PermanentError, SettingsError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.new_file import disk_errors
 from roadvault_common.files.sweep import Sweeper
@@ -134,7 +134,7 @@ class Looker:
         try:
             source = await self._source(subject)
             seen = await look(_Followed(source, lease), subject.name, self._limits, self._zone)
-        except (Refused, NotHere) as error:
+        except (Refused, NotHere, IntegrityError) as error:  # nobody is to be asked for a picture
             log.debug("not looked at", error=brief(error))
             await self._store.close_unlooked(lease, None)
             LOOKS.labels("not_here").inc()
@@ -152,10 +152,10 @@ class Looker:
             NotHere: They aren't.
             Refused: The file has ended, or no copy is left.
         """
-        located = await self._sources.locate(subject.file_id)
-        if not subject.asked and located.path is None and located.zip_path is None:
+        source = await self._sources.open(subject.file_id)
+        if not subject.asked and not source.is_here:
             raise NotHere("its copies here went before it was looked at")
-        return await self._sources.open(subject.file_id)
+        return source
 
     async def _keep(self, lease: Lease, seen: Look) -> None:
         kept: Kept | None = None
