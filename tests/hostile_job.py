@@ -38,8 +38,13 @@ def run(video: Video, out: Out, *, do: str, seconds: float = 0) -> None:
         time.sleep(seconds)
         out.data(b"waited")
 
+    def copy() -> None:
+        while data := video.read(1 << 20):
+            out.data(data)
+
     acts: dict[str, Callable[[], object]] = {
         "echo": lambda: out.data(video.readall()),
+        "copy": copy,
         "spin": spin,
         "hang": lambda: time.sleep(600),
         "eat": eat,

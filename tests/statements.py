@@ -115,7 +115,7 @@ def sweeps() -> list[Statement]:
         *group(
             "sweep: of retriever",
             to_hasten=lambda db: ExpiryStore(db).hasten_expiry(100),
-            packing_waits=lambda db: LookStore(db).packing_waits(),
+            packing_waits=lambda db: LookStore(db).packing(),
             picture_bytes=lambda db: LookStore(db).picture_bytes(),
         ),
         *group(

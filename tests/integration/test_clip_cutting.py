@@ -182,6 +182,14 @@ def test_what_is_no_video_is_refused_and_little_of_it_read(tmp_path: Path) -> No
         assert video.count <= 4 << 20, name
 
 
+def test_where_no_key_frame_is_little_is_read(large: Path, tmp_path: Path) -> None:
+    copied(large, tmp_path / "a.ts", "-bsf:v", "filter_units=remove_types=5-8", "-an")
+    for begin in (1, 50):
+        with Counted(tmp_path / "a.ts") as video, pytest.raises(NoClip):
+            cut(video, span(begin, begin + 1), io.BytesIO(), LARGEST)
+        assert video.count <= 200 << 20
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {"mp4, index behind", "mov"}])
 def test_a_file_that_breaks_off_gives_what_it_has(kind: str, videos: dict[str, Path], tmp_path: Path) -> None:
     ending, *options = KINDS[kind]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,9 @@ from roadvault_common.videos.pictures import picture
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Outcome
 from roadvault_common.work.stages import LOOK
+from roadvault_retriever.looking import machine
 from roadvault_retriever.looking.looker import Looker
+from roadvault_retriever.looking.machine import Machine
 from roadvault_retriever.looking.store import LookStore
 from roadvault_retriever.streaming.source import Source
 from roadvault_stack.kubo import Kubo
@@ -203,10 +206,14 @@ async def test_the_longest_unseen_go(scene: Scene) -> None:
 
 
 async def test_it_rests_while_packing_waits_or_the_disk_is_short(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    monkeypatch.setattr(Machine, "is_busy", lambda _: False)
     assert await scene.looker._rests() == 0
     await scene.bench.db.execute("INSERT INTO folder_info (status, close_at, pack_due) VALUES (1, NOW(), '2020-01-01')")
     assert await scene.looker._rests() > 0
+    scene.looker._began = time.monotonic()
+    packs = "UPDATE folder_info SET pack_due = UTC_TIMESTAMP(6) + INTERVAL 60 SECOND, pack_token = 'a'"
+    await scene.bench.db.execute(packs)
+    assert 5 < await scene.looker._rests() <= 15, "while somebody packs, now and then"
     await scene.bench.db.execute("DELETE FROM folder_info WHERE pack_due IS NOT NULL")
     scene.looker._settings = scene.looker._settings.model_copy(update={"disk_margin_bytes": 1 << 30})
     with monkeypatch.context() as short:
@@ -216,7 +223,7 @@ async def test_it_rests_while_packing_waits_or_the_disk_is_short(scene: Scene, m
 
 
 async def test_on_a_busy_machine_it_looks_now_and_then(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+    monkeypatch.setattr(Machine, "is_busy", lambda _: True)
     assert await scene.looker._rests() <= 0
     before = time.monotonic()
     await scene.look("page")
@@ -225,6 +232,31 @@ async def test_on_a_busy_machine_it_looks_now_and_then(scene: Scene, monkeypatch
     assert 0 < await scene.looker._rests() <= 15
     scene.looker._began -= 15
     assert await scene.looker._rests() <= 0
+
+
+def test_a_machine_is_busy_by_what_others_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "_PROCESSORS", tmp_path / "stat")
+    second = os.sysconf("SC_CLK_TCK") * (os.cpu_count() or 1)
+    told = Counter[str]()
+
+    def passes(seconds: float, **shares: float) -> None:
+        for name, share in {**shares, "idle": 1 - sum(shares.values())}.items():
+            told[name] += round(share * seconds * second)
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+        (tmp_path / "stat").write_text(f"cpu  {' '.join(str(told[name]) for name in names)}\ncpu0 1 2 3\n")
+
+    passes(1000)
+    one = Machine()
+    passes(2, user=0.1, nice=0.8)
+    assert not one.is_busy(), "what gives way is in nobody's way"
+    passes(2, user=0.2, system=0.1)
+    assert one.is_busy()
+    passes(0.1)
+    assert one.is_busy(), "so little time tells nothing"
+    passes(2)
+    assert not one.is_busy()
+    passes(2, iowait=0.5)
+    assert one.is_busy()
 
 
 async def test_no_pictures_are_kept_of_a_file_that_ends_meanwhile(
@@ -273,6 +305,14 @@ async def test_a_file_whose_bytes_can_not_be_had_is_looked_at_when_asked_for(
     assert await scene.shown("video") is None
     assert await scene.look("video") == Done()
     assert await scene.shown("video") is not None
+
+
+async def test_a_file_whose_key_can_not_be_read_is_no_concern_of_looks(scene: Scene) -> None:
+    await scene.bench.db.execute("UPDATE file_upload_info SET path = NULL")
+    await scene.bench.db.execute("UPDATE zip_ipfs_info SET `key` = 'gAAAAA'")
+    assert await scene.look("video") == Done()
+    row = await scene.row("video")
+    assert (row["look_due"], row["look_failed_at"], row["unreadable"]) == (None, None, None)
 
 
 async def test_who_lost_the_lease_leaves_nothing_behind(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

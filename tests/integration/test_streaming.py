@@ -92,6 +92,16 @@ async def test_what_has_no_copy_or_has_ended_is_said(stage: Stage) -> None:
     assert (await stage.ask("3 MB", "HEAD")).status == 410
 
 
+async def test_a_key_that_is_damaged_in_its_row_is_a_persons_to_mend(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.bench.db.execute("UPDATE file_upload_info SET path = NULL")
+    await stage.bench.db.execute("UPDATE zip_ipfs_info SET `key` = 'gAAAAA'")
+    answer = await stage.ask("3 MB", Range="bytes=0-9")
+    assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+    assert not [one for one in caplog.records if one.exc_info], "it is no defect of ours"
+
+
 async def test_a_file_that_ends_while_it_is_watched_is_shown_no_further(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

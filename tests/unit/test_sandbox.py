@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,13 @@ async def test_it_reads_the_video_through_its_parent_and_says_what_it_found(tmp_
     assert b"".join(piece for _, piece in said) == data
 
 
+async def test_an_idle_one_gives_way_from_its_beginning(children: list[asyncio.subprocess.Process]) -> None:
+    async with aclosing(hostile("echo")) as messages:
+        await anext(messages)
+        pid = children[0].pid
+        assert (os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)) == (19, os.SCHED_IDLE)
+
+
 @pytest.mark.parametrize(
     ("do", "words"),
     [
@@ -98,6 +106,14 @@ async def test_whatever_it_does_its_video_is_unreadable_and_it_is_gone(
     with pytest.raises(UnreadableVideo, match=words):
         await all_of(hostile(do))
     assert children[0].returncode is not None
+
+
+async def test_what_it_says_it_may_have_asked_for() -> None:
+    limits = Limits(seconds=5, memory_bytes=64 << 20, asked_bytes=1 << 20, told_bytes=8 << 20)
+    said = await all_of(hostile("copy", Given(bytes(4 << 20)), limits))
+    assert sum(len(data) for _, data in said) == 4 << 20
+    with pytest.raises(UnreadableVideo, match="asks for too much"):
+        await all_of(hostile("echo", Given(bytes(4 << 20)), limits))  # which reads all of it first
 
 
 async def test_one_that_gets_no_processor_time_is_no_videos_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +140,6 @@ async def test_a_child_that_spins_is_ended_by_the_kernel_should_its_parent_hang(
         "size": 0,
         "seconds": 1,
         "memory_bytes": 1 << 26,
-        "idle": False,
         "args": {"do": "spin"},
     }
     process = await asyncio.create_subprocess_exec(*sandbox._COMMAND, json.dumps(told), stdout=subprocess.DEVNULL)

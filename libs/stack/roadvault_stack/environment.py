@@ -60,6 +60,7 @@ GRANTS: dict[str, tuple[str, ...]] = {
         "IPFS_GATEWAY_URL",
         "VIEW_SECRET",
         "STREAM_PORT",
+        "LOOK_AFTER_SECONDS",
     ),
     "notifier": (*_WORK, "LINK_SECRET", "PUBLIC_URL", "CALLBACK_MASTER_KEYS", *_CALLBACKS),
 }
@@ -137,6 +138,7 @@ class Environments:
             "FOLDER_BYTES": str(settings.folder_bytes),
             "FOLDER_AGE_SECONDS": str(settings.folder_age_seconds),
             "SWEEP_SECONDS": "2",
+            "LOOK_AFTER_SECONDS": "2",  # whoever tries it sees pictures at once
             "DRAIN_SECONDS": "10",
             # Whoever tries the stack takes callbacks on this very machine, but not at the stack's own servers.
             "CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",

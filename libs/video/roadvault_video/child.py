@@ -14,7 +14,6 @@ import io
 import json
 import math
 import os
-import platform
 import resource
 import struct
 import sys
@@ -33,8 +32,6 @@ NOTE_MOST = 1 << 16
 UNCONFINED = 3
 """The exit status of a child that could not give up what it could do."""
 _IN, _OUT = 0, 1
-_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
-_IDLE = 3 << 13
 _DIES_WITH_PARENT, _KILL = 1, 9
 _WORDS = 300
 _AVSEEK_SIZE = 0x10000
@@ -107,8 +104,6 @@ class Out:
 def main() -> None:
     """Do one job, as the first argument says."""
     told = json.loads(sys.argv[1])
-    if told["idle"]:
-        _give_way()  # loading, too, is work
     job = importlib.import_module(told["job"])
     try:
         _give_up(told["seconds"], told["memory_bytes"])
@@ -123,16 +118,6 @@ def main() -> None:
     else:
         _write(b"E", b"")
     os._exit(0)  # nothing of what a hostile video has left behind is tidied up
-
-
-def _give_way() -> None:
-    """Take what processor and disk nobody else wants, as far as this machine has such a thing."""
-    os.nice(19)
-    with suppress(OSError), open("/proc/self/autogroup", "w") as file:  # noqa: PTH123
-        file.write("19")  # of a session of its own; else niceness counts within that alone
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    ctypes.CDLL(None).syscall(_IOPRIO_SET.get(platform.machine(), -1), 1, 0, _IDLE)
 
 
 def _give_up(seconds: int, memory_bytes: int) -> None:

@@ -35,7 +35,8 @@ _PICTURES = {"h264", "hevc"}
 _SOUND = {"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"}
 """What an MP4 holds for players; the mu-law of cameras is not among it."""
 _HELD_BYTES = 64 << 20
-"""That are kept until the next key frame is seen to be too late; if there are more, this one it is."""
+"""That are kept until the next key frame is seen to be too late; if there are more, this one it is. In as many there
+has to be one."""
 _SOUND_BYTES = 64 << 20
 """In which sound is looked for that belongs to pictures before it."""
 _BACK = Fraction(1, 2)
@@ -143,7 +144,7 @@ class Video:
         while True:
             at = max(begin - back, _BEFORE)
             held: list[AnyPacket] = []
-            size, found, following = 0, False, self._demuxed(at)
+            size, found, following, vain = 0, False, self._demuxed(at), 0
             for packet in following:
                 picture, time = self.is_picture(packet), self.time(packet)
                 if picture and packet.is_keyframe and (time <= begin or not found):
@@ -159,6 +160,9 @@ class Video:
                         yield from held
                         yield from following
                         return
+                vain += 0 if found else packet.size
+                if vain > _HELD_BYTES:
+                    return
             if found or at <= _BEFORE:
                 yield from held if found else ()
                 return

@@ -24,7 +24,7 @@ from roadvault_common.work import gauges
 from roadvault_common.work.stages import EXPIRE, FETCH, LOOK
 from roadvault_retriever.config import RetrieverSettings
 from roadvault_retriever.handlers import HANDLERS
-from roadvault_retriever.looking.looker import ENROL_SECONDS, Looker
+from roadvault_retriever.looking.looker import Looker
 from roadvault_retriever.service import Retriever
 from roadvault_retriever.streaming.register import Register
 from roadvault_retriever.streaming.routes import Streaming
@@ -74,7 +74,7 @@ async def serve() -> None:
             await looker.check()
             jobs += [
                 partial(looker.looking.sweep, seconds=settings.sweep_seconds),
-                partial(repeat, looker.enrol, seconds=min(settings.sweep_seconds, ENROL_SECONDS)),
+                partial(repeat, looker.enrol, seconds=looker.enrol_seconds),
                 partial(repeat, looker.keep_bound, seconds=settings.sweep_seconds),
                 partial(repeat, looker.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             ]

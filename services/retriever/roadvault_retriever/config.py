@@ -40,6 +40,13 @@ class RetrieverSettings(SweepSettings, MarginSettings, KeySettings, IpfsSettings
         description="videos that are looked at together, for facts and pictures, each in a process of the lowest"
         " priority; 0: none",
     )
+    look_after_seconds: float = Field(
+        60,
+        ge=0,
+        title="Looks after",
+        description="seconds after which a file that came is found, to be looked at: what is recorded more than so"
+        " many seconds later than what has a higher number is missed",
+    )
     look_seconds: float = Field(
         30, gt=0, title="Look", description="seconds of processor time that such a process may take"
     )

@@ -59,6 +59,11 @@ class Located:
     """Another store that has a copy on its disk."""
 
     @property
+    def is_here(self) -> bool:
+        """Whether a copy should be on our disk."""
+        return self.path is not None or self.zip_path is not None
+
+    @property
     def on_ipfs(self) -> str | None:
         """The archive's path on IPFS, if it is there."""
         return None if self.cid is None or self.format is None else archive_path(self.cid, self.format)

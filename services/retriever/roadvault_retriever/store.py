@@ -42,11 +42,6 @@ class Wanted(Located):
     """Between which times a clip of it is wanted; None: all of it."""
 
     @property
-    def is_here(self) -> bool:
-        """Whether a copy should be on our disk."""
-        return self.path is not None or self.zip_path is not None
-
-    @property
     def nearest(self) -> str:
         """The source that should have it."""
         return "received" if self.path is not None else "archive" if self.zip_path is not None else "ipfs"

@@ -23,8 +23,8 @@ ROOM_BYTES = 64 << 20
 """Reserved at the beginning, and each time that it is full: how long a clip gets nobody knows before."""
 _SECONDS, _MEMORY_BYTES = 120, 512 << 20
 """Of processor time: an hour of small packets, or 4 GiB of large ones, take some 10 seconds where one is fast."""
-_INDEX_BYTES = 512 << 20
-"""Of a video that may be read besides the clip: indexes grow with the video."""
+_INDEX_BYTES = 256 << 20
+"""Of a video that may be read besides what comes out: indexes grow with the video."""
 _DROPPED, _WORDS = 10, 60
 
 
@@ -104,7 +104,7 @@ class Clips:
         return Made(span.name(wanted.file_name), file.size, file.sha256, told)
 
     async def _cut(self, source: _Watched, wanted: Wanted, span: Span, target: _Target) -> _Note:
-        limits = Limits(_SECONDS, _MEMORY_BYTES, self._most_bytes + _INDEX_BYTES, self._most_bytes + _INDEX_BYTES)
+        limits = Limits(_SECONDS, _MEMORY_BYTES, _INDEX_BYTES, self._most_bytes + _INDEX_BYTES)
         recorded = None if wanted.recorded_at is None else milliseconds(wanted.recorded_at)
         args: dict[str, object] = {**span._asdict(), "recorded": recorded, "largest": self._most_bytes}
         note = None

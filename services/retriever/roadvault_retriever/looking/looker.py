@@ -1,7 +1,6 @@
 """The stage *look*: opens videos while they are here, for facts and pictures, and stays out of everybody's way."""
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,7 +9,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from prometheus_client import Counter, Gauge
 
-from roadvault_common.errors import LeaseLost, PermanentError, SettingsError, brief
+from roadvault_common.errors import IntegrityError, LeaseLost, PermanentError, SettingsError, brief
 from roadvault_common.events.bus import Bus
 from roadvault_common.files.new_file import disk_errors
 from roadvault_common.files.sweep import Sweeper
@@ -23,6 +22,7 @@ from roadvault_common.work.outcome import Done, Outcome
 from roadvault_common.work.stages import LOOK
 from roadvault_common.work.worker import Worker
 from roadvault_retriever.config import RetrieverSettings
+from roadvault_retriever.looking.machine import Machine
 from roadvault_retriever.looking.store import Kept, LookStore, Subject
 from roadvault_retriever.streaming.source import Refused, Sources
 from roadvault_video import sandbox
@@ -34,12 +34,10 @@ log = structlog.get_logger()
 
 LOOKS = Counter("roadvault_looks", "Files that were looked at, by what came of it", ["result"])
 PICTURE_BYTES = Gauge("roadvault_picture_bytes", "Bytes of pictures of videos that are kept")
-_MARGIN_SECONDS = 60
-"""A file is found so long after it came: what has a lower number is committed by then."""
-ENROL_SECONDS = 10.0
-"""Between two looks for files that came."""
+_ENROL_SECONDS = 1.0, 10.0
+"""Between two looks for files that came: between these."""
 _PACKING_REST, _DISK_REST, _BUSY_REST = 5.0, 30.0, 15.0
-"""While more than half of the machine's processors are busy a look begins each so many seconds: a container's lowest
+"""While somebody packs, or others have much of the processors, a look begins each so many seconds: a container's lowest
 priority is lowest in that container alone, and memory and disk are shared all the same."""
 _ATTEMPTS = 3
 """A file at which its worker died so often is not looked at again; one that could not be read, not until asked for."""
@@ -100,6 +98,10 @@ class Looker:
         )
         self.looking.rests = self._rests
         self._began = -_BUSY_REST
+        self._machine = Machine()
+        least, most = _ENROL_SECONDS
+        self.enrol_seconds = min(settings.sweep_seconds, most, max(settings.look_after_seconds, least))
+        """Between two looks for files that came."""
 
     async def check(self) -> None:
         """See that videos can be parsed safely here.
@@ -114,17 +116,17 @@ class Looker:
 
     async def enrol(self) -> None:
         """Find files that came."""
-        while await self._store.enrol(_MARGIN_SECONDS):
+        while await self._store.enrol(self._settings.look_after_seconds):
             self.looking.nudge()
 
     async def _rests(self) -> float:
         """Leave the disk to who has to write, and the processor to who packs."""
         if await asyncio.to_thread(self._vault.free_bytes) < self._settings.disk_margin_bytes:
             return _DISK_REST
-        if await self._store.packing_waits():
+        packing = await self._store.packing()
+        if packing.waits:
             return _PACKING_REST
-        # The load is of the whole machine, in containers too, and counts who waits for the disk.
-        is_busy = os.getloadavg()[0] > (os.cpu_count() or 1) / 2
+        is_busy = await asyncio.to_thread(self._machine.is_busy) or packing.goes_on
         return self._began + _BUSY_REST - time.monotonic() if is_busy else 0
 
     async def _look(self, lease: Lease) -> Outcome:
@@ -139,7 +141,7 @@ class Looker:
         try:
             source = await self._source(subject)
             seen = await look(_Followed(source, lease), subject.name, self._limits, self._zone)
-        except (Refused, NotHere) as error:
+        except (Refused, NotHere, IntegrityError) as error:  # nobody is to be asked for a picture
             log.debug("not looked at", error=brief(error))
             await self._store.close_unlooked(lease, None)
             LOOKS.labels("not_here").inc()
@@ -157,10 +159,10 @@ class Looker:
             NotHere: They aren't.
             Refused: The file has ended, or no copy is left.
         """
-        located = await self._sources.locate(subject.file_id)
-        if not subject.asked and located.path is None and located.zip_path is None:
+        source = await self._sources.open(subject.file_id)
+        if not subject.asked and not source.is_here:
             raise NotHere("its copies here went before it was looked at")
-        return await self._sources.open(subject.file_id)
+        return source
 
     async def _keep(self, lease: Lease, seen: Look) -> None:
         kept: Kept | None = None

@@ -5,6 +5,7 @@ Whatever is given a lease raises LeaseLost if another worker has the row, and ha
 
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
 from roadvault_common.sql.binding import bind
 from roadvault_common.sql.db import Database, Transaction, transacted
@@ -42,6 +43,13 @@ class Kept:
     places: list[float]
 
 
+class Packing(NamedTuple):
+    """Whether folders wait to be packed, and whether one is being packed."""
+
+    waits: bool
+    goes_on: bool
+
+
 class LookStore:
     """Finds files to be looked at, writes what was found in them."""
 
@@ -70,9 +78,11 @@ class LookStore:
         await enrol(tx, ids)
         await tx.execute("UPDATE picture_info SET enrolled = GREATEST(enrolled, %s) WHERE one = 1", (ids[-1],))
 
-    async def packing_waits(self) -> bool:
-        """Tell whether a folder waits for somebody who packs it."""
-        return await backlog.count_due(self._db, PACK) > 0
+    async def packing(self) -> Packing:
+        """Tell whether folders wait to be packed, and whether one is."""
+        return Packing(
+            waits=await backlog.count_due(self._db, PACK) > 0, goes_on=await backlog.count_at_work(self._db, PACK) > 0
+        )
 
     async def subject(self, file_id: int) -> Subject:
         """Return a file that is to be looked at."""

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter
 
-from roadvault_common.errors import RoadVaultError, TransientError, brief
+from roadvault_common.errors import RoadVaultError, brief
 from roadvault_common.web.flow import bound_buffer, unless_gone
 from roadvault_common.web.links import BadLink, View, Views
 from roadvault_retriever.streaming.blocks import Blocks, Shared
@@ -61,7 +61,7 @@ class Streaming:
             return await handler(request)
         except Refused as refused:
             status, text = refused.status, str(refused)
-        except (TransientError, TimeoutError) as error:
+        except (RoadVaultError, TimeoutError) as error:  # some a person has to mend, as a key's damaged row
             log.warning("a video can't be played now", error=brief(error))
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, "the video can't be had right now; try again"
         return web.Response(status=status, text=text)

@@ -110,6 +110,11 @@ class Source:
         """Where the file begins in its archive; 0 while it is in none."""
 
     @property
+    def is_here(self) -> bool:
+        """Whether a copy should be on our disk."""
+        return self._located.is_here
+
+    @property
     def facts(self) -> dict[str, str | int]:
         """What a client is told of the file besides its bytes; times in seconds since 1970."""
         located = self._located
