@@ -450,9 +450,8 @@ def test_redis_may_run_elsewhere(tmp_path: Path) -> None:
     url = "rediss+sentinel://roadvault@r1,r2,r3/rv/0?ssl_ca_certs=/run/secrets/redis_ca"
     more = {"ROADVAULT_REDIS_URL": url, "ROADVAULT_REDIS_CA_FILE": "./ca.pem"}
     parsed = _parsed(tmp_path / ".env", "deploy/redis-elsewhere.yml", env=more)
-    using = {
-        name for name, one in parsed["services"].items() if "ROADVAULT_REDIS_URL" in (one.get("environment") or {})
-    }
+    environments = {name: one.get("environment") or {} for name, one in parsed["services"].items()}
+    using = {name for name, given in environments.items() if "ROADVAULT_REDIS_URL" in given}
     assert using == {*SETTINGS.keys() - {"migrate", "door"}, "operator"}
     for name in using:
         service = parsed["services"][name]
