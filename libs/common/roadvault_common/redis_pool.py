@@ -106,10 +106,11 @@ class _Sentinels(Sentinel):
         wrong: list[str] = []
         try:
             for answer in asyncio.as_completed(asked):
-                try:
-                    states.append(await answer)
-                except (RedisError, OSError) as error:
-                    wrong.append(brief(error))
+                state = await answer
+                if isinstance(state, str):
+                    wrong.append(state)
+                else:
+                    states.append(state)
                 if 2 * len(states) > len(asked):
                     break
         finally:
@@ -122,8 +123,12 @@ class _Sentinels(Sentinel):
         return MasterNotFoundError(f"{len(asked)} Sentinels name no master {name}: {found}")
 
 
-async def _state(sentinel: Redis, name: str) -> dict[str, Any]:
-    state: Any = await sentinel.sentinel_master(name)
+async def _state(sentinel: Redis, name: str) -> dict[str, Any] | str:
+    """Return what a Sentinel knows of a master, or what is wrong."""
+    try:
+        state: Any = await sentinel.sentinel_master(name)
+    except (RedisError, OSError) as error:
+        return brief(error)
     return dict(state)
 
 

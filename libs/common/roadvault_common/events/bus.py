@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -108,7 +109,7 @@ class Bus:
         """
         streams = {event.stream: event for event in handlers}
         metrics.show_events(list(streams))
-        slots = asyncio.Semaphore(concurrency)
+        slots, in_hand = asyncio.Semaphore(concurrency), set[tuple[str, bytes]]()
         async with asyncio.TaskGroup() as group:
             ready, reclaim_at = False, 0.0
             while not closing.is_set():
@@ -118,20 +119,24 @@ class Bus:
                         ready = True
                     entries = await self._read(list(streams))
                     if time.monotonic() >= reclaim_at:
-                        entries += await self._reclaim(list(streams))
-                        reclaim_at = time.monotonic() + self._reclaim_ms / 1000 / _RECLAIMS
+                        entries += (taken := await self._reclaim(list(streams)))
+                        if not taken:  # else there may be more
+                            reclaim_at = time.monotonic() + self._reclaim_ms / 1000 / _RECLAIMS
                 except (RedisError, OSError, TimeoutError) as error:
                     ready = False  # Redis may come back without its groups
                     log.warning("no events for now; sweeps go on", error=brief(error))
                     await pause(closing, _AWAY_SECONDS)
                     continue
                 for stream, entry, fields in entries:
+                    if (stream, entry) in in_hand:  # its work takes longer than that of a dead consumer may
+                        continue
                     await slots.acquire()
                     if closing.is_set():
                         break
                     event = streams[stream]
                     task = group.create_task(self._handle(event, handlers[event], entry, fields))
-                    task.add_done_callback(lambda _: slots.release())
+                    in_hand.add((stream, entry))
+                    task.add_done_callback(partial(_done, slots, in_hand, (stream, entry)))
 
     async def _create_groups(self, streams: list[str]) -> None:
         for stream in streams:
@@ -237,6 +242,11 @@ class Bus:
                         metrics.STREAM_PENDING.labels(event.stream).set(group["pending"])
 
         return sample
+
+
+def _done(slots: asyncio.Semaphore, in_hand: set[tuple[str, bytes]], one: tuple[str, bytes], _: object) -> None:
+    slots.release()
+    in_hand.discard(one)
 
 
 def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:  # noqa: ANN401 - redis-py's shape differs by protocol
