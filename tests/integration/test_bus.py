@@ -184,6 +184,20 @@ async def test_an_emit_without_redis_fails_quickly_and_quietly() -> None:
             assert not await bus.emit(ZipPinned(zip_id=1))
 
 
+async def test_a_redis_that_hangs_holds_up_one_event_and_not_each(
+    bus: Bus, redis_server: Running[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_AWAY_SECONDS", 0.5)
+    assert await bus.emit(ZipPinned(zip_id=1))
+    with redis_server.suspended():
+        async with asyncio.timeout(2):
+            for number in range(100):
+                assert not await bus.emit(ZipPinned(zip_id=number))
+    async with asyncio.timeout(5):
+        while not await bus.emit(ZipPinned(zip_id=1)):
+            await asyncio.sleep(0.05)
+
+
 async def test_listening_goes_on_after_redis_was_away_and_lost_all(
     bus: Bus, redis_server: Running[RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ import orjson
 import structlog
 from pydantic import SecretStr, ValidationError
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from roadvault_common import metrics
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
@@ -67,6 +68,8 @@ class Bus:
         self._redis = redis
         self.group = group
         self._reclaim_ms = int(reclaim_seconds * 1000)
+        self._hangs_until = 0.0
+        """By the monotonic clock: an event was just given up, and no other waits in vain until then."""
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     @classmethod
@@ -94,9 +97,13 @@ class Bus:
 
     async def _add(self, stream: str, fields: dict[Any, Any], length: int) -> bool:
         try:
+            if time.monotonic() < self._hangs_until:
+                raise RedisTimeout("Redis does not answer")
             async with asyncio.timeout(_EMIT_SECONDS):
                 await self._redis.xadd(stream, fields, maxlen=length, approximate=True)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                self._hangs_until = time.monotonic() + _AWAY_SECONDS
             metrics.EMIT_FAILURES.labels(stream).inc()
             log.warning("event not sent; a sweep will make up", stream=stream, error=brief(error))
             return False
