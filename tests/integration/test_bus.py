@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -94,6 +95,35 @@ async def test_entries_of_a_dead_consumer_are_reclaimed(bus: Bus, redis: Redis) 
     assert heard.events == [FolderSealed(zip_id=1)]
 
 
+async def test_all_that_a_dead_consumer_had_is_taken_over_without_a_pause(bus: Bus, redis: Redis) -> None:
+    bus._reclaim_ms = 60_000
+    for number in range(40):
+        await bus.emit(FolderSealed(zip_id=number))
+    await redis.xgroup_create("folder.sealed", "pinner", id="0")
+    await redis.xreadgroup("pinner", "dead", {"folder.sealed": ">"})
+    entries: Any = await redis.xrange("folder.sealed")
+    await redis.xclaim("folder.sealed", "pinner", "dead", 0, [entry for entry, _ in entries], idle=3_600_000)
+    heard = Heard(40)
+    await listen(bus, heard)
+    assert len(heard.events) == 40
+
+
+async def test_what_is_in_hand_is_not_taken_over_from_ourselves(bus: Bus, redis: Redis) -> None:
+    bus._reclaim_ms = 10
+    closing, seen = asyncio.Event(), list[int]()
+
+    async def handler(event: FolderSealed) -> None:
+        seen.append(event.zip_id)
+        await asyncio.sleep(2.5)  # the listener looks twice meanwhile
+        closing.set()
+
+    await bus.emit(FolderSealed(zip_id=5))
+    async with asyncio.timeout(20):
+        await bus.listen({FolderSealed: handler}, closing, concurrency=4)
+    assert seen == [5]
+    assert (await redis.xpending("folder.sealed", "pinner"))["pending"] == 0
+
+
 async def test_an_event_whose_handler_met_trouble_comes_again(bus: Bus, redis: Redis) -> None:
     bus._reclaim_ms = 10
     closing, seen = asyncio.Event(), list[int]()
@@ -152,6 +182,20 @@ async def test_an_emit_without_redis_fails_quickly_and_quietly() -> None:
     async with Bus.open(SecretStr("redis://127.0.0.1:9/0"), "pinner") as bus:
         async with asyncio.timeout(5):
             assert not await bus.emit(ZipPinned(zip_id=1))
+
+
+async def test_a_redis_that_hangs_holds_up_one_event_and_not_each(
+    bus: Bus, redis_server: Running[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_AWAY_SECONDS", 0.5)
+    assert await bus.emit(ZipPinned(zip_id=1))
+    with redis_server.suspended():
+        async with asyncio.timeout(2):
+            for number in range(100):
+                assert not await bus.emit(ZipPinned(zip_id=number))
+    async with asyncio.timeout(5):
+        while not await bus.emit(ZipPinned(zip_id=1)):
+            await asyncio.sleep(0.05)
 
 
 async def test_listening_goes_on_after_redis_was_away_and_lost_all(

@@ -12,7 +12,9 @@ from servers_hostile import CID as FILE
 from servers_orderer import CID, SIZE, balance
 from servers_services import Service, Services
 
-from roadvault_common.errors import RoadVaultError, brief
+from roadvault_common.errors import RedisUnavailable, RoadVaultError, brief
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import FolderSealed
 from roadvault_common.ipfs import asking
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
@@ -158,3 +160,75 @@ async def test_the_key_is_nowhere(services: Services, database_url: str) -> None
     assert f"{HOST}:{echo}" in rows
     assert '"ready": false' in seen
     assert_hidden(seen)
+
+
+REDIS = (
+    "redis://{user}:{key}@{nobody}/0",
+    "redis://:{key}@{odd}/0",
+    "redis+sentinel://{user}:{key}@{nobody},{odd}/rv/0?sentinel_password={query}",
+    "rediss+sentinel://:{key}@{nobody},{odd}/rv",
+)
+
+
+ODD = {
+    "older than Redis 6": b"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `%(key)s`, \r\n",
+    "cut short": b"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `k3y-that-nob\r\n",
+    "quoted": b"-ERR no: %(key)s\r\n",
+    "a number": b":1\r\n",
+    "a list": b"*2\r\n$3\r\nAUT\r\n$%(length)d\r\n%(key)s\r\n",
+    "no RESP": b"HELLO 3 AUTH %(key)s\r\n\r\n",
+    "nothing": b"",
+}
+"""What something that is no Redis of ours answers to a password."""
+
+
+@asynccontextmanager
+async def saying(words: bytes) -> AsyncIterator[int]:
+    """Answer each piece that comes with the same; yield the port."""
+    values = {b"user": USER.encode(), b"key": KEY.encode(), b"length": len(KEY)}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(10_000) and words:
+            writer.write(words % values)
+        writer.close()
+
+    async with await asyncio.start_server(serve, HOST, 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_an_answer_that_quotes_a_password_is_not_quoted(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    async with saying(ODD[name]) as port:
+        for form in REDIS[:3]:
+            url = form.format(user=USER, key=KEY, query=KEY, nobody=f"{HOST}:{port}", odd=f"{HOST}:{port}")
+            async with Bus.open(SecretStr(url), "pinner") as bus:
+                assert not await bus.emit(FolderSealed(zip_id=1))
+                with pytest.raises(RedisUnavailable) as away:
+                    await bus.ping()
+            seen = f"{away.value!r} {capfd.readouterr()}"
+            assert "k3y" not in seen
+
+
+@pytest.mark.parametrize("url", REDIS[2:3])
+async def test_a_password_of_redis_is_nowhere(services: Services, url: str) -> None:
+    async with answering(ANSWERS["no http"]) as port:
+        hosts = {"nobody": f"{HOST}:{pick_free(1)[0]}", "odd": f"{HOST}:{port}"}
+        settings = {"redis_url": url.format(user=USER, key=KEY, query=QUERY, **hosts), "sweep_seconds": 0.2}
+        running = [services(name, log_level="debug", **settings) for name in ("ingest", "pinner")]
+        await asyncio.gather(*(one.start() for one in running))
+        async with asyncio.timeout(30), aiohttp.ClientSession() as http:
+            while not all(['"redis": {"reason"' in await _shown(one) for one in running]):
+                await asyncio.sleep(0.1)
+            async with http.get(f"{running[0].url}/system") as response:
+                page = await response.text()
+        seen = "".join([page, *[await _shown(one) for one in running]])
+    assert "ROADVAULT_REDIS_URL" in page
+    assert "no events for now" in seen
+    assert_hidden(seen)
+
+
+def test_what_quotes_a_url_of_redis_is_shortened() -> None:
+    for url in REDIS:
+        whole = url.format(user=USER, key=KEY, query=QUERY, nobody="a:26379", odd="b.example:26379")
+        assert_hidden(brief(ValueError(f"no good: {whole}")))
+        assert_hidden(brief(ValueError(f"no good: '{whole}', nor \"{whole}\"")))

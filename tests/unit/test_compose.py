@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -107,9 +109,9 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return _parsed(tmp_path_factory.mktemp("compose") / ".env")
 
 
-def _parsed(env_file: Path, *more: str) -> dict[str, Any]:
+def _parsed(env_file: Path, *more: str, env: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return what compose makes of docker-compose.yml, and of more files."""
-    env_file.write_text("".join(f"{name}={value}\n" for name, value in _example().items()))
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in {**_example(), **env}.items()))
     files = [part for name in ("docker-compose.yml", *more) for part in ("--file", str(ROOT / name))]
     # --dry-run: podman itself is not needed for parsing.
     parser = [
@@ -442,3 +444,18 @@ def test_recovery_by_the_chain_has_a_way_to_a_crust_node_and_nothing_else_is_oth
     assert {*operator["networks"]} == {*compose["services"]["operator"]["networks"], "outward"}
     more = operator["environment"].items() - compose["services"]["operator"]["environment"].items()
     assert dict(more) == {"ROADVAULT_CRUST_URL": _example()["ROADVAULT_CRUST_URL"]}
+
+
+def test_redis_may_run_elsewhere(tmp_path: Path) -> None:
+    url = "rediss+sentinel://roadvault@r1,r2,r3/rv/0?ssl_ca_certs=/run/secrets/redis_ca"
+    more = {"ROADVAULT_REDIS_URL": url, "ROADVAULT_REDIS_CA_FILE": "./ca.pem"}
+    parsed = _parsed(tmp_path / ".env", "deploy/redis-elsewhere.yml", env=more)
+    environments = {name: one.get("environment") or {} for name, one in parsed["services"].items()}
+    using = {name for name, given in environments.items() if "ROADVAULT_REDIS_URL" in given}
+    assert using == {*SETTINGS.keys() - {"migrate", "door"}, "operator"}
+    for name in using:
+        service = parsed["services"][name]
+        assert environments[name]["ROADVAULT_REDIS_URL"] == url
+        assert {"elsewhere", "data"} <= set(service["networks"])
+        assert {"redis_ca", "redis_password"} <= set(service["secrets"])
+    assert not (parsed["networks"]["elsewhere"] or {}).get("internal")

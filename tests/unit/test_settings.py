@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 from redis.asyncio import connection as redis_url
 
 from roadvault_common.errors import SettingsError
+from roadvault_common.redis_pool import MasterPool, make_pool
 from roadvault_common.settings.config import PREFIX, explain
 from roadvault_common.settings.secret_files import is_secret
 from roadvault_common.sql.servers import servers_of
@@ -103,7 +104,21 @@ def test_the_door_needs_no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "settings", [IngestSettings, PackerSettings, PinnerSettings, RetrieverSettings, NotifierSettings, OperatorSettings]
 )
-@pytest.mark.parametrize("url", ["redis://:hunter2/x@h", "redis://h:hunter2/0", "http://:hunter2@h"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2/x@h",
+        "redis://h:hunter2/0",
+        "http://:hunter2@h",
+        "redis+sentinel://:hunter2/x@a,b/rv",
+        "redis+sentinel://:hunter2@a,b:hunter2/rv/0",
+        "redis+sentinel://:hunter2@a,b/",
+        "redis+sentinel://:hunter2@a,b/rv/hunter2",
+        "redis+sentinel://a,,b/rv?sentinel_password=hunter2",
+        "redis://:hunter2@h?an_option_that_is_none=1",
+        "rediss+sentinel://:hunter2@a/rv?ssl_cert_reqs=hunter2",
+    ],
+)
 def test_a_redis_url_that_is_none_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch, settings: type[BaseSettings], url: str
 ) -> None:
@@ -112,6 +127,31 @@ def test_a_redis_url_that_is_none_is_named_without_its_password(
         settings()
     assert "ROADVAULT_REDIS_URL: must look like redis://" in explain(caught.value)
     assert "hunter2" not in explain(caught.value)
+
+
+def test_a_file_that_a_redis_url_names_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROADVAULT_REDIS_URL", "rediss://:hunter2@h?ssl_ca_certs=/nowhere/ca.pem")
+    with pytest.raises(ValidationError) as caught:
+        IngestSettings()
+    told = "ROADVAULT_REDIS_URL: a file that it names can't be used: No such file or directory"
+    assert explain(caught.value) == told
+
+
+def test_a_url_of_sentinels_is_read_with_what_is_set_apart_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "ROADVAULT_REDIS_URL", "redis+sentinel://rv@a,[2001:db8::7]:26380/the%20one/2?sentinel_password=s%2F"
+    )
+    monkeypatch.setenv("ROADVAULT_REDIS_PASSWORD", "p@ss/w:rd %")
+    url = IngestSettings().redis_url
+    pool = make_pool(url.get_secret_value())
+    assert isinstance(pool, MasterPool)
+    assert pool.service_name == "the one"
+    master = pool.connection_kwargs
+    assert (master["username"], master["password"], master["db"]) == ("rv", "p@ss/w:rd %", 2)
+    asked = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
+    assert [(one["host"], one["port"]) for one in asked] == [("a", 26379), ("2001:db8::7", 26380)]
+    assert {(one["username"], one["password"]) for one in asked} == {("rv", "s/")}
+    assert "s/" not in repr(url) + repr(pool.sentinel_manager.sentinels)
 
 
 def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,9 @@ from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, Connection, RedisSSLContext, SSLConnection, parse_url
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.maint_notifications import MaintNotificationsConfig
 
 from roadvault_common.cancellation import heeding
@@ -61,6 +63,23 @@ class _Pool(BlockingConnectionPool):
             made.ssl_context = self.tls = self.tls or made.ssl_context
         return made
 
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect; what is said against it is told without the password, which odd servers quote.
+
+        Raises:
+            RedisError: It can't be used, also where something else answers than a Redis.
+        """
+        try:
+            await super().ensure_connection(connection)
+        except (RedisConnectionError, RedisTimeout, OSError):
+            raise
+        except ResponseError as error:
+            words = str(error).partition(", with args")[0].replace(connection.password or "\n", "…")
+            raise RedisConnectionError(words) from None
+        except Exception as error:  # noqa: BLE001 - redis-py takes an answer apart without looking at what it is
+            await connection.disconnect(nowait=True)
+            raise RedisConnectionError(f"no Redis answers there: {type(error).__name__}") from None
+
 
 class _Sentinels(Sentinel):
     """Asks all Sentinels at once: one that hangs keeps nobody waiting, and one that is cut off misleads nobody."""
@@ -87,10 +106,11 @@ class _Sentinels(Sentinel):
         wrong: list[str] = []
         try:
             for answer in asyncio.as_completed(asked):
-                try:
-                    states.append(await answer)
-                except (RedisError, OSError) as error:
-                    wrong.append(brief(error))
+                state = await answer
+                if isinstance(state, str):
+                    wrong.append(state)
+                else:
+                    states.append(state)
                 if 2 * len(states) > len(asked):
                     break
         finally:
@@ -103,8 +123,12 @@ class _Sentinels(Sentinel):
         return MasterNotFoundError(f"{len(asked)} Sentinels name no master {name}: {found}")
 
 
-async def _state(sentinel: Redis, name: str) -> dict[str, Any]:
-    state: Any = await sentinel.sentinel_master(name)
+async def _state(sentinel: Redis, name: str) -> dict[str, Any] | str:
+    """Return what a Sentinel knows of a master, or what is wrong."""
+    try:
+        state: Any = await sentinel.sentinel_master(name)
+    except (RedisError, OSError) as error:
+        return brief(error)
     return dict(state)
 
 

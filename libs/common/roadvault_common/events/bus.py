@@ -13,12 +13,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 import structlog
 from pydantic import SecretStr, ValidationError
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from roadvault_common import metrics
 from roadvault_common.errors import RedisUnavailable, TransientError, brief
@@ -68,6 +70,8 @@ class Bus:
         self.group = group
         self._store = store
         self._reclaim_ms = int(reclaim_seconds * 1000)
+        self._hangs_until = 0.0
+        """By the monotonic clock: an event was just given up, and no other waits in vain until then."""
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     @classmethod
@@ -100,9 +104,13 @@ class Bus:
 
     async def _add(self, stream: str, fields: dict[Any, Any], length: int) -> bool:
         try:
+            if time.monotonic() < self._hangs_until:
+                raise RedisTimeout("Redis does not answer")
             async with asyncio.timeout(_EMIT_SECONDS):
                 await self._redis.xadd(stream, fields, maxlen=length, approximate=True)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                self._hangs_until = time.monotonic() + _AWAY_SECONDS
             metrics.EMIT_FAILURES.labels(stream).inc()
             log.warning("event not sent; a sweep will make up", stream=stream, error=brief(error))
             return False
@@ -115,7 +123,7 @@ class Bus:
         """
         streams = {event.stream_at(self._store): event for event in handlers}
         metrics.show_events(list(streams))
-        slots = asyncio.Semaphore(concurrency)
+        slots, in_hand = asyncio.Semaphore(concurrency), set[tuple[str, bytes]]()
         async with asyncio.TaskGroup() as group:
             ready, reclaim_at = False, 0.0
             while not closing.is_set():
@@ -125,20 +133,24 @@ class Bus:
                         ready = True
                     entries = await self._read(list(streams))
                     if time.monotonic() >= reclaim_at:
-                        entries += await self._reclaim(list(streams))
-                        reclaim_at = time.monotonic() + self._reclaim_ms / 1000 / _RECLAIMS
+                        entries += (taken := await self._reclaim(list(streams)))
+                        if not taken:  # else there may be more
+                            reclaim_at = time.monotonic() + self._reclaim_ms / 1000 / _RECLAIMS
                 except (RedisError, OSError, TimeoutError) as error:
                     ready = False  # Redis may come back without its groups
                     log.warning("no events for now; sweeps go on", error=brief(error))
                     await pause(closing, _AWAY_SECONDS)
                     continue
                 for stream, entry, fields in entries:
+                    if (stream, entry) in in_hand:  # its work takes longer than that of a dead consumer may
+                        continue
                     await slots.acquire()
                     if closing.is_set():
                         break
                     event = streams[stream]
                     task = group.create_task(self._handle(stream, event, handlers[event], entry, fields))
-                    task.add_done_callback(lambda _: slots.release())
+                    in_hand.add((stream, entry))
+                    task.add_done_callback(partial(_done, slots, in_hand, (stream, entry)))
 
     async def _create_groups(self, streams: list[str]) -> None:
         for stream in streams:
@@ -246,6 +258,11 @@ class Bus:
                         metrics.STREAM_PENDING.labels(stream).set(group["pending"])
 
         return sample
+
+
+def _done(slots: asyncio.Semaphore, in_hand: set[tuple[str, bytes]], one: tuple[str, bytes], _: object) -> None:
+    slots.release()
+    in_hand.discard(one)
 
 
 def _flat(entries: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:  # noqa: ANN401 - redis-py's shape differs by protocol

@@ -165,7 +165,11 @@ class ServiceSettings(DatabaseSettings):
 class Settings(ServiceSettings):
     """What a service needs that works on rows and hears of them by events: every one but the door."""
 
-    redis_url: SecretStr = Field(title="Redis", description="redis://host:port/number of the event streams")
+    redis_url: SecretStr = Field(
+        title="Redis",
+        description="redis://host:port/number of the event streams, rediss:// over TLS, unix:///path, or"
+        " redis+sentinel://host:port,host:port/name/number ([deployment](deployment.md#redis-elsewhere))",
+    )
     redis_password: SecretStr | None = Field(
         None, title="Redis password", description="any text; for a URL without one"
     )
