@@ -27,7 +27,6 @@ from roadvault_ingest.answers import PROBLEM
 from roadvault_ingest.pages.errors import error_page
 from roadvault_ingest.pages.render import renews
 
-_LOGGED_IN = "this takes an operator who has logged in, where ROADVAULT_AUTH is on; else the command line does it"
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
@@ -54,7 +53,7 @@ class Guard:
         self._used: set[int] = set()
 
     def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-        """Return routes that ask what the table says; if nobody is asked, as they are, or closed.
+        """Return routes that ask what the table says; if nobody is asked, as they are, but that acts are written down.
 
         Raises:
             LookupError: The table lacks one: none is served whose rule nobody has thought of.
@@ -62,7 +61,7 @@ class Guard:
         ruled = [(route, rule_of(route)) for route in routes]
         if self._on:
             return [self._guarded(route, rule) if rule.scope else route for route, rule in ruled]
-        return [_closed(route) if rule.logged_in else route for route, rule in ruled]
+        return [self._noted(route, rule) if rule.page and rule.act else route for route, rule in ruled]
 
     async def note_uses(self) -> None:
         """Write down which tokens were used since the last time."""
@@ -70,6 +69,16 @@ class Guard:
             await token_store.used(self._db, sorted(self._used))
             self._used.clear()
         await self._sessions.note_uses()
+
+    def _noted(self, route: web.RouteDef, rule: Rule) -> web.RouteDef:
+        """Return the route of an act of anybody's; of what takes somebody who has logged in, one that refuses it."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            async with self._note(ANYBODY, request, rule.act or ""):
+                _check(ANYBODY, rule)
+                return await route.handler(request)
+
+        return web.RouteDef(route.method, route.path, handler, route.kwargs)
 
     def _guarded(self, route: web.RouteDef, rule: Rule) -> web.RouteDef:
         inner: RequestHandler = route.handler
@@ -169,13 +178,6 @@ class Guard:
         raise web.HTTPSeeOther(f"{refused.login}?next={quote(wanted, safe='')}")
 
 
-def _closed(route: web.RouteDef) -> web.RouteDef:
-    async def handler(_: web.Request) -> web.StreamResponse:
-        raise NotAllowed(_LOGGED_IN)
-
-    return web.RouteDef(route.method, route.path, handler, route.kwargs)
-
-
 def _check(who: Who, rule: Rule) -> None:
     """See whether somebody may do what a route does.
 
@@ -185,7 +187,9 @@ def _check(who: Who, rule: Rule) -> None:
     if rule.scope is not None and rule.scope not in who.grant.scopes:
         raise NotAllowed(f"this takes the scope {rule.scope.value}, which {who.name} does not have", rule.scope)
     if rule.logged_in and not who.is_person:
-        raise NotAllowed(_LOGGED_IN)
+        raise NotAllowed(
+            "this takes an operator who has logged in, where ROADVAULT_AUTH is on; else `roadvault` does it"
+        )
     if rule.page and who.grant.cameras:
         raise NotAllowed(f"pages show the files of all cameras, and {who.name} is for some")
 
