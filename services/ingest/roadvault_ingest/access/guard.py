@@ -27,6 +27,8 @@ from roadvault_ingest.answers import PROBLEM
 from roadvault_ingest.pages.errors import error_page
 from roadvault_ingest.pages.render import renews
 
+_SUBJECTS = {"file_id": "file", "zip_id": "archive", "download_id": "request"}
+"""What an act is done to, by the part of its route that has the number."""
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
@@ -164,8 +166,8 @@ class Guard:
         return None if token is None else Who(Kind.TOKEN, token.name, token.grant, token.token_id)
 
     def _note(self, who: Who, request: web.Request, act: str) -> AbstractAsyncContextManager[None]:
-        number = request.match_info.get("file_id")
-        return self._log.noted(who, self._peer(request), act, "" if number is None else f"file {number}")
+        named = (f"{what} {request.match_info[key]}" for key, what in _SUBJECTS.items() if key in request.match_info)
+        return self._log.noted(who, self._peer(request), act, next(named, ""))
 
     def _count(self, who: Who, request: web.Request, refused: Unknown | NotAllowed) -> None:
         metrics.REFUSED.labels("unknown" if isinstance(refused, Unknown) else "forbidden").inc()
