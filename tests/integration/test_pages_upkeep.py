@@ -1,5 +1,6 @@
 """What the command line can do, a page can: what waits for a person is decided by forms, without scripts."""
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from roadvault_common.catalogue import left_out
 from roadvault_common.catalogue.records import ArchiveRecord
 from roadvault_common.custody import chainer, check, fault_store
 from roadvault_common.events.bus import Bus
-from roadvault_common.files import set_aside_store, sweep_store
+from roadvault_common.files import set_aside_store, sweep_store, whole
 from roadvault_common.retention import asking, holding
 from roadvault_ingest.access.routes import RULES
 from roadvault_ingest.pages.upkeep import quarantine
@@ -101,6 +102,22 @@ async def test_what_was_set_aside_is_packed_after_all_or_given_up(seat: Seat) ->
     assert [row["file_id"] for row in await set_aside_store.waiting(seat.db, 9)] == [3]
     assert [entry.origin for entry in seat.vault.quarantine.entries("received")] == ["received/00/2"]
     assert await seat.last() == ("anna: file given up", "file 2", "done")
+
+
+async def test_uploads_are_read_for_one_form_at_a_time(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
+    await aside(seat, b"whole")
+    reads, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*_: object) -> None:
+        reads.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(whole, "fault", slowly)
+    first = asyncio.create_task(seat.post("/upkeep/set-aside/retry", pick_1="1"))
+    await reads.wait()
+    assert (await seat.post("/upkeep/set-aside/retry", pick_1="1"))[0] == 409
+    goes_on.set()
+    assert EN["aside_whole"] in (await first)[1]
 
 
 async def test_quarantine_is_seen_restored_and_purged_but_for_what_a_row_names(seat: Seat) -> None:
