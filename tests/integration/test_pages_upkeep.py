@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -195,7 +196,7 @@ async def test_dead_letters_start_anew_or_go(seat: Seat) -> None:
         await bus.dead_letter("?", "unreadable")
     page = await seat.get("/upkeep")
     assert "it &lt;failed&gt;" in page
-    other, pin = [part.split('"')[0] for part in page.split('value="') if "-0" in part[:20]][:2]
+    other, pin = re.findall(r'value="(\d+-\d+)"', page)  # the latest first
     assert (await seat.post("/upkeep/letters/retry", pick_1=other))[0] == 409
     assert EN["letters_retried"] in (await seat.post("/upkeep/letters/retry", pick_1=pin))[1]
     assert await seat.db.fetch_value("SELECT pin_failed_at IS NULL FROM zip_ipfs_info WHERE zip_id = 9") == 1

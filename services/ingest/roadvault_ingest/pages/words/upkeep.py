@@ -66,7 +66,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "seal": ("Close now", "立即关闭"),
     "seal_one": ("Folder (all, if empty)", "文件夹编号（留空为全部）"),
     "seal_hint": (
-        "{} folder is open; closed it is packed.|{} folders are open; closed they are packed, however little is in them.",
+        "{} folder is open; closed it is packed.|{} folders are open; closed they are packed, full or not.",
         "当前有 {} 个打开的文件夹；关闭后即打包，无论内容多少。",
     ),
     "sealed": ("Closed: they are packed now.", "已关闭，即将打包。"),
