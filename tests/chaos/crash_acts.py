@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import cast
 
 import aiohttp
@@ -13,16 +13,19 @@ from sites import site
 from tus_requests import Client, metadata
 
 from roadvault_common.archive.crypto import MasterKeys
+from roadvault_common.errors import PermanentError
 from roadvault_common.events import bus
 from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import FileReceived
+from roadvault_common.files import set_aside
 from roadvault_common.files.identity import Identity
-from roadvault_common.files.vault import Vault
+from roadvault_common.files.vault import RECEIVED, Vault
 from roadvault_common.ipfs.reading import Reader
 from roadvault_common.ipfs.rpc import Ipfs
 from roadvault_common.ipfs.witness import OthersGateway
 from roadvault_common.sql.db import Database
 from roadvault_common.web.links import Links
+from roadvault_common.work import quarantined
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import FileInfo, Head, Market
 from roadvault_crust_orderer.proof.audit import Auditor
@@ -120,6 +123,20 @@ async def cancel_batch(servers: Servers, batch_id: int) -> None:
     batches = (await ingest(servers)).batches
     await batches.cancel(batch_id)
     await batches.asking.work(batch_id)
+
+
+async def give_up_file(servers: Servers, file_id: int) -> None:
+    """Close a file that was set aside as lost, as a person does on its page; again if they were told nothing."""
+    with suppress(PermanentError):  # it is
+        await set_aside.give_up(servers.db, Vault(IngestSettings().data_dir), file_id)
+
+
+async def bring_back(servers: Servers, file_id: int) -> None:
+    """Bring a file back from quarantine, likewise."""
+    row = await servers.db.fetch_one("SELECT path FROM file_upload_info WHERE file_id = %s", (file_id,))
+    quarantine = Vault(IngestSettings().data_dir).quarantine
+    entries = [entry for entry in quarantine.entries(RECEIVED) if row and entry.origin == row["path"]]
+    assert quarantined.each(entries, quarantine.restore) == (len(entries), [])
 
 
 async def close_folders(servers: Servers, _: int) -> None:
@@ -315,6 +332,7 @@ ACTS: dict[str, Act] = {
         request, close_folders, pack, give_up, hear, hear_nonsense, pin, drop, restore, prove, audit,
         inspect, fetch, fetch_from_ipfs, clip, look, expire, keep_room, call_back, sweep_orphans, move_on,
         shred, make_period_key, tend_keyring, request_batch, ask_batch, cancel_batch, report,
+        give_up_file, bring_back,
     )
 }  # fmt: skip
 

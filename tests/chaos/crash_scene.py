@@ -110,6 +110,14 @@ class Scene(Subjects):
                 row = await self.row("SELECT * FROM folder_info WHERE folder_id = %s", folder_id)
                 assert (row["status"], row["pack_due"], row["pack_failed_at"] is not None) == (3, None, True)
                 assert "counts 99 files, there are 2" in row["pack_reason"]
+            case "give_up_file":
+                row = await self.row(
+                    "SELECT * FROM set_aside_info JOIN file_upload_info USING (file_id) WHERE file_id = %s", folder_id
+                )
+                assert (row["lost_at"] is not None, row["path"]) == (True, None)
+            case "bring_back":
+                row = await self.row("SELECT path FROM file_upload_info WHERE file_id = %s", folder_id)
+                assert (self.vault.root / row["path"]).stat().st_nlink == 1
             case "hear_nonsense":
                 assert f"nonsense {folder_id}" in repr(self.redis.xrange(DEAD_LETTERS))
             case "sweep_orphans":

@@ -19,6 +19,7 @@ from videos_made import content_of_a_video
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.events.kinds import FileReceived
+from roadvault_common.files import set_aside_store
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention import periods
 from roadvault_common.retention.places import Places
@@ -119,6 +120,8 @@ class Subjects:
             "report": partial(self._batch, "report_due", 2),
             "sweep_orphans": self._orphans,
             "move_on": self._file,
+            "give_up_file": self._aside,
+            "bring_back": self._in_quarantine,
         }
         return await makers[act]()
 
@@ -292,6 +295,17 @@ class Subjects:
         # Another request would take the extraction that an earlier one has made.
         await self.db.execute("DELETE FROM download_info WHERE file_id = %s", (self.remote,))
         return await self._request_for(int(self.remote or 0))
+
+    async def _aside(self) -> int:
+        file_id = await self._file()
+        await self.db.transact(lambda tx: set_aside_store.add(tx, {file_id: "x"}))
+        return file_id
+
+    async def _in_quarantine(self) -> int:
+        file_id = await self._file()
+        row = await self.row("SELECT path FROM file_upload_info WHERE file_id = %s", file_id)
+        self.vault.set_aside([row["path"]])
+        return file_id
 
     async def _orphans(self) -> int:
         for path in ORPHANS:

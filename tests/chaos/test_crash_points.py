@@ -99,6 +99,7 @@ DOES: dict[type, dict[str, str | None]] = {
         "receipt": None,
         "view_url": None,
         "streams": None,
+        "ring": "close_folders",
         "picture": None,  # what it may have made anew nobody misses
     },
     Joining: {

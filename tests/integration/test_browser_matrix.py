@@ -118,6 +118,7 @@ async def _asks(db: Database) -> None:
         zip_id=6001, folder_id=1, zip_name="x", cid="bafyarchive", format=2, size=1, dag_size=1, files=1,
         created=datetime.now(UTC), key="wrapped",
     )  # fmt: skip
+    await db.execute("DELETE FROM left_out_info WHERE record = '{}'")  # nothing that a catalogue has
     await left_out.end(db, [], {}, [(record, "no peer has it")])
     await holding.hold(db, HOSTILE, zip_id=6001)
     await db.execute("UPDATE retention_info SET ends_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY WHERE shredded_at IS NULL")

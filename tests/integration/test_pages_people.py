@@ -5,7 +5,7 @@ import re
 from servers_pages import Office
 from servers_upkeep import WORDS, Seat
 
-from roadvault_common.access import token_store, user_store
+from roadvault_common.access import acts, token_store, user_store
 from roadvault_common.access.scopes import Role
 from roadvault_common.access.tokens import hash_of
 from roadvault_ingest.pages.words import LANGUAGES
@@ -106,3 +106,12 @@ async def test_where_nobody_is_asked_who_they_are_nobody_lets_themselves_in_for_
     assert (await pages.post("/access/user", name="eve", role="operator", **both))[0] == 403
     assert (await pages.post("/access/token", name="eve", **{"scope-read": "yes"}))[0] == 403
     assert await user_store.listed(pages.db) == await token_store.listed(pages.db) == []
+    refused = [(row["kind"], row["act"], row["outcome"][:7]) for row in (await acts.page(pages.db, None))[::-1]]
+    assert refused == [("anybody", "user added", "refused"), ("anybody", "token created", "refused")]
+
+
+async def test_where_nobody_is_asked_who_they_are_acts_are_written_down_as_well(pages: Office) -> None:
+    await pages.post("/upkeep/seal")
+    (row,) = await acts.page(pages.db, None)
+    assert (row["kind"], row["name"], row["act"], row["outcome"]) == ("anybody", "", "folder closed", "done")
+    assert row["peer"]

@@ -27,7 +27,8 @@ from roadvault_ingest.answers import PROBLEM
 from roadvault_ingest.pages.errors import error_page
 from roadvault_ingest.pages.render import renews
 
-_LOGGED_IN = "this takes an operator who has logged in, where ROADVAULT_AUTH is on; else the command line does it"
+_SUBJECTS = {"file_id": "file", "zip_id": "archive", "download_id": "request"}
+"""What an act is done to, by the part of its route that has the number."""
 Expect = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
@@ -54,7 +55,7 @@ class Guard:
         self._used: set[int] = set()
 
     def routes(self, routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
-        """Return routes that ask what the table says; if nobody is asked, as they are, or closed.
+        """Return routes that ask what the table says; if nobody is asked, as they are, but that acts are written down.
 
         Raises:
             LookupError: The table lacks one: none is served whose rule nobody has thought of.
@@ -62,7 +63,7 @@ class Guard:
         ruled = [(route, rule_of(route)) for route in routes]
         if self._on:
             return [self._guarded(route, rule) if rule.scope else route for route, rule in ruled]
-        return [_closed(route) if rule.logged_in else route for route, rule in ruled]
+        return [self._noted(route, rule) if rule.page and rule.act else route for route, rule in ruled]
 
     async def note_uses(self) -> None:
         """Write down which tokens were used since the last time."""
@@ -70,6 +71,16 @@ class Guard:
             await token_store.used(self._db, sorted(self._used))
             self._used.clear()
         await self._sessions.note_uses()
+
+    def _noted(self, route: web.RouteDef, rule: Rule) -> web.RouteDef:
+        """Return the route of an act of anybody's; of what takes somebody who has logged in, one that refuses it."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            async with self._note(ANYBODY, request, rule.act or ""):
+                _check(ANYBODY, rule)
+                return await route.handler(request)
+
+        return web.RouteDef(route.method, route.path, handler, route.kwargs)
 
     def _guarded(self, route: web.RouteDef, rule: Rule) -> web.RouteDef:
         inner: RequestHandler = route.handler
@@ -155,8 +166,8 @@ class Guard:
         return None if token is None else Who(Kind.TOKEN, token.name, token.grant, token.token_id)
 
     def _note(self, who: Who, request: web.Request, act: str) -> AbstractAsyncContextManager[None]:
-        number = request.match_info.get("file_id")
-        return self._log.noted(who, self._peer(request), act, "" if number is None else f"file {number}")
+        named = (f"{what} {request.match_info[key]}" for key, what in _SUBJECTS.items() if key in request.match_info)
+        return self._log.noted(who, self._peer(request), act, next(named, ""))
 
     def _count(self, who: Who, request: web.Request, refused: Unknown | NotAllowed) -> None:
         metrics.REFUSED.labels("unknown" if isinstance(refused, Unknown) else "forbidden").inc()
@@ -169,13 +180,6 @@ class Guard:
         raise web.HTTPSeeOther(f"{refused.login}?next={quote(wanted, safe='')}")
 
 
-def _closed(route: web.RouteDef) -> web.RouteDef:
-    async def handler(_: web.Request) -> web.StreamResponse:
-        raise NotAllowed(_LOGGED_IN)
-
-    return web.RouteDef(route.method, route.path, handler, route.kwargs)
-
-
 def _check(who: Who, rule: Rule) -> None:
     """See whether somebody may do what a route does.
 
@@ -185,7 +189,9 @@ def _check(who: Who, rule: Rule) -> None:
     if rule.scope is not None and rule.scope not in who.grant.scopes:
         raise NotAllowed(f"this takes the scope {rule.scope.value}, which {who.name} does not have", rule.scope)
     if rule.logged_in and not who.is_person:
-        raise NotAllowed(_LOGGED_IN)
+        raise NotAllowed(
+            "this takes an operator who has logged in, where ROADVAULT_AUTH is on; else `roadvault` does it"
+        )
     if rule.page and who.grant.cameras:
         raise NotAllowed(f"pages show the files of all cameras, and {who.name} is for some")
 

@@ -22,7 +22,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "stopped": ("Clean-up has stopped and asks", "清理已停止，等待人工确认"),
     "stopped_hint": (
         "Many files are named by no row: perhaps the rows are wrong. Nothing was moved. To decide:",
-        "没有数据库记录的文件异常多，可能是数据库有误；未移动任何文件。请用以下命令处理：",
+        "没有数据库记录的文件异常多，可能是数据库有误；未移动任何文件。请前往处理：",
     ),
     "stopped_directory": ("Directory", "目录"),
     "stopped_files": ("Unnamed files", "无记录文件数"),
@@ -58,7 +58,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "aside": ("Uploads that rotted before they were packed", "打包前已损坏的上传文件"),
     "aside_hint": (
         "Set aside; the others of their folders are packed. To decide, once the bytes are back or lost:",
-        "这些文件已单独搁置，同一文件夹的其他文件照常打包。恢复原始数据或确认丢失后，请用以下命令处理：",
+        "这些文件已单独搁置，同一文件夹的其他文件照常打包。恢复原始数据或确认丢失后，请前往处理：",
     ),
     "waiting": ("Waiting for the network", "等待网络副本"),
     "waiting_hint": (

@@ -1,8 +1,8 @@
 """Words of tokens and accounts."""
 
 WORDS: dict[str, tuple[str, str]] = {
-    "access": ("Tokens and accounts", "令牌与账号"),
-    "access_hint": ("Programs show tokens, people log in.", "程序使用令牌，人员登录。"),
+    "access": ("Access", "访问权限"),
+    "access_hint": ("Programs show tokens, people log in to accounts.", "程序使用令牌，人员使用账号登录。"),
     "access_shut": (
         "Made by operators who have logged in (ROADVAULT_AUTH is on); else by",
         "须由已登录的操作员操作（需启用 ROADVAULT_AUTH）；否则请用",

@@ -66,7 +66,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "seal": ("Close now", "立即关闭"),
     "seal_one": ("Folder (all, if empty)", "文件夹编号（留空为全部）"),
     "seal_hint": (
-        "{} folders are open; a closed one is packed, however little is in it.",
+        "{} folder is open; closed it is packed.|{} folders are open; closed they are packed, full or not.",
         "当前有 {} 个打开的文件夹；关闭后即打包，无论内容多少。",
     ),
     "sealed": ("Closed: they are packed now.", "已关闭，即将打包。"),
@@ -98,7 +98,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "需要全部重读，耗时数小时；各服务平时持续抽查。",
     ),
     "quarantine": ("Quarantine", "隔离区"),
-    "quarantine_count": ("{} files, {}", "{} 个文件，{}"),
+    "quarantine_count": ("{}{more} file, {size}|{}{more} files, {size}", "{}{more} 个文件，{size}"),
     "quarantine_hint": (
         "What no row names lies here for days, then it is removed.",
         "没有数据库记录的文件在此保留数天，之后删除。",
