@@ -15,7 +15,9 @@ from servers_galera import Galera
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
 from roadvault_common.custody import chainer, check, note
 from roadvault_common.errors import LeaseLost, PermanentError, SettingsError, TransientError
+from roadvault_common.files import identity_store
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention import holding, periods
 from roadvault_common.sql.binding import bind
@@ -233,6 +235,20 @@ async def test_marks_that_were_moved_at_another_node_are_waited_for(galera: Gale
     assert await asyncio.gather(*looks) == [None, None]
 
 
+async def test_numbers_go_on_at_every_node(pair: Pair) -> None:
+    one, other = pair
+    await new_folder(one)
+    await identity_store.make(one, "an identity")
+    await one.execute(
+        "UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) - INTERVAL 1000 SECOND,"
+        " create_time = UTC_TIMESTAMP(6) - INTERVAL 1 DAY"
+    )
+    await keep_ahead(one)
+    await other.catch_up()
+    assert await new_folder(other) > 1000
+    assert await new_folder(one) > 1000
+
+
 async def test_a_commit_under_way_elsewhere_is_decided_before_its_file_goes(
     galera: Galera, galera_name: str, pair: Pair
 ) -> None:
@@ -301,4 +317,5 @@ async def test_tables_change_while_services_write(galera_url: str, galera: Galer
             await asyncio.to_thread(galera.nodes[2].server.ask, statement, galera_name)
             await asyncio.sleep(0.05)
         stop.set()
-        assert await db.fetch_value("SELECT COUNT(*) FROM folder_info") == sum(await writes)
+        written = sum(await writes)
+        assert await db.fetch_value("SELECT COUNT(*) FROM folder_info") == written
