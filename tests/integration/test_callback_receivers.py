@@ -3,15 +3,13 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from certificates import certificate
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from servers_receiver import FOREVER, call, receiver
 
 from roadvault_common.errors import SettingsError
@@ -157,38 +155,13 @@ async def test_an_ipv6_address_is_called() -> None:
 
 # --- certificates ----------------------------------------------------------------------------------------------------
 
-Key = ec.EllipticCurvePrivateKey
-
-
-def _certificate(
-    name: str, key: Key, issuer: tuple[x509.Name, Key] | None = None, *, ca: bool = False, days: int = 2
-) -> x509.Certificate:
-    subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), datetime.now(UTC)
-    signer, signing_key = issuer or (subject, key)
-    made = (
-        x509.CertificateBuilder(signer, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=5))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca, None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
-    )
-    if ca:
-        usage = dict.fromkeys(
-            ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-             "encipher_only", "decipher_only"), False
-        )  # fmt: skip
-        made = made.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
-    return made.sign(signing_key, hashes.SHA256())
-
 
 @pytest.fixture
 def server_tls(tmp_path: Path) -> Callable[..., ssl.SSLContext]:
     """Make a server's TLS; the CA at the root is in `ca.pem`, and another one stands between the two."""
     root_key, between_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root = _certificate("root", root_key, ca=True)
-    between = _certificate("between", between_key, (root.subject, root_key), ca=True)
+    root = certificate("root", root_key, ca=True)
+    between = certificate("between", between_key, (root.subject, root_key), ca=True)
     pem = serialization.Encoding.PEM
     (tmp_path / "ca.pem").write_bytes(root.public_bytes(pem))
 
@@ -196,7 +169,7 @@ def server_tls(tmp_path: Path) -> Callable[..., ssl.SSLContext]:
         *, name: str = "localhost", days: int = 2, whole_chain: bool = True, self_signed: bool = False
     ) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf = _certificate(name, key, None if self_signed else (between.subject, between_key), days=days)
+        leaf = certificate(name, key, None if self_signed else (between.subject, between_key), days=days)
         chain = [leaf, between] if whole_chain and not self_signed else [leaf]
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         (tmp_path / "server.pem").write_bytes(private + b"".join(one.public_bytes(pem) for one in chain))

@@ -13,9 +13,11 @@ from pydantic import SecretStr
 from servers_galera import Galera
 
 from roadvault_common.archive.crypto import MasterKeys, PeriodKey
-from roadvault_common.custody import chainer, check
-from roadvault_common.errors import DatabaseUnavailable, LeaseLost, PermanentError, SettingsError, TransientError
+from roadvault_common.custody import chainer, check, note
+from roadvault_common.errors import LeaseLost, PermanentError, SettingsError, TransientError
+from roadvault_common.files import identity_store
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.numbers import keep_ahead
 from roadvault_common.files.vault import Vault
 from roadvault_common.retention import holding, periods
 from roadvault_common.sql.binding import bind
@@ -208,21 +210,43 @@ async def test_the_custody_log_is_one_chain_whoever_chains_it(pair: Pair) -> Non
         assert await check.check(db, 0, 2 * ROUNDS) == []
 
 
-async def test_services_at_two_nodes_take_no_harm_of_each_others_marks(pair: Pair, data_dir: Path) -> None:
+async def test_marks_that_were_moved_at_another_node_are_waited_for(galera: Galera, pair: Pair, data_dir: Path) -> None:
+    """The directory is ahead of a node that is late, and that is no dump that was restored."""
+    one, other = pair
     vault = Vault(data_dir)
     vault.prepare()
-    await Identity(pair[0], vault.root).settle()
-    await pair[1].catch_up()
+    await Identity(one, vault.root).settle()
+    await Identity(other, vault.root).settle()
+    await new_folder(one)
+    await one.transact(lambda tx: record(tx, Line(Act.RESTORED, {"to": "here"}, zip_id=1)))
+    with galera.nodes[1].server.connect("mysql", admin=True) as late, late.cursor() as cursor:
+        cursor.execute("FLUSH TABLES WITH READ LOCK")  # nothing of what others write gets in
+        await Identity(one, vault.root).move_on()
+        await chainer.chain(one)
+        await note.move_on(one, vault.root)
+        noted = note.read(vault.root)
+        assert noted is not None
+        looks = [
+            asyncio.create_task(Identity(other, vault.root).look()),
+            asyncio.create_task(note.trouble(other, noted)),
+        ]
+        await asyncio.wait(looks, timeout=1)
+        cursor.execute("UNLOCK TABLES")
+    assert await asyncio.gather(*looks) == [None, None]
 
-    async def go_on(db: Database) -> None:
-        identity = Identity(db, vault.root)
-        for _ in range(ROUNDS):
-            await new_folder(db)
-            with suppress(DatabaseUnavailable):  # conflicts, again and again
-                await identity.move_on()
-            await identity.look()
 
-    await asyncio.gather(*map(go_on, pair))
+async def test_numbers_go_on_at_every_node(pair: Pair) -> None:
+    one, other = pair
+    await new_folder(one)
+    await identity_store.make(one, "an identity")
+    await one.execute(
+        "UPDATE identity_info SET seen_at = UTC_TIMESTAMP(6) - INTERVAL 1000 SECOND,"
+        " create_time = UTC_TIMESTAMP(6) - INTERVAL 1 DAY"
+    )
+    await keep_ahead(one)
+    await other.catch_up()
+    assert await new_folder(other) > 1000
+    assert await new_folder(one) > 1000
 
 
 async def test_a_commit_under_way_elsewhere_is_decided_before_its_file_goes(
@@ -293,4 +317,5 @@ async def test_tables_change_while_services_write(galera_url: str, galera: Galer
             await asyncio.to_thread(galera.nodes[2].server.ask, statement, galera_name)
             await asyncio.sleep(0.05)
         stop.set()
-        assert await db.fetch_value("SELECT COUNT(*) FROM folder_info") == sum(await writes)
+        written = sum(await writes)
+        assert await db.fetch_value("SELECT COUNT(*) FROM folder_info") == written

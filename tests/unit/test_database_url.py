@@ -31,6 +31,7 @@ def test_a_password_of_its_own_goes_with_several_servers() -> None:
         "mysql://u:secret@a,,b/rv",
         "mysql://u:secret@a,b",
         "mysql://u:se/cret@a,b/rv",
+        "mysql://u:12/secret@a/rv",
         "mysql://u:secret@a:port/rv",
         "mysql://u:secret@a/rv?sslca=/ca.pem",
         "mysql://u:secret@a/rv?ssl_ca=/nowhere/ca.pem",

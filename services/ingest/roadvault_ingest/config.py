@@ -26,7 +26,7 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
 
     http_port: int = Field(7001, ge=0, le=65535, title="Intranet port", description="API, back-office and health")
     database_connections: int = Field(
-        32, ge=2, title="Database connections", description="connections of the process to the database, at the most"
+        32, ge=4, title="Database connections", description="connections of the process to the database, at the most"
     )
     ingest_worker: str = Field(
         "", max_length=100, title="Worker", description="name of this process's open folder; default host:port"

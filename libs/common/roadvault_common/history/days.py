@@ -51,7 +51,10 @@ async def last(db: Database, days: int) -> list[Day]:
 
 
 async def add_up(db: Database, directory: Path) -> None:
-    """Sum today and yesterday, and days before that nobody has summed, unless another process is at it."""
+    """Sum today and yesterday, and days before that nobody has summed, unless another process is at it.
+
+    Nothing rests on the lock, which another node of a cluster does not know: two that sum at once write the same.
+    """
     usage = await asyncio.to_thread(shutil.disk_usage, directory)
     threshold = await heartbeats.replica_threshold(db)
     async with db.transaction() as tx:

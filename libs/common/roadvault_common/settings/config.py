@@ -95,7 +95,7 @@ class ServiceSettings(DatabaseSettings):
     """What every service needs."""
 
     database_connections: int = Field(
-        10, ge=2, title="Database connections", description="connections of the process to the database, at the most"
+        10, ge=4, title="Database connections", description="connections of the process to the database, at the most"
     )
     log_format: Literal["json", "console"] = Field("json", title="Log format", description="json or console")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -56,7 +56,7 @@ def servers_of(url: SecretStr | str) -> list[dict[str, Any]]:
         # Its own message would show a piece of a password that has a slash in it.
         raise SettingsError(f"{_WRONG}, and what is special in a URL as %XX") from None
     database = parts.path.lstrip("/")
-    if parts.scheme != "mysql" or not database or not all(host for host, _ in places):
+    if parts.scheme != "mysql" or not database or "@" in database or not all(host for host, _ in places):
         raise SettingsError(_WRONG)
     authority = options.pop("ssl_ca", None)
     if options:
