@@ -66,7 +66,7 @@ async def retry(
             async for row in _wanted(db, file_ids):
                 if await _is_whole(verifier, row):
                     whole.append(row)
-        closed = [await store.pack_after_all(db, some) for some in _folders(whole)]
+        closed = [await store.pack_after_all(db, some) for some in folders(whole)]
     await ring(closed)
     say(
         f"{len(whole)} uploads are whole and due to be packed, {verifier.wrong} are not, and stay aside",
@@ -121,7 +121,7 @@ async def _wanted(db: Database, file_ids: list[int] | None) -> AsyncGenerator[Ro
         last = rows[-1]["file_id"]
 
 
-def _folders(rows: list[Row]) -> list[list[Row]]:
+def folders(rows: list[Row]) -> list[list[Row]]:
     """Divide files into folders."""
     folders: list[list[Row]] = []
     room = 0

@@ -29,6 +29,7 @@ from roadvault_ingest.gauges import open_work
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
+from roadvault_ingest.uploads.opening import LOOK_SECONDS
 
 
 async def serve() -> None:
@@ -56,6 +57,7 @@ async def serve() -> None:
         }
         access = Access(settings, db)
         jobs: list[app.Job] = [
+            partial(repeat, ingest.opening.look, seconds=LOOK_SECONDS),
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),

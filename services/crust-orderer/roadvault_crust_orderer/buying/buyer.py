@@ -125,7 +125,7 @@ class Buyer:
             if waiting is not None:
                 return waiting
         archive = await self._store.archive(lease.row_id, await self._market.identity())
-        refused = Done() if archive.over else await self._refused(lease, archive)
+        refused = Done() if archive.over or archive.lost else await self._refused(lease, archive)
         if refused is not None:
             return refused
         head = await self._market.head()
