@@ -96,6 +96,9 @@ async def say_where(db: Database, store: str, upload_url: str | None) -> None:
     await db.execute("UPDATE store_info SET upload_url = %s WHERE name = %s", (upload_url, store))
 
 
+_KEPT = ("archives", "restores", "requests", "extractions", "uploads", "set_aside")
+
+
 async def in_hand(db: Database, store: str) -> InHand:
     """Return what a store has in hand."""
     folders = [
@@ -124,12 +127,11 @@ async def in_hand(db: Database, store: str) -> InHand:
     )  # fmt: skip
     since = [one["since"] for one in (*folders, row) if one["since"] is not None]
     oldest = max((row["now"] - min(since)).total_seconds(), 0) if since else 0
-    return InHand(
-        *(int(one["n"]) for one in folders),
-        *(sum(int(one[name]) for one in folders) for name in ("files", "bytes")),
-        *(int(row[name]) for name in ("archives", "restores", "requests", "extractions", "uploads", "set_aside")),
-        oldest,
-    )
+    by_state = ("open_folders", "closed_folders", "failed_folders")
+    counts = {name: int(one["n"]) for name, one in zip(by_state, folders, strict=True)}
+    counts |= {name: sum(int(one[name]) for one in folders) for name in ("files", "bytes")}
+    counts |= {name: int(row[name]) for name in _KEPT}
+    return InHand(**counts, oldest_seconds=oldest)
 
 
 def _some(table: str, which: str) -> str:

@@ -157,8 +157,8 @@ async def lost(
         await acts.noted(db, "store lost", f"{name}: {told.files} files, {told.uploads} unfinished uploads")
     say(
         f"lost with the store {name}: {told.files} files, {decimal(told.bytes)}, and {told.uploads} uploads that were"
-        f" not whole; {told.perhaps} of the files are in archives that were ordered, and may yet be found by the market."
-        f" All else is with the store {to}",
+        f" not whole; {told.perhaps} of the files are in archives that were ordered, and may yet be found by the"
+        f" market. All else is with the store {to}",
         files=told.files, bytes=told.bytes, uploads=told.uploads, perhaps=told.perhaps, to=to,
     )  # fmt: skip
     if report_to is not None:

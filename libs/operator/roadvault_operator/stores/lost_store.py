@@ -21,6 +21,8 @@ _ARCHIVES, _UPLOADS, _FILES = 20, 200, 500
 """That one transaction works on."""
 _LOCAL = (PIN, DROP, INSPECT, RESTORE)
 _REST = (PROVE, AUDIT, ORDER, WATCH)
+ORDERED = "ordered, and no replica was seen"
+"""Why a file is lost of which somebody may have the archive."""
 _TOLD = "the store was written off as lost"
 
 
@@ -81,7 +83,7 @@ class LostStore:
         zip_id = row["zip_id"]
         why = "packed, not on IPFS" if row["cid"] is None else "on IPFS, not ordered"
         if row["bought"]:
-            why = "ordered, and no replica was seen"
+            why = ORDERED
         await tx.execute(
             "INSERT INTO lost_zip_info (zip_id, store, path, uploads_dropped_at) VALUES (%s, %s, %s, %s)"
             " ON DUPLICATE KEY UPDATE lost_at = UTC_TIMESTAMP(6)",

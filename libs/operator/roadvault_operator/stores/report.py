@@ -68,7 +68,7 @@ async def _write(db: Database, name: str, file: TextIO | None) -> Lost:
         why = reasons.words(row["reason"]) or ""
         lost.files += 1
         lost.bytes += row["size"]
-        lost.perhaps += "ordered" in why.rpartition(":")[2] and row["zip_id"] is not None
+        lost.perhaps += why.endswith(store.ORDERED)
         known = (row["file_id"], plain(row["file_name"]), row["size"], row["sha256"], plain(row["camera"] or ""))
         if table is not None:
             table.writerow([*known, _time(row["recorded_at"]), _time(row["create_time"]), plain(why)])
