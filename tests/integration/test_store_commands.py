@@ -1,23 +1,35 @@
 """`roadvault store`: stores are listed, drained, written off with exactly what is lost, and taken back."""
 
+import asyncio
 import csv
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import aiohttp
 import pytest
 from download_rows import download_row
 from evidence_rows import prove
 from rich.progress import Progress
 from servers_operator import Console
+from servers_services import Services
+from tus_requests import TYPE, Client
+from yarl import URL
 
 from roadvault_common.errors import IdentityMismatch
 from roadvault_common.files.identity import Identity
+from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database, Row, Transaction
-from roadvault_common.work import reasons
+from roadvault_common.videos import pictures
+from roadvault_common.work import batches, reasons
 from roadvault_common.work.outcome import Done
+from roadvault_common.work.stages import WATCH
+from roadvault_crust_orderer.markets.market import FileInfo, Head
+from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import OrdererStore
-from roadvault_operator.stores import report
+from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
+from roadvault_operator.stores import draining, report
 from roadvault_operator.stores.losing import Losing
 
 SOUTH = "south"
@@ -254,3 +266,121 @@ async def test_a_store_whose_disk_came_back_has_what_was_lost_again(estate: Esta
 
 async def test_a_directory_of_another_store_is_not_adopted(estate: Estate) -> None:
     assert "is the data directory of main, not of south" in await estate.console.refuses("store", "adopt", SOUTH)
+
+
+async def test_an_archive_of_which_the_market_finds_a_replica_after_all_is_lost_no_more(estate: Estate) -> None:
+    db, zip_id = estate.db, estate.archives["ordered"]
+    await estate.console.says("store", "lost", "main", "--yes")
+    files = await files_of(db, zip_id)
+    for replicas in (0, 2):
+        await db.execute("UPDATE zip_ipfs_info SET watch_due = UTC_TIMESTAMP(6) WHERE zip_id = %s", (zip_id,))
+        leases = await batches.claim(db, WATCH, 10, 60)
+        info, head = FileInfo(1, replicas, 100_000, replicas), Head(10 + replicas, "")
+        seen = Seen(info, head, counted(info, head, "here", 50), 300)
+        await WatchingStore(db).close([Look(lease, Done(), seen) for lease in leases if lease.row_id == zip_id])
+        rows = await db.fetch_all("SELECT file_id FROM set_aside_info WHERE lost_at IS NOT NULL")
+        assert ({row["file_id"] for row in rows} >= files) == (replicas == 0)
+    row = await archive_row(db, zip_id)
+    assert (row["store"], row["lost"], row["restore_due"] is not None) == (SOUTH, 0, True)
+    assert (await report.write(db, "main", None)).perhaps == 0
+
+
+async def test_pictures_of_another_store_are_made_anew_only_if_that_is_no_more(db: Database, tmp_path: Path) -> None:
+    await south(db)
+    await db.execute(
+        "INSERT INTO video_info (file_id, store, looked_at, path, picture_bytes, bytes)"
+        " VALUES (1, %s, UTC_TIMESTAMP(6), 'posters/1', '10', 10)",
+        (SOUTH,),
+    )
+    vault = Vault(tmp_path)
+    for state, store in ((0, SOUTH), (1, SOUTH), (2, "main")):
+        await db.execute("UPDATE store_info SET state = %s WHERE name = %s", (state, SOUTH))
+        assert await pictures.picture(db, vault, 1, 0) is None
+        (row,) = await db.fetch_all("SELECT store, path, look_due IS NOT NULL AS due FROM video_info")
+        assert (row["store"], row["path"], bool(row["due"])) == (
+            (store, None, True) if store == "main" else (store, "posters/1", False)
+        )
+
+
+@dataclass
+class Two:
+    """Two stores, each with an ingest; the services of main besides."""
+
+    main: Client
+    north: Client
+    http: aiohttp.ClientSession
+
+    async def put(self, client: Client) -> aiohttp.ClientResponse:
+        answer = await self.http.put(f"{client.url}/api/open/upload/a.mp4", data=b"a video" * 100)
+        await answer.read()
+        return answer
+
+
+@pytest.fixture
+async def two(services: Services, tmp_path: Path) -> AsyncIterator[Two]:
+    first = services("ingest", store_upload_url="http://main.example:81", folder_age_seconds=3600)
+    (tmp_path / "north").mkdir()
+    second = services("ingest", store="north", data_dir=tmp_path / "north")
+    others = [services(name) for name in ("packer", "pinner", "retriever")]
+    await asyncio.gather(*(one.start() for one in (first, second, *others)))
+    async with aiohttp.ClientSession() as http:
+        yield Two(Client(http, first.url), Client(http, second.url), http)
+
+
+async def test_an_upload_goes_on_at_its_own_store_alone(two: Two) -> None:
+    begun = await two.main.begin(10, b"begin")
+    assert begun.status == 201
+    location = URL(begun.headers["Location"])
+    assert str(location.origin()) == "http://main.example:81"
+    for method, headers, data in (
+        ("HEAD", {}, None), ("PATCH", {"Upload-Offset": "5", "Content-Type": TYPE}, b"end.."), ("DELETE", {}, None),
+    ):  # fmt: skip
+        answer = await two.north.ask(method, f"{two.north.url}{location.path}", headers, data)
+        assert answer.status == 423
+        assert method == "HEAD" or "goes on at the store main (http://main.example:81)" in answer.text
+    assert (await two.main.ask("HEAD", f"{two.main.url}{location.path}")).offset == 5
+
+
+async def test_a_store_is_drained_until_it_is_empty_and_opened_again(
+    two: Two, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "_SETTLED", 1.0)
+    monkeypatch.setattr(draining, "_EVERY", 0.1)
+    for name, value in console.environment.items():
+        monkeypatch.setenv(name, value)
+    db = console.db
+    begun = await two.main.begin(10, b"begin")
+    there = f"{two.main.url}{URL(begun.headers['Location']).path}"
+    assert (await two.put(two.main)).status == 200
+    assert "is being drained: 1 uploads, " in await console.says("store", "drain", "main", "--no-wait")
+    async with asyncio.timeout(10):
+        while (refused := await two.put(two.main)).status == 200:
+            await asyncio.sleep(0.1)
+    told = await refused.json()
+    assert (refused.status, told["error"]) == (503, "draining")
+    assert int(refused.headers["Retry-After"]) > 0
+    again = await two.main.begin(10)
+    assert again.status == 503
+    assert (await two.put(two.north)).status == 200
+    going_on = {"Upload-Offset": "5", "Content-Type": TYPE}
+    assert (await two.main.ask("PATCH", there, going_on, b"end..")).status == 204
+    emptying = asyncio.create_task(draining.Draining(db, "main", "north").until_empty())
+    async with asyncio.timeout(40):
+        while not emptying.done():
+            await db.execute("UPDATE zip_ipfs_info SET status = 3, replicas = 60 WHERE pinned_at IS NOT NULL")
+            pinned = await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE pinned_at IS NOT NULL AND path > ''")
+            for row in pinned:
+                await prove(db, row["zip_id"])
+            await asyncio.sleep(0.5)
+    assert (await emptying).left == 0
+    assert await draining.Draining(db, "main", "north").finish()
+    listed = await console.tells("store", "list")
+    assert [row["state"] for row in listed["tables"]["stores"]] == ["drained", "open"]
+    assert not await db.fetch_all("SELECT zip_id FROM zip_ipfs_info WHERE store = 'main'")
+    (catalogue,) = await db.fetch_all("SELECT store, publish_due IS NOT NULL AS due FROM catalogue_info")
+    assert (catalogue["store"], catalogue["due"]) == ("north", 1)
+    assert "can be switched off" in await console.says("store", "drain", "main")
+    assert "takes uploads again" in await console.says("store", "drain", "main", "--undo")
+    async with asyncio.timeout(10):
+        while (await two.put(two.main)).status != 200:
+            await asyncio.sleep(0.1)

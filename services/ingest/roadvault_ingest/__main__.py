@@ -25,7 +25,7 @@ from roadvault_ingest.access.wiring import Access
 from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.elsewhere import uploading_pages
-from roadvault_ingest.gauges import open_work
+from roadvault_ingest.gauges import of_stores, open_work
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
@@ -52,6 +52,7 @@ async def serve() -> None:
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
             "open": open_work(ingest.resumable.store, ingest.batches.store),
+            "stores": of_stores(db),
             "schema": partial(show_schema, db),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
