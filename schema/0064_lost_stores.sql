@@ -24,10 +24,12 @@ CREATE TABLE lost_upload_info (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 ALTER TABLE set_aside_info
-    ADD COLUMN store VARCHAR(32) CHARACTER SET ascii NULL COMMENT 'that was lost with the file; NULL: it was set aside for another reason',
-    ADD COLUMN path  VARCHAR(200) NULL COMMENT 'where its bytes lay there';
+    ADD COLUMN at_store   VARCHAR(32) CHARACTER SET ascii NOT NULL DEFAULT 'main' COMMENT 'where the upload lies',
+    ADD COLUMN lost_store VARCHAR(32) CHARACTER SET ascii NULL COMMENT 'that was lost with the file; NULL: it was set aside for another reason',
+    ADD COLUMN lost_path  VARCHAR(200) NULL COMMENT 'where its bytes lay there';
 ALTER TABLE set_aside_info
-    ADD KEY set_aside_store (store, file_id);
+    ADD KEY set_aside_at_store (at_store, lost_at),
+    ADD KEY set_aside_lost_store (lost_store, file_id);
 ALTER TABLE store_info
     ADD COLUMN upload_url VARCHAR(300) NULL COMMENT 'where clients reach its ingest, to go on with an upload; NULL: it is not told';
 ALTER TABLE zip_ipfs_info

@@ -101,10 +101,11 @@ class OrdererStore:
             " AND restore_failed_at IS NULL AS dropped,"
             " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted,"
             " ends.shredded_at IS NOT NULL AS ended,"
-            " EXISTS (SELECT 1 FROM lost_zip_info AS lost WHERE lost.zip_id = zip_ipfs_info.zip_id) AS lost,"
+            " lost.lost_at IS NOT NULL AS lost,"
             f" IF({HELD.format(zip='zip_ipfs_info')}, NULL,"
             " TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), ends.ends_at)) AS ends_in"
-            f" FROM zip_ipfs_info LEFT JOIN retention_info AS ends USING (zip_id) WHERE {some} AND cid IS NOT NULL",
+            f" FROM zip_ipfs_info LEFT JOIN retention_info AS ends USING (zip_id)"
+            f" LEFT JOIN lost_zip_info AS lost USING (zip_id) WHERE {some} AND cid IS NOT NULL",
             tuple(zip_ids),
         )
         bought: dict[int, list[Row]] = {}

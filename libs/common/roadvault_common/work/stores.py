@@ -97,6 +97,14 @@ async def say_where(db: Database, store: str, upload_url: str | None) -> None:
 
 
 _KEPT = ("archives", "restores", "requests", "extractions", "uploads", "set_aside")
+_COUNTED = (
+    ("archives", "zip_ipfs_info FORCE INDEX (zip_store_path)", "path > ''"),
+    ("archives", "zip_ipfs_info", "restored_at IS NOT NULL"),
+    ("restores", "zip_ipfs_info", "restore_due IS NOT NULL"),
+    ("requests", "download_info", "fetch_due IS NOT NULL"),
+    ("extractions", "download_info", "expire_due IS NOT NULL"),
+    ("uploads", "upload_info", "file_id IS NULL"),
+)
 
 
 async def in_hand(db: Database, store: str) -> InHand:
@@ -111,32 +119,28 @@ async def in_hand(db: Database, store: str) -> InHand:
         )
         for status in (FolderStatus.OPEN, FolderStatus.CLOSED, FolderStatus.FAILED)
     ]  # fmt: skip
+    counts = dict.fromkeys(_KEPT, 0)
+    for name, table, which in _COUNTED:
+        row = await sums(
+            db,
+            f"SELECT COUNT(*) AS n FROM (SELECT 1 FROM {table} WHERE store = %s AND {which} LIMIT %s) AS some",  # noqa: S608 - our own names
+            store, MOST,
+        )  # fmt: skip
+        counts[name] += int(row["n"])
     row = await sums(
         db,
-        f"SELECT {_some('zip_ipfs_info', 'path > %s')} + {_some('zip_ipfs_info', 'restored_at IS NOT NULL')}"  # noqa: S608 - our own names
-        f" AS archives, {_some('zip_ipfs_info', 'restore_due IS NOT NULL')} AS restores,"
-        f" {_some('download_info', 'fetch_due IS NOT NULL')} AS requests,"
-        f" {_some('download_info', 'expire_due IS NOT NULL')} AS extractions,"
-        f" {_some('upload_info', 'file_id IS NULL')} AS uploads,"
-        " (SELECT COUNT(*) FROM (SELECT 1 FROM set_aside_info AS aside JOIN file_upload_info USING (file_id)"
-        " JOIN folder_info USING (folder_id) WHERE lost_at IS NULL AND folder_info.store = %s LIMIT %s) AS some)"
-        " AS set_aside,"
-        " (SELECT MIN(create_time) FROM (SELECT create_time FROM zip_ipfs_info WHERE store = %s AND path > %s"
-        " LIMIT %s) AS some) AS since, UTC_TIMESTAMP(6) AS now",
-        store, "", MOST, *(store, MOST) * 6, store, "", MOST,
+        "SELECT MIN(create_time) AS since, UTC_TIMESTAMP(6) AS now FROM (SELECT create_time FROM zip_ipfs_info"
+        " FORCE INDEX (zip_store_path) WHERE store = %s AND path > '' LIMIT %s) AS some",
+        store, MOST,
     )  # fmt: skip
     since = [one["since"] for one in (*folders, row) if one["since"] is not None]
     oldest = max((row["now"] - min(since)).total_seconds(), 0) if since else 0
+    aside = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM set_aside_info WHERE at_store = %s AND lost_at IS NULL LIMIT %s)"
+    counts["set_aside"] = int((await sums(db, f"{aside} AS some", store, MOST))["n"])
     by_state = ("open_folders", "closed_folders", "failed_folders")
-    counts = {name: int(one["n"]) for name, one in zip(by_state, folders, strict=True)}
+    counts |= {name: int(one["n"]) for name, one in zip(by_state, folders, strict=True)}
     counts |= {name: sum(int(one[name]) for one in folders) for name in ("files", "bytes")}
-    counts |= {name: int(row[name]) for name in _KEPT}
     return InHand(**counts, oldest_seconds=oldest)
-
-
-def _some(table: str, which: str) -> str:
-    """Return a subquery that counts rows of a store, up to a bound."""
-    return f"(SELECT COUNT(*) FROM (SELECT 1 FROM {table} WHERE store = %s AND {which} LIMIT %s) AS some)"  # noqa: S608 - our own names
 
 
 async def found_after_all(tx: Transaction, zip_id: int) -> None:
@@ -146,12 +150,12 @@ async def found_after_all(tx: Transaction, zip_id: int) -> None:
     """
     files = await tx.fetch_all(
         "SELECT file_id FROM file_upload_info JOIN set_aside_info USING (file_id)"
-        " WHERE zip_id = %s AND store IS NOT NULL",
+        " WHERE zip_id = %s AND lost_store IS NOT NULL",
         (zip_id,),
     )
     await tx.execute(
         "DELETE aside FROM set_aside_info AS aside JOIN file_upload_info USING (file_id)"
-        " WHERE zip_id = %s AND aside.store IS NOT NULL",
+        " WHERE zip_id = %s AND lost_store IS NOT NULL",
         (zip_id,),
     )
     await tx.execute("DELETE FROM lost_zip_info WHERE zip_id = %s", (zip_id,))

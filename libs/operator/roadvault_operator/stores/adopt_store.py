@@ -8,7 +8,7 @@ from roadvault_common.work import lease as leases
 from roadvault_common.work.stages import AUDIT, ORDER, PIN, PROVE, RESTORE, WATCH
 from roadvault_operator.stores import moving_store
 
-_AT_ONCE = 500
+_AT_ONCE = 190
 _BACK = "its store came back"
 
 
@@ -30,8 +30,8 @@ class AdoptStore:
     async def uploads_of(self, zip_id: int) -> list[Row]:
         """Return the files of such an archive, with where their uploads lay; NULL: they had been dropped."""
         return await self._db.fetch_all(
-            "SELECT file_id, aside.path FROM file_upload_info JOIN set_aside_info AS aside USING (file_id)"
-            " WHERE zip_id = %s AND aside.store = %s",
+            "SELECT file_id, lost_path AS path FROM file_upload_info JOIN set_aside_info USING (file_id)"
+            " WHERE zip_id = %s AND lost_store = %s",
             (zip_id, self._store),
         )
 
@@ -49,8 +49,8 @@ class AdoptStore:
             return False
         await tx.execute("DELETE FROM lost_zip_info WHERE zip_id = %s", (zip_id,))
         files = await tx.fetch_all(
-            "SELECT file_id, aside.path FROM file_upload_info JOIN set_aside_info AS aside USING (file_id)"
-            " WHERE zip_id = %s AND aside.store = %s",
+            "SELECT file_id, lost_path AS path FROM file_upload_info JOIN set_aside_info USING (file_id)"
+            " WHERE zip_id = %s AND lost_store = %s",
             (zip_id, self._store),
         )
         await _name(tx, [one for one in files if one["file_id"] in there])
@@ -78,8 +78,8 @@ class AdoptStore:
         """Have lost files whose uploads lie where they lay wait for a decision again."""
         ids = [row["file_id"] for row in files]
         await tx.execute(
-            "UPDATE set_aside_info SET lost_at = NULL, store = NULL, path = NULL"  # noqa: S608 - marks
-            f" WHERE store = %s AND file_id IN ({marks(ids)})",
+            "UPDATE set_aside_info SET lost_at = NULL, lost_store = NULL, lost_path = NULL"  # noqa: S608 - marks
+            f" WHERE lost_store = %s AND file_id IN ({marks(ids)})",
             (self._store, *ids),
         )
         await tx.execute(
@@ -92,8 +92,8 @@ class AdoptStore:
         """Return the store's uploads that wait for a decision, behind a file id, as `set_aside_store.waiting` does."""
         return await self._db.fetch_all(
             "SELECT file_id, file_name, size, sha256, file.path, folder_id, reason, found_at FROM set_aside_info"
-            " JOIN file_upload_info AS file USING (file_id) JOIN folder_info AS folder USING (folder_id)"
-            " WHERE lost_at IS NULL AND folder.store = %s AND file_id > %s ORDER BY file_id LIMIT %s",
+            " JOIN file_upload_info AS file USING (file_id)"
+            " WHERE at_store = %s AND lost_at IS NULL AND file_id > %s ORDER BY file_id LIMIT %s",
             (self._store, after, _AT_ONCE),
         )
 

@@ -17,8 +17,14 @@ from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import AUDIT, DROP, INSPECT, ORDER, PACK, PIN, PROVE, RESTORE, WATCH
 from roadvault_operator.stores import moving_store
 
-_ARCHIVES, _UPLOADS, _FILES = 20, 200, 500
+_ARCHIVES, _UPLOADS, _FILES = 20, 190, 190
 """That one transaction works on."""
+_KEPT = (
+    ("zip_store_path", "path > ''"),
+    ("zip_store_restored", "restored_at IS NOT NULL"),
+    ("zip_store_path", "path IS NULL AND uploads_dropped_at IS NULL"),
+)
+"""Archives of which a store has copies, each along a key; the last of a recovery, which found uploads alone."""
 _LOCAL = (PIN, DROP, INSPECT, RESTORE)
 _REST = (PROVE, AUDIT, ORDER, WATCH)
 ORDERED = "ordered, and no replica was seen"
@@ -40,14 +46,15 @@ class LostStore:
 
         Those of which it had none have moved before.
         """
-        rows = await tx.fetch_all(
-            "SELECT zip_id FROM zip_ipfs_info WHERE store = %s AND (path IS NOT NULL OR restored_at IS NOT NULL"
-            " OR uploads_dropped_at IS NULL) LIMIT %s",
-            (self._store, _ARCHIVES),
-        )
-        for row in rows:
+        found: list[Row] = []
+        for index, which in _KEPT:
+            found = found or await tx.fetch_all(
+                f"SELECT zip_id FROM zip_ipfs_info FORCE INDEX ({index}) WHERE store = %s AND {which} LIMIT %s",  # noqa: S608 - our own names
+                (self._store, _ARCHIVES),
+            )
+        for row in found:
             await self._archive(tx, row["zip_id"])
-        return len(rows)
+        return len(found)
 
     async def _archive(self, tx: Transaction, zip_id: int) -> None:
         (row,) = await tx.fetch_all(
@@ -124,8 +131,8 @@ class LostStore:
     async def set_aside(self, tx: Transaction) -> int:
         """Write off uploads that a person had to decide about; return how many."""
         files = await tx.fetch_all(
-            "SELECT file_id, file_upload_info.path, reason FROM set_aside_info JOIN file_upload_info USING (file_id)"
-            " JOIN folder_info USING (folder_id) WHERE lost_at IS NULL AND folder_info.store = %s LIMIT %s",
+            "SELECT file_id, path, reason FROM set_aside_info JOIN file_upload_info USING (file_id)"
+            " WHERE at_store = %s AND lost_at IS NULL LIMIT %s",
             (self._store, _FILES),
         )
         for row in files:
@@ -137,11 +144,13 @@ class LostStore:
         reason = self._reason(why)
         for start in range(0, len(files), _FILES):
             some = files[start : start + _FILES]
-            values = [value for row in some for value in (row["file_id"], str(reason), self._store, row["path"])]
+            store = self._store
+            values = [value for row in some for value in (row["file_id"], str(reason), store, store, row["path"])]
             await tx.execute(
-                "INSERT INTO set_aside_info (file_id, reason, lost_at, store, path) VALUES"  # noqa: S608 - marks
-                f" {', '.join(['(%s, %s, UTC_TIMESTAMP(6), %s, %s)'] * len(some))} ON DUPLICATE KEY UPDATE"
-                " reason = VALUES(reason), lost_at = VALUES(lost_at), store = VALUES(store), path = VALUES(path)",
+                "INSERT INTO set_aside_info (file_id, reason, lost_at, at_store, lost_store, lost_path) VALUES"  # noqa: S608
+                f" {', '.join(['(%s, %s, UTC_TIMESTAMP(6), %s, %s, %s)'] * len(some))} ON DUPLICATE KEY UPDATE"
+                " reason = VALUES(reason), lost_at = VALUES(lost_at), lost_store = VALUES(lost_store),"
+                " lost_path = VALUES(lost_path)",
                 values,
             )
             ids = [row["file_id"] for row in some]
@@ -176,9 +185,9 @@ class LostStore:
 async def lost_files(db: Database, store: str, after: int, limit: int = _FILES) -> list[Row]:
     """Return files that were lost with a store, behind a file id."""
     return await db.fetch_all(
-        "SELECT file_id, file_name, size, sha256, camera, recorded_at, create_time, reason, aside.path, zip_id,"
-        " folder_id FROM set_aside_info AS aside JOIN file_upload_info AS file USING (file_id)"
-        " WHERE aside.store = %s AND lost_at IS NOT NULL AND file_id > %s ORDER BY file_id LIMIT %s",
+        "SELECT file_id, file_name, size, sha256, camera, recorded_at, create_time, reason, lost_path AS path, zip_id,"
+        " folder_id FROM set_aside_info JOIN file_upload_info AS file USING (file_id)"
+        " WHERE lost_store = %s AND lost_at IS NOT NULL AND file_id > %s ORDER BY file_id LIMIT %s",
         (store, after, limit),
     )
 

@@ -6,7 +6,8 @@ from roadvault_common.sql.states import StoreState
 from roadvault_common.work import lease as leases
 from roadvault_common.work.stages import PUBLISH
 
-_AT_ONCE = 500
+_AT_ONCE = 100
+"""From 200 values on the server goes by statistics, and may read a table as a whole."""
 
 
 async def set_state(db: Database, store: str, state: StoreState, *, before: tuple[StoreState, ...]) -> bool:
@@ -50,8 +51,8 @@ async def move_dropped(db: Database, store: str, to: str, *, at_work: bool) -> i
 
     async def write(tx: Transaction) -> int:
         rows = await tx.fetch_all(
-            "SELECT zip_id FROM zip_ipfs_info WHERE store = %s AND path IS NULL AND restored_at IS NULL"  # noqa: S608
-            f" AND uploads_dropped_at IS NOT NULL {free} LIMIT %s FOR UPDATE",
+            "SELECT zip_id FROM zip_ipfs_info FORCE INDEX (zip_store_path) WHERE store = %s AND path IS NULL"  # noqa: S608
+            f" AND restored_at IS NULL AND uploads_dropped_at IS NOT NULL {free} LIMIT %s FOR UPDATE",
             (store, _AT_ONCE),
         )
         if rows:

@@ -65,8 +65,8 @@ class WatchingStore:
         return await tx.fetch_all(
             "SELECT zip_id, expired_on, dag_size, EXISTS (SELECT 1 FROM order_info"  # noqa: S608
             " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = %s) AS unsettled,"
-            " EXISTS (SELECT 1 FROM lost_zip_info AS lost WHERE lost.zip_id = zip_ipfs_info.zip_id) AS lost"
-            f" FROM zip_ipfs_info WHERE zip_id IN ({marks(zip_ids)})",
+            " lost_at IS NOT NULL AS lost"
+            f" FROM zip_ipfs_info LEFT JOIN lost_zip_info USING (zip_id) WHERE zip_id IN ({marks(zip_ids)})",
             (INTENDED, *zip_ids),
         )
 
