@@ -100,4 +100,5 @@ async def _adopt(db: Database) -> None:
     await store.take_files(await lost_store.lost_files(db, "main", 0, 10))
     assert await store.waiting(0)
     await db.execute("UPDATE store_info SET state = 2 WHERE name = 'north'")
+    await db.execute("UPDATE video_info SET store = 'north', unreadable = NULL WHERE file_id = 1")
     assert await pictures.picture(db, Vault(Path("/nowhere")), 1, 0) is None
