@@ -16,8 +16,8 @@ setup: ## Install what is missing; done by the other targets by themselves
 setup-tests: ## The same, and what only the tests need
 	@setup/install.sh tests
 
-run: setup ## Start everything and stay up until Ctrl-C; back-office at http://localhost:7001
-	@$(BIN)/roadvault-stack up
+run: setup ## Start everything and stay up until Ctrl-C; back-office at http://localhost:7001; STORES=3 for three stores
+	@$(if $(STORES),ROADVAULT_LOCAL_STORES=$(STORES)) $(BIN)/roadvault-stack up
 
 stop: setup ## Stop what `make run` or `make demo` left running
 	@$(BIN)/roadvault-stack down

@@ -65,14 +65,15 @@ _ARCHIVES = """
 INSERT INTO zip_ipfs_info
     (zip_id, folder_id, zip_name, `key`, iv, size, files, cid, dag_size, status, replicas, calculated_at, expired_on,
     expires_at, pinned_at, checked_at, uploads_dropped_at, dropped_at, watch_due,
-    order_due, audit_due, create_time)
+    order_due, audit_due, create_time, payer)
 SELECT seq, seq, CONCAT(seq, '.7z.enc'), REPEAT('k', 180), MD5(seq), {each} * {size}, {each},
     CONCAT('bafybei', SHA2(seq, 224)), {each} * {size} + 300000, 3, 60 + MOD(seq, 40), 1,
     {height} + ({days} - MOD(seq * 37, {days})) * {blocks} + MOD(seq * 7919, {blocks}),
     {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY,
     {came}, {now} - INTERVAL MOD(seq, 21600) SECOND, {came}, {came},
     {now} + INTERVAL 7200 + MOD(seq * 7919, 14400) SECOND,
-    {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY, {now} + INTERVAL 1 + MOD(seq * 7919, 2592000) SECOND, {came}
+    {now} + INTERVAL ({days} - MOD(seq * 37, {days})) DAY, {now} + INTERVAL 1 + MOD(seq * 7919, 2592000) SECOND, {came},
+    '{account}'
 FROM seq_{first}_to_{last}
 """
 # Each was counted anew at the last look, and voided and proven again once before.
@@ -111,8 +112,9 @@ INSERT INTO hold_info (zip_id, file_id, active, reason)
 SELECT seq, (seq - 1) * {each} + 1, IF(MOD(seq, 20) = 0, 1, NULL), 'x' FROM seq_{first}_to_{last} WHERE MOD(seq, 5) = 0
 """
 _RENEWALS = """
-INSERT INTO renewal_info (day, archives, mebibytes)
-SELECT expired_on DIV %s, COUNT(*), SUM(CEIL(dag_size / 1048576)) FROM zip_ipfs_info GROUP BY expired_on DIV %s
+INSERT INTO renewal_info (payer, day, archives, mebibytes)
+SELECT payer, expired_on DIV %s, COUNT(*), SUM(CEIL(dag_size / 1048576)) FROM zip_ipfs_info
+GROUP BY payer, expired_on DIV %s
 """
 _ORDERS = """
 INSERT INTO order_info

@@ -120,19 +120,19 @@ def sweeps() -> list[Statement]:
         ),
         *group(
             "sweep: of orderer",
-            spent_today=lambda db: PurchaseStore(db).spent(0),
-            spent_in_a_week=lambda db: PurchaseStore(db).spent(7),
+            spent_today=lambda db: PurchaseStore(db).spent(ACCOUNT, 0),
+            spent_in_a_week=lambda db: PurchaseStore(db).spent(ACCOUNT, 7),
             latest=lambda db: OrdererStore(db).latest(),
             last_block=lambda db: PurchaseStore(db).last_block(MARKET),
             turn_in_flight=lambda db: OrdererStore(db).turn_in_flight(ACCOUNT),
-            next_renewal=lambda db: OrdererStore(db).next_renewal(),
-            next_new=lambda db: OrdererStore(db).next_new(),
-            seconds_to_turn=lambda db: OrdererStore(db).seconds_to_turn(),
+            next_renewal=lambda db: OrdererStore(db).next_renewal([ACCOUNT, ""]),
+            next_new=lambda db: OrdererStore(db).next_new([ACCOUNT, ""]),
+            seconds_to_turn=lambda db: OrdererStore(db).seconds_to_turn([ACCOUNT, ""]),
         ),
         *group(
             "sweep: renewals to come",
-            in_two_weeks=lambda db: renewals_store.until(db, HEIGHT + 14 * BLOCKS_A_DAY),
-            in_a_month=lambda db: renewals_store.until(db, HEIGHT + 30 * BLOCKS_A_DAY),
+            in_two_weeks=lambda db: renewals_store.until(db, HEIGHT + 14 * BLOCKS_A_DAY, ACCOUNT),
+            in_a_month=lambda db: renewals_store.until(db, HEIGHT + 30 * BLOCKS_A_DAY, ACCOUNT),
         ),
     ]
 

@@ -39,7 +39,7 @@ async def test_nothing_is_bought_for_what_has_ended_and_it_is_in_no_plan(desk: D
     desk.devnet.turn(set_replicas={"cid": CID.format(0), "count": 60})
     desk.devnet.final()
     await desk.look(zip_id)
-    assert (await renewals_store.until(desk.db, 1 << 40)).archives == 1
+    assert (await renewals_store.until(desk.db, 1 << 40, desk.chain.account)).archives == 1
     for one in (zip_id, new):
         await _ends(desk, one, -1, shredded=True)
     await desk.db.execute("UPDATE zip_ipfs_info SET status = 5, dropped_at = UTC_TIMESTAMP(6)")
@@ -47,7 +47,7 @@ async def test_nothing_is_bought_for_what_has_ended_and_it_is_in_no_plan(desk: D
     desk.devnet.final()
     row = await desk.look(zip_id)
     assert (row["watch_due"], row["restore_due"], row["status"]) == (None, None, 5)
-    assert (await renewals_store.until(desk.db, 1 << 40)).archives == 0
+    assert (await renewals_store.until(desk.db, 1 << 40, desk.chain.account)).archives == 0
     for one in (zip_id, new):
         assert await desk.attend(one) == Done()
     assert len(await desk.purchases()) == 1

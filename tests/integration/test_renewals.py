@@ -26,7 +26,7 @@ async def test_an_archive_is_counted_on_the_day_that_its_order_ends(db: Database
     await note(db, None, 6 * BLOCKS_A_DAY - 1, 3 * MIB)
     await note(db, None, 9 * BLOCKS_A_DAY, 9 * MIB + 1)
     assert await days(db) == {5: (2, 4), 9: (1, 10)}
-    seen = [await renewals_store.until(db, day * BLOCKS_A_DAY) for day in (4, 5, 8, 9)]
+    seen = [await renewals_store.until(db, day * BLOCKS_A_DAY, "") for day in (4, 5, 8, 9)]
     assert seen == [Renewals(0, 0), Renewals(2, 4), Renewals(2, 4), Renewals(3, 14)]
     await note(db, 5 * BLOCKS_A_DAY, 5 * BLOCKS_A_DAY + 7, 3 * MIB)
     assert await days(db) == {5: (2, 4), 9: (1, 10)}

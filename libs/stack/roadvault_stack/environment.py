@@ -20,6 +20,8 @@ _EVERY_SERVICE = (
     "HTTP_HOST",
     "DRAIN_SECONDS",
 )
+_DISK = ("DATA_DIR", "STORE")
+"""For who has a store's data directory."""
 _WORK = ("REDIS_URL", "SWEEP_SECONDS")
 """For who works on rows and hears of them by events."""
 
@@ -42,14 +44,16 @@ _CHAIN = (
 )
 
 GRANTS: dict[str, tuple[str, ...]] = {
-    "ingest": (*_WORK, "DATA_DIR", "DOOR_URL", *_FOLDERS, *_CALLBACKS, "VIEW_SECRET", "LINK_SECRET", "PUBLIC_URL"),
-    "door": ("DATA_DIR", "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT", "STREAM_URL"),
-    "packer": (*_WORK, "DATA_DIR", "MASTER_KEYS"),
-    "pinner": (*_WORK, "DATA_DIR", "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
+    "ingest": (*_WORK, *_DISK, "DOOR_URL", *_FOLDERS, *_CALLBACKS, "VIEW_SECRET", "LINK_SECRET", "PUBLIC_URL"),
+    "door": (*_DISK, "LINK_SECRET", "PUBLIC_HOST", "PUBLIC_PORT", "STREAM_URL"),
+    "packer": (*_WORK, *_DISK, "MASTER_KEYS"),
+    "pinner": (*_WORK, *_DISK, "MASTER_KEYS", "IPFS_RPC_URL", "IPFS_RPC_TOKEN"),
     "crust-orderer": _CHAIN,
     "retriever": (
         *_WORK,
-        "DATA_DIR",
+        *_DISK,
+        "STORE_LINK_URL",
+        "STORE_STREAM_URL",
         "MASTER_KEYS",
         "IPFS_RPC_URL",
         "IPFS_RPC_TOKEN",
@@ -88,8 +92,11 @@ class Environments:
         credentials: Credentials,
         urls: dict[str, str],
         read: Callable[[Mapping[str, str]], Sequence[Override]] = lambda _: (),
+        store: str | None = None,
     ) -> None:
         """Collect the values; `urls` are those of the servers, by the names of the settings.
+
+        `store` is whose services have these, where there are several stores; settings and layout are the store's, too.
 
         `read` returns what wins over the values that it is given.
 
@@ -135,6 +142,9 @@ class Environments:
             "CALLBACK_ALLOW_PRIVATE": "127.0.0.0/8,::1/128",
             "CALLBACK_REFUSE": ",".join(f"{HOST}:{port}" for port in settings.ports().values()),
         }
+        if store is not None:
+            link, stream = self._values["PUBLIC_URL"], self._values["STREAM_URL"]
+            self._values |= {"STORE": store, "STORE_LINK_URL": link, "STORE_STREAM_URL": stream}
         self._devnet_values = {
             "DEVNET_HOST": HOST,
             "DEVNET_PORT": str(settings.devnet_port),

@@ -1,4 +1,4 @@
-"""Private Kubo nodes: each talks to its one peer and to nobody else; the witness never to our own."""
+"""Private Kubo nodes: each talks to its peers and to nobody else; the witness never to our own."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ class Kubo(Server):
         self.name = name
         self._ports = ports
         self._filestore = filestore
-        self._peer: Kubo | None = None
+        self._peers = list[Kubo]()
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -80,8 +80,8 @@ class Kubo(Server):
 
     def peer_with(self, other: "Kubo") -> None:
         """Make each keep up a connection to the other, from the next `prepare` on."""
-        self._peer = other
-        if other._peer is not self:  # noqa: SLF001 - the same class: peering is one thing, known to both
+        self._peers.append(other)
+        if self not in other._peers:  # noqa: SLF001 - the same class: peering is one thing, known to both
             other.peer_with(self)
 
     def prepare(self) -> None:
@@ -92,9 +92,11 @@ class Kubo(Server):
         config["API"]["Authorizations"] = authorizations(self._token)
         config["Routing"]["Type"] = "dhtserver" if self._names else "none"
         config["Experimental"]["FilestoreEnabled"] = self._filestore
-        if self._peer is not None:
-            self._peer._init()  # noqa: SLF001 - the same class: the peer's id exists only afterwards
-            config["Peering"]["Peers"] = [{"ID": self._peer.peer_id, "Addrs": [self._peer.swarm_address]}]
+        for peer in self._peers:
+            peer._init()  # noqa: SLF001 - the same class: the peer's id exists only afterwards
+        if self._peers:
+            known = [{"ID": peer.peer_id, "Addrs": [peer.swarm_address]} for peer in self._peers]
+            config["Peering"]["Peers"] = known
         private_file(self.home / "config", json.dumps(config, indent=2))
 
     def _settings(self) -> dict[str, Any]:
@@ -134,20 +136,22 @@ class Kubo(Server):
         return self.rpc("version") is not None and _gateway_answers(self._ports.gateway)
 
     def connected(self) -> bool:
-        """Tell whether the peer is connected; true when there is none."""
-        if self._peer is None:
-            return True
-        peers = (self.rpc("swarm/peers") or {}).get("Peers") or []
-        return any(peer["Peer"] == self._peer.peer_id for peer in peers)
+        """Tell whether all peers are connected; true when there is none."""
+        return not self._missing()
+
+    def _missing(self) -> list["Kubo"]:
+        if not self._peers:
+            return []
+        there = {peer["Peer"] for peer in (self.rpc("swarm/peers") or {}).get("Peers") or []}
+        return [peer for peer in self._peers if peer.peer_id not in there]
 
     def connect(self) -> bool:
-        """Dial the peer unless it is connected, and tell whether it is.
+        """Dial the peers that are not connected, and tell whether all are.
 
         Kubo's peering does so by itself, but only after 5 to 10 seconds.
         """
-        if self._peer is None or self.connected():
-            return True
-        self.rpc(f"swarm/connect?arg={self._peer.swarm_address}/p2p/{self._peer.peer_id}")
+        for peer in self._missing():
+            self.rpc(f"swarm/connect?arg={peer.swarm_address}/p2p/{peer.peer_id}")
         return self.connected()
 
     def rpc(self, call: str) -> dict[str, Any] | None:
@@ -179,7 +183,7 @@ class WitnessKubo(Kubo):
 
     def __init__(self, name: str, home: Path, ports: KuboPorts, network: Kubo, *, token: str | None = None) -> None:
         super().__init__(name, home, ports, token=token)
-        self._peer = network
+        self._peers = [network]
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from roadvault_common.stores import MAIN
 from roadvault_stack.errors import StackError
 from roadvault_stack.servers import private_file, socket_path
 
@@ -13,12 +14,14 @@ class Layout:
     """The paths under one data directory.
 
     Our Kubo's filestore takes files from under the parent of its repository only: so `vault` and `ipfs` are siblings.
+    Those of another store than main lie below `stores/`; all else there is once.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: str = MAIN) -> None:
         self.root = root
-        self.vault = root / "vault"
-        self.ipfs = root / "ipfs"
+        home = root if store == MAIN else root / "stores" / store
+        self.vault = home / "vault"
+        self.ipfs = home / "ipfs"
         self.network_ipfs = root / "network-ipfs"
         self.witness_ipfs = root / "witness-ipfs"
         self.mariadb = root / "mariadb"

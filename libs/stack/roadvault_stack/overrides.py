@@ -28,6 +28,7 @@ DECIDED = {
     **dict.fromkeys(("IPFS_RPC_URL", "IPFS_RPC_TOKEN", "IPFS_GATEWAY_URL", "DEVNET_KUBO_RPC_URL"), _OWN),
     **dict.fromkeys(("DRAIN_SECONDS", "NOTICE_SECONDS"), _STOPS),
     "DATA_DIR": f"{_LOCAL}DIR",
+    **dict.fromkeys(("STORE", "STORE_LINK_URL", "STORE_STREAM_URL"), f"{_LOCAL}STORES"),
     "DEVNET_DATA_DIR": f"{_LOCAL}DIR",
     "HTTP_PORT": f"each service has another: {_LOCAL}INGEST_PORT, {settings.PREFIX}PACKER_PORT, …",
     "PUBLIC_PORT": f"{_LOCAL}PUBLIC_PORT",

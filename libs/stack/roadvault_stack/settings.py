@@ -18,6 +18,15 @@ def _port(default: int, what: str) -> int:
     return port
 
 
+STORES = ("main", "north", "south", "east", "west")
+"""What the stores are called."""
+STORE_PORTS = (
+    *("ingest_port", "public_port", "door_port", "packer_port", "pinner_port", "retriever_port", "stream_port"),
+    *("crust_orderer_port", "notifier_port", "ipfs_rpc_port", "ipfs_gateway_port", "ipfs_swarm_port"),
+)
+"""Settings of the ports that each store has for itself."""
+
+
 class StackSettings(BaseSettings):
     """Where the local stack keeps its data and listens, and how fast its devnet runs."""
 
@@ -46,6 +55,13 @@ class StackSettings(BaseSettings):
     witness_rpc_port: int = _port(7031, "the witness's RPC")
     witness_gateway_port: int = _port(7032, "the witness's gateway")
 
+    stores: int = Field(
+        1, ge=1, le=len(STORES), title="Stores", description="stores, each a data directory with a Kubo and services"
+    )
+    store_ports: int = Field(
+        100, ge=1, title="Stores' ports", description="how much higher the ports of each further store are"
+    )
+
     # Real folders hold about 5 GB; a try-out should see one close after a handful of videos, or soon after the last.
     folder_bytes: int = Field(32 * 2**20, ge=2**20, title="Folder size", description="bytes at which a folder closes")
     folder_age_seconds: float = Field(
@@ -57,8 +73,17 @@ class StackSettings(BaseSettings):
     )
 
     def ports(self) -> dict[str, int]:
-        """Return every port by the name of its setting."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}
+        """Return every port by the name of its setting; of further stores their names stand behind it."""
+        ports = {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}
+        for number in range(1, self.stores):
+            of_store = self.of_store(number)
+            ports |= {f"{name}@{STORES[number]}": getattr(of_store, name) for name in STORE_PORTS}
+        return ports
+
+    def of_store(self, number: int) -> "StackSettings":
+        """Return the settings with the ports that the programs of a store have; 0 is main."""
+        more = number * self.store_ports
+        return self.model_copy(update={name: getattr(self, name) + more for name in STORE_PORTS})
 
 
 def load() -> StackSettings:
@@ -80,4 +105,6 @@ def load() -> StackSettings:
 
 def describe(port_name: str) -> tuple[str, str]:
     """Return what a port is for, and the variable that sets it."""
-    return str(StackSettings.model_fields[port_name].title), f"{PREFIX}{port_name.upper()}"
+    name, _, store = port_name.partition("@")
+    what = str(StackSettings.model_fields[name].title)
+    return f"{what} of {store}" if store else what, f"{PREFIX}{name.upper()}"

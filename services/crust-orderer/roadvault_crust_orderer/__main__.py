@@ -12,6 +12,7 @@ from roadvault_common.events.bus import Bus
 from roadvault_common.files.identity import NoDirectory
 from roadvault_common.history.heartbeats import Heart
 from roadvault_common.ipfs.witness import open_way
+from roadvault_common.loops import repeat
 from roadvault_common.process import app, log
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -71,6 +72,7 @@ async def serve() -> None:
             partial(bus.listen, handlers, concurrency=settings.event_concurrency),
             partial(orderer.watching.sweep, seconds=settings.sweep_seconds),
             partial(orderer.buying.sweep, seconds=settings.sweep_seconds),
+            partial(repeat, orderer.buying.stand_in, seconds=max(settings.sweep_seconds, 10)),
             partial(prover.proving.sweep, seconds=settings.sweep_seconds),
             partial(auditor.auditing.sweep, seconds=settings.sweep_seconds),
             partial(metrics.watch, samples=samples, seconds=settings.sweep_seconds),

@@ -64,6 +64,13 @@ class OrdererSettings(Settings, KeySettings, ProofSettings, AuditSettings):
     crust_block_seconds: float = Field(
         6, gt=0, title="Block time", description="seconds between blocks; turns expiry blocks into dates"
     )
+    crust_stand_in_seconds: float = Field(
+        3600,
+        gt=0,
+        title="Stand-in",
+        description="seconds for which an account's orderer was not heard, and its archives were due, after which"
+        " another account buys for them",
+    )
     crust_renew_days: float = Field(
         7, gt=0, title="Renewal", description="days before its expiry at which an order is renewed"
     )

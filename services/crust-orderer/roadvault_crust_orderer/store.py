@@ -3,18 +3,19 @@
 Whatever is given a lease raises LeaseLost if another worker has the row, and has then written nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from roadvault_common.errors import PermanentError
 from roadvault_common.retention.ends import HELD
 from roadvault_common.sql.db import Database, Row, Transaction, marks, transacted
 from roadvault_common.sql.states import ArchiveStatus, OrderStatus
-from roadvault_common.work import backlog
 from roadvault_common.work import lease as leases
 from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done
-from roadvault_common.work.stages import ORDER, RESTORE, WATCH
+from roadvault_common.work.stages import RESTORE, WATCH
+from roadvault_crust_orderer.buying import renewals_store
 from roadvault_crust_orderer.proof import evidence_store
 
 NOT_ORDERED, ORDERED, ORDER_FAILED, LIVE, EXPIRED, ENDED = (status.value for status in ArchiveStatus)
@@ -23,11 +24,18 @@ INTENDED, BOUGHT, REFUSED, NEVER_INCLUDED = (status.value for status in OrderSta
 """`order_info.status`."""
 
 
+NOBODY = ""
+"""The payer of an archive for which none has bought."""
+_AT_ONCE = 100
+
+
 @dataclass(frozen=True)
 class Archive:
     """What an order needs to know of an archive. `dag_size` is bytes."""
 
     zip_id: int
+    payer: str
+    """The account that buys for it; empty while none has."""
     cid: str
     dag_size: int
     status: int
@@ -96,7 +104,7 @@ class OrdererStore:
         """Return those of the archives that have a CID, as they matter at a market."""
         some = f"zip_id IN ({marks(zip_ids)})"
         rows = await self._db.fetch_all(
-            "SELECT zip_id, cid, dag_size, status, dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"  # noqa: S608
+            "SELECT zip_id, payer, cid, dag_size, status, dropped_at IS NOT NULL AND restored_at IS NULL AS gone,"  # noqa: S608
             " dropped_at IS NOT NULL AND restored_at IS NULL AND restore_due IS NULL"
             " AND restore_failed_at IS NULL AS dropped,"
             " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted,"
@@ -127,24 +135,63 @@ class OrdererStore:
         )
         return None if row is None else Turn(row["zip_id"], row["us"] / 1e6)
 
-    async def next_renewal(self) -> int | None:
-        """Return, of the archives that are due and have had an order that ran, the one whose order ends first."""
-        return await self._next("order_renews = 1 AND order_due <= UTC_TIMESTAMP(6) ORDER BY expires_at")
+    async def next_renewal(self, payers: Sequence[str]) -> int | None:
+        """Return, of payers' archives that are due and have had an order that ran, whose order ends first."""
+        return await self._next("order_renews = 1 AND order_due <= UTC_TIMESTAMP(6) ORDER BY expires_at", payers)
 
-    async def next_new(self) -> int | None:
-        """Return, of the archives that are due and never had an order that ran, the one that is due the longest."""
-        return await self._next("order_renews = 0 AND order_due <= UTC_TIMESTAMP(6) ORDER BY order_due")
+    async def next_new(self, payers: Sequence[str]) -> int | None:
+        """Return, of payers' archives that are due and never had an order that ran, which is due the longest."""
+        return await self._next("order_renews = 0 AND order_due <= UTC_TIMESTAMP(6) ORDER BY order_due", payers)
 
-    async def _next(self, which: str) -> int | None:
-        zip_id: int | None = await self._db.fetch_value(
-            f"SELECT zip_id FROM zip_ipfs_info WHERE {which} LIMIT 1"  # noqa: S608 - one of the two above
-        )
-        return zip_id
+    async def _next(self, which: str, payers: Sequence[str]) -> int | None:
+        """Return an archive of the first of the payers that has one."""
+        for payer in payers:
+            zip_id: int | None = await self._db.fetch_value(
+                f"SELECT zip_id FROM zip_ipfs_info WHERE payer = %s AND {which} LIMIT 1",  # noqa: S608 - as above
+                (payer,),
+            )
+            if zip_id is not None:
+                return zip_id
+        return None
 
-    async def seconds_to_turn(self) -> float:
-        """Return in how many seconds the next archive is due to be attended to; infinite if none is."""
-        seconds = await backlog.seconds_to_next(self._db, ORDER)
-        return float("inf") if seconds is None else max(seconds, 0)
+    async def seconds_to_turn(self, payers: Sequence[str]) -> float:
+        """Return in how many seconds payers' next archive is due to be attended to; infinite if none is."""
+        soonest = [
+            await self._db.fetch_value(
+                "SELECT TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), MIN(order_due)) FROM zip_ipfs_info"
+                " WHERE payer = %s AND order_renews = %s",
+                (payer, renews),
+            )
+            for payer in payers
+            for renews in (0, 1)
+        ]
+        return min((max(us / 1e6, 0) for us in soonest if us is not None), default=float("inf"))
+
+    @transacted
+    async def pay_for(self, tx: Transaction, lease: Lease, account: str) -> bool:
+        """Have an archive be the account's, if it is nobody's yet; tell whether it is."""
+        await leases.hold(tx, lease)
+        row = await tx.fetch_one("SELECT payer FROM zip_ipfs_info WHERE zip_id = %s", (lease.row_id,))
+        if row is not None and row["payer"] == NOBODY:
+            await _hand_to(tx, [lease.row_id], account)
+        return row is not None and row["payer"] in {NOBODY, account}
+
+    async def stand_in(self, account: str, heard: Collection[str], seconds: float) -> int:
+        """Make archives the account's that have been due for `seconds`, of accounts whose orderers were not heard."""
+        payers = await self._db.fetch_all("SELECT DISTINCT payer FROM zip_ipfs_info")
+        taken = 0
+        for payer in {row["payer"] for row in payers} - {*heard, account, NOBODY}:
+            for renews in (0, 1):
+                due = await self._db.fetch_all(
+                    "SELECT zip_id FROM zip_ipfs_info WHERE payer = %s AND order_renews = %s"
+                    " AND order_due <= UTC_TIMESTAMP(6) - INTERVAL %s SECOND LIMIT %s",
+                    (payer, renews, seconds, _AT_ONCE),
+                )
+                if due:
+                    ids = [row["zip_id"] for row in due]
+                    await self._db.transact(partial(_hand_to, zip_ids=ids, account=account))
+                    taken += len(ids)
+        return taken
 
     @transacted
     async def close_rested(self, tx: Transaction, lease: Lease, again: float) -> None:
@@ -175,3 +222,19 @@ class OrdererStore:
             "SELECT cid, dag_size FROM zip_ipfs_info WHERE dag_size IS NOT NULL ORDER BY zip_id DESC LIMIT 1"
         )
         return (row["cid"], row["dag_size"]) if row else None
+
+
+async def _hand_to(tx: Transaction, zip_ids: Sequence[int], account: str) -> None:
+    """Have an account pay for archives from now on."""
+    rows = await tx.fetch_all(
+        f"SELECT zip_id, payer, expired_on, dag_size FROM zip_ipfs_info WHERE zip_id IN ({marks(zip_ids)})"  # noqa: S608
+        " FOR UPDATE",
+        tuple(zip_ids),
+    )
+    for row in rows:
+        await renewals_store.note(tx, row["expired_on"], None, row["dag_size"], row["payer"])
+        await renewals_store.note(tx, None, row["expired_on"], row["dag_size"], account)
+    await tx.execute(
+        f"UPDATE zip_ipfs_info SET payer = %s WHERE zip_id IN ({marks(zip_ids)})",  # noqa: S608 - marks
+        (account, *zip_ids),
+    )

@@ -68,6 +68,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "not_final": ("order",),
     "not_taken": ("order",),
     "another_order": (),
+    "other_account": (),
     "another_market": ("order",),
     "order_refused": ("order", "error"),
     "no_money": ("cost_planck", "have_planck"),

@@ -4,12 +4,14 @@ A purchase is recorded before it is sent, and settled (`settling.py`) before any
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from roadvault_common.errors import TransientError, brief
 from roadvault_common.events.bus import Bus
+from roadvault_common.history import heartbeats
 from roadvault_common.loops import pause_until
 from roadvault_common.sql.db import Database
 from roadvault_common.work import reasons
@@ -28,11 +30,12 @@ from roadvault_crust_orderer.buying.settling import MARKET_CLOSED, NO_MONEY, Set
 from roadvault_crust_orderer.config import OrdererSettings
 from roadvault_crust_orderer.markets.market import EntryUnreadable, FileInfo, Head, Market, Offer
 from roadvault_crust_orderer.proof.evidence_store import counted, note_counted
-from roadvault_crust_orderer.store import NOT_ORDERED, Archive, OrdererStore
+from roadvault_crust_orderer.store import NOBODY, NOT_ORDERED, Archive, OrdererStore
 
 log = structlog.get_logger()
 
 _ANOTHER = Reason("another_order", "another order of this account is not final yet")
+_OTHER_ACCOUNT = Reason("other_account", "another account buys for this archive")
 _NO_MONEY_SECONDS = 3600
 """How long a renewal rests that could not be paid in its block: each try costs a fee."""
 _AFTER_TROUBLE = 1.0
@@ -69,6 +72,8 @@ class Buyer:
         self._policy = settings.policy()
         self._settler = Settler(self._purchases, market, bus, settings.crust_poll_seconds)
         self._nudge = asyncio.Event()
+        self._leaves_until = float("-inf")
+        """Until then what is nobody's yet is left to other accounts, monotonic."""
         self.ordering = Worker(
             ORDER,
             self._attend,
@@ -94,6 +99,15 @@ class Buyer:
                 wait = _AFTER_TROUBLE
             await pause_until(closing, self._nudge, min(wait, seconds))
 
+    async def stand_in(self) -> None:
+        """Buy for accounts whose orderers were not heard for long, such as one that was replaced."""
+        seconds = self._settings.crust_stand_in_seconds
+        beats = await heartbeats.all(self._db)
+        heard = {str(beat.facts.get("account")) for beat in beats if beat.seconds_silent < seconds}
+        while taken := await self._store.stand_in(self._market.account, heard, seconds):
+            log.warning("buying for an account whose orderer is away", archives=taken)
+            self.nudge()
+
     async def take_turn(self) -> float:
         """Attend to the archive whose turn it is; return in how many seconds there may be another.
 
@@ -114,17 +128,24 @@ class Buyer:
         if flying is not None and flying.seconds <= self._settings.lease_seconds:
             wait = min(flying.seconds, self._settings.crust_poll_seconds)
             return (flying.zip_id, 0) if wait <= 0 else (None, wait)
-        zip_id = await self._store.next_renewal() or await self._store.next_new()
-        return zip_id, 0 if zip_id is not None else await self._store.seconds_to_turn()
+        payers = [self._market.account]
+        if (leaves := self._leaves_until - time.monotonic()) <= 0:
+            payers.append(NOBODY)
+        zip_id = await self._store.next_renewal(payers) or await self._store.next_new(payers)
+        if zip_id is not None:
+            return zip_id, 0
+        wait = await self._store.seconds_to_turn(payers)
+        return None, wait if leaves <= 0 else min(wait, leaves)
 
     async def _attend(self, lease: Lease) -> Outcome:
         """Settle the archive's purchase, then buy what it needs; who looks has found that it may need something."""
         unsettled = await self._purchases.unsettled(lease.row_id)
-        if unsettled is not None:
-            waiting = await self._settler.settle(unsettled)
-            if waiting is not None:
-                return waiting
+        waiting = None if unsettled is None else await self._settler.settle(unsettled)
         archive = await self._store.archive(lease.row_id, await self._market.identity())
+        if waiting is None and archive.payer not in {NOBODY, self._market.account}:
+            waiting = Wait(_OTHER_ACCOUNT, after=self._settings.crust_check_seconds)
+        if waiting is not None:
+            return waiting
         refused = Done() if archive.over or archive.lost else await self._refused(lease, archive)
         if refused is not None:
             return refused
@@ -209,10 +230,10 @@ class Buyer:
             return self._settler.wait(_ANOTHER)
         offer = await self._market.offer(archive.cid, archive.dag_size)
         objection = await self._objection(archive, info, head, offer, need)
-        if objection is not None and need.extra:  # what is merely wanted asks nobody
-            return Wait(objection.reason, after=self._settings.crust_check_seconds)
         if objection is not None:
-            return objection
+            return await self._not_bought(archive, objection, need)
+        if not await self._store.pay_for(lease, self._market.account):
+            return Wait(_OTHER_ACCOUNT, after=self._settings.crust_check_seconds)
         signed = await self._market.sign(archive.cid, archive.dag_size)
         market = await self._market.identity()
         purchase = await self._purchases.record(lease, archive, signed, offer.total, market, offer.fee)
@@ -221,6 +242,20 @@ class Buyer:
         refusal = await self._settler.send(purchase)
         log.info("order sent", order_id=purchase.order_id, nonce=signed.nonce, price=offer.total, refusal=refusal)
         return self._settler.not_final(purchase, refusal)
+
+    async def _not_bought(self, archive: Archive, objection: Wait | Failed, need: Need) -> Outcome:
+        """Return what becomes of an archive that this account may not buy for now."""
+        if need.extra:  # what is merely wanted asks nobody
+            return Wait(objection.reason, after=self._settings.crust_check_seconds)
+        if archive.payer == NOBODY and await self._others_pay():
+            self._leaves_until = time.monotonic() + self._settings.crust_check_seconds
+            return Wait(objection.reason, after=_AFTER_TROUBLE)
+        return objection
+
+    async def _others_pay(self) -> bool:
+        """Tell whether there is an orderer of another account, which can buy what is nobody's yet."""
+        own = self._market.account
+        return any(beat.lives and beat.facts.get("account", own) != own for beat in await heartbeats.all(self._db))
 
     async def _is_settled(self, other: Purchase) -> bool:
         """Settle another archive's purchase, and tell whether it is."""

@@ -15,7 +15,7 @@ PLANCK = 10**12
 """Planck in one CRU."""
 BALANCE = Gauge("roadvault_crust_balance_cru", "What the account can spend, CRU")
 PRICE = Gauge("roadvault_crust_price_cru", "Price of the last order that was quoted, with its fee, CRU")
-SPENT_TODAY = Gauge("roadvault_crust_spent_today_cru", "Committed to purchases since midnight UTC, CRU")
+SPENT_TODAY = Gauge("roadvault_crust_spent_today_cru", "Committed to purchases of the account since midnight UTC, CRU")
 RUNWAY = Gauge("roadvault_crust_runway_days", "Days that the balance lasts at the present spending")
 UNKNOWN = float("nan")
 for gauge in (BALANCE, PRICE, RUNWAY):  # no alert takes what is not known for nothing left
@@ -43,10 +43,10 @@ class Money:
         soon = head.height + self._policy.blocks(settings.crust_reserve_days)
         return Purse(
             offer.balance,
-            await self._purchases.spent(0),
+            await self._purchases.spent(self._market.account, 0),
             _planck(settings.crust_daily_limit_cru),
             _planck(settings.crust_most_per_gib_cru),
-            offer.cost(await renewals_store.until(self._db, soon)),
+            offer.cost(await renewals_store.until(self._db, soon, self._market.account)),
         )
 
     async def facts(self) -> dict[str, Value | None]:
@@ -78,7 +78,7 @@ class Money:
         Raises:
             RoadVaultError: It can't be read now; what was read before is left as it was.
         """
-        self._spent = await self._purchases.spent(0)
+        self._spent = await self._purchases.spent(self._market.account, 0)
         SPENT_TODAY.set(self._spent / PLANCK)
         latest = await self._archives.latest()
         if latest is None:
@@ -86,8 +86,8 @@ class Money:
         self._offer = offer = await self._market.offer(*latest)
         show(offer)
         month = (await self._market.head()).height + self._policy.blocks(30)
-        renewals = offer.cost(await renewals_store.until(self._db, month))
-        days = runway_days(offer.balance, await self._purchases.spent(7), renewals)
+        renewals = offer.cost(await renewals_store.until(self._db, month, self._market.account))
+        days = runway_days(offer.balance, await self._purchases.spent(self._market.account, 7), renewals)
         self._runway = days
         RUNWAY.set(float("inf") if days is None else days)
 

@@ -149,12 +149,12 @@ class PurchaseStore:
             return None
         return Refusal(row["order_id"], row["error"])
 
-    async def spent(self, days: int) -> int:
-        """Return what purchases cost, or will, that were made since midnight UTC `days` days ago, planck, as quoted."""
+    async def spent(self, account: str, days: int) -> int:
+        """Return what an account's purchases cost, or will, since midnight UTC `days` days ago, planck, as quoted."""
         spent = await self._db.fetch_value(
             "SELECT COALESCE(SUM(price), 0) FROM order_info"
-            " WHERE create_time >= UTC_DATE() - INTERVAL %s DAY AND status IN (%s, %s, %s)",
-            (days, INTENDED, BOUGHT, REFUSED),
+            " WHERE account = %s AND create_time >= UTC_DATE() - INTERVAL %s DAY AND status IN (%s, %s, %s)",
+            (account, days, INTENDED, BOUGHT, REFUSED),
         )
         return int(spent)
 

@@ -1,4 +1,7 @@
-"""How many orders end on which day, and their sizes: `renewal_info`, a summary of `expired_on`, as fast at any size."""
+"""How many orders of which account end on which day, and their sizes: `renewal_info`, as fast at any size.
+
+It is a summary of `expired_on`.
+"""
 
 from roadvault_common.sql.db import Database, Transaction
 from roadvault_crust_orderer.markets.market import Renewals, mebibytes
@@ -7,8 +10,10 @@ BLOCKS_A_DAY = 14_400
 """Of blocks that come every 6 s; a chain with other blocks has other days here, which only round the count up."""
 
 
-async def note(tx: Transaction, before: int | None, after: int | None, size: int) -> None:
+async def note(tx: Transaction, before: int | None, after: int | None, size: int, payer: str = "") -> None:
     """Count an archive of `size` bytes whose order ended at height `before` as one that ends at `after`; None: never.
+
+    `payer` is the account that renews it.
 
     Sizes that were counted wrongly go with their day: the row of a day goes with its last archive.
     """
@@ -17,23 +22,24 @@ async def note(tx: Transaction, before: int | None, after: int | None, size: int
         return
     if old is not None:
         await tx.execute(
-            "UPDATE renewal_info SET archives = archives - 1, mebibytes = GREATEST(mebibytes - %s, 0) WHERE day = %s",
-            (mebibytes(size), old),
+            "UPDATE renewal_info SET archives = archives - 1, mebibytes = GREATEST(mebibytes - %s, 0)"
+            " WHERE payer = %s AND day = %s",
+            (mebibytes(size), payer, old),
         )
-        await tx.execute("DELETE FROM renewal_info WHERE day = %s AND archives = 0", (old,))
+        await tx.execute("DELETE FROM renewal_info WHERE payer = %s AND day = %s AND archives = 0", (payer, old))
     if new is not None:
         await tx.execute(
-            "INSERT INTO renewal_info (day, archives, mebibytes) VALUES (%s, 1, %s)"
+            "INSERT INTO renewal_info (payer, day, archives, mebibytes) VALUES (%s, %s, 1, %s)"
             " ON DUPLICATE KEY UPDATE archives = archives + 1, mebibytes = mebibytes + VALUES(mebibytes)",
-            (new, mebibytes(size)),
+            (payer, new, mebibytes(size)),
         )
 
 
-async def until(db: Database, height: int) -> Renewals:
-    """Return what orders end at or before the end of a height's day (blocks)."""
+async def until(db: Database, height: int, payer: str) -> Renewals:
+    """Return what orders end at or before the end of a height's day (blocks), of an account and of none yet."""
     row = await db.fetch_one(
         "SELECT COALESCE(SUM(archives), 0) AS n, COALESCE(SUM(mebibytes), 0) AS mebibytes"
-        " FROM renewal_info WHERE day <= %s",
-        (height // BLOCKS_A_DAY,),
+        " FROM renewal_info WHERE payer IN (%s, '') AND day <= %s",
+        (payer, height // BLOCKS_A_DAY),
     )
     return Renewals(int(row["n"]), int(row["mebibytes"])) if row else Renewals(0, 0)

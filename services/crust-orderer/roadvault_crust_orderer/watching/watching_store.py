@@ -63,7 +63,7 @@ class WatchingStore:
     async def _rows(self, tx: Transaction, zip_ids: Sequence[int]) -> list[Row]:
         """Return what has to be known of archives that are held; whoever records a purchase has to hold them, too."""
         return await tx.fetch_all(
-            "SELECT zip_id, expired_on, dag_size, EXISTS (SELECT 1 FROM order_info"  # noqa: S608
+            "SELECT zip_id, payer, expired_on, dag_size, EXISTS (SELECT 1 FROM order_info"  # noqa: S608
             " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = %s) AS unsettled,"
             " lost_at IS NOT NULL AS lost"
             f" FROM zip_ipfs_info LEFT JOIN lost_zip_info USING (zip_id) WHERE zip_id IN ({marks(zip_ids)})",
@@ -82,7 +82,7 @@ async def _write(tx: Transaction, look: Look, rows: dict[int, Row]) -> bool:
             if row["lost"] and look.seen.info.replicas:
                 await found_after_all(tx, zip_id)
     if look.over:
-        await renewals_store.note(tx, row["expired_on"], None, row["dag_size"])
+        await renewals_store.note(tx, row["expired_on"], None, row["dag_size"], row["payer"])
         await tx.execute("UPDATE zip_ipfs_info SET expired_on = NULL WHERE zip_id = %s", (zip_id,))
     if look.audit_in is not None:
         await evidence_store.plan_audit(tx, zip_id, look.audit_in)
@@ -95,7 +95,7 @@ async def _write(tx: Transaction, look: Look, rows: dict[int, Row]) -> bool:
 
 
 async def _note_info(tx: Transaction, row: Row, seen: Seen, info: FileInfo) -> None:
-    await renewals_store.note(tx, row["expired_on"], info.expires, row["dag_size"])
+    await renewals_store.note(tx, row["expired_on"], info.expires, row["dag_size"], row["payer"])
     status = ORDERED if info.expires is None else LIVE if info.expires > seen.head.height else EXPIRED
     await tx.execute(
         "UPDATE zip_ipfs_info SET status = IF(status IN (%s, %s), status, %s), replicas = %s, calculated_at = %s,"

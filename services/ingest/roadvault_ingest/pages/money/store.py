@@ -16,7 +16,9 @@ class MoneyPageStore:
     async def renewals(self, limit: int) -> list[Row]:
         """Return how many orders end on which day, and their sizes, the first first."""
         return await self._db.fetch_all(
-            "SELECT day, archives, mebibytes FROM renewal_info ORDER BY day LIMIT %s", (limit,)
+            "SELECT day, SUM(archives) AS archives, SUM(mebibytes) AS mebibytes FROM renewal_info GROUP BY day"
+            " ORDER BY day LIMIT %s",
+            (limit,),
         )
 
     async def latest(self) -> list[Row]:

@@ -43,6 +43,7 @@ REASONS = {
     "reason_blocks_broken": "IPFS 节点上 {of} 个数据块中有 {blocks} 个不完整",
     "reason_not_final": "订单 {order} 已发出，等待链上确认",
     "reason_not_taken": "链节点未接受订单 {order}",
+    "reason_other_account": "由另一个账户为它付款",
     "reason_another_order": "正在等待本账户的另一笔订单",
     "reason_another_market": "订单 {order} 发往了另一个市场，可能已在那里付款",
     "reason_order_refused": "市场拒绝了订单 {order}（{error}）",

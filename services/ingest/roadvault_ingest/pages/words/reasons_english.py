@@ -44,6 +44,7 @@ REASONS = {
     "reason_blocks_broken": "{blocks} of {of} blocks in the IPFS node are not whole",
     "reason_not_final": "Order {order} is sent; the chain has not confirmed it yet",
     "reason_not_taken": "The chain's nodes do not take order {order}",
+    "reason_other_account": "Another account buys for it",
     "reason_another_order": "Another order of this account has its turn",
     "reason_another_market": "Order {order} was sent to another market, and may be paid there",
     "reason_order_refused": "The market refused order {order} ({error})",
