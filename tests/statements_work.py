@@ -17,7 +17,7 @@ from filled import HEIGHT, Filled
 from pydantic import SecretStr
 from statements import UPLOAD_TIMES, Statement, each_stage, group
 from statements_access import access
-from statements_stores import stores
+from statements_stores import commands, stores
 from statements_video import videos
 
 from roadvault_common.archive import local, master_keys
@@ -168,6 +168,7 @@ def work(filled: Filled) -> list[Statement]:
         *stores(filled),
         *videos(filled),
         *group("closed by hand", folder=lambda db: folders.close_folder(db, filled.open_folders[0])),
+        *commands(),
     ]
 
 

@@ -29,6 +29,7 @@ from roadvault_operator import (
 from roadvault_operator.recover.command import recover
 from roadvault_operator.sheet import command as sheet
 from roadvault_operator.shell import app, for_a_program
+from roadvault_operator.stores import command as store
 
 app.command()(look.status)
 app.command()(top.top)
@@ -46,6 +47,7 @@ app.command()(keys.migrate)
 app.add_typer(identity.app, name="identity")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(set_aside.app, name="set-aside")
+app.add_typer(store.app, name="store")
 app.add_typer(retention.app, name="retention")
 app.add_typer(token.app, name="token")
 app.add_typer(user.app, name="user")

@@ -47,6 +47,8 @@ class Archive:
     """Why they could not be fetched back."""
     ended: bool
     """Whether its time is over, and its key was destroyed."""
+    lost: bool
+    """Whether it was lost with its store: nothing is bought for what nobody has any more."""
     ends_in: float | None
     """Seconds until its time is over, negative if it is; None: never, as far as is known, or a hold keeps it."""
     terms: int
@@ -74,7 +76,7 @@ class Turn:
 
 def _archive(row: Row, bought: Sequence[Row]) -> Archive:
     """Return an archive from its row and its purchases that bought something, the latest first."""
-    flags = {name: bool(row[name]) for name in ("gone", "dropped", "ended")}
+    flags = {name: bool(row[name]) for name in ("gone", "dropped", "ended", "lost")}
     # The catalogue's CID is another with time: what was bought for the one before says nothing of this one.
     blocks = [purchase["block"] for purchase in bought if purchase["cid"] == row["cid"]] + [None, None]
     terms = bought[0]["term"] if bought else 0
@@ -107,9 +109,11 @@ class OrdererStore:
             " AND restore_failed_at IS NULL AS dropped,"
             " IF(restore_failed_at IS NULL, NULL, restore_reason) AS restore_failure, terms_wanted,"
             " ends.shredded_at IS NOT NULL AS ended,"
+            " lost.lost_at IS NOT NULL AS lost,"
             f" IF({HELD.format(zip='zip_ipfs_info')}, NULL,"
             " TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6), ends.ends_at)) AS ends_in"
-            f" FROM zip_ipfs_info LEFT JOIN retention_info AS ends USING (zip_id) WHERE {some} AND cid IS NOT NULL",
+            f" FROM zip_ipfs_info LEFT JOIN retention_info AS ends USING (zip_id)"
+            f" LEFT JOIN lost_zip_info AS lost USING (zip_id) WHERE {some} AND cid IS NOT NULL",
             tuple(zip_ids),
         )
         bought: dict[int, list[Row]] = {}

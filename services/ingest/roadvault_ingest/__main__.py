@@ -27,10 +27,11 @@ from roadvault_ingest.answers import answer_problems
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.copies.taking import Taker
 from roadvault_ingest.elsewhere import uploading_pages
-from roadvault_ingest.gauges import open_work
+from roadvault_ingest.gauges import of_stores, open_work
 from roadvault_ingest.handlers import api_routes
 from roadvault_ingest.pages.views import page_routes
 from roadvault_ingest.service import Ingest
+from roadvault_ingest.uploads.opening import LOOK_SECONDS
 
 
 async def serve() -> None:
@@ -53,11 +54,13 @@ async def serve() -> None:
             "disk": metrics.disk(vault.root),
             "rows": gauges.rows(db, [ASK]),
             "open": open_work(ingest.resumable.store, ingest.batches.store),
+            "stores": of_stores(db),
             "schema": partial(show_schema, db),
             "outages": breakers.sample(db, "ingest", settings.sweep_seconds),
         }
         access = Access(settings, db)
         jobs: list[app.Job] = [
+            partial(repeat, ingest.opening.look, seconds=LOOK_SECONDS),
             partial(repeat, ingest.close_aged_folders, seconds=min(settings.sweep_seconds, 10)),
             partial(repeat, ingest.sweep_orphans, seconds=min(settings.orphan_hours * 900, 3600)),
             partial(repeat, ingest.sweep_uploads, seconds=settings.sweep_seconds),

@@ -1,5 +1,6 @@
 """Ingest's settings."""
 
+import re
 import socket
 from functools import cached_property
 from typing import Self
@@ -14,6 +15,7 @@ from roadvault_common.web.reach import CallbackSettings
 from roadvault_ingest.access.config import AccessSettings
 from roadvault_ingest.clients import Network, networks
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+")
 CRUST_LIMIT_BYTES = 8 << 30
 """Crust takes files under 8 GiB (MaximumFileSize of its market pallet)."""
 _COPY_SECRET_LENGTH = 16
@@ -91,6 +93,12 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
         description="addresses and networks, separated by commas, of the proxies before ingest that write last into"
         " X-Forwarded-For from whom they took a request: limits for each client go by that then. Of nobody else is that"
         " header read, so no client may have one of these addresses",
+    )
+    store_upload_url: str | None = Field(
+        None,
+        title="Store's uploads",
+        description="http(s)://host[:port] at which clients reach this store's ingest: a resumable upload goes on"
+        " there, whichever store's ingest a balancer would choose; default: where it was begun",
     )
     upload_origins: str = Field(
         "",
@@ -197,6 +205,13 @@ class IngestSettings(SweepSettings, MarginSettings, CallbackSettings, EndSetting
             everybody = True
         if everybody:  # then any client could choose its address
             raise ValueError("must be addresses and networks separated by commas, such as 10.0.0.7,10.1.0.0/24")
+        return value
+
+    @field_validator("store_upload_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is not None and not _ORIGIN.fullmatch(value):
+            raise ValueError("must look like https://north.example:8443, without a path")
         return value
 
     @field_validator("upload_origins")

@@ -142,6 +142,12 @@ class Unavailable(Problem):
     error = "unavailable"
 
 
+class Draining(Unavailable):
+    """The store takes no new uploads, since it is to be switched off, or was written off: another one takes them."""
+
+    error = "draining"
+
+
 OTHERS: Mapping[str, tuple[int, str]] = {
     "no_such_path": (HTTPStatus.NOT_FOUND, "Nothing is served there."),
     "wrong_method": (HTTPStatus.METHOD_NOT_ALLOWED, "Another method is taken there: `Allow` says which."),

@@ -39,6 +39,7 @@ from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.disk import Disk
 from roadvault_ingest.uploads.intake import Intake, Taken
 from roadvault_ingest.uploads.joining import Joining
+from roadvault_ingest.uploads.opening import Opening
 from roadvault_ingest.uploads.receive import Incoming, Received
 from roadvault_ingest.uploads.tagging import Tagger
 from roadvault_ingest.uploads.upload_sweep import UploadSweep
@@ -76,7 +77,8 @@ class Ingest:
         self._receipts = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
         self._views = None if settings.view_secret is None else Views(settings.view_secret)
         self.disk = Disk(direct=settings.direct_uploads)
-        self.resumable = Joining(settings, db, vault, self._admission, self.disk, self._intake)
+        self.opening = Opening(db, vault.store, settings.store_upload_url)
+        self.resumable = Joining(settings, db, vault, self._admission, self.disk, self._intake, self.opening)
         self.sweep_uploads = UploadSweep(self.resumable.store, db, vault).sweep
         self._sweeper = Sweeper(settings, db, vault, RECEIVED, self._named)
 
@@ -99,6 +101,7 @@ class Ingest:
         Raises:
             Problem: The upload is refused.
         """
+        self.opening.check()
         self.check_length(content_length)
         incoming = Incoming(self._vault)
         async with self._admission.admit(incoming, content_length, peer), self._intake.copies.of(incoming) as copy:

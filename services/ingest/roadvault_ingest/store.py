@@ -12,11 +12,12 @@ from roadvault_common.sql.db import Database, Row, Transaction, marks, transacte
 from roadvault_common.sql.folders import CLOSE, Closed, close_folder
 from roadvault_common.sql.mirror import named_paths
 from roadvault_common.sql.server_errors import duplicate_key
-from roadvault_common.sql.states import FolderStatus
+from roadvault_common.sql.states import FolderStatus, StoreState
 from roadvault_common.stores import MAIN
 from roadvault_common.tracing import store as traces
 from roadvault_common.web.callback_url import CallbackUrl
 from roadvault_ingest import found
+from roadvault_ingest.problems import Draining
 from roadvault_ingest.requests.asking import Asked, Asker, Most, ask
 from roadvault_ingest.uploads import same, upload_store
 from roadvault_ingest.uploads.placed import Placed
@@ -24,6 +25,8 @@ from roadvault_ingest.uploads.receive import Received
 
 _SLOT_TRIES = 5
 _SHOWN_REQUESTS = 20
+_LATER_SECONDS = 60
+"""After so long a client of a store that takes nothing may ask again."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,14 @@ class IngestStore:
         return results
 
     async def _open(self, tx: Transaction, slot: str, limits: Limits) -> int:
+        """Open a folder; who drains or writes off the store waits for this transaction, or this finds that it is so.
+
+        Raises:
+            Draining: Nothing is taken here any more.
+        """
+        row = await tx.fetch_one("SELECT state FROM store_info WHERE name = %s LOCK IN SHARE MODE", (self._name,))
+        if row is not None and row["state"] in {StoreState.DRAINED, StoreState.LOST}:
+            raise Draining(f"the store {self._name} takes no uploads any more: send it to another", _LATER_SECONDS)
         return await tx.insert(
             "INSERT INTO folder_info (open_slot, store, close_at)"
             " VALUES (%s, %s, UTC_TIMESTAMP(6) + INTERVAL %s SECOND)",

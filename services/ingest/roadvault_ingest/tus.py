@@ -181,7 +181,7 @@ def _answer(request: web.Request, body: Body | None, response: web.Response, upl
 
 
 def _created(upload: Upload) -> web.Response:
-    return web.Response(status=201, headers={"Location": f"{FILES}/{upload.upload_id}"})
+    return web.Response(status=201, headers={"Location": f"{upload.upload_url or ''}{FILES}/{upload.upload_id}"})
 
 
 def _parts(concat: str) -> list[str]:

@@ -70,7 +70,7 @@ class PackerStore:
     async def set_aside(self, tx: Transaction, lease: Lease, reasons: Mapping[int, str], outcome: Outcome) -> None:
         """Close the lease with `outcome`, and set files of the folder aside, each for its reason."""
         await leases.close(tx, lease, outcome)
-        await set_aside_store.add(tx, reasons)
+        await set_aside_store.add(tx, reasons, self._name)
 
     async def count_set_aside(self) -> int:
         """Return how many files wait for a person, counted up to 10 000."""

@@ -93,5 +93,6 @@ async def rescue(tx: Transaction, file_ids: Sequence[int]) -> set[int]:
             )
     found = {row["file_id"] for row in rows}
     if found:
+        await tx.execute(f"DELETE FROM set_aside_info WHERE file_id IN ({marks(found)})", [*found])  # noqa: S608 - marks
         await tx.execute(f"DELETE FROM copy_info WHERE file_id IN ({marks(found)})", [*found])  # noqa: S608 - marks
     return found

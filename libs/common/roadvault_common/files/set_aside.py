@@ -40,7 +40,7 @@ async def pack_whole(
         PermanentError: One does not wait for a decision.
     """
     whole = [row async for row in wanted(db, file_ids) if await is_whole(row)]
-    return len(whole), [await store.pack_after_all(db, some) for some in _folders(whole)]
+    return len(whole), [await store.pack_after_all(db, some) for some in folders(whole)]
 
 
 async def give_up(db: Database, vault: Vault, file_id: int) -> None:
@@ -54,7 +54,7 @@ async def give_up(db: Database, vault: Vault, file_id: int) -> None:
         vault.set_aside([path])
 
 
-def _folders(rows: list[Row]) -> list[list[Row]]:
+def folders(rows: list[Row]) -> list[list[Row]]:
     """Divide files into folders."""
     folders: list[list[Row]] = []
     room = 0

@@ -9,6 +9,7 @@ from roadvault_common.sql.custody_lines import Act, Line, record
 from roadvault_common.sql.db import Database, Row, Transaction
 from roadvault_common.sql.folders import Closed
 from roadvault_common.sql.states import FolderStatus
+from roadvault_common.stores import MAIN
 
 _AT_ONCE = 1000
 """Files named in one statement: with their reasons half a megabyte."""
@@ -18,18 +19,18 @@ MOST = 10_000
 """What is counted no further, as for the stages (`roadvault_common.work.backlog`)."""
 
 
-async def add(tx: Transaction, reasons: Mapping[int, str]) -> None:
-    """Set files aside, each for its reason, in the transaction in which their folder is given back.
+async def add(tx: Transaction, reasons: Mapping[int, str], store: str = MAIN) -> None:
+    """Set files of a store aside, each for its reason, in the transaction in which their folder is given back.
 
     The custody log gets the words of it alone.
     """
     found = [{"f": file_id, "r": str(reason)[:_REASON_LENGTH]} for file_id, reason in reasons.items()]
     for start in range(0, len(found), _AT_ONCE):
         await tx.execute(
-            "INSERT INTO set_aside_info (file_id, reason) SELECT member.file_id, member.reason"
+            "INSERT INTO set_aside_info (file_id, reason, at_store) SELECT member.file_id, member.reason, %s"
             " FROM JSON_TABLE(%s, '$[*]' COLUMNS"
             " (file_id BIGINT PATH '$.f', reason VARCHAR(500) PATH '$.r')) AS member",
-            (orjson.dumps(found[start : start + _AT_ONCE]).decode(),),
+            (store, orjson.dumps(found[start : start + _AT_ONCE]).decode()),
         )
     await record(tx, *(Line(Act.SET_ASIDE, {"reason": reason}, file_id) for file_id, reason in reasons.items()))
 

@@ -77,3 +77,14 @@ class OrderStatus(IntEnum):
     BOUGHT = 1
     REFUSED = 2
     NEVER_INCLUDED = 3
+
+
+class StoreState(IntEnum):
+    """`state` of `store_info`."""
+
+    OPEN = 0
+    DRAINING = 1
+    """It takes no uploads, and lets go of what it has."""
+    DRAINED = 2
+    LOST = 3
+    """A person wrote it off: its services refuse to serve."""

@@ -19,14 +19,20 @@ _JPEG = b"\xff\xd8\xff"
 async def picture(db: Database, vault: Vault, file_id: int, number: int) -> bytes | None:
     """Return a picture of a video, by its number from 0 on, as JPEG; None if there is none.
 
-    One that is gone is made anew, later, if the file can be looked at. That somebody saw it is noted.
+    One that is gone is made anew, later, if the file can be looked at. That somebody saw it is noted. Of another
+    store's none is shown as long as that is there: of one that was drained or lost it is made anew here.
     """
     row = await db.fetch_one(
-        "SELECT path, picture_bytes, unreadable, looked_at, UTC_TIMESTAMP(6) AS now, seen_at FROM video_info"
-        " WHERE file_id = %s",
+        "SELECT store, state IN (2, 3) AS left_behind, path, picture_bytes, unreadable, looked_at,"
+        " UTC_TIMESTAMP(6) AS now, seen_at FROM video_info LEFT JOIN store_info ON name = store WHERE file_id = %s",
         (file_id,),
     )
-    if row is None:
+    if row is None or (row["store"] != vault.store and not row["left_behind"]):
+        return None
+    if row["store"] != vault.store:
+        if row["unreadable"] is not None:
+            return None
+        await db.transact(lambda tx: _move(tx, file_id, row["path"], vault.store))
         return None
     found = None
     if row["path"] is not None:
@@ -59,10 +65,20 @@ def _read(vault: Vault, path: str, sizes: list[int], number: int) -> bytes | Non
     return found if len(data) == sum(sizes) and found.startswith(_JPEG) else None
 
 
+async def _move(tx: Transaction, file_id: int, path: str | None, store: str) -> None:
+    await _forget_one(tx, file_id, path)
+    await tx.execute("UPDATE video_info SET store = %s WHERE file_id = %s", (store, file_id))
+    await leases.make_due(tx, LOOK, file_id)
+
+
 async def _ask(tx: Transaction, file_id: int, path: str | None) -> None:
+    await _forget_one(tx, file_id, path)
+    await leases.make_due(tx, LOOK, file_id)
+
+
+async def _forget_one(tx: Transaction, file_id: int, path: str | None) -> None:
     if path is not None:
         await forget(tx, {file_id: path})
-    await leases.make_due(tx, LOOK, file_id)
 
 
 async def forget(tx: Transaction, paths: dict[int, str]) -> list[str]:

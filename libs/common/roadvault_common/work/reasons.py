@@ -101,6 +101,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "shared_fetch": (),
     "copies_moved": (),
     "at_store": ("store",),
+    "store_lost": ("store",),
     "no_copy": ("file",),
     "no_clip": ("file",),
     "no_memory": (),

@@ -146,7 +146,7 @@ class Buyer:
             waiting = Wait(_OTHER_ACCOUNT, after=self._settings.crust_check_seconds)
         if waiting is not None:
             return waiting
-        refused = Done() if archive.over else await self._refused(lease, archive)
+        refused = Done() if archive.over or archive.lost else await self._refused(lease, archive)
         if refused is not None:
             return refused
         head = await self._market.head()

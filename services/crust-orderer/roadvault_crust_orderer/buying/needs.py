@@ -44,7 +44,7 @@ class Needs:
     def of(self, archive: Archive, info: FileInfo, head: Head) -> Need | None:
         """Return what an archive that the market knows needs another order for, or None."""
         left = head.term if info.expires is None else max(info.expires - head.height, 0)
-        if archive.over:
+        if archive.over or archive.lost:
             return None
         wanted = 0 < archive.terms < archive.terms_wanted or self.under_floor(archive, info)
         if not wanted and self._outlasts(archive, left):

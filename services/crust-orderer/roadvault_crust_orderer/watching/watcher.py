@@ -218,7 +218,7 @@ class Watcher:
             return Look(lease, Wait(doubt, after=self._settings.crust_poll_seconds), seen)
         if info is None:
             again = self._settings.crust_check_seconds if archive.terms else None
-            return Look(lease, Done(again_after=again), seen, buy_in=0)
+            return Look(lease, Done(again_after=again), seen, buy_in=None if archive.lost else 0)
         return self._watch(lease, archive, info, seen, head)
 
     def _watch(self, lease: Lease, archive: Archive, info: FileInfo, seen: Seen | None, head: Head) -> Look:

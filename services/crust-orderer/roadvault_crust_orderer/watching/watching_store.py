@@ -10,6 +10,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Failed, Outcome
 from roadvault_common.work.repair import note_failed
 from roadvault_common.work.stages import ORDER
+from roadvault_common.work.stores import found_after_all
 from roadvault_crust_orderer.buying import renewals_store
 from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.proof import evidence_store
@@ -63,8 +64,9 @@ class WatchingStore:
         """Return what has to be known of archives that are held; whoever records a purchase has to hold them, too."""
         return await tx.fetch_all(
             "SELECT zip_id, payer, expired_on, dag_size, EXISTS (SELECT 1 FROM order_info"  # noqa: S608
-            " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = %s) AS unsettled"
-            f" FROM zip_ipfs_info WHERE zip_id IN ({marks(zip_ids)})",
+            " WHERE order_info.zip_id = zip_ipfs_info.zip_id AND order_info.status = %s) AS unsettled,"
+            " lost_at IS NOT NULL AS lost"
+            f" FROM zip_ipfs_info LEFT JOIN lost_zip_info USING (zip_id) WHERE zip_id IN ({marks(zip_ids)})",
             (INTENDED, *zip_ids),
         )
 
@@ -77,6 +79,8 @@ async def _write(tx: Transaction, look: Look, rows: dict[int, Row]) -> bool:
         found = await evidence_store.note(tx, zip_id, look.seen.count)
         if look.seen.info is not None:
             await _note_info(tx, row, look.seen, look.seen.info)
+            if row["lost"] and look.seen.info.replicas:
+                await found_after_all(tx, zip_id)
     if look.over:
         await renewals_store.note(tx, row["expired_on"], None, row["dag_size"], row["payer"])
         await tx.execute("UPDATE zip_ipfs_info SET expired_on = NULL WHERE zip_id = %s", (zip_id,))

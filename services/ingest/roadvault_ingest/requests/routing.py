@@ -1,4 +1,7 @@
-"""Which store brings a file back that no store has on its disk: the least busy of those that are there."""
+"""Which store brings a file back that no store has on its disk: the least busy of those that are there.
+
+One that is being drained gets none: each would keep it from its end for days.
+"""
 
 import time
 from collections import Counter
@@ -33,7 +36,7 @@ class Routing:
 
     async def _look(self) -> dict[str, int]:
         rows = await self._db.fetch_all(
-            "SELECT name FROM store_info WHERE state IN (0, 1) AND heard_at > UTC_TIMESTAMP(6) - INTERVAL %s SECOND",
+            "SELECT name FROM store_info WHERE state = 0 AND heard_at > UTC_TIMESTAMP(6) - INTERVAL %s SECOND",
             (_HEARD_SECONDS,),
         )
         first, *others = [row["name"] for row in rows] or [self._own]

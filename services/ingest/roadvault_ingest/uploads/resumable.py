@@ -22,6 +22,7 @@ from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.checksums import Checksum
 from roadvault_ingest.uploads.disk import Disk, to_its_end
 from roadvault_ingest.uploads.intake import Intake
+from roadvault_ingest.uploads.opening import Opening
 from roadvault_ingest.uploads.plain import take
 from roadvault_ingest.uploads.receive import Body, Received, check_sha256, expected_sha256
 from roadvault_ingest.uploads.turns import Turns
@@ -41,7 +42,14 @@ class Resumable:
     """The uploads of one data directory."""
 
     def __init__(
-        self, settings: IngestSettings, db: Database, vault: Vault, admission: Admission, disk: Disk, intake: Intake
+        self,
+        settings: IngestSettings,
+        db: Database,
+        vault: Vault,
+        admission: Admission,
+        disk: Disk,
+        intake: Intake,
+        opening: Opening,
     ) -> None:
         self.settings = settings
         self.largest = settings.largest_upload
@@ -53,6 +61,7 @@ class Resumable:
         self._admission = admission
         self._disk = disk
         self._intake = intake
+        self._opening = opening
         self._turns = Turns()
         self._known: dict[str, Known] = {}
 
@@ -73,6 +82,8 @@ class Resumable:
             facts.read(fields)
         if size is not None:
             self._check(size)
+        if self._opening.closed and concat in {None, PARTIAL} and await self.store.of_key(key) is None:
+            self._opening.check()  # what was begun may come to its end
         names = secrets.token_hex(16), self._vault.new_upload()
         begin = Begin(*names, size, header, concat, peer, key, current().owner, camera)
         async with self._admission.hand_over(size or 0):
@@ -89,12 +100,16 @@ class Resumable:
         Raises:
             NotFound: There is none of theirs who ask.
             Gone: It has expired.
+            Locked: Its bytes are at another store.
         """
         upload = await self.store.find(upload_id)
         if upload is None or not current().goes_on(upload.owner):
             raise NotFound("there is no such upload; begin it again")
         if upload.expired and upload.file_id is None:
             raise Gone("this upload has expired; begin it again")
+        if upload.store != self._vault.store and upload.file_id is None:
+            where = f" ({upload.upload_url})" if upload.upload_url else ""
+            raise Locked(f"this upload goes on at the store {upload.store}{where}, where its bytes are", _BUSY_SECONDS)
         return upload
 
     async def settled(self, upload_id: str) -> Upload:

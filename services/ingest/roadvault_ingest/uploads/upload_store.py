@@ -40,6 +40,10 @@ class Upload:
     camera: str | None = None
     """What its file is of, if its metadata names no camera."""
     sha256: str | None = None
+    store: str = MAIN
+    """Where its bytes are."""
+    upload_url: str | None = None
+    """Where clients reach that store's ingest, if it says so."""
 
     @property
     def partial(self) -> bool:
@@ -136,8 +140,9 @@ class UploadStore:
         row = await self._db.fetch_one(
             "SELECT upload_id, upload.path, upload.size, came, metadata, concat, upload_key, upload.file_id, owner,"  # noqa: S608
             " upload.camera, expires_at, held_until > UTC_TIMESTAMP(6) AS held,"
-            " expires_at <= UTC_TIMESTAMP(6) AS expired, sha256"
+            " expires_at <= UTC_TIMESTAMP(6) AS expired, sha256, upload.store, upload_url"
             " FROM upload_info AS upload LEFT JOIN file_upload_info AS file ON file.file_id = upload.file_id"
+            " LEFT JOIN store_info ON store_info.name = upload.store"
             f" WHERE upload.{column} = %s",
             (value,),
         )

@@ -10,6 +10,7 @@ from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.pages.office import Office, number
 from roadvault_ingest.pages.overview.situation import lives
 from roadvault_ingest.pages.system.store import SystemPageStore
+from roadvault_ingest.pages.system.stores import shown
 
 _EVENTS = 50
 _HREFS = {"zip_ipfs_info": "/zip/{}", "retention_info": "/zip/{}", "download_info": "/requests/{}"}
@@ -31,6 +32,7 @@ def system_routes(office: Office) -> list[web.RouteDef]:
         values = {
             "beats": beats,
             "lives": lives(beats),
+            "stores": await shown(office.db, beats),
             "server": await store.server(),
             "schema": await store.schema(),
             "streams": await office.ingest.streams(),

@@ -73,6 +73,7 @@ REASONS = {
     "reason_catalogue_unread": "旧目录有一部分读不出来",
     "reason_shared_fetch": "另一请求正在取回该文件",
     "reason_copies_moved": "文件位置刚有变动，正在重新查找",
+    "reason_store_lost": "随存储点 {store} 丢失：当时尚未存入网络",
     "reason_at_store": "只有存储点 {store} 有它：由该处取回",
     "reason_no_copy": "文件 {file} 已无任何副本",
     "reason_no_clip": "文件 {file} 中没有这一片段",

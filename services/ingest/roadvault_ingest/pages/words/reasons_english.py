@@ -74,6 +74,7 @@ REASONS = {
     "reason_catalogue_unread": "A part of the old catalogue could not be read",
     "reason_shared_fetch": "The file is being fetched for another request",
     "reason_copies_moved": "The file moved while it was looked for; looking again",
+    "reason_store_lost": "Lost with the store {store}, before the network had it",
     "reason_at_store": "Only the store {store} has it: it is brought back there",
     "reason_no_copy": "No copy of file {file} is left",
     "reason_no_clip": "File {file} has no such clip",

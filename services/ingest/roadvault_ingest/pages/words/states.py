@@ -5,7 +5,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_closed": ("waits to be packed", "等待打包"),
     "state_pack_failed": ("packing failed", "打包失败"),
     "state_set_aside": ("set aside: rotted before it was packed", "已搁置：打包前已损坏"),
-    "state_lost": ("lost: rotted, and given up", "已丢失：损坏后放弃"),
+    "state_lost": ("lost: rotted and given up, or gone with its store", "已丢失：损坏后放弃，或随存储点丢失"),
     "state_packed": ("packed, waits for IPFS", "已打包，等待上传 IPFS"),
     "state_pin_failed": ("putting it on IPFS failed", "上传 IPFS 失败"),
     "state_pinned": ("on IPFS, waits for its order", "已上传 IPFS，等待购买存储"),

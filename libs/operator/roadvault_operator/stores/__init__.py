@@ -1,0 +1,1 @@
+"""`roadvault store`: which stores there are, and what a person decides about one."""
