@@ -82,7 +82,6 @@ async def situation(db: Database) -> dict[str, Any]:
         "lives": services,
         "missed": [life for life in services if life.tone == RED],
         "facts": facts,
-        "failed": sum(step.numbers.failed for step in steps),
         "in_hand": [step for step in steps if step.in_hand],
         "days": filled(await days.last(db, DAYS), DAYS),
     }

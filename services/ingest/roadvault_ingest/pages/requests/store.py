@@ -5,6 +5,7 @@ from roadvault_ingest.pages.office import PAGE, Slice, sliced
 
 REQUESTS = (
     "SELECT request.download_id, request.file_id, file.file_name, file.size, request.cb_url, request.status,"
+    " file.zip_id, request.clip_from, request.clip_to, request.clip_clock,"
     " request.source, request.peer, request.batch_id, request.path, request.open_key, request.create_time,"
     " request.extracted_at, request.called_back_at, request.link_expires_at,"
     " request.fetch_due, request.fetch_token, request.fetch_attempts, request.fetch_reason, request.fetch_failed_at,"
@@ -39,5 +40,11 @@ class RequestPagesStore:
         return rows[:PAGE]
 
     async def request(self, download_id: int) -> Row | None:
-        """Return a request."""
-        return await self._db.fetch_one(f"{REQUESTS} WHERE request.download_id = %s", (download_id,))
+        """Return a request, and whether there may be a receipt of its file."""
+        row = await self._db.fetch_one(f"{REQUESTS} WHERE request.download_id = %s", (download_id,))
+        bought = row and await self._db.fetch_one(
+            "SELECT zip.format AS zip_format, purchase.settled_at AS ordered_at FROM zip_ipfs_info AS zip"
+            " JOIN order_info AS purchase ON purchase.zip_id = zip.zip_id AND purchase.term = 1 WHERE zip.zip_id = %s",
+            (row["zip_id"],),
+        )
+        return row and {"zip_format": None, "ordered_at": None, **row, **(bought or {})}
