@@ -79,6 +79,9 @@ async def test_a_person_gets_a_file_or_a_clip_without_having_anybody_called(page
         for shown in ("clip 1:03\N{EN DASH}1:14.500", "clip 60:03.250\N{EN DASH}60:14", ">2026-11-28 08:15:03<")
     )
     assert (await pages.post("/file/1/ask", **{"from": "1:75:00", "to": "soon"}))[0] == 400
+    headers = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html", "Accept-Language": "zh"}
+    async with pages.http.post(f"{pages.url}/file/1/ask", data={"from": "9", "to": "3"}, headers=headers) as response:
+        assert LANGUAGES["zh"]["problem_bad_clip"] in await response.text()
     link = "https://door.example/d/"
     assert link not in await pages.get("/file/1")
     await pages.db.execute(
@@ -123,7 +126,7 @@ async def test_what_is_tried_again_and_again_is_given_up_together(pages: Office)
     )
     rows = await pages.db.fetch_all("SELECT status, callback_reason FROM download_info ORDER BY download_id")
     assert [row["status"] for row in rows] == [3, 3, 1]
-    assert "the client is gone" in rows[0]["callback_reason"]
+    assert rows[0]["callback_reason"] == "given up by a person: the client is gone [by_a_person]"
     assert (await pages.post("/give-up", stage="callback", cause="x"))[0] == 400
 
 
@@ -157,3 +160,18 @@ async def test_a_files_page_shows_its_way_with_attempts_and_the_next_try(pages: 
     assert 'name="then" value="/zip/9"' in page
     status, page = await pages.post("/retry", stage="pin", id="9", then="/zip/9")
     assert (status, EN["retry_done"] in page, "/ 9</p>" in page) == (200, True, True)
+
+
+async def test_open_requests_are_listed_by_when_they_are_due_whatever_they_wait_for(pages: Office) -> None:
+    for number in range(1, 61):
+        await pages.db.execute(
+            "INSERT INTO download_info (download_id, file_id, cb_url, status, open_key, fetch_due)"
+            " VALUES (%s, 1, 'https://client/cb', 0, %s, UTC_TIMESTAMP(6) + INTERVAL %s MINUTE)",
+            (number, str(number), number),
+        )
+    await pages.db.execute(
+        "INSERT INTO download_info (download_id, file_id, cb_url, status, open_key, callback_due)"
+        " VALUES (99, 1, 'https://client/cb', 1, 'x', UTC_TIMESTAMP(6) + INTERVAL 90 SECOND)"
+    )
+    shown = re.findall(r'data-label="No."><a href="/requests/(\d+)"', await pages.get("/requests?state=open"))
+    assert shown == ["1", "99", *(str(number) for number in range(2, 50))]

@@ -106,6 +106,10 @@ async def test_the_strip_shows_who_lives_and_who_is_silent(pages: Office) -> Non
     assert all(shown in page for shown in ("7 peers", "1,234,567"))
     page = await pages.get("/system")
     assert page.count("1.2.3") == 6
+    await pages.db.execute("DELETE FROM heartbeat_info WHERE service = 'pinner'")
+    await heard(pages, "pinner", kubo_version="0.43.0", kubo_peers=7, disk_free_bytes=5e9, disk_total_bytes=1e11)
+    page = await pages.get("/system")
+    assert all(shown in page for shown in ("Kubo 0.43.0 · 7 peers", "block 1,234,567 · 3 s ago", "5.0 GB free of"))
 
 
 async def test_failures_of_one_cause_are_one_line_and_one_press(pages: Office) -> None:

@@ -1,5 +1,8 @@
 """The SQL of the pages of requests: all along the primary key, or those that are open or failed along an index."""
 
+from datetime import datetime
+from operator import itemgetter
+
 from roadvault_common.sql.db import Database, Row
 from roadvault_ingest.pages.office import PAGE, Slice, sliced
 
@@ -32,12 +35,14 @@ class RequestPagesStore:
     async def in_state(self, state: str) -> list[Row]:
         """Return requests that are open, what is due first; or that failed, the latest first."""
         columns, order = (_OPEN, "ASC") if state == "open" else (_FAILED, "DESC")
-        rows: list[Row] = []
+        found: list[tuple[datetime, Row]] = []
         for column in columns:
-            rows += await self._db.fetch_all(
+            rows = await self._db.fetch_all(
                 f"{REQUESTS} WHERE request.{column} IS NOT NULL ORDER BY request.{column} {order} LIMIT %s", (PAGE,)
             )
-        return rows[:PAGE]
+            found += [(row[column], row) for row in rows]
+        found.sort(key=itemgetter(0), reverse=order == "DESC")
+        return [row for _, row in found[:PAGE]]
 
     async def request(self, download_id: int) -> Row | None:
         """Return a request, and whether there may be a receipt of its file."""

@@ -1,7 +1,6 @@
 """Words that all pages have."""
 
 WORDS: dict[str, tuple[str, str]] = {
-    "title": ("RoadVault", "RoadVault"),
     "home": ("Overview", "总览"),
     "files": ("Files", "文件"),
     "archives": ("Archives", "归档包"),
@@ -32,11 +31,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "newer": ("← Newer", "← 较新"),
     "older": ("Older →", "较旧 →"),
     "empty": ("Nothing here.", "暂无内容。"),
-    "not_found": ("There is no such number.", "没有这个编号。"),
-    "utc_note": (
-        "Times are shown in your time zone; without scripts in UTC.",
-        "时间按您所在时区显示；未启用脚本时为 UTC。",
-    ),
     "skip": ("Skip to the page", "跳到正文"),
     "navigation": ("Places", "导航"),
     "turn": ("Pages of the list", "翻页"),
@@ -70,6 +64,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "wrong_hint": (
         "Nothing was changed. Go back, look at what you filled in, and try again.",
         "未作任何更改。请返回检查所填内容后重试。",
+    ),
+    "problem_bad_clip": (
+        "There is no such clip: it has to begin before it ends, lie in the video, and not be too long.",
+        "没有这样的片段：起点须早于终点、位于视频之内，且不能过长。",
+    ),
+    "problem_ended": ("This file has ended: it can't be brought back.", "此文件已到期，无法取回。"),
+    "problem_conflict": ("It has changed meanwhile, or can't be done as things stand.", "情况已变化，或目前无法执行。"),
+    "problem_no_receipt": ("There is no receipt of this file, or none yet.", "此文件没有凭证，或凭证尚未生成。"),
+    "problem_too_large": ("It is too large.", "内容过大。"),
+    "problem_too_many": (
+        "Too much of this is open already. Try again when some of it is done.",
+        "同类请求过多，请待部分完成后再试。",
     ),
     "internal": ("Something went wrong here", "系统内部错误"),
     "internal_hint": (

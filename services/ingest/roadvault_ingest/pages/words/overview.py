@@ -32,8 +32,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Work that needs it rests; no attempt is counted. It goes on by itself once this is there again.",
         "依赖它的工作暂停，不计为失败；恢复后将自动继续。",
     ),
-    "away_what": ("What is away", "不可用的部分"),
-    "away_who": ("Whose work waits", "受影响的服务"),
     "domain_database": ("The database", "数据库"),
     "domain_redis": (
         "Redis (events; sweeps do the work meanwhile, slower)",
