@@ -35,7 +35,7 @@ BARE = """() => [...document.querySelectorAll("h1, h2, h3, a, button, th, label,
   one.checkVisibility() && !one.innerText.trim() && !one.ariaLabel && !one.querySelector("input, select, img, video")
   && !(one.matches("th") && one.closest("thead"))).map((one) => one.outerHTML.slice(0, 160))"""
 _SHOTS = {("en", 1440, "light"), ("zh-CN", 390, "dark")}
-_MAY_LACK = ("act_", "line_", "problem_", "state_is_", "market_")
+_MAY_LACK = ("act_", "ended_", "line_", "problem_", "state_is_", "market_")
 """Words that stand for themselves if there are none for them."""
 
 

@@ -24,6 +24,7 @@ async def test_what_is_away_stands_on_the_first_page(pages: Office) -> None:
     for language, texts in LANGUAGES.items():
         page = await pages.get("/", language)
         assert "c.example:443" in page
+        assert f"<b>IPFS</b> {texts['answers_not']}</li>" in page, "the strip does not lose what is away"
         assert "<script>alert" not in page
         assert all(texts[key] in page for key in ("away", "away_hint", *(f"domain_{domain}" for domain in Domain)))
 

@@ -208,6 +208,13 @@ async def test_a_video_plays_on_its_page_where_the_door_is_known(pages: Office) 
     assert 'preload="none" src="https://door.example:7002/below/v/' in page
     assert headers["Content-Security-Policy"].endswith("; media-src https://door.example:7002")
     assert "<video" not in (await pages.ask("/file/1", HX_Request="true"))[1]
+    # One that could not be looked at is shown; who opens its page has it looked at.
+    await pages.db.execute("INSERT INTO video_info (file_id) VALUES (1)")
+    assert "<video" in (await pages.ask("/file/1"))[1]
+    assert await pages.db.fetch_value("SELECT look_due IS NOT NULL FROM video_info") == 1
+    assert "<video" in (await pages.ask("/file/1"))[1]
+    await pages.db.execute("UPDATE video_info SET unreadable = 'no video'")
+    assert "<video" not in (await pages.ask("/file/1"))[1]
     await pages.db.execute("UPDATE file_upload_info SET file_name = 'a.txt' WHERE file_id = 1")
     assert "<video" not in (await pages.ask("/file/1"))[1]
 

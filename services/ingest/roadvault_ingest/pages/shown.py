@@ -243,6 +243,11 @@ def _position(at: int) -> str:
     return f"{minutes}:{milliseconds / 1000:06.3f}".removesuffix(".000")
 
 
+def length_of(seconds: float) -> str:
+    """Return how long a video is, as players show it."""
+    return _position(int(seconds) * 1000)
+
+
 def code(text: str) -> Markup:
     """Return a text in which code stands between backticks."""
     pieces = text.split("`")
@@ -267,6 +272,7 @@ FILTERS = {
     "told": told,
     "way": way,
     "clip": clip,
+    "length_of": length_of,
     "some": some,
     "reason": reason,
     "raw": raw,

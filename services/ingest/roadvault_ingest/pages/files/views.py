@@ -10,6 +10,7 @@ from aiohttp import web
 
 from roadvault_common.access.scopes import Scope
 from roadvault_common.sql.db import Row
+from roadvault_common.videos import pictures
 from roadvault_ingest.access.who import current
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import request_fields
@@ -90,6 +91,8 @@ class Files:
         }
         values["plays"] = plays(row)
         if values["plays"] and not renews(request):
+            if not values["video"] or values["video"]["container"] is None:
+                await pictures.look_for(self._office.db, file_id)
             values["view_url"] = await ingest.view_url(
                 file_id, client_of(request, self._office.settings.proxy_networks)
             )
