@@ -173,6 +173,7 @@ def status(filled: Filled) -> list[Statement]:
             waiting=lambda db: FirstPage(db).waiting(3),
             audits=lambda db: FirstPage(db).audit_problems(),
             failures=lambda db: FirstPage(db).failures(),
+            began=lambda db: FirstPage(db).began(),
             ends=lambda db: FirstPage(db).ends(),
             ends_ask=lambda db: FirstPage(db).ends_ask(20),
         ),

@@ -61,6 +61,7 @@ async def _show(filled: Filled, db: Database) -> None:
         (vault.root / "posters/1").write_bytes(b"\xff\xd8\xff".ljust(27_000))
         assert await pictures.picture(db, vault, 1, 0) is not None
         assert await pictures.picture(db, vault, 5, 0) is None
+        await pictures.look_for(db, 1)
     assert await leases.claim(db, LOOK, 5, 600) is not None
     del filled
 

@@ -267,7 +267,7 @@ async def _life(db: Database, stage: Stage, row_id: int) -> None:
 
 
 async def _failed_so_far(db: Database, stage: Stage) -> list[int]:
-    return [row_id async for row_id in repair.failed_so_far(db, stage)]
+    return [row["id"] async for row in repair.failed_so_far(db, stage)]
 
 
 async def _upload(filled: Filled, db: Database) -> None:

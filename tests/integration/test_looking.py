@@ -19,7 +19,7 @@ from roadvault_common.files.identity import Identity
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Row
 from roadvault_common.videos.enrolling import enrol
-from roadvault_common.videos.pictures import picture
+from roadvault_common.videos.pictures import look_for, picture
 from roadvault_common.work import lease as leases
 from roadvault_common.work.outcome import Done, Outcome
 from roadvault_common.work.stages import LOOK
@@ -176,6 +176,22 @@ async def test_nothing_is_fetched_that_nobody_asked_for_but_made_anew_for_who_do
     assert await scene.shown("video") is None
     assert await scene.look("video") == Done()
     assert await scene.shown("video") is not None
+
+
+async def test_who_opens_the_page_of_a_video_that_had_gone_before_its_look_has_it_looked_at(scene: Scene) -> None:
+    db, file_id = scene.bench.db, scene.bench.file_ids["video"]
+    await db.execute("UPDATE file_upload_info SET path = NULL")
+    await db.execute("UPDATE zip_ipfs_info SET path = NULL")
+    await db.execute("UPDATE video_info SET look_due = NULL")  # as a file gets its row whose copies here have gone
+    await look_for(db, file_id)
+    assert (await scene.row("video"))["look_due"] is not None
+    await look_for(db, file_id)
+    assert await scene.look("video") == Done()
+    assert await scene.shown("video") is not None
+    before = await scene.row("video")
+    await look_for(db, file_id)
+    assert await scene.row("video") == before, "it was found"
+    await look_for(db, 999)
 
 
 async def test_pictures_that_were_lost_are_made_anew(scene: Scene) -> None:

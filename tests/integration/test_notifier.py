@@ -254,3 +254,15 @@ async def test_an_extraction_that_is_gone_is_not_promised(open_desk: OpenDesk) -
         await desk.db.execute("UPDATE download_info SET path = NULL")
         assert isinstance(await desk.notifier.calling.work(download_id), Failed)
         assert desk.calls == []
+
+
+async def test_a_page_gets_its_link_without_anybody_being_called(open_desk: OpenDesk) -> None:
+    async with open_desk() as desk:
+        download_id = await desk.request()
+        await desk.db.execute("UPDATE download_info SET cb_url = ''")
+        assert await desk.notifier.calling.work(download_id) == Done()
+        row = await desk.row(download_id)
+        assert (row["status"], row["open_key"], row["link_expires_at"] is not None) == (2, None, True)
+        assert desk.calls == []
+        line = await desk.db.fetch_one("SELECT act, facts FROM custody_info ORDER BY line_id DESC LIMIT 1")
+        assert line == {"act": "handed", "facts": f'{{"request":{download_id},"to":"page"}}'}

@@ -30,7 +30,8 @@ async def test_retrying_all_ends_though_rows_fail_again_at_once(
         folders.append(await console.file())
         assert await repair.give_up(console.db, PACK, folders[-1], "x")
     retried = []
-    async for folder_id in repair.failed_so_far(console.db, PACK):
+    async for failed in repair.failed_so_far(console.db, PACK):
+        folder_id = failed["id"]
         retried.append(folder_id)
         assert await repair.retry(console.db, PACK, folder_id)
         assert await repair.give_up(console.db, PACK, folder_id, "again")

@@ -24,6 +24,7 @@ async def test_what_is_away_stands_on_the_first_page(pages: Office) -> None:
     for language, texts in LANGUAGES.items():
         page = await pages.get("/", language)
         assert "c.example:443" in page
+        assert f"<b>IPFS</b> {texts['answers_not']}</li>" in page, "the strip does not lose what is away"
         assert "<script>alert" not in page
         assert all(texts[key] in page for key in ("away", "away_hint", *(f"domain_{domain}" for domain in Domain)))
 
@@ -39,11 +40,38 @@ async def test_a_files_page_tells_what_was_done_to_it(pages: Office) -> None:
         assert f">{texts['act_pinned']} (" in page  # of its archive
         assert "<script>alert" not in page
         assert "&lt;script&gt;" in page
-    assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {
-        "act_accepted",
-        "act_lost",
-        "act_rewrapped",  # of no file
-    }
+    assert {f"act_{act}" for act in Act} - LANGUAGES["en"].keys() == {"act_accepted", "act_rewrapped"}  # of no file
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [
+        (
+            "en",
+            ["size 1.5 MB", "copies local archive", "to these pages", "clip 0:40.100\N{EN DASH}0:51", "replicas 60"],
+        ),
+        (
+            "zh",
+            ["大小 1.5 MB", "副本 本地归档包", "交予 本页面", "片段 0:40.100", "副本数 60", "见证节点 w.example"],
+        ),
+    ],
+)
+async def test_the_facts_of_custody_are_words(pages: Office, language: str, shown: list[str]) -> None:
+    await fill(pages.db)
+    by = "witness w.example: blocks from others, our own node not among its peers"
+    lines = [
+        Line(Act.RECEIVED, {"sha256": "ab" * 32, "size": 1_500_000}, file_id=1),
+        Line(Act.ASKED, {"clip": {"from": 40.1, "to": 51}, "request": 7}, file_id=1),
+        Line(Act.HANDED, {"to": "page"}, file_id=1),
+        Line(Act.PROVEN, {"by": by, "replicas": 60}, zip_id=1),
+        Line(Act.DROPPED, {"copies": "local archive"}, zip_id=1),
+    ]
+    await pages.db.transact(lambda tx: record(tx, *lines))
+    page = await pages.get("/file/1", language)
+    text = re.sub(r"<[^>]+>", "", page)
+    assert all(words in text for words in shown), text
+    assert f'<code class="cid" title="{"ab" * 32}">' in page
+    assert '<a href="/requests/7">7</a>' in page
 
 
 async def test_a_files_page_shows_what_its_client_said_of_it(pages: Office) -> None:

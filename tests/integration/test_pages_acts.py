@@ -50,6 +50,50 @@ async def test_a_request_is_seen_cancelled_and_asked_for_again(pages: Office) ->
     assert (await pages.post("/file/1/ask", cbUrl="https://client/cb", **{"from": "3"}))[0] == 400
 
 
+async def test_a_person_gets_a_file_or_a_clip_without_having_anybody_called(pages: Office) -> None:
+    await fill(pages.db)
+    assert (await pages.post("/file/1/ask"))[0] == 400  # no links are made here
+    assert 'name="cbUrl" required' in await pages.get("/file/1")
+    pages.ingest.settings.public_url = "https://door.example"
+    pages.ingest.settings.link_secret = SecretStr("a secret of the tests")
+    assert 'name="cbUrl" required' not in await pages.get("/file/1")
+    pages.http.cookie_jar.update_cookies({"zone": "Asia%2FShanghai"})
+    for begin, end, asked in (
+        ("", "", (None, None, 0)),
+        ("1:03", "74.5", (63_000, 74_500, 0)),
+        ("1:00:03.25", "1:00:14", (3_603_250, 3_614_000, 0)),
+        ("2026-11-28 08:15:03", "2026-11-28T00:15:14Z", (1_795_824_903_000, 1_795_824_914_000, 1)),
+    ):
+        status, page = await pages.post("/file/1/ask", cbUrl="", **{"from": begin, "to": end})
+        assert (status, EN["asked_here"] in page) == (200, True)
+        row = await pages.db.fetch_one(
+            "SELECT download_id, clip_from, clip_to, clip_clock, cb_url, cb_place FROM download_info"
+            " ORDER BY download_id DESC LIMIT 1"
+        )
+        assert row is not None
+        number = row.pop("download_id")
+        assert tuple(row.values()) == (*asked, "", None)
+    page = await pages.get("/requests")
+    assert all(
+        shown in page
+        for shown in ("clip 1:03\N{EN DASH}1:14.500", "clip 60:03.250\N{EN DASH}60:14", ">2026-11-28 08:15:03<")
+    )
+    assert (await pages.post("/file/1/ask", **{"from": "1:75:00", "to": "soon"}))[0] == 400
+    headers = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html", "Accept-Language": "zh"}
+    async with pages.http.post(f"{pages.url}/file/1/ask", data={"from": "9", "to": "3"}, headers=headers) as response:
+        assert LANGUAGES["zh"]["problem_bad_clip"] in await response.text()
+    link = "https://door.example/d/"
+    assert link not in await pages.get("/file/1")
+    await pages.db.execute(
+        "UPDATE download_info SET status = 2, path = 'downloads/1/x', link_expires_at = UTC_TIMESTAMP(6) + INTERVAL 1"
+        " HOUR WHERE download_id = %s",
+        (number,),
+    )
+    assert (await pages.get("/file/1")).count(link) == 1
+    await pages.db.execute("UPDATE download_info SET link_expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND")
+    assert link not in await pages.get("/file/1")
+
+
 async def test_a_request_that_is_ready_has_a_link_on_its_page(pages: Office) -> None:
     await pages.db.execute(
         "INSERT INTO download_info (download_id, file_id, cb_url, status, path, link_expires_at)"
@@ -82,7 +126,7 @@ async def test_what_is_tried_again_and_again_is_given_up_together(pages: Office)
     )
     rows = await pages.db.fetch_all("SELECT status, callback_reason FROM download_info ORDER BY download_id")
     assert [row["status"] for row in rows] == [3, 3, 1]
-    assert "the client is gone" in rows[0]["callback_reason"]
+    assert rows[0]["callback_reason"] == "given up by a person: the client is gone [by_a_person]"
     assert (await pages.post("/give-up", stage="callback", cause="x"))[0] == 400
 
 
@@ -109,9 +153,28 @@ async def test_a_files_page_shows_its_way_with_attempts_and_the_next_try(pages: 
             shown = [texts["reason_ipfs_away"], texts["way_attempts"].format(3), texts["reason_no_peers"]]
             assert all(words in page for words in shown), (path, language)
             assert "connection refused" in page  # folded
+            steps = [f"<b>{texts[word]}</b>" for word in ("way_packed", "to_be_pinned", "to_be_dropped")]
+            assert all(step in page for step in steps), "what is not done is not told as if it were"
+            assert texts["way_pinned"] + "</b>" not in page
+            assert re.search(r"<b>[^<]+</b>\s*<span><time [^>]+>[-0-9]+ \d\d:\d\d:\d\d UTC</time>", page)
     await pages.db.execute("UPDATE zip_ipfs_info SET pin_due = NULL, pin_failed_at = UTC_TIMESTAMP(6) WHERE zip_id = 9")
     page = await pages.get("/zip/9")
     assert '<li class="red">' in page
     assert 'name="then" value="/zip/9"' in page
     status, page = await pages.post("/retry", stage="pin", id="9", then="/zip/9")
     assert (status, EN["retry_done"] in page, "/ 9</p>" in page) == (200, True, True)
+
+
+async def test_open_requests_are_listed_by_when_they_are_due_whatever_they_wait_for(pages: Office) -> None:
+    for number in range(1, 61):
+        await pages.db.execute(
+            "INSERT INTO download_info (download_id, file_id, cb_url, status, open_key, fetch_due)"
+            " VALUES (%s, 1, 'https://client/cb', 0, %s, UTC_TIMESTAMP(6) + INTERVAL %s MINUTE)",
+            (number, str(number), number),
+        )
+    await pages.db.execute(
+        "INSERT INTO download_info (download_id, file_id, cb_url, status, open_key, callback_due)"
+        " VALUES (99, 1, 'https://client/cb', 1, 'x', UTC_TIMESTAMP(6) + INTERVAL 90 SECOND)"
+    )
+    shown = re.findall(r'data-label="No."><a href="/requests/(\d+)"', await pages.get("/requests?state=open"))
+    assert shown == ["1", "99", *(str(number) for number in range(2, 50))]

@@ -59,6 +59,16 @@ async def test_the_first_page_says_in_one_sentence_what_goes_on(pages: Office) -
     texts = LANGUAGES["en"]
     assert texts["say_missed"].partition(":")[0] in await pages.get("/")  # nobody says that it lives
     await everybody(pages)
+    page = await pages.get("/")
+    assert (texts["say_empty"] in page, texts["say_quiet"] in page, 'href="/upload">Upload the first' in page) == (
+        True,
+        False,
+        True,
+    )
+    assert 'href="/upload">Upload the first' in await pages.get("/file")
+    await pages.db.execute(
+        "INSERT INTO file_upload_info (file_name, file_type, size, sha256, folder_id) VALUES ('a', 'mp4', 1, 'h', 77)"
+    )
     assert texts["say_quiet"] in await pages.get("/")
     await pages.db.execute(
         "INSERT INTO folder_info (status, files, bytes, close_at, closed_at, pack_due) VALUES"
@@ -70,11 +80,22 @@ async def test_the_first_page_says_in_one_sentence_what_goes_on(pages: Office) -
     )
     page = await pages.get("/")
     assert "1 folder to pack, 1 archive waits for the network (8 of more than 50 replicas)." in page
-    assert all(shown in page for shown in ("oldest 2 h", "oldest 1 d 2 h", 'href="/zip?stage=replicate">1</a>'))
+    assert "<span>oldest 1 d 2 h</span><span>replicas 8 of more than 50</span>" in page
+    assert all(shown in page for shown in ("oldest 2 h", 'href="/zip?stage=replicate">1</a>'))
     words = LANGUAGES["zh"]["doing_replicate"].format(1, counts="8", need=50)
     assert f"{LANGUAGES['zh']['doing_pack'].format(1)}{LANGUAGES['zh']['comma']}{words}" in await pages.get("/", "zh")
     await pages.db.execute("UPDATE folder_info SET pack_due = NULL, pack_failed_at = UTC_TIMESTAMP(6), status = 3")
     assert "1 thing has failed or asks" in await pages.get("/")
+    # What failed in a stage that the picture does not have is said, too.
+    await pages.db.execute("UPDATE zip_ipfs_info SET restore_failed_at = UTC_TIMESTAMP(6), replicas = 60")
+    assert "2 things have failed or ask" in await pages.get("/")
+    await pages.db.execute("UPDATE zip_ipfs_info SET restore_failed_at = NULL")
+    await pages.db.execute("UPDATE folder_info SET pack_failed_at = NULL, status = 2")
+    await pages.db.execute(
+        "INSERT INTO audit_info (zip_id, place, audited_at, sound, members, bytes, way, reason)"
+        " SELECT zip_id, 'local', UTC_TIMESTAMP(6), 0, 0, 0, '', 'rotten' FROM zip_ipfs_info"
+    )
+    assert texts["say_mending"] in await pages.get("/")
 
 
 async def test_the_strip_shows_who_lives_and_who_is_silent(pages: Office) -> None:
@@ -85,6 +106,10 @@ async def test_the_strip_shows_who_lives_and_who_is_silent(pages: Office) -> Non
     assert all(shown in page for shown in ("7 peers", "1,234,567"))
     page = await pages.get("/system")
     assert page.count("1.2.3") == 6
+    await pages.db.execute("DELETE FROM heartbeat_info WHERE service = 'pinner'")
+    await heard(pages, "pinner", kubo_version="0.43.0", kubo_peers=7, disk_free_bytes=5e9, disk_total_bytes=1e11)
+    page = await pages.get("/system")
+    assert all(shown in page for shown in ("Kubo 0.43.0 · 7 peers", "block 1,234,567 · 3 s ago", "5.0 GB free of"))
 
 
 async def test_failures_of_one_cause_are_one_line_and_one_press(pages: Office) -> None:
@@ -142,6 +167,10 @@ async def test_times_are_in_the_zone_of_the_reader(pages: Office) -> None:
         _, page, _ = await pages.ask("/file", Cookie=cookie)
         assert shown in page, cookie
         assert 'datetime="2026-01-31T20:05:06+00:00"' in page
+    for outside in ("0001-01-01T00:00", "9999-12-31T23:59"):  # times that have no name in UTC
+        for zone in ("Asia%2FShanghai", "America%2FSt_Johns"):
+            status, page, _ = await pages.ask(f"/file?recordedFrom={outside}", Cookie=f"zone={zone}")
+            assert status == 200
     path = "/file?receivedFrom=2026-02-01T04:05&receivedTo=2026-02-01T04:06"
     assert "130.mp4" not in (await pages.ask(path))[1]
     page = (await pages.ask(path, Cookie="zone=Asia%2FShanghai"))[1]
@@ -179,15 +208,47 @@ async def test_a_video_plays_on_its_page_where_the_door_is_known(pages: Office) 
     assert 'preload="none" src="https://door.example:7002/below/v/' in page
     assert headers["Content-Security-Policy"].endswith("; media-src https://door.example:7002")
     assert "<video" not in (await pages.ask("/file/1", HX_Request="true"))[1]
+    # One that could not be looked at is shown; who opens its page has it looked at.
+    await pages.db.execute("INSERT INTO video_info (file_id) VALUES (1)")
+    assert "<video" in (await pages.ask("/file/1"))[1]
+    assert await pages.db.fetch_value("SELECT look_due IS NOT NULL FROM video_info") == 1
+    assert "<video" in (await pages.ask("/file/1"))[1]
+    await pages.db.execute("UPDATE video_info SET unreadable = 'no video'")
+    assert "<video" not in (await pages.ask("/file/1"))[1]
     await pages.db.execute("UPDATE file_upload_info SET file_name = 'a.txt' WHERE file_id = 1")
     assert "<video" not in (await pages.ask("/file/1"))[1]
+
+
+async def test_renewals_are_due_by_the_chains_own_blocks(pages: Office) -> None:
+    await pages.db.execute("INSERT INTO renewal_info (day, archives, mebibytes) VALUES (1, 1, 1), (2, 1, 1), (9, 1, 1)")
+    assert "block 28,800" in await pages.get("/money")  # nobody said how long a block takes
+    await heard(pages, "crust-orderer", chain_height=36_000, block_seconds=0.5)
+    page = await pages.get("/money")
+    assert all(shown in page for shown in ("overdue", "within 1 h <", "in 13 h <", "block 129,600"))
+    assert "13 小时后 <" in await pages.get("/money", "zh")
+
+
+async def test_what_was_refused_or_never_included_cost_no_more_than_its_fee(pages: Office) -> None:
+    await fill(pages.db)
+    for status, price in ((1, 3), (2, 2), (3, 7)):
+        await pages.db.execute(
+            "INSERT INTO order_info (zip_id, term, account, in_flight, status, cid, declared_size, nonce, era_birth,"
+            " era_death, extrinsic_hash, extrinsic, price, settled_at)"
+            " VALUES (1, %s, 'a', NULL, %s, 'c', 1, %s, 0, 1, %s, 'x', %s, UTC_TIMESTAMP(6))",
+            (1 if status == 1 else None, status, status, f"h{status}", price * 10**12),
+        )
+    for path in ("/money", "/zip/1"):
+        page = await pages.get(path)
+        assert all(shown in page for shown in (">3.00 CRU</td>", '>2.00 CRU <span class="hint">fee alone</span>'))
+        assert "7.00 CRU" not in page
 
 
 async def test_renewals_are_priced_as_the_orderer_reckons_with_them(pages: Office) -> None:
     await pages.db.execute("DELETE FROM renewal_info")
     await pages.db.execute("INSERT INTO renewal_info (day, archives, mebibytes) VALUES (100, 4, 28)")
-    await heard(pages, "crust-orderer", chain_height=14_400, mebibyte_planck=60_000, flat_planck=2_000_000_000)
+    known = {"mebibyte_planck": 60_000, "flat_planck": 2_000_000_000}
+    await heard(pages, "crust-orderer", chain_height=14_400, block_seconds=6, **known)
     page = await pages.get("/money")
-    assert "in 99 days" in page
+    assert "in 99 d" in page
     assert '<td class="n" data-label="At today&#39;s price">0.008 CRU</td>' in page
     assert "0.0000614 CRU" in page, "no power of ten"

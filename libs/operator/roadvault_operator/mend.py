@@ -41,8 +41,8 @@ async def retry(
         count = 0
         with Progress(console=console, transient=True) as bars:
             bar = bars.add_task(f"retrying {one.name}", total=await count_failed(db, one))
-            async for failed_id in repair.failed_so_far(db, one):
-                count += await repair.retry(db, one, failed_id)
+            async for failed in repair.failed_so_far(db, one):
+                count += await repair.retry(db, one, failed["id"])
                 bars.advance(bar)
         await acts.noted(db, "retry", f"{one.name}: {count} rows")
     say(f"{count} rows of {one.name} are due again", rows=count)

@@ -31,7 +31,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     response, detail = await _answered(request, handler)
     if response.status < 400 or not errors.for_people(request) or response.content_type == "text/html":  # noqa: PLR2004
         return response
-    page = errors.error_page(request, response.status, detail)
+    problem = request.get(PROBLEM)
+    page = errors.error_page(request, response.status, detail, problem and problem.error)
     for name in ("Allow", "Retry-After", "WWW-Authenticate"):
         if name in response.headers:
             page.headers[name] = response.headers[name]

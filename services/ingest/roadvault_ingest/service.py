@@ -124,6 +124,11 @@ class Ingest:
             raise NotFound(f"there is no picture {number} of file {file_id}")
         return found
 
+    @property
+    def makes_links(self) -> bool:
+        """Whether links to what was brought back stand on pages, so that no client need be called."""
+        return self.settings.link_secret is not None and self.settings.public_url is not None
+
     def link_url(self, download_id: int, expires_at: datetime) -> str | None:
         """Return a link to what a request brought back, good as long as its client's own; None where none is made."""
         secret, base = self.settings.link_secret, self.settings.public_url
@@ -142,8 +147,12 @@ class Ingest:
         made_for = {"by": peer, **current().facts}
         return f"{self.settings.public_url.rstrip('/')}/v/{self._views.token(file_id, expires_at, made_for)}"
 
-    async def request_download(self, file_id: int, cb_url: str, peer: str | None, span: Span | None = None) -> int:
+    async def request_download(
+        self, file_id: int, cb_url: str | None, peer: str | None, span: Span | None = None
+    ) -> int:
         """Record that a client, at the address `peer`, wants a file back, or a clip of it; return the request's id.
+
+        Without a URL nobody is called: a person takes the link from the request's page.
 
         Raises:
             NotFound: There is no such file.
@@ -152,7 +161,9 @@ class Ingest:
             TooMany: More requests are open than may be.
             Problem: The URL can't be called.
         """
-        url = self._callback_url(cb_url)
+        if cb_url is None:
+            self._check_link()
+        url = None if cb_url is None else self._callback_url(cb_url)
         most = Most(self.settings.requests_per_file, self.settings.requests_per_peer)
         store = await self._routing.choose()
         asked = await self._store.request_download(file_id, url, peer, most, span, store)
@@ -183,6 +194,16 @@ class Ingest:
         row = await self.batches.batch(batch_id)
         counts = await self.batches.store.counts(batch_id)
         return row, counts, await self.batches.store.files(batch_id, after, limit)
+
+    def _check_link(self) -> None:
+        """Look whether a link may stand on a page, instead of being called back.
+
+        Raises:
+            Problem: It may not.
+        """
+        if not self.makes_links:
+            raise Problem("cbUrl must be given: this page makes no links of its own")
+        current().check_link()
 
     def _callback_url(self, text: str) -> CallbackUrl:
         """Read a callback's URL; what the notifier would refuse is refused at once."""

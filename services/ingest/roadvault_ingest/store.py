@@ -211,7 +211,7 @@ class IngestStore:
         self,
         tx: Transaction,
         file_id: int,
-        url: CallbackUrl,
+        url: CallbackUrl | None,
         peer: str | None,
         most: Most,
         span: Span | None = None,
@@ -268,6 +268,7 @@ class IngestStore:
         return await self._db.fetch_all(
             "SELECT download_id, cb_url, status, source, create_time, extracted_at, called_back_at, link_expires_at,"
             " clip_from, clip_to, clip_clock, clip_size, clip_sha256, clip_note,"
+            " path IS NOT NULL AND link_expires_at > UTC_TIMESTAMP(6) AS linked,"
             " COALESCE(fetch_reason, callback_reason) AS reason"
             " FROM download_info WHERE file_id = %s ORDER BY download_id DESC LIMIT %s",
             (file_id, _SHOWN_REQUESTS),

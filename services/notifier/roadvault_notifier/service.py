@@ -54,6 +54,10 @@ class Notifier:
             return Failed(Reason("extraction_gone", "the extraction is gone; ask for the file again"))
         if callback.revoked:
             return Failed(_REVOKED)
+        if not callback.cb_url:  # a person asked on a page, where the link now stands
+            await self._store.promise_link(lease, self._settings.link_ttl_seconds)
+            await self._store.close_taken(lease, callback, "page")
+            return Done()
         signing = await self._signing(callback.token_id)
         url = callback_url.read(callback.cb_url)
         wait = self.hosts.wait(url.place)

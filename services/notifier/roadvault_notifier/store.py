@@ -30,6 +30,7 @@ class Callback:
     download_id: int
     file_id: int
     cb_url: str
+    """Empty: nobody is called, and the link stands on the request's page."""
     path: str | None
     link_url: str | None
     """Where the door of the store is that has the file, if that has an address of its own."""
@@ -105,7 +106,10 @@ class NotifierStore:
 
     @transacted
     async def close_taken(self, tx: Transaction, lease: Lease, callback: Callback, place: str) -> None:
-        """Close the lease: the client at `place` (host:port) took the callback; the extraction is kept for its link."""
+        """Close the lease: the client at `place` (host:port) took the callback, or the page has the link.
+
+        The extraction is kept for its link.
+        """
         await leases.close(tx, lease, Done())
         await tx.execute(
             "UPDATE download_info SET status = %s, open_key = NULL, called_back_at = UTC_TIMESTAMP(6),"

@@ -13,6 +13,8 @@ from roadvault_common.work.stages import LOOK
 
 _AGAIN_SECONDS = 3600
 """A file is looked at anew for who wants its pictures at most as often; and so often is noted that one was seen."""
+_MISSED_SECONDS = 60
+"""A file of which nothing was found yet is looked at for who opens its page at most as often."""
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -48,6 +50,22 @@ async def picture(db: Database, vault: Vault, file_id: int, number: int) -> byte
             "UPDATE video_info SET seen_at = UTC_TIMESTAMP(6) WHERE file_id = %s AND path IS NOT NULL", (file_id,)
         )
     return found
+
+
+async def look_for(db: Database, file_id: int) -> None:
+    """Have a video looked at, wherever its bytes are, for who opens its page, if its copies here went before a look."""
+
+    async def write(tx: Transaction) -> None:
+        missed = await tx.execute(
+            "UPDATE video_info SET looked_at = UTC_TIMESTAMP(6) WHERE file_id = %s AND container IS NULL"
+            " AND unreadable IS NULL AND look_due IS NULL"
+            " AND (looked_at IS NULL OR looked_at < UTC_TIMESTAMP(6) - INTERVAL %s SECOND)",
+            (file_id, _MISSED_SECONDS),
+        )
+        if missed:
+            await leases.make_due(tx, LOOK, file_id)
+
+    await db.transact(write)
 
 
 def _is_old(when: datetime | None, now: datetime) -> bool:

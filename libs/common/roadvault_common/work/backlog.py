@@ -106,7 +106,7 @@ async def failure(db: Database, stage: Stage, row_id: int) -> Row | None:
 async def failed_between(
     db: Database, stage: Stage, after: tuple[datetime | None, int], until: datetime, limit: int
 ) -> list[Row]:
-    """Return `id` and `failed_at` of rows that failed up to `until`, the longest ago first.
+    """Return `id`, `failed_at` and `reason` of rows that failed up to `until`, the longest ago first.
 
     `after` is the time and the id of the last row of the page before; None as its time begins with the first page.
     """
@@ -114,8 +114,8 @@ async def failed_between(
     from_there = "" if time is None else "AND ({failed_at} > %s OR ({failed_at} = %s AND {key} > %s))"
     return await db.fetch_all(
         stage.sql(
-            "SELECT {key} AS id, {failed_at} AS failed_at FROM {table} WHERE {failed_at} <= %s {from_there}"
-            " ORDER BY {failed_at}, {key} LIMIT %s",
+            "SELECT {key} AS id, {failed_at} AS failed_at, {reason} AS reason FROM {table}"
+            " WHERE {failed_at} <= %s {from_there} ORDER BY {failed_at}, {key} LIMIT %s",
             from_there=stage.sql(from_there),
         ),
         (until, *(() if time is None else (time, time, row_id)), limit),

@@ -76,8 +76,8 @@ async def retry(db: Database, stage: Stage, row_id: int) -> bool:
     return await db.transact(write)
 
 
-async def failed_so_far(db: Database, stage: Stage) -> AsyncGenerator[int, None]:
-    """Yield the ids of rows that have failed by now, the longest ago first, for a caller who retries each of them.
+async def failed_so_far(db: Database, stage: Stage) -> AsyncGenerator[Row, None]:
+    """Yield `id` and `reason` of rows that have failed by now, the longest ago first, for who retries each of them.
 
     A row that is retried and fails once more meanwhile does not come again, so that this ends.
     """
@@ -86,7 +86,7 @@ async def failed_so_far(db: Database, stage: Stage) -> AsyncGenerator[int, None]
     while True:
         found = await backlog.failed_between(db, stage, (since, last), now, _AT_ONCE)
         for one in found:
-            yield one["id"]
+            yield one
         if len(found) < _AT_ONCE:
             return
         since, last = found[-1]["failed_at"], found[-1]["id"]

@@ -59,6 +59,7 @@ class Money:
             daily_limit_planck=_planck(self._settings.crust_daily_limit_cru),
             gib_limit_planck=_planck(self._settings.crust_most_per_gib_cru),
             reserve_days=self._settings.crust_reserve_days,
+            block_seconds=self._settings.crust_block_seconds,
             runway_days=self._runway,
         )
         if (offer := self._offer) is not None:

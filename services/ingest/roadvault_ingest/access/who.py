@@ -82,6 +82,15 @@ class Who:
             raise NotAllowed("this token is not for files of that camera")
         return camera
 
+    def check_link(self) -> None:
+        """Look whether they may have a link without a client being called.
+
+        Raises:
+            NotAllowed: They may not.
+        """
+        if self.grant.callback_hosts:
+            raise NotAllowed("this token may have its own hosts called, and nothing else: send cbUrl")
+
     def check_callback(self, url: CallbackUrl) -> None:
         """Look whether they may have a client called there.
 

@@ -63,9 +63,7 @@ DOCUMENT: Node = {
     "info": {
         "title": "RoadVault",
         "version": VERSION,
-        "description": "Every answer is JSON with `code` and `status`, 0 for success. An error has the HTTP status as"
-        " both, a word `error` that never changes, and a `message`."
-        " architecture/http-api.md says what exactly is taken.",
+        "description": ENGLISH["api_intro"],
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     },
     "servers": [{"url": "/", "description": "Ingest, port 7001."}],

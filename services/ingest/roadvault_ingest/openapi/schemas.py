@@ -112,7 +112,7 @@ SCHEMAS: Node = {
     ),
     "Request": record(
         downloadID=NUMBER,
-        cbUrl=TEXT,
+        cbUrl=told(TEXT, "Empty where a person asked on a page, which has the link."),
         state={"type": "string", "enum": REQUEST_STATES},
         reason=maybe(TEXT),
         source=maybe(TEXT),

@@ -28,7 +28,7 @@ def document_routes(render: Render) -> list[web.RouteDef]:
             if method in _METHODS
         ]
         by_tag = {tag: [entry for entry in operations if tag in entry[2]["tags"]] for tag in TAGS}
-        schemas, info = DOCUMENT["components"]["schemas"], DOCUMENT["info"]
-        return render(request, "api/document.html", by_tag=by_tag, schemas=schemas, errors=errors(), info=info)
+        schemas = DOCUMENT["components"]["schemas"]
+        return render(request, "api/document.html", by_tag=by_tag, schemas=schemas, errors=errors())
 
     return [web.get("/api/openapi.json", document), web.get("/api", page)]

@@ -25,8 +25,9 @@ def bounded(request: web.Request) -> bool:
     return page and ("text/html" in request.headers.get(hdrs.ACCEPT, "") or renews(request))
 
 
-def error_page(request: web.Request, status: int, detail: str | None) -> web.Response:
-    """Return the page of an error."""
+def error_page(request: web.Request, status: int, detail: str | None, error: str | None = None) -> web.Response:
+    """Return the page of an error; `error` is the word that the API has for it."""
     word = _WORDS.get(status, "wrong" if status < 500 else "internal")  # noqa: PLR2004 - from here on it is ours
     again = _AGAIN if status == web.HTTPServiceUnavailable.status_code and request.method == hdrs.METH_GET else None
-    return _renderer.render(request, "error.html", status=status, code=status, word=word, detail=detail, again=again)
+    values = {"code": status, "word": word, "detail": detail, "error": error, "again": again}
+    return _renderer.render(request, "error.html", status=status, **values)

@@ -1,5 +1,6 @@
 """How values stand on pages: sizes, counts, times, spans and money, each with its unit, in the reader's language."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as midnight
@@ -13,7 +14,9 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from roadvault_common.errors import Value
+from roadvault_common.files.span import Span
 from roadvault_common.plain import plain
+from roadvault_common.sql.db import Row
 from roadvault_common.work import reasons
 from roadvault_common.work.reasons import Reason
 
@@ -82,13 +85,19 @@ def zone(name: str | None) -> tzinfo:
 
 
 @pass_context
-def time(context: Context, value: datetime | None) -> str:
+def time(context: Context, value: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
     """Return a database time in the reader's zone, as an element."""
     if value is None:
         return NOTHING
     there: tzinfo = context["zone"]
-    text = value.replace(tzinfo=UTC).astimezone(there).strftime("%Y-%m-%d %H:%M")
+    text = value.replace(tzinfo=UTC).astimezone(there).strftime(form)
     return Markup('<time datetime="{}">{}{}</time>').format(moment(value), text, " UTC" if there is UTC else "")
+
+
+@pass_context
+def second(context: Context, value: datetime | None) -> str:
+    """Return a database time as `time` does, to the second."""
+    return time(context, value, "%Y-%m-%d %H:%M:%S")
 
 
 @pass_context
@@ -178,24 +187,92 @@ def point(context: Context, when: date) -> str:
     return time(context, when) if isinstance(when, datetime) else when.isoformat()
 
 
+_LONG = 40
+"""Characters of a word that is a hash or the like."""
+
+
+_READ_BY = re.compile(r"(gateway|witness) (\S+): .*")
+
+
+@pass_context
+def way(context: Context, text: str | None) -> str:
+    """Return how something was read, in the reader's language where the words are ours."""
+    by = _READ_BY.fullmatch(text or "")
+    if by is not None:
+        return str(context["t"][f"read_by_{by[1]}"].format(by[2]))
+    return str(context["t"].get(f"read_{text}", text)) if text else NOTHING
+
+
+@pass_context
+def told(context: Context, value: Any, name: str) -> str:  # noqa: ANN401 - of a line of the custody log
+    """Return a fact of the custody log as people read it; what is long is cut short, and there to be copied."""
+    if isinstance(value, Mapping):  # of a clip
+        ends = (value.get("from"), value.get("to"))
+        return NOTHING.join(
+            _position(round(end * 1000)) if isinstance(end, int | float) else str(plainly(str(end))) for end in ends
+        )
+    if name in {"size", "bytes"} and isinstance(value, int):
+        return size(value)
+    if name == "request":
+        return Markup('<a href="/requests/{0}">{0}</a>').format(value)
+    if isinstance(value, str) and len(value) > _LONG and " " not in value:
+        return Markup('<code class="cid" title="{0}">{0}</code>').format(plainly(value))
+    return str(context["t"].get(f"said_{value}") or (way(context, value) if name == "by" else value))
+
+
 def some(words: str, count: int, **params: object) -> str:
     """Return words about so many: English has one form for one, and another, behind `|`, for the others."""
     one, _, many = words.partition("|")
     return (one if count == 1 or not many else many).format(counted(count), **params)
 
 
-def prose(text: Any) -> Markup:  # noqa: ANN401 - a text, if there is one
-    """Return a text of the API's description, in which code stands between backticks."""
-    pieces = ("" if _unknown(text) else str(text)).split("`")
+@pass_context
+def clip(context: Context, row: Row) -> str:
+    """Return which clip a request is for: as positions in the video, or times of day; nothing, if it is for a file."""
+    span = Span.of(row)
+    if span is None:
+        return ""
+    if span.on_clock:
+        ends = [datetime.fromtimestamp(at / 1000, UTC).replace(tzinfo=None) for at in (span.begin, span.end)]
+        return Markup("{}{}{}").format(second(context, ends[0]), NOTHING, second(context, ends[1]))
+    return NOTHING.join(_position(at) for at in (span.begin, span.end))
+
+
+def _position(at: int) -> str:
+    minutes, milliseconds = divmod(at, 60_000)
+    return f"{minutes}:{milliseconds / 1000:06.3f}".removesuffix(".000")
+
+
+def length_of(seconds: float) -> str:
+    """Return how long a video is, as players show it."""
+    return _position(int(seconds) * 1000)
+
+
+def code(text: str) -> Markup:
+    """Return a text in which code stands between backticks."""
+    pieces = text.split("`")
     return Markup().join(Markup("<code>{}</code>").format(one) if at % 2 else one for at, one in enumerate(pieces))
 
 
+@pass_context
+def prose(context: Context, text: Any) -> Markup:  # noqa: ANN401 - a text, if there is one
+    """Return a text of the API's description, which is in English on every page."""
+    if _unknown(text):
+        return Markup()
+    return code(text) if context["language"] == "en" else Markup('<span lang="en">{}</span>').format(code(text))
+
+
 FILTERS = {
+    "code": code,
     "prose": prose,
     "as": lambda value, form: _FORMS[form](value),
     "plotted": plotted,
     "epoch": epoch,
     "point": point,
+    "told": told,
+    "way": way,
+    "clip": clip,
+    "length_of": length_of,
     "some": some,
     "reason": reason,
     "raw": raw,
@@ -205,6 +282,7 @@ FILTERS = {
     "cru": cru,
     "moment": moment,
     "time": time,
+    "second": second,
     "span": span,
     "since": since,
     "until": until,

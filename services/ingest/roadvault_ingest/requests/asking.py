@@ -48,8 +48,10 @@ class Asked(NamedTuple):
     store: str
 
 
-async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> Asked | None:
+async def ask(tx: Transaction, file_id: int, url: CallbackUrl | None, asker: Asker) -> Asked | None:
     """Record a request, or join the open one for the same file and URL; None if there is no such file.
+
+    Without a URL nobody is called, and the link stands on the request's page.
 
     Raises:
         TooMany: As many as may be are open; nothing was written.
@@ -57,7 +59,8 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         BadClip: It has no such clip.
     """
     who = current()
-    asks = f"{file_id}\n{url.text}" + ("" if who.token_id is None else f"\n{who.token_id}")  # it signs the callback
+    text, place = ("", None) if url is None else (url.text, url.place)
+    asks = f"{file_id}\n{text}" + ("" if who.token_id is None else f"\n{who.token_id}")  # it signs the callback
     asks += "" if asker.span is None else f"\nclip {tuple(asker.span)}"
     key = hashlib.sha256(asks.encode()).hexdigest()
     counted = counts_for(asker.peer) if asker.peer and asker.batch_id is None else None
@@ -88,16 +91,16 @@ async def ask(tx: Transaction, file_id: int, url: CallbackUrl, asker: Asker) -> 
         await _check_open(tx, "peer", counted, most.per_peer, f"the address {counted}")
     await tx.execute(
         f"UPDATE file_upload_info SET cb_url = %s, status = {FileStatus.REQUESTED} WHERE file_id = %s",  # noqa: S608 - our own numbers
-        (url.text, file_id),
+        (text or None, file_id),
     )
     store = await _home(tx, file_id) or asker.store
     download_id = await tx.insert(
         "INSERT INTO download_info (file_id, store, cb_url, cb_place, open_key, peer, batch_id, token_id, clip_from,"
         " clip_to, clip_clock, fetch_due) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-        (file_id, store, url.text, url.place, key, counted, asker.batch_id, who.token_id, *columns(asker.span)),
+        (file_id, store, text, place, key, counted, asker.batch_id, who.token_id, *columns(asker.span)),
     )
     await traces.keep(tx, "download_info", download_id)
-    told: dict[str, object] = {"by": asker.peer, "for": url.place, "request": download_id, "batch": asker.batch_id}
+    told: dict[str, object] = {"by": asker.peer, "for": place, "request": download_id, "batch": asker.batch_id}
     told |= who.facts
     if asker.span is not None:
         told["clip"] = asker.span.told()

@@ -56,6 +56,7 @@ class Archives:
         row = await store.archive(zip_id)
         if row is None:
             raise NotFound(f"there is no archive {zip_id}")
+        threshold = await self._office.threshold()
         evidence, purchases = await store.evidence(zip_id), await store.purchases(zip_id)
         values = {
             "archive": row,
@@ -63,10 +64,10 @@ class Archives:
             "members": await store.members(zip_id),
             "purchases": purchases,
             "evidence": evidence,
-            "counts": counts(row, purchases, evidence),
+            "counts": [(*count, threshold) for count in counts(row, purchases, evidence)],
             "audits": await store.audits(zip_id),
             "holds": await store.holds(zip_id),
-            "threshold": await self._office.threshold(),
+            "threshold": threshold,
             "notice": request.query.get("notice"),
         }
         return self._office.render(request, "archives/archive.html", **values)

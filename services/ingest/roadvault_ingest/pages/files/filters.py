@@ -30,6 +30,6 @@ def with_zone(text: str, zone: tzinfo) -> str:
     """Return a time with its zone: forms know none, and mean the reader's."""
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
+        return (when if when.tzinfo else when.replace(tzinfo=zone)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):  # a day of the year 1, or of 9999, may have no name in UTC
         return text
-    return (when if when.tzinfo else when.replace(tzinfo=zone)).astimezone(UTC).isoformat()

@@ -73,6 +73,7 @@ class FilePagesStore:
         """Return what was found in a video; None if it was not looked at."""
         return await self._db.fetch_one(
             "SELECT container, video_codec, audio_codec, width, height, frame_rate, duration, camera, recorded_at, lat,"
-            " lon, path IS NOT NULL AS pictures FROM video_info WHERE file_id = %s AND looked_at IS NOT NULL",
+            " lon, unreadable, path IS NOT NULL AS pictures FROM video_info"
+            " WHERE file_id = %s AND looked_at IS NOT NULL",
             (file_id,),
         )

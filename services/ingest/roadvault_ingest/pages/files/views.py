@@ -1,15 +1,22 @@
 """The list of files, and the page of each."""
 
+import re
+from collections.abc import Mapping
+from datetime import tzinfo
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
+from roadvault_common.access.scopes import Scope
 from roadvault_common.sql.db import Row
+from roadvault_common.videos import pictures
+from roadvault_ingest.access.who import current
 from roadvault_ingest.clients import client_of
 from roadvault_ingest.fields import request_fields
 from roadvault_ingest.lists.files_store import FilesStore
 from roadvault_ingest.lists.filters import Filters, Order
-from roadvault_ingest.pages.files.filters import NAMES, read_form
+from roadvault_ingest.pages.files.filters import NAMES, read_form, with_zone
 from roadvault_ingest.pages.files.store import FilePagesStore
 from roadvault_ingest.pages.office import PAGE, Office, number
 from roadvault_ingest.pages.render import renews, zone_of
@@ -20,6 +27,8 @@ from roadvault_ingest.states import STATES, facts
 
 _ONE = "/file/{file_id:[0-9]{1,18}}"
 
+_POSITION = re.compile(r"(?:(\d{1,3}):)?(\d{1,4}):(\d{1,2}(?:\.\d{1,9})?)", re.ASCII)
+"""In a video, as players show it: minutes and seconds, perhaps behind hours."""
 _PLAYED = frozenset({"mp4", "m4v", "mov", "webm"})
 """Names' extensions of what browsers play."""
 
@@ -55,6 +64,7 @@ class Files:
         else:
             page = await self._store.files(number(request, "before"), number(request, "after"))
             rows, values["newer"], values["older"] = [*page.rows], page.newer, page.older
+        values["more"] = any(request.query.get(name) for name in NAMES[4:])
         values |= {"rows": await self._store.with_states(rows), "narrowed": bool(filters.given)}
         return self._office.render(request, "files/list.html", threshold=await self._office.threshold(), **values)
 
@@ -72,7 +82,8 @@ class Files:
         values: dict[str, Any] = {
             "file": await self._store.with_failures(row),
             "video": await self._store.video(file_id),
-            "requests": requests,
+            "requests": [{**one, "link": self._link(one)} for one in requests],
+            "links": ingest.makes_links,
             "lines": [{**line, "facts": facts(line)} for line in await ingest.custody(file_id, None)],
             "way": await way(self._office.db, row["folder_id"], row["zip_id"], row["create_time"]),
             "threshold": await self._office.threshold(),
@@ -80,10 +91,18 @@ class Files:
         }
         values["plays"] = plays(row)
         if values["plays"] and not renews(request):
+            if not values["video"] or values["video"]["container"] is None:
+                await pictures.look_for(self._office.db, file_id)
             values["view_url"] = await ingest.view_url(
                 file_id, client_of(request, self._office.settings.proxy_networks)
             )
         return self._office.render(request, "files/file.html", media=values.get("view_url"), **values)
+
+    def _link(self, row: Row) -> str | None:
+        """Return the link to what a request brought back, as long as it is good, for who may ask for files."""
+        if not row["linked"] or not current().may(Scope.REQUEST):
+            return None
+        return self._office.ingest.link_url(row["download_id"], row["link_expires_at"])
 
     async def picture(self, request: web.Request) -> web.Response:
         """Send a small picture of a video."""
@@ -97,9 +116,24 @@ class Files:
         file_id, settings = int(request.match_info["file_id"]), self._office.settings
         fields = await request_fields(request, settings)
         peer = client_of(request, settings.proxy_networks)
-        span = read_span(fields.values, settings.clip_seconds)
-        await self._office.ingest.request_download(file_id, fields.text("cbUrl"), peer, span)
-        raise web.HTTPSeeOther(f"/file/{file_id}?notice=asked")
+        span = read_span(_with_times(fields.values, zone_of(request)), settings.clip_seconds)
+        url = fields.text("cbUrl") if fields.values.get("cbUrl") else None
+        await self._office.ingest.request_download(file_id, url or None, peer, span)
+        raise web.HTTPSeeOther(f"/file/{file_id}?notice=" + ("asked" if url else "asked_here"))
+
+
+def _with_times(values: Mapping[str, object], zone: tzinfo) -> dict[str, object]:
+    """Return a form's fields with `from` and `to` as the API has them: people write 1:03, and times of their own."""
+    read = dict(values)
+    for name in ("from", "to"):
+        text = str(values.get(name, "")).strip()
+        found = _POSITION.fullmatch(text)
+        if found is not None:
+            hours, minutes, seconds = found.groups()
+            read[name] = str(int(hours or 0) * 3600 + int(minutes) * 60 + Decimal(seconds))
+        elif text:
+            read[name] = with_zone(text, zone)
+    return read
 
 
 def plays(row: Row) -> bool:

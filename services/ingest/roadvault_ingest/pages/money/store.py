@@ -2,8 +2,8 @@
 
 from roadvault_common.sql.db import Database, Row
 
-BLOCKS_A_DAY = 14_400
-"""By which renewals are counted: of blocks that come every 6 s."""
+BLOCKS = 14_400
+"""By which renewals are counted: a day, of blocks that come every 6 s."""
 _SHOWN = 12
 
 

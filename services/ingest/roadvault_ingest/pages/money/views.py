@@ -1,12 +1,14 @@
 """The page of money: what there is, what things cost, what was spent, and what is to be renewed."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from aiohttp import web
 
+from roadvault_common.errors import Value
 from roadvault_common.history import days, heartbeats
 from roadvault_common.sql.db import Row
-from roadvault_ingest.pages.money.store import BLOCKS_A_DAY, MoneyPageStore
+from roadvault_ingest.pages.money.store import BLOCKS, MoneyPageStore
 from roadvault_ingest.pages.office import Office
 from roadvault_ingest.pages.plots import days_of, filled
 
@@ -22,14 +24,13 @@ def money_routes(office: Office) -> list[web.RouteDef]:
         beats = [beat for beat in await heartbeats.all(office.db) if beat.service == "crust-orderer"]
         latest = min(beats, key=lambda beat: beat.seconds_silent, default=None)
         facts = latest.facts if latest is not None else {}
-        height = facts.get("chain_height")
         known = filled(await days.last(office.db, _DAYS), _DAYS)
         values = {
             "facts": facts,
             "latest": latest,
             "days_of": partial(days_of, known),
             "spent_30": sum(day.spent_planck for day in known[-30:]),
-            "renewals": _by_day(await store.renewals(_SHOWN_RENEWALS), height if isinstance(height, int) else None),
+            "renewals": due(await store.renewals(_SHOWN_RENEWALS), facts),
             "purchases": await store.latest(),
         }
         return office.render(request, "money/money.html", **values)
@@ -37,7 +38,15 @@ def money_routes(office: Office) -> list[web.RouteDef]:
     return [web.get("/money", money)]
 
 
-def _by_day(rows: list[Row], height: int | None) -> list[Row]:
-    """Return renewals with in how many days they are due, as far as the chain's height is known."""
-    today = None if height is None else height // BLOCKS_A_DAY
-    return [{**row, "in_days": None if today is None else row["day"] - today} for row in rows]
+def due(rows: list[Row], facts: Mapping[str, Value]) -> list[Row]:
+    """Return renewals with their first block and, as far as the orderer has told height and block time, how soon it is.
+
+    `begin` and `end` are the seconds until the first and the last of them is due.
+    """
+    found = [{**row, "block": row["day"] * BLOCKS, "begin": None, "end": None} for row in rows]
+    height, seconds = facts.get("chain_height"), facts.get("block_seconds")
+    if isinstance(height, int) and isinstance(seconds, int | float):
+        for row in found:
+            left = row["block"] - height
+            row |= {"begin": left * seconds, "end": (left + BLOCKS) * seconds}
+    return found

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from roadvault_common.sql.db import Database, Row
-from roadvault_common.work import backlog, reasons, repair
+from roadvault_common.work import reasons, repair
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import CALLBACK, DROP, FETCH, ORDER, PACK, PIN, PROVE, STAGES, Stage
 from roadvault_ingest.pages.overview.store import READ, Failures, OverviewStore
@@ -74,18 +74,16 @@ async def give_up_all(db: Database, stage: Stage, key: str, why: str) -> int:
     count = 0
     for row in await OverviewStore(db).trying(stage):
         if key_of(row["reason"]) == key:
-            reason = str(Reason("by_a_person", f"given up by a person: {why}"))
-            count += await repair.give_up(db, stage, row["id"], reason)
+            count += await repair.give_up(db, stage, row["id"], f"given up by a person: {why}")
     return count
 
 
 async def retry_all(db: Database, stage: Stage, key: str) -> int:
     """Give the rows that failed for one cause a new start, the longest ago first, up to a thousand; return how many."""
     count = 0
-    async for row_id in repair.failed_so_far(db, stage):
-        row = await backlog.failure(db, stage, row_id)
-        if row is not None and row["failed_at"] is not None and key_of(row["reason"]) == key:
-            count += await repair.retry(db, stage, row_id)
+    async for row in repair.failed_so_far(db, stage):
+        if key_of(row["reason"]) == key:
+            count += await repair.retry(db, stage, row["id"])
         if count >= _AT_ONCE:
             break
     return count

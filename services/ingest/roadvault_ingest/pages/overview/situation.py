@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from roadvault_common.errors import Value
 from roadvault_common.history import days, heartbeats
 from roadvault_common.history.heartbeats import Beat
 from roadvault_common.sql.db import Database
@@ -68,6 +69,11 @@ def lives(beats: Sequence[Beat]) -> list[Life]:
     return found
 
 
+def known(beats: Sequence[Beat]) -> dict[str, Value]:
+    """Return what the services that live know just now of what they stand on."""
+    return {name: value for beat in reversed(beats) for name, value in beat.facts.items() if beat.lives}
+
+
 async def situation(db: Database) -> dict[str, Any]:
     """Return the values of the first page's upper part."""
     beats = await heartbeats.all(db)
@@ -75,14 +81,12 @@ async def situation(db: Database) -> dict[str, Any]:
         Step(name, numbers, _STAGES_HREFS.get(name, f"/zip?stage={name}"))
         for name, numbers in await backlog.pipeline(db)
     ]
-    facts = {name: value for beat in reversed(beats) for name, value in beat.facts.items() if beat.lives}
     services = lives(beats)
     return {
         "steps": steps,
         "lives": services,
         "missed": [life for life in services if life.tone == RED],
-        "facts": facts,
-        "failed": sum(step.numbers.failed for step in steps),
+        "facts": known(beats),
         "in_hand": [step for step in steps if step.in_hand],
         "days": filled(await days.last(db, DAYS), DAYS),
     }

@@ -50,6 +50,10 @@ class OverviewStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
+    async def began(self) -> bool:
+        """Tell whether a file ever came."""
+        return await self._db.fetch_value("SELECT 1 FROM file_upload_info LIMIT 1") is not None
+
     async def failures(self) -> list[Failures]:
         """Return the stages in which something failed, with the latest failures of each."""
         return [found for stage in STAGES if (found := await self._failures(stage)).count]

@@ -37,9 +37,12 @@ class Overview:
     async def show(self, request: web.Request) -> web.Response:
         """Show the page."""
         store, settings = self._store, self._office.settings
+        failures = await store.failures()
         values: dict[str, Any] = {
+            "began": await store.began(),
             "away": await store.away(),
-            "causes": causes(await store.failures()),
+            "causes": causes(failures),
+            "failed": sum(one.count for one in failures),
             "audits": await store.audit_problems(),
             "set_aside": await store.set_aside(),
             "left_out": await store.left_out(),

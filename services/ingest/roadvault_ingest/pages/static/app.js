@@ -5,11 +5,13 @@
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 const known = document.cookie.includes(`zone=${encodeURIComponent(zone)}`);
 document.cookie = `zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=lax`;
-const stamp = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short", timeZone: zone });
+const [stamp, exact] = ["short", "medium"].map((timeStyle) => new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle, timeZone: zone }));
 
 function mendTimes(root) {
   if (known) return;
-  for (const time of root.querySelectorAll("time")) time.textContent = stamp.format(new Date(time.dateTime));
+  for (const time of root.querySelectorAll("time")) {
+    time.textContent = (/:\d\d:/.test(time.textContent) ? exact : stamp).format(new Date(time.dateTime));
+  }
   const shown = document.querySelector(".zone");
   if (shown) shown.textContent = zone;
 }
@@ -43,18 +45,20 @@ function draw(figure) {
   const axis = { stroke: colour("--faint"), font: `11px ${colour("--sans")}`, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   const whole = rows.every(([at]) => at % 86400 === 0);
   const day = (at) => (whole ? new Date(at * 1000).toISOString().slice(0, 10) : stamp.format(new Date(at * 1000)));
-  const near = rows.at(-1)[0] - rows[0][0] < 4 * 86400;
+  const long = rows.at(-1)[0] - rows[0][0];
+  const near = long < 4 * 86400;
+  const at = (tick) => (long < 3600 && !whole ? exact.format(new Date(tick * 1000)).slice(11) : day(tick).slice(5, near && !whole ? 16 : 10));
   const plot = new window.uPlot(
     {
       width,
       height: canvas.clientHeight,
-      padding: [8, 4, 0, 0],
+      padding: [8, near ? 40 : 4, 0, 0],
       cursor: { y: false, points: { size: 6 } },
       legend: { show: false },
       scales: { y: { range: (_, low, high) => [Math.min(low, 0), high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, size: 24, grid: { show: false }, space: near ? 100 : 70, values: (_, ticks) => ticks.map((tick) => day(tick).slice(5, near && !whole ? 16 : 10)) },
-        { ...axis, size: 62, space: 36, values: (_, ticks) => ticks.map(form) },
+        { ...axis, size: 24, grid: { show: false }, space: near ? 100 : 70, values: (_, ticks) => ticks.map(at) },
+        { ...axis, size: figure.dataset.form === "cru" ? 84 : 62, space: 36, values: (_, ticks) => ticks.map((tick) => (figure.dataset.form === "cru" || Number.isInteger(tick) ? form(tick) : "")) },
       ],
       tzDate: (tick) => window.uPlot.tzDate(new Date(tick * 1000), "UTC"),
       series: [{}, ...names.slice(1).map((label, place) => ({ label, stroke: strokes[place], width: place ? 1.5 : 2, points: { show: rows.filter((row) => row[place + 1] !== null).length < 3 }, fill: place ? undefined : `${strokes[0]}1a` }))],
@@ -122,6 +126,13 @@ for (const words of document.querySelectorAll("[data-unplayed]")) {
   const instead = () => { [video.hidden, words.hidden] = [true, false]; };
   if (video.error) instead();
   else video.addEventListener("error", instead);
+}
+
+// Where a clip begins and ends is taken from where the video plays.
+const video = document.querySelector("video");
+for (const take of video ? document.querySelectorAll("[data-takes]") : []) {
+  take.hidden = false;
+  take.addEventListener("click", () => { take.form.elements[take.dataset.takes].value = video.currentTime.toFixed(1); });
 }
 
 enhance(document);

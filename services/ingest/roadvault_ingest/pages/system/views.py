@@ -8,7 +8,7 @@ from roadvault_common.settings.config import PREFIX
 from roadvault_common.work.stages import STAGES
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.pages.office import Office, number
-from roadvault_ingest.pages.overview.situation import lives
+from roadvault_ingest.pages.overview.situation import known, lives
 from roadvault_ingest.pages.system.store import SystemPageStore
 from roadvault_ingest.pages.system.stores import shown
 
@@ -33,6 +33,7 @@ def system_routes(office: Office) -> list[web.RouteDef]:
             "beats": beats,
             "lives": lives(beats),
             "stores": await shown(office.db, beats),
+            "facts": known(beats),
             "server": await store.server(),
             "schema": await store.schema(),
             "streams": await office.ingest.streams(),

@@ -5,6 +5,7 @@ from roadvault_ingest.pages.words import (
     api,
     archives,
     base,
+    custody,
     files,
     money,
     overview,
@@ -18,7 +19,9 @@ from roadvault_ingest.pages.words import (
     upload,
 )
 
-_ROOMS = (base, states, overview, files, archives, requests, money, system, upload, access, api, upkeep, people)
+_ROOMS = (
+    base, states, overview, files, custody, archives, requests, money, system, upload, access, api, upkeep, people,
+)  # fmt: skip
 _WORDS = {key: pair for room in _ROOMS for key, pair in room.WORDS.items()}
 
 ENGLISH = reasons_english.REASONS | {key: english for key, (english, _) in _WORDS.items()}

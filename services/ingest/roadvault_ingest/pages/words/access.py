@@ -51,6 +51,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "from_where": ("From", "来源地址"),
     "on_what": ("On what", "对象"),
     "outcome": ("Outcome", "结果"),
+    "ended_done": ("done", "完成"),
+    "ended_it had not failed": ("it had not failed", "任务并未失败"),
+    "ended_nothing to pin": ("nothing to pin", "没有可上传的内容"),
+    "ended_it was not open, or being called back": (
+        "it was not open, or being called back",
+        "请求已结束，或正在回调",
+    ),
     "times": ("Times", "次数"),
     "newest": ("← Newest", "← 最新"),
     "did_log in": ("logged in", "登录"),

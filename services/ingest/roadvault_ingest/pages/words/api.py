@@ -2,6 +2,17 @@
 
 WORDS: dict[str, tuple[str, str]] = {
     "api": ("API", "接口"),
+    "api_intro": (
+        (
+            "Every answer is JSON with `code` and `status`, 0 for success. An error has the HTTP status as both, a "
+            "word `error` that never changes, and a `message`. architecture/http-api.md says what exactly is taken."
+        ),
+        (
+            "每个响应都是 JSON，含 `code` 与 `status`，成功时为 0。出错时两者均为 HTTP 状态码，"
+            "另有永不改变的代码词 `error` 和说明 `message`。确切接受的内容见 architecture/http-api.md。"
+        ),
+    ),
+    "api_in_english": ("What each field and answer means is said in English.", "各操作、字段和响应的说明为英文。"),
     "api_document_link": ("The same as OpenAPI 3.1", "同样内容的 OpenAPI 3.1 文档"),
     "api_parameters": ("Parameters", "参数"),
     "api_body": ("Body", "请求体"),

@@ -41,7 +41,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "is_proven": ("proven", "已验证"),
     "is_void": ("no longer valid", "已失效"),
     "replicas_over_time": ("Replicas over time", "副本数变化"),
-    "of_more_than_hint": ("More than {} are needed.", "需超过 {} 个。"),
     "acts": ("What you can do", "可执行的操作"),
     "hold": ("Put on hold", "设置保留"),
     "hold_for": ("Keep it past its end, for", "到期后继续保留，原因"),

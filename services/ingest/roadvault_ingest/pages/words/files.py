@@ -9,11 +9,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "find": ("Find file no.", "查找文件编号"),
     "sha256": ("SHA-256", "SHA-256"),
     "folder": ("Folder", "文件夹"),
-    "ask": ("Ask for this file", "取回此文件"),
+    "ask": ("Get this file, or a clip of it", "获取此文件或其片段"),
+    "ask_now": ("Bring it back", "取回"),
+    "ask_call": ("Call a URL when it is ready, too", "就绪后回调一个地址（可选）"),
     "callback_url": ("Callback URL", "回调地址"),
     "asked": (
         "Recorded: the file will be brought back and the URL called.",
         "已登记：取回文件后将调用该地址。",
+    ),
+    "asked_here": (
+        "Recorded: its download appears below as soon as it is ready.",
+        "已登记：就绪后，下方会出现下载链接。",
     ),
     "source": ("Fetched from", "取自"),
     "unplayed": (
@@ -57,12 +63,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "act_released": ("hold lifted", "已解除保留"),
     "act_shredded": ("key destroyed", "密钥已销毁"),
     "facts_of": ("What is known of it", "文件信息"),
-    "requests_none": ("Nobody has asked for it yet.", "尚无取回请求。"),
     "asked_at": ("Asked", "请求时间"),
     "source_received": ("its upload", "上传的原文件"),
     "source_archive": ("the archive here", "本地归档包"),
     "source_ipfs": ("the network", "IPFS 网络"),
-    "filter": ("Filter", "筛选"),
+    "filter": ("Find", "查找"),
+    "filter_more": ("More filters", "更多条件"),
     "filter_clear": ("Clear", "清除"),
     "filter_any": ("any", "不限"),
     "filter_wrong": ("This filter can't be understood, and was left out: {}.", "无法识别的筛选条件，已忽略：{}。"),
@@ -89,11 +95,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_is_set aside": ("set aside", "已搁置"),
     "state_is_lost": ("lost", "已丢失"),
     "requested_state": ("asked for: {}", "取回请求：{}"),
-    "clip_from": ("From second", "起始秒"),
-    "clip_to": ("To second", "结束秒"),
+    "clip_from": ("Clip from", "片段起点"),
+    "clip_to": ("to", "终点"),
+    "clip_here": ("where it plays", "取当前播放位置"),
     "clip_hint": (
-        "With both, a clip is made, without the rest of the file being moved; empty: the whole file.",
-        "填写两者则只截取片段，无需传输整个文件；留空则取回整个文件。",
+        (
+            "Seconds or min:s of the video, as 63.5 or 1:03; or times of day, as 2026-11-28 08:15:03. Empty: the whole "
+            "file."
+        ),
+        "视频内的秒数或分:秒，如 63.5 或 1:03；或拍摄时刻，如 2026-11-28 08:15:03。留空则取回整个文件。",
     ),
     "video": ("Video", "视频"),
     "frames": ("{} frames a second", "每秒 {} 帧"),

@@ -23,13 +23,21 @@ WORDS: dict[str, tuple[str, str]] = {
     "money_gib_limit_planck": ("Most for a GiB", "每 GiB 最高价"),
     "money_reserve_days": ("Kept for renewals of", "为续期预留"),
     "spend_by_day": ("Spend by day", "每日支出"),
+    "spend_hint": (
+        "Orders that were bought or are under way; of those refused, the fee alone.",
+        "含已购买和进行中的订单；被拒绝的订单仅计手续费。",
+    ),
     "purchases_latest": ("Latest purchases", "最近的购买"),
     "purchases_none_yet": ("Nothing was bought yet.", "尚无购买。"),
     "renewals": ("Renewals due", "到期续期"),
-    "renewals_hint": ("Orders by the day on which they end.", "按订单到期日统计。"),
+    "renewals_hint": (
+        "Orders by when they end, a day of blocks of 6 s (14,400) each.",
+        "按订单到期时间统计，每行为 14,400 个区块（6 秒一块时为一天）。",
+    ),
     "renewals_none": ("No order runs yet.", "尚无生效的订单。"),
     "renewal_in": ("Due", "到期"),
     "cost_now": ("At today's price", "按当前价格"),
     "overdue": ("overdue", "已过期"),
-    "today": ("today", "今天"),
+    "within_span": ("within {}", "{}内"),
+    "fee_alone": ("fee alone", "仅手续费"),
 }

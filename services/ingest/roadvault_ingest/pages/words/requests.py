@@ -12,6 +12,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "called_back": ("Client called", "回调时间"),
     "link_until": ("Link good until", "链接有效期至"),
     "link": ("Link", "链接"),
+    "clip": ("Clip", "片段"),
+    "clip_of": ("clip {}", "片段 {}"),
     "download": ("Download", "下载"),
     "cancel": ("Cancel", "取消"),
     "cancel_done": ("The request is cancelled.", "请求已取消。"),
