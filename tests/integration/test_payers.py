@@ -40,6 +40,9 @@ async def test_an_account_leaves_anothers_archives_alone_until_that_ones_orderer
         await alice.look(zip_id)
         await alice.db.execute("UPDATE zip_ipfs_info SET order_due = UTC_TIMESTAMP(6) - INTERVAL 2 HOUR")
         assert (await bob.orderer.buying._next())[0] is None
+        alice.devnet.turn(set_replicas={"cid": CID.format(0), "count": 0})  # under the floor: one more has to be bought
+        alice.devnet.final()
+        await alice.db.execute("UPDATE zip_ipfs_info SET dropped_at = UTC_TIMESTAMP(6)")
         outcome = await bob.attend(zip_id)
         assert isinstance(outcome, Wait)
         assert outcome.reason.code == "other_account"

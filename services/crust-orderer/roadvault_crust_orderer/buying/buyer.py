@@ -140,12 +140,11 @@ class Buyer:
     async def _attend(self, lease: Lease) -> Outcome:
         """Settle the archive's purchase, then buy what it needs; who looks has found that it may need something."""
         unsettled = await self._purchases.unsettled(lease.row_id)
-        waiting = None if unsettled is None else await self._settler.settle(unsettled)
+        if unsettled is not None:
+            waiting = await self._settler.settle(unsettled)
+            if waiting is not None:
+                return waiting
         archive = await self._store.archive(lease.row_id, await self._market.identity())
-        if waiting is None and archive.payer not in {NOBODY, self._market.account}:
-            waiting = Wait(_OTHER_ACCOUNT, after=self._settings.crust_check_seconds)
-        if waiting is not None:
-            return waiting
         refused = Done() if archive.over or archive.lost else await self._refused(lease, archive)
         if refused is not None:
             return refused
@@ -229,7 +228,9 @@ class Buyer:
         if other is not None and not await self._is_settled(other):
             return self._settler.wait(_ANOTHER)
         offer = await self._market.offer(archive.cid, archive.dag_size)
-        objection = await self._objection(archive, info, head, offer, need)
+        objection: Wait | Failed | None = Wait(_OTHER_ACCOUNT, after=self._settings.crust_check_seconds)
+        if archive.payer in {NOBODY, self._market.account}:
+            objection = await self._objection(archive, info, head, offer, need)
         if objection is not None:
             return await self._not_bought(archive, objection, need)
         if not await self._store.pay_for(lease, self._market.account):
