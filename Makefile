@@ -37,8 +37,8 @@ check: setup ## Lint, formatting, types, import rules
 	$(BIN)/mypy libs services clients tests tools setup/settings_page.py setup/dashboards.py setup/pictures.py
 	$(BIN)/lint-imports
 
-chaos: setup-tests ## Break the running system N=25 times under load, and check the books; SEED=… replays a run
-	@PYTHONPATH=tests $(BIN)/python -m chaos --faults $(or $(N),25) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+chaos: setup-tests ## Break the running system N=25 times under load, and check the books; SEED=… replays a run; STORES=3
+	@PYTHONPATH=tests $(BIN)/python -m $(if $(STORES),chaos.stores --stores $(STORES),chaos) --faults $(or $(N),25) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 soak: setup-tests ## Work off 100 000 rows, 100 000 events and 10 000 files: memory and open files must stay flat
 	@PYTHONPATH=tests $(BIN)/python -m chaos.soak
