@@ -48,7 +48,8 @@ def conform(rendered: str, version: str) -> "subprocess.CompletedProcess[str]":
         f"{ROOT}/tests/schemas/{file}",
     ]
     where = [word for location in locations for word in ("-schema-location", location)]
-    command = [str(PROGRAMS / "kubeconform"), "-strict", "-summary", "-kubernetes-version", version, *where]
+    # One worker: each would read the schemas, which are most of the work, for itself.
+    command = [str(PROGRAMS / "kubeconform"), "-n", "1", "-strict", "-summary", "-kubernetes-version", version, *where]
     return subprocess.run(command, input=rendered, capture_output=True, text=True, check=False)
 
 
