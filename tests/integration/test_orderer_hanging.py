@@ -57,7 +57,10 @@ async def test_three_nodes_that_hang_are_an_outage_within_the_time_of_a_call(
                 await chain.head()
 
 
-async def test_nodes_that_hang_count_against_no_archive(open_desk: OpenDesk, three_nodes: list[str]) -> None:
+async def test_nodes_that_hang_count_against_no_archive(
+    open_desk: OpenDesk, three_nodes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadvault_crust_orderer.markets.chain._PING_SECONDS", 0.5)
     urls = ",".join(f"ws://{node}" for node in three_nodes)
     async with open_desk(crust_url=urls, lease_seconds=1) as desk:
         zip_id = await desk.archive()
