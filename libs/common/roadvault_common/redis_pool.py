@@ -13,7 +13,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import structlog
@@ -71,10 +71,10 @@ class _Pool(BlockingConnectionPool):
         """
         try:
             await super().ensure_connection(connection)
-        except (RedisConnectionError, RedisTimeout, OSError):
-            raise
-        except ResponseError as error:
+        except (RedisConnectionError, RedisTimeout, ResponseError, OSError) as error:
             words = str(error).partition(", with args")[0].replace(connection.password or "\n", "…")
+            if words == str(error):
+                raise
             raise RedisConnectionError(words) from None
         except Exception as error:  # noqa: BLE001 - redis-py takes an answer apart without looking at what it is
             await connection.disconnect(nowait=True)
@@ -101,39 +101,44 @@ class _Sentinels(Sentinel):
 
     async def _ask(self, name: str) -> tuple[str, int] | MasterNotFoundError:
         """Return the newest of what more than half of the Sentinels say, or all that answer."""
-        asked = [asyncio.create_task(_state(one, name)) for one in self.sentinels]
-        states: list[dict[str, Any]] = []
-        wrong: list[str] = []
+        asked = [asyncio.create_task(_view(one, name)) for one in self.sentinels]
+        views, wrong = list[_View](), set[str]()
         try:
             for answer in asyncio.as_completed(asked):
-                state = await answer
-                if isinstance(state, str):
-                    wrong.append(state)
+                view = await answer
+                if isinstance(view, str):
+                    wrong.add(view)
                 else:
-                    states.append(state)
-                if 2 * len(states) > len(asked):
+                    views.append(view)
+                if 2 * len(views) > len(asked):
                     break
         finally:
             for task in asked:
                 task.cancel()
-        best = max(states, key=lambda state: (state["config-epoch"], _is_up(state)), default=None)
-        if best is not None and _is_up(best):
-            return best["ip"], best["port"]
-        found = "it is down" if best else "; ".join(sorted(set(wrong)))
+        best = max(views, default=None)
+        if best is not None and best.is_up:
+            return best.host, best.port
+        found = "it is down" if best else "; ".join(sorted(wrong))
         return MasterNotFoundError(f"{len(asked)} Sentinels name no master {name}: {found}")
 
 
-async def _state(sentinel: Redis, name: str) -> dict[str, Any] | str:
-    """Return what a Sentinel knows of a master, or what is wrong."""
+class _View(NamedTuple):
+    """What a Sentinel knows of a master; of two the greater one counts."""
+
+    epoch: int
+    is_up: bool
+    host: str
+    port: int
+
+
+async def _view(sentinel: Redis, name: str) -> _View | str:
+    """Return what a Sentinel knows, or what is wrong."""
     try:
         state: Any = await sentinel.sentinel_master(name)
-    except (RedisError, OSError) as error:
+        is_up = state["is_master"] and not (state["is_sdown"] or state["is_odown"])
+        return _View(state["config-epoch"], is_up, state["ip"], state["port"])
+    except Exception as error:  # noqa: BLE001 - likewise
         return brief(error)
-    return dict(state)
-
-
-def _is_up(state: dict[str, Any]) -> bool:
-    return bool(state["is_master"]) and not (state["is_sdown"] or state["is_odown"])
 
 
 class MasterPool(SentinelConnectionPool, _Pool):
