@@ -111,6 +111,16 @@ async def test_a_server_that_restarts_is_found_again(db: Database, mariadb: Runn
     assert await db.execute(OPEN_FOLDER, ("a",)) == 1
 
 
+async def test_a_process_has_no_more_connections_than_it_may(database_url: str, db: Database) -> None:
+    name = urlsplit(database_url).path.lstrip("/")
+    async with Database.open(database_url, size=4) as bounded:
+        asked = [asyncio.create_task(bounded.fetch_one("SELECT SLEEP(0.05)")) for _ in range(12)]
+        await asyncio.sleep(0.05)
+        connected = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = %s"
+        assert await db.fetch_value(connected, (name,)) == 4 + 1
+        await asyncio.gather(*asked)
+
+
 def test_a_server_that_hangs_up_at_once_is_away() -> None:
     """As a proxy does whose database is gone; in the event loop of the services, where the driver finds no socket."""
 

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import pytest
 from lease_rows import new_folder, worker
 from servers_faults import proxy_to
 from servers_galera import Galera
 from servers_ingest import Door, Open
+from servers_services import Services
 
 from roadvault_common.errors import TransientError
 from roadvault_common.events.bus import Bus
@@ -214,3 +216,26 @@ async def test_without_two_of_three_nothing_is_written_and_all_goes_on_after(
             await asyncio.sleep(8)
             assert len(books.taken) == before
         await books.goes_on()
+
+
+async def test_a_service_goes_on_without_the_first_node_and_says_so(
+    galera: Galera, galera_url: str, services: Services, tmp_path: Path
+) -> None:
+    ingest = services("ingest", database_url=galera_url, data_dir=tmp_path / "data", database_connections=4)
+    await ingest.start()
+    async with aiohttp.ClientSession() as http:
+
+        async def taken() -> bool:
+            async with http.put(f"{ingest.url}/api/open/upload/a.mp4", data=b"some bytes") as answer:
+                return answer.status == 200
+
+        async def shown(number: int) -> bool:
+            async with http.get(f"{ingest.url}/metrics") as answer:
+                return f"roadvault_database_server {number}.0" in await answer.text()
+
+        assert await taken()
+        assert await shown(0)
+        await asyncio.to_thread(galera.nodes[0].kill)
+        await until(taken)
+        assert await shown(1)
+        assert await ingest.readiness() == 200

@@ -17,7 +17,7 @@ from asyncmy.errors import Error as DriverError
 from pydantic import SecretStr
 from pymysql.cursors import Cursor
 
-from roadvault_common.cancellation import heeding
+from roadvault_common.cancellation import cancellations, heeding, stop_if_cancelled
 from roadvault_common.errors import DatabaseUnavailable, SettingsError
 
 _WRONG = "ROADVAULT_DATABASE_URL must look like mysql://user:password@host:port/name or mysql://…@host,host,host/name"
@@ -192,7 +192,9 @@ class Watched:
         try:
             async with asyncio.timeout(seconds):
                 if self._connection is None:
-                    self._connection = await heeding(asyncmy.connect(**self.server, autocommit=True))
+                    before = cancellations()
+                    self._connection = await asyncmy.connect(**self.server, autocommit=True)
+                    stop_if_cancelled(before)  # only now: what has come about has to be closed
                 async with self._connection.cursor() as cursor:
                     await heeding(cursor.execute(statement))
                     rows = list(await cursor.fetchall()) if cursor.description else []

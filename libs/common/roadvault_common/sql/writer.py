@@ -25,6 +25,8 @@ EACH_SECONDS = 2.0
 """Between two looks at the server that is written to, and at those before it."""
 _BACK_SECONDS = 30.0
 """An earlier server is gone back to when it has been well for so long."""
+_END_SECONDS = 1.0
+"""Pools that were left have so long to close their connections when all is over."""
 _DRAIN_SECONDS = 10.0
 """What is under way has so long to end before the pool goes back; then it is cut off."""
 
@@ -91,10 +93,14 @@ class Writer:
 
     async def close(self) -> None:
         """Close all connections."""
-        tasks = [*self._left, *([self._moving] if self._moving else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._moving:
+            self._moving.cancel()
+        tasks = {*self._left, *([self._moving] if self._moving else [])}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_END_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for server in self._servers:
             server.close()
         if self._pool is not None:
