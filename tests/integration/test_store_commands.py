@@ -13,6 +13,7 @@ from download_rows import download_row
 from evidence_rows import prove
 from rich.progress import Progress
 from servers_operator import Console
+from servers_pages import Office
 from servers_services import Services
 from tus_requests import TYPE, Client
 from yarl import URL
@@ -29,6 +30,7 @@ from roadvault_crust_orderer.markets.market import FileInfo, Head
 from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
+from roadvault_ingest.pages.words import LANGUAGES
 from roadvault_operator.stores import draining, report
 from roadvault_operator.stores.losing import Losing
 
@@ -196,6 +198,27 @@ async def test_requests_of_a_lost_store_are_asked_anew_elsewhere_or_fail(estate:
         assert (lost["status"], lost["fetch_due"], lost["callback_due"], lost["expire_due"]) == (3, None, None, None)
         assert "[store_lost store=main]" in lost["fetch_reason"]
     assert rows["over"]["status"] == 4
+
+
+async def test_the_page_of_the_system_shows_stores_in_both_languages(pages: Office) -> None:
+    await south(pages.db)
+    await pages.db.execute("UPDATE store_info SET state = 1, changed_at = UTC_TIMESTAMP(6) WHERE name = %s", (SOUTH,))
+    facts = '{"store": "south", "disk_free_bytes": 5000000000, "disk_total_bytes": 9000000000}'
+    await pages.db.execute(
+        "INSERT INTO heartbeat_info (service, instance, version, started_at, heard_at, facts)"
+        " VALUES ('packer', 'x-1', '1', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) - INTERVAL 7 SECOND, %s)",
+        (facts,),
+    )
+    await pages.db.execute(
+        "INSERT INTO folder_info (store, status, files, bytes, close_at) VALUES (%s, 1, 3, 5, UTC_TIMESTAMP(6))",
+        (SOUTH,),
+    )
+    page = await pages.get("/system")
+    rows = [" ".join(row.split()) for row in page.split("<tr>") if "</span> main</td>" in row or SOUTH in row]
+    main, drained = rows
+    assert 'class="dot red"' in main  # in use, and nothing is heard of it
+    assert all(shown in drained for shown in ('class="mark amber">being drained', "5.0 GB free of 9.0 GB", "1 folders"))
+    assert LANGUAGES["zh"]["store_1"] in await pages.get("/system", "zh")
 
 
 class Killed(Exception):
