@@ -1,4 +1,4 @@
-"""A short run of three stores on a cluster: each kind of fault once, then a store is lost. `make chaos STORES=3 N=60`."""
+"""A short run of three stores on a cluster: each kind of fault, then a lost store; `make chaos STORES=3` is the long one."""
 
 import json
 import os
