@@ -1,4 +1,4 @@
-"""A short run of three stores on a cluster: each kind of fault, then a lost store; `make chaos STORES=3` is the long one."""
+"""A short run of three stores on a cluster: each kind of fault, then a lost store."""
 
 import json
 import os

@@ -105,7 +105,7 @@ def test_every_service_starts_with_what_it_is_given(
 @pytest.mark.parametrize("values", SETS)
 @pytest.mark.parametrize("service", [*SETTINGS, "ipfs", "witness"])
 def test_secrets_are_mounted_where_compose_mounts_them(values: str, service: str) -> None:
-    optional = {"crust_seed", "pinning_token", "oidc_client_secret", "callback_secret"}
+    optional = {"crust_seed", "pinning_token", "oidc_client_secret", "callback_secret", "copy_secret"}
     left_out = {"database_password", "door_database_password", "redis_password"} if values == "external" else set()
     wanted = set(COMPOSE[service]["secrets"])
     found = containers(values, service)

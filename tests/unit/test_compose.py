@@ -89,6 +89,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("pinning_token", FILLED_IN),
         ("callback_secret", "whsec_MTIzNDU2"),
         ("oidc_client_secret", FILLED_IN),
+        ("copy_secret", FILLED_IN),
     ):
         (directory / name).write_text(value)
     return directory

@@ -32,7 +32,7 @@ def test_the_data_lies_in_the_checkout_unless_told_otherwise(monkeypatch: pytest
 
 def test_default_ports_differ() -> None:
     ports = list(StackSettings.model_construct().ports().values())
-    assert len(set(ports)) == len(ports) == 20
+    assert len(set(ports)) == len(ports) == 21
 
 
 def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $keys := printf "%sMASTER_KEYS: masterKeys\n" $both -}}
 {{- if eq . "migrate" }}{{ $database }}
 {{- else if eq . "ingest" }}{{ $both }}OIDC_CLIENT_SECRET: oidcClientSecret
+COPY_SECRET: copySecret
 VIEW_SECRET: viewSecret
 LINK_SECRET: linkSecret
 {{- else if eq . "door" }}DATABASE_URL: doorDatabaseUrl
