@@ -50,11 +50,14 @@ def make(
             container.mux(samples.encode(None))
 
 
-def repeated(path: Path, seconds: int) -> None:
-    """Write a large MP4, some 3.6 MB a second, with a key frame each second: two seconds of noise, copied again."""
+def repeated(path: Path, seconds: int, *, only_key: bool = False) -> None:
+    """Write a large MP4, some 3.6 MB a second, with a key frame each second: two seconds of noise, copied again.
+
+    With `only_key` the first is the only key frame.
+    """
     noise = io.BytesIO()
     with av.open(noise, "w", format="mpegts") as container:
-        pictures = _pictures(container, "libx264", (640, 360), RATE, crf="10")
+        pictures = _pictures(container, "libx264", (640, 360), 2 * RATE if only_key else RATE, crf="10")
         for number in range(2 * RATE):
             container.mux(pictures.encode(_frame(random.Random(number), 640, 360, number)))
         container.mux(pictures.encode(None))
@@ -66,7 +69,7 @@ def repeated(path: Path, seconds: int) -> None:
         assert isinstance(samples, AudioStream)
         begin, each = packets[0].pts or 0, int(2 / packets[0].time_base)
         for turn in range(seconds // 2):
-            for one in packets:
+            for one in [one for one in packets if not (only_key and turn and one.is_keyframe)]:
                 packet = Packet(bytes(one))
                 packet.stream, packet.time_base, packet.is_keyframe = copy, one.time_base, one.is_keyframe
                 packet.pts = (one.pts or 0) - begin + turn * each

@@ -101,7 +101,7 @@ class Bench:
         loss, error = _lost(with_looks, without)
         looks = sum(turn.looks for turn in with_looks)
         each = sum(turn.seconds for turn in with_looks) / max(looks, 1)
-        rate = sum(turn.looks for turn in held_back) / sum(turn.seconds for turn in held_back)
+        rate = max(sum(turn.looks for turn in held_back), 1) / sum(turn.seconds for turn in held_back)
         worst = max(loss + 2 * error, 0) * each * rate
         seen, _ = _lost(held_back, beside)
         return Verdict(name, loss, 2 * error, loss * each, 60 * rate, worst, seen)

@@ -150,31 +150,43 @@ async def _watch(url: str) -> int:
 def _many(player: _Player) -> list[Measure]:
     each = min(_EACH_BYTES, player.file.size)
     name = f"{_WATCHERS} who watch {each / 1e6:.0f} MB of it at once, cold"
-    blocks, memory = "the blocks, each once", "256 MB"
+    blocks = "the blocks, each once"
     took = Measure(f"{name}: all together", "MB/s", more_is_better=True, targets=[])
     moved = Measure(f"{name}: bytes moved", "MB", more_is_better=False, targets=[Target(blocks, 1.02, least=False)])
-    held = Measure(
-        f"{name}: peak memory of the retriever", "MB", more_is_better=False, targets=[Target(memory, 1, least=False)]
-    )
     player.cold()
     before = player.stored.moved()
-
-    async def take() -> None:
-        span = {"Range": f"bytes=0-{each - 1}"}
-        async with aiohttp.ClientSession() as http, http.get(player.url, headers=span) as response:
-            async for _ in response.content.iter_any():
-                pass
-
-    async def all_of_them() -> None:
-        await asyncio.gather(*(take() for _ in range(_WATCHERS)))
-
     with timed() as seconds:
-        player.stored.loop.run(all_of_them())
+        player.stored.loop.run(_take(player.url, [0] * _WATCHERS, each))
     took.add(OURS, _WATCHERS * each / 1e6 / seconds())
     moved.add(OURS, (player.stored.moved() - before) / 1e6)
     first, last = player.begin >> 20, player.begin + each - 1 >> 20
     # The retriever's last block may be followed by one that was asked for ahead.
     moved.add(blocks, ((last - first + 1 << 20) + player.stored.inner_bytes) / 1e6)
+    held = [_held(player, f"{name}: peak memory of the retriever", 256)]
+    player.cold()
+    step = player.file.size // _WATCHERS
+    player.stored.loop.run(_take(player.url, [number * step for number in range(_WATCHERS)], step))
+    name = f"{_WATCHERS} who watch {step / 1e6:.0f} MB each at as many places at once, cold"
+    held.append(_held(player, f"{name}: peak memory of the retriever", 384))
+    return [took, moved, *held]
+
+
+def _held(player: _Player, name: str, megabytes: int) -> Measure:
+    most = f"{megabytes} MB"
+    held = Measure(name, "MB", more_is_better=False, targets=[Target(most, 1, least=False)])
     held.add(OURS, player.stored.system.peak_memory()["retriever"] / 1e6)
-    held.add(memory, 256)
-    return [took, moved, held]
+    held.add(most, megabytes)
+    return held
+
+
+async def _take(url: str, begins: list[int], size: int) -> None:
+    """Take as many bytes from each of some places on, all at once."""
+
+    async def take(begin: int) -> None:
+        span = {"Range": f"bytes={begin}-{begin + size - 1}"}
+        async with http.get(url, headers=span) as response:
+            async for _ in response.content.iter_any():
+                pass
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        await asyncio.gather(*map(take, begins))

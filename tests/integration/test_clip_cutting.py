@@ -182,6 +182,23 @@ def test_what_is_no_video_is_refused_and_little_of_it_read(tmp_path: Path) -> No
         assert video.count <= 4 << 20, name
 
 
+def test_of_a_video_with_few_key_frames_no_more_is_held_than_fits(tmp_path: Path) -> None:
+    class Bounded(io.BytesIO):
+        most = 0
+
+        def write(self, data: bytes, /) -> int:  # type: ignore[override]
+            self.most = max(self.most, video.count - len(self.getvalue()))
+            return super().write(data)
+
+    repeated(tmp_path / "a.mp4", 40, only_key=True)
+    out = Bounded()
+    with Counted(tmp_path / "a.mp4") as video:
+        clip = cut(video, span(0, 39), out, LARGEST)
+    assert clip.begin == 0
+    assert len(out.getvalue()) > 130_000_000
+    assert out.most <= 40 << 20
+
+
 def test_where_no_key_frame_is_little_is_read(large: Path, tmp_path: Path) -> None:
     copied(large, tmp_path / "a.ts", "-bsf:v", "filter_units=remove_types=5-8", "-an")
     for begin in (1, 50):

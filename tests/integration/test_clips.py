@@ -167,6 +167,15 @@ async def test_a_clip_is_never_mixed_with_the_file_or_with_another_clip(studio: 
 
 
 @of_videos
+async def test_it_is_written_down_where_its_bytes_came_from(studio: Studio) -> None:
+    studio.bench.lose("received")  # whatever the row says
+    row = await studio.fetched(await studio.asked("road", 1, 3))
+    assert row["source"] == "archive"
+    lines = await studio.bench.db.fetch_all("SELECT facts FROM custody_info WHERE act = 'fetched'")
+    assert [json.loads(line["facts"])["from"] for line in lines] == ["archive"]
+
+
+@of_videos
 async def test_times_on_the_clock_go_by_what_the_client_said_or_else_by_the_video(studio: Studio) -> None:
     begin = "2026-11-28T08:30:03+08:00"
     row = await studio.fetched(await studio.asked("told", begin, "2026-11-28T00:30:05Z"))

@@ -22,8 +22,12 @@ from roadvault_video.reading import Blocks, Readable
 
 _TAGS = {"h264": "avc1", "hevc": "hvc1", "aac": "mp4a"}
 """What an MP4 calls them: Safari plays no hev1, and MPEG-TS has other names."""
-_FRAGMENTS = {"movflags": "frag_keyframe+delay_moov+default_base_moof", "min_frag_duration": "2000000"}
-"""Written from front to back: nobody may go back in the output, which is a pipe."""
+_FRAGMENTS = {
+    "movflags": "frag_keyframe+delay_moov+default_base_moof",
+    "min_frag_duration": "2000000",
+    "frag_size": str(32 << 20),
+}
+"""Written from front to back: nobody may go back in the output, which is a pipe. The rest is in memory."""
 _OUT_BYTES = 1 << 18
 
 

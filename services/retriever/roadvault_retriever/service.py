@@ -168,11 +168,11 @@ class Retriever:
             source = await self._from_first_source(wanted, path, lease, room)
             return None if source is None else Shared(path, source)
         try:
-            clip = await self._clips.make(lease, wanted, wanted.span, path, room)
+            source, clip = await self._clips.make(lease, wanted, wanted.span, path, room)
         except NoProvider:
             await self._put_off(wanted)
             raise
-        return Shared(path, wanted.nearest, clip)
+        return Shared(path, source, clip)
 
     async def _nowhere(self, lease: Lease, wanted: Wanted) -> Outcome:
         """Nothing was where the row had said: look at once where its copies went, if they did go; else give up."""

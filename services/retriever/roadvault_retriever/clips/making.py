@@ -83,15 +83,18 @@ class Clips:
         self._cached = cached
         self._most_bytes = most_bytes
 
-    async def make(self, lease: Lease, wanted: Wanted, span: Span, path: str, room: Reservation) -> Made:
+    async def make(self, lease: Lease, wanted: Wanted, span: Span, path: str, room: Reservation) -> tuple[str, Made]:
         """Write a clip to the new file `path`, for which there is `room`; nothing is left behind on any error.
+
+        Return where its bytes came from, too: the farthest of such places.
 
         Raises:
             NoClip: There is none.
             UnreadableVideo: The file can't be parsed as a video.
             TransientError: It can't be read now, or there is too little room.
         """
-        source = _Watched(Shared(await self._sources.open(wanted.file_id), self._cached), lease)
+        video = await self._sources.open(wanted.file_id)
+        source = _Watched(Shared(video, self._cached), lease)
         file = NewFile(self._vault.path(path))
         try:
             note = await self._cut(source, wanted, span, _Target(file, self._ledger, room, lease))
@@ -101,7 +104,8 @@ class Clips:
             raise
         note.dropped = [plain(one)[:_WORDS] for one in note.dropped[:_DROPPED]]
         told = note.model_dump_json(exclude={"refused"})
-        return Made(span.name(wanted.file_name), file.size, file.sha256, told)
+        made = Made(span.name(wanted.file_name), file.size, file.sha256, told)
+        return video.farthest or wanted.nearest, made  # if all of it was in memory, where it would be looked for
 
     async def _cut(self, source: _Watched, wanted: Wanted, span: Span, target: _Target) -> _Note:
         limits = Limits(_SECONDS, _MEMORY_BYTES, _INDEX_BYTES, self._most_bytes + _INDEX_BYTES)

@@ -40,7 +40,10 @@ READ = Counter("roadvault_stream_read_bytes", "Bytes read for who watches, by wh
 _LOOK_SECONDS = 10.0
 """After so long the row is looked at again: a file that ended meanwhile is shown no further."""
 
-for _source in ("received", "archive", "ipfs"):
+_PLACES = ("received", "archive", "ipfs")
+"""Nearest first."""
+
+for _source in _PLACES:
     READ.labels(_source)
 
 Mend = Callable[[int | None], Awaitable[None]]
@@ -103,6 +106,8 @@ class Source:
         self._located = located
         self._looked = time.monotonic()
         self._mended = False
+        self.farthest: str | None = None
+        """Of the places that bytes came from."""
         self.file_id = located.file_id
         self.size = located.size
         """Bytes."""
@@ -176,6 +181,7 @@ class Source:
                 raise
             else:
                 READ.labels(name).inc(len(data))
+                self.farthest = max(self.farthest or name, name, key=_PLACES.index)
                 return data
         if damaged or unreadable is not None:
             await self._mend()
