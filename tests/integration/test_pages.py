@@ -195,6 +195,16 @@ async def test_the_newest_catalogue_stands_above_the_archives(pages: Office, lan
     assert "bafycatalogue" in page
     assert "2026-11-27T10:00:00" in page
     assert LANGUAGES[language]["catalogue_row"] in page
+    # It is green once it has its replicas: nothing is dropped for it, so nobody ever proves it.
+    texts = LANGUAGES[language]
+    await pages.db.execute("UPDATE zip_ipfs_info SET status = 3, replicas = 50")
+    assert f'<span class="badge amber">{texts["state_few"].format(replicas=50, threshold=50)}' in await pages.get(
+        "/zip", language
+    )
+    await pages.db.execute("UPDATE zip_ipfs_info SET replicas = 51")
+    assert f'<span class="badge green">{texts["state_catalogue"]}' in await pages.get("/zip", language)
+    await pages.db.execute("UPDATE zip_ipfs_info SET status = 4")
+    assert f'<span class="badge grey">{texts["state_catalogue_over"]}' in await pages.get("/zip", language)
 
 
 def rows_of(page: str) -> list[int]:

@@ -8,6 +8,8 @@ from roadvault_common.access.scopes import Role, Scope
 from roadvault_common.access.tokens import PREFIX, checked_grant, checked_name, hash_of, new_token
 from roadvault_common.errors import PermanentError
 from roadvault_common.web.callback_url import read
+from roadvault_ingest.access.refused import NotAllowed
+from roadvault_ingest.access.who import ANYBODY, Kind, Who
 
 
 def test_a_token_is_known_for_one_and_its_hash_tells_nothing() -> None:
@@ -116,3 +118,12 @@ def test_names() -> None:
 def test_roles() -> None:
     assert Role.VIEWER.scopes == {Scope.READ}
     assert Role.OPERATOR.scopes == set(Scope)
+
+
+def test_who_may_have_its_own_hosts_called_gets_no_link_on_a_page() -> None:
+    ANYBODY.check_link()
+    for grant in (checked_grant("request", [], ["client.example"]), checked_grant("read", [], [])):
+        who = Who(Kind.TOKEN, "a", grant, 1)
+        assert not who.has_links
+        with pytest.raises(NotAllowed):
+            who.check_link()

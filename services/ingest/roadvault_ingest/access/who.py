@@ -82,13 +82,18 @@ class Who:
             raise NotAllowed("this token is not for files of that camera")
         return camera
 
+    @property
+    def has_links(self) -> bool:
+        """Whether links to what was brought back are for them: not for who may have some hosts called, and no more."""
+        return Scope.REQUEST in self.grant.scopes and not self.grant.callback_hosts
+
     def check_link(self) -> None:
         """Look whether they may have a link without a client being called.
 
         Raises:
             NotAllowed: They may not.
         """
-        if self.grant.callback_hosts:
+        if not self.has_links:
             raise NotAllowed("this token may have its own hosts called, and nothing else: send cbUrl")
 
     def check_callback(self, url: CallbackUrl) -> None:

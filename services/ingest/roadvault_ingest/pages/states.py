@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from roadvault_common.sql.db import Row
-from roadvault_common.sql.states import ArchiveStatus, FolderStatus, OrderStatus, RequestStatus
+from roadvault_common.sql.states import ArchiveKind, ArchiveStatus, FolderStatus, OrderStatus, RequestStatus
 
 RED, AMBER, GREEN, GREY = "red", "amber", "green", "grey"
 
@@ -67,10 +67,14 @@ def archive_state(row: Row, threshold: int) -> State:
         state = State(f"state_{failed}_failed", RED)
     elif row["cid"] is None and status != ArchiveStatus.ENDED:
         state = State("state_packed", AMBER)
+    elif status == ArchiveStatus.EXPIRED and row.get("kind") == ArchiveKind.CATALOGUE:
+        state = State("state_catalogue_over", GREY)
     elif status in _ORDERS:
         state = _ORDERS[status]
     elif row["replicas"] <= threshold:
         state = State("state_few", AMBER, {"replicas": row["replicas"], "threshold": threshold})
+    elif row.get("kind") == ArchiveKind.CATALOGUE:
+        state = State("state_catalogue", GREEN)  # nothing is dropped for it, so nobody reads it back
     elif not row["proven"]:
         state = State("state_proving" if kept else "state_unproven", AMBER)
     else:

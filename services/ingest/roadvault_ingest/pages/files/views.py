@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 
-from roadvault_common.access.scopes import Scope
 from roadvault_common.sql.db import Row
 from roadvault_common.videos import pictures
 from roadvault_ingest.access.who import current
@@ -83,7 +82,7 @@ class Files:
             "file": await self._store.with_failures(row),
             "video": await self._store.video(file_id),
             "requests": [{**one, "link": self._link(one)} for one in requests],
-            "links": ingest.makes_links,
+            "links": ingest.makes_links and current().has_links,
             "lines": [{**line, "facts": facts(line)} for line in await ingest.custody(file_id, None)],
             "way": await way(self._office.db, row["folder_id"], row["zip_id"], row["create_time"]),
             "threshold": await self._office.threshold(),
@@ -100,7 +99,7 @@ class Files:
 
     def _link(self, row: Row) -> str | None:
         """Return the link to what a request brought back, as long as it is good, for who may ask for files."""
-        if not row["linked"] or not current().may(Scope.REQUEST):
+        if not row["linked"] or not current().has_links:
             return None
         return self._office.ingest.link_url(row["download_id"], row["link_expires_at"])
 

@@ -2,7 +2,6 @@
 
 from aiohttp import web
 
-from roadvault_common.access.scopes import Scope
 from roadvault_common.history import event_log
 from roadvault_common.work.stages import CALLBACK, FETCH
 from roadvault_ingest.access.acts import note
@@ -47,7 +46,7 @@ class Requests:
         events = await event_log.of_row(self._office.db, [(FETCH, number), (CALLBACK, number)], _EVENTS)
         values = {"row": row, "events": events, "notice": request.query.get("notice")}
         good = row["path"] is not None and row["link_expires_at"] is not None and row["link_expires_at"] > row["now"]
-        if good and current().may(Scope.REQUEST):
+        if good and current().has_links:
             values["download_url"] = self._office.ingest.link_url(number, row["link_expires_at"])
         return self._office.render(request, "requests/request.html", **values)
 

@@ -24,6 +24,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_live": ("on the network, proven; copy kept", "网络存储已验证，本地仍有副本"),
     "state_network": ("on the network, proven", "网络存储已验证"),
     "state_unproven": ("on the network alone, its proof waits to be renewed", "仅存于网络，等待重新验证"),
+    "state_catalogue": ("on the network", "已存于网络"),
+    "state_catalogue_over": ("its order has run out; newer ones are kept", "存储已到期，由更新的目录取代"),
     "state_expired": ("its order has run out, waits to be bought anew", "存储已到期，等待重新购买"),
     "state_ended": ("ended: its key was destroyed", "已到期，永久销毁"),
     "request_0": ("waits to be brought back", "等待取回"),
