@@ -4,13 +4,12 @@ import shutil
 from typing import Annotated
 
 import typer
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from rich.filesize import decimal
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.custody import fault_store
-from roadvault_common.errors import brief
+from roadvault_common.errors import RedisUnavailable, brief
+from roadvault_common.events.bus import Bus
 from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
 from roadvault_common.files import set_aside_store
 from roadvault_common.sql import audits
@@ -22,7 +21,7 @@ from roadvault_common.work.backlog import count_at_work, count_due, count_failed
 from roadvault_common.work.stages import STAGES
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import STAGE_HELP, blocking, say, show, size, stage_named, utc, why
+from roadvault_operator.shell import STAGE_HELP, blocking, say, show, show_away, size, stage_named, utc, why
 
 _UNPACKED = {
     FolderStatus.OPEN: "open",
@@ -59,12 +58,7 @@ async def status() -> None:
         oldest = {place.value: await audits.oldest_seconds(db, place) for place in Place}
         catalogue = await store.catalogue(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
-    show(
-        "away",
-        "Away: what needs it rests, and goes on by itself",
-        ("what", "which", "whose work waits", "since", "reason"),
-        [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in away],
-    )
+    show_away(away)
     show("stages", f"Stages (rows, {_COUNTED})", ("stage", "due", "at work", "failed"), stages)
     show(
         "folders",
@@ -129,21 +123,15 @@ async def _streams() -> None:
     url = OperatorSettings().redis_url
     if url is None:
         return
-    redis = Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=3)
     try:
-        rows: list[tuple[object, ...]] = []
-        for event in EVENTS:
-            if not await redis.exists(event.stream):
-                continue
-            groups = await redis.xinfo_groups(event.stream)
-            rows += [(event.stream, group["name"].decode(), group["lag"], group["pending"]) for group in groups]
-        show("streams", "Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
-        letters = await redis.xlen(DEAD_LETTERS)
-        say(f"dead letters: {letters}", dead_letters=letters)
-    except (RedisError, OSError) as error:
-        say(f"Redis can't be reached, events wait for the sweeps: {brief(error)}")
-    finally:
-        await redis.aclose()
+        async with Bus.open(url, "operator") as bus:
+            *states, letters = await bus.streams([*(event.stream for event in EVENTS), DEAD_LETTERS])
+    except RedisUnavailable as error:
+        say(f"{brief(error)}; events wait for the sweeps")
+        return
+    rows = [(state.name, state.heard_by, state.lag, state.pending) for state in states if state.heard_by]
+    show("streams", "Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
+    say(f"dead letters: {letters.length}", dead_letters=letters.length)
 
 
 def _disk() -> None:
