@@ -76,6 +76,14 @@ class Stage:
         async with Ipfs.open(self.kubo.rpc_url, 60) as ipfs:
             await ipfs.collect_garbage()
 
+    async def still(self, watchers: int) -> None:
+        """Wait until so many watch, and nothing has been on its way for them for half a second."""
+        quiet = 0
+        async with asyncio.timeout(30):
+            while quiet < 10:
+                await asyncio.sleep(0.05)
+                quiet = 0 if self.blocks._flights or self.blocks.watchers != watchers else quiet + 1
+
     async def moved(self) -> int:
         """Return the bytes of blocks that our node has received until now."""
         return await received(self.kubo)

@@ -37,6 +37,8 @@ def environment(traces: Collector) -> Iterator[dict[str, str]]:
         f"{PREFIX}FOLDER_BYTES": str(12 << 20),
         f"{PREFIX}FOLDER_AGE_SECONDS": "3",
         f"{PREFIX}BLOCK_SECONDS": "0.2",
+        "ROADVAULT_SWEEP_SECONDS": "0.5",
+        "ROADVAULT_CRUST_CHECK_SECONDS": "0.5",
         f"{PREFIX}REPLICAS_PER_BLOCK": "20",
     }
     shutil.rmtree(directory, ignore_errors=True)

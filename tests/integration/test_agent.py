@@ -150,8 +150,9 @@ async def test_a_card_that_is_pulled_out_goes_on_when_it_is_back(door: Door, mak
 
 
 async def test_a_full_server_is_waited_for_and_a_refused_file_holds_up_no_other(
-    open_door: Open, make_agent: MakeAgent
+    open_door: Open, make_agent: MakeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("roadvault_ingest.uploads.admission._FULL_RETRY_SECONDS", 1)  # which the agent heeds
     async with open_door(disk_margin_bytes=1 << 60) as full:
         agent = make_agent(full.url, '|then = "delete"')
         agent.put("a.mp4", b"frames")

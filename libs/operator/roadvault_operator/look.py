@@ -1,18 +1,18 @@
 """`roadvault status` and `roadvault failed`: what there is to do, and what needs a person."""
 
 import shutil
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from redis.exceptions import RedisError
 from rich.filesize import decimal
 
 from roadvault_common.catalogue import left_out
 from roadvault_common.custody import fault_store
-from roadvault_common.errors import brief
-from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS
+from roadvault_common.errors import RedisUnavailable, brief
+from roadvault_common.events.bus import Bus
+from roadvault_common.events.kinds import DEAD_LETTERS, streams_of
 from roadvault_common.files import set_aside_store
-from roadvault_common.redis_pool import connected
 from roadvault_common.sql import audits
 from roadvault_common.sql.audits import Place
 from roadvault_common.sql.db import Database
@@ -20,9 +20,10 @@ from roadvault_common.sql.states import ArchiveStatus, FolderStatus
 from roadvault_common.work import outage_store
 from roadvault_common.work.backlog import count_at_work, count_due, count_failed, failures
 from roadvault_common.work.stages import STAGES
+from roadvault_common.work.stores import all_stores
 from roadvault_operator import store
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import STAGE_HELP, blocking, say, show, size, stage_named, utc, why
+from roadvault_operator.shell import STAGE_HELP, blocking, say, show, show_away, size, stage_named, utc, why
 
 _UNPACKED = {
     FolderStatus.OPEN: "open",
@@ -52,19 +53,14 @@ async def status() -> None:
         ]
         folders = [(name, await store.folders(db, state)) for state, name in _UNPACKED.items()]
         archives = [(name, await store.archives(db, state)) for state, name in _NOT_LIVE.items()]
-        away = await outage_store.away(db)
+        away, names = await outage_store.away(db), [one.name for one in await all_stores(db)]
         aside, faults = await set_aside_store.count(db), await fault_store.count_faults(db)
         wrong = await audits.problems(db, _SHOWN_PROBLEMS)
         left, left_count = await left_out.listed(db, _SHOWN_PROBLEMS), await left_out.count(db)
         oldest = {place.value: await audits.oldest_seconds(db, place) for place in Place}
         catalogue = await store.catalogue(db)
         kept, so_far = await store.kept(db), await store.so_far(db)
-    show(
-        "away",
-        "Away: what needs it rests, and goes on by itself",
-        ("what", "which", "whose work waits", "since", "reason"),
-        [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in away],
-    )
+    show_away(away)
     show("stages", f"Stages (rows, {_COUNTED})", ("stage", "due", "at work", "failed"), stages)
     show(
         "folders",
@@ -117,7 +113,7 @@ async def status() -> None:
             f"uploads that rotted before they were packed, and wait for a decision (`roadvault set-aside`): {aside}",
             set_aside=aside,
         )
-    await _streams()
+    await _streams(names)
     _disk()
 
 
@@ -125,24 +121,19 @@ def _days(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days" if seconds else "nothing"
 
 
-async def _streams() -> None:
+async def _streams(stores: Iterable[str]) -> None:
     url = OperatorSettings().redis_url
     if url is None:
         return
-    rows: list[tuple[object, ...]] = []
     try:
-        async with connected(url) as redis:
-            for event in EVENTS:
-                if not await redis.exists(event.stream):
-                    continue
-                groups = await redis.xinfo_groups(event.stream)
-                rows += [(event.stream, group["name"].decode(), group["lag"], group["pending"]) for group in groups]
-            letters = await redis.xlen(DEAD_LETTERS)
-    except (RedisError, OSError) as error:
-        say(f"Redis can't be reached, events wait for the sweeps: {brief(error)}")
+        async with Bus.open(url, "operator") as bus:
+            *states, letters = await bus.streams([*streams_of(stores), DEAD_LETTERS])
+    except RedisUnavailable as error:
+        say(f"{brief(error)}; events wait for the sweeps")
         return
+    rows = [(state.name, state.heard_by, state.lag, state.pending) for state in states if state.heard_by]
     show("streams", "Streams (events)", ("stream", "heard by", "unread", "not finished"), rows)
-    say(f"dead letters: {letters}", dead_letters=letters)
+    say(f"dead letters: {letters.length}", dead_letters=letters.length)
 
 
 def _disk() -> None:

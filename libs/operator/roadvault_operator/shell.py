@@ -21,6 +21,7 @@ from rich.text import Text
 from roadvault_common.build import REVISION, VERSION
 from roadvault_common.errors import SettingsError
 from roadvault_common.plain import plain
+from roadvault_common.sql.db import Row
 from roadvault_common.work import reasons
 from roadvault_common.work.reasons import Reason
 from roadvault_common.work.stages import STAGES, Stage
@@ -189,3 +190,13 @@ def _value(value: object) -> object:
             return value.isoformat()
         case _:
             return str(value)
+
+
+def show_away(rows: Sequence[Row]) -> None:
+    """Print what is away, since when and for whom."""
+    show(
+        "away",
+        "Away: what needs it rests, and goes on by itself",
+        ("what", "which", "whose work waits", "since", "reason"),
+        [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in rows],
+    )

@@ -30,7 +30,7 @@ from roadvault_common.sql.db import Database, Row
 from roadvault_common.work import backlog, outage_store
 from roadvault_common.work.backlog import Numbers
 from roadvault_operator.config import OperatorSettings
-from roadvault_operator.shell import asked_by_a_program, blocking, console, say, show, size, utc, why
+from roadvault_operator.shell import asked_by_a_program, blocking, console, say, show, show_away, size, utc, why
 from roadvault_operator.store import MOST
 
 _EVENTS, _AWAY = 40, 4
@@ -206,8 +206,7 @@ def _tell(picture: Picture) -> None:
     show("stages", "Stages", ("stage", *names), stages)
     beats = [(beat.service, beat.instance, beat.version, utc(beat.heard_at), beat.facts) for beat in picture.beats]
     show("services", "Services", ("service", "instance", "version", "heard", "facts"), beats)
-    away = [(row["domain"], row["name"], row["service"], utc(row["since"]), row["reason"]) for row in picture.away]
-    show("away", "Away", ("what", "which", "whose work waits", "since", "reason"), away)
+    show_away(picture.away)
     events = [
         (utc(one.at), one.stage, one.row_id, one.outcome, one.attempt, why(one.reason), one.trace_id)
         for one in picture.events

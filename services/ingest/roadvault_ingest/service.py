@@ -12,7 +12,7 @@ from roadvault_common.custody import history
 from roadvault_common.custody import store as custody_store
 from roadvault_common.errors import IntegrityError, RedisUnavailable, brief
 from roadvault_common.events.bus import Bus, StreamState
-from roadvault_common.events.kinds import DEAD_LETTERS, EVENTS, DownloadRequested, FileReceived
+from roadvault_common.events.kinds import DEAD_LETTERS, DownloadRequested, FileReceived, streams_of
 from roadvault_common.files.ledger import Ledger
 from roadvault_common.files.span import Span
 from roadvault_common.files.sweep import Sweeper
@@ -25,6 +25,7 @@ from roadvault_common.web import callback_url
 from roadvault_common.web.callback_url import BadCallbackUrl, CallbackUrl
 from roadvault_common.web.links import Links, Views
 from roadvault_common.web.reach import AddressRefused
+from roadvault_common.work.stores import all_stores
 from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
 from roadvault_ingest.copies.sending import Copies
@@ -271,7 +272,8 @@ class Ingest:
     async def streams(self) -> list[StreamState] | None:
         """Return how events and dead letters stand; None if Redis is away."""
         try:
-            return await self._bus.streams([*(event.stream for event in EVENTS), DEAD_LETTERS])
+            stores = [one.name for one in await all_stores(self._db)]
+            return await self._bus.streams([*streams_of(stores), DEAD_LETTERS])
         except RedisUnavailable:
             return None
 

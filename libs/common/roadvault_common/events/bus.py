@@ -54,12 +54,13 @@ _PARENT = b"traceparent"
 
 
 class StreamState(NamedTuple):
-    """A stream: its entries, the most that a group has not read of them, and what groups have in hand."""
+    """A stream: its entries, the most that a group has not read of them, what groups have in hand, and their names."""
 
     name: str
     length: int
     lag: int
     pending: int
+    heard_by: str
 
 
 class Bus:
@@ -222,7 +223,7 @@ class Bus:
         except (RedisError, OSError) as error:
             raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
 
-    async def streams(self, names: Sequence[str]) -> list[StreamState]:
+    async def streams(self, streams: Sequence[str]) -> list[StreamState]:
         """Return how long streams are, and how far behind whoever hears them is.
 
         Raises:
@@ -231,11 +232,12 @@ class Bus:
         found: list[StreamState] = []
         try:
             async with asyncio.timeout(_EMIT_SECONDS):
-                for name in names:
+                for name in streams:
                     length = int(await self._redis.xlen(name))
                     groups = await self._redis.xinfo_groups(name) if length else []
                     lags = [group["lag"] for group in groups if group["lag"] is not None]
-                    found.append(StreamState(name, length, max(lags, default=0), sum(g["pending"] for g in groups)))
+                    pending, names = sum(g["pending"] for g in groups), sorted(g["name"].decode() for g in groups)
+                    found.append(StreamState(name, length, max(lags, default=0), pending, ", ".join(names)))
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnavailable(f"Redis can't be reached: {brief(error)}") from error
         return found

@@ -4,6 +4,7 @@ An event is a doorbell: it names a row, and whoever hears it reads the row. Losi
 about the bytes on a disk goes to the services of its store, on a stream of their own.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -84,6 +85,13 @@ EVENTS: tuple[type[Event], ...] = (
     DownloadRequested,
     FileExtracted,
 )
+
+
+def streams_of(stores: Iterable[str]) -> list[str]:
+    """Return the names of all streams of some stores."""
+    others = [store for store in stores if store != MAIN]
+    return [*(event.stream for event in EVENTS), *(e.stream_at(store) for store in others for e in EVENTS if e.local)]
+
 
 DEAD_LETTERS = "dead-letter"
 """The stream of what could not be handled: entries that do not parse, and rows that failed for good."""
