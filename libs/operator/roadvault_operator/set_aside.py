@@ -1,6 +1,8 @@
 """`roadvault set-aside`: uploads that rotted before they were packed; a person mends them, or gives them up."""
 
+import asyncio
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +11,10 @@ from rich.progress import Progress
 
 from roadvault_common.errors import PermanentError, SettingsError
 from roadvault_common.files import set_aside_store as store
-from roadvault_common.files.identity import Identity
+from roadvault_common.files.identity import Identity, read_stamp
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.stores import MAIN
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.mend import ring
@@ -63,8 +66,9 @@ async def retry(
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         with Progress(console=console, transient=True) as bars:
             verifier, whole = Verifier(db, vault, None, bars), list[Row]()
+            own = await asyncio.to_thread(_store_of, vault.root)
             async for row in _wanted(db, file_ids):
-                if await _is_whole(verifier, row):
+                if (file_ids or row["at_store"] == own) and await _is_whole(verifier, row):
                     whole.append(row)
         closed = [await store.pack_after_all(db, some) for some in folders(whole)]
     await ring(closed)
@@ -74,6 +78,12 @@ async def retry(
     )
     if verifier.wrong:
         raise typer.Exit(1)
+
+
+def _store_of(root: Path) -> str:
+    """Return whose data directory it is: what was set aside at another store is not looked for here."""
+    stamp = read_stamp(root)
+    return MAIN if stamp is None else stamp.store
 
 
 async def _is_whole(verifier: Verifier, row: Row) -> bool:
