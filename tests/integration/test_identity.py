@@ -169,6 +169,7 @@ async def _path(db: Database, file_id: int) -> str:
 
 
 async def _row(db: Database, path: str | None) -> None:
+    await db.execute("INSERT IGNORE INTO folder_info (folder_id, status, close_at) VALUES (1, 0, UTC_TIMESTAMP(6))")
     await db.execute(
         "INSERT INTO file_upload_info (file_name, file_type, size, sha256, path, folder_id)"
         " VALUES ('a', '', 1, '', %s, 1)",

@@ -31,6 +31,7 @@ from roadvault_crust_orderer.proof.evidence_store import counted
 from roadvault_crust_orderer.store import OrdererStore
 from roadvault_crust_orderer.watching.watching_store import Look, Seen, WatchingStore
 from roadvault_ingest.pages.words import LANGUAGES
+from roadvault_ingest.problems import Draining
 from roadvault_operator.stores import draining, report
 from roadvault_operator.stores.losing import Losing
 
@@ -323,6 +324,17 @@ async def test_pictures_of_another_store_are_made_anew_only_if_that_is_no_more(d
         assert (row["store"], row["path"], bool(row["due"])) == (
             (store, None, True) if store == "main" else (store, "posters/1", False)
         )
+
+
+async def test_no_folder_is_opened_at_a_store_that_was_drained_or_lost(console: Console) -> None:
+    for state in (0, 1, 2, 3):
+        await console.db.execute("UPDATE folder_info SET open_slot = NULL, status = 1")
+        await console.db.execute("UPDATE store_info SET state = %s WHERE name = 'main'", (state,))
+        if state in {0, 1}:
+            await console.file()
+            continue
+        with pytest.raises(Draining):
+            await console.file()
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """`roadvault set-aside`: uploads that rotted before they were packed; a person mends them, or gives them up."""
 
+import asyncio
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +12,10 @@ from rich.progress import Progress
 from roadvault_common.errors import SettingsError
 from roadvault_common.files import set_aside
 from roadvault_common.files import set_aside_store as store
-from roadvault_common.files.identity import Identity
+from roadvault_common.files.identity import Identity, read_stamp
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.stores import MAIN
 from roadvault_operator.config import OperatorSettings
 from roadvault_operator.identity import data_dir
 from roadvault_operator.mend import ring
@@ -60,7 +63,8 @@ async def retry(
     async with Database.open(OperatorSettings().database_url, size=1) as db:
         with Progress(console=console, transient=True) as bars:
             verifier = Verifier(db, vault, None, bars)
-            whole, closed = await set_aside.pack_whole(db, file_ids or [], partial(_is_whole, verifier))
+            own = None if file_ids else await asyncio.to_thread(_store_of, vault.root)
+            whole, closed = await set_aside.pack_whole(db, file_ids or [], partial(_is_whole, verifier, own))
     await ring(closed)
     say(
         f"{whole} uploads are whole and due to be packed, {verifier.wrong} are not, and stay aside",
@@ -70,7 +74,21 @@ async def retry(
         raise typer.Exit(1)
 
 
-async def _is_whole(verifier: Verifier, row: Row) -> bool:
+def _store_of(root: Path) -> str:
+    """Return whose data directory it is: what was set aside at another store is not looked for here."""
+    stamp = read_stamp(root)
+    return MAIN if stamp is None else stamp.store
+
+
+def _store_of(root: Path) -> str:
+    """Return whose data directory it is: what was set aside at another store is not looked for here."""
+    stamp = read_stamp(root)
+    return MAIN if stamp is None else stamp.store
+
+
+async def _is_whole(verifier: Verifier, own: str | None, row: Row) -> bool:
+    if own not in {None, row["at_store"]}:
+        return False
     wrong = verifier.wrong
     await verifier.upload(row)
     return verifier.wrong == wrong

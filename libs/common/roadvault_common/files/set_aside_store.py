@@ -38,10 +38,11 @@ async def add(tx: Transaction, reasons: Mapping[int, str], store: str = MAIN) ->
 async def waiting(db: Database, limit: int, after: int = 0) -> list[Row]:
     """Return the files that a person has to decide about, behind a file id.
 
-    Each has `file_id`, `file_name`, `size`, `sha256`, `path`, `folder_id`, `reason` and `found_at`.
+    Each has `file_id`, `file_name`, `size`, `sha256`, `path`, `folder_id`, `reason`, `found_at`, and at which store
+    its bytes are: `at_store`.
     """
     return await db.fetch_all(
-        "SELECT file_id, file_name, size, sha256, path, folder_id, reason, found_at"
+        "SELECT file_id, file_name, size, sha256, path, folder_id, reason, found_at, at_store"
         " FROM set_aside_info JOIN file_upload_info USING (file_id)"
         " WHERE lost_at IS NULL AND file_id > %s ORDER BY file_id LIMIT %s",
         (after, limit),

@@ -12,7 +12,8 @@ from roadvault_common.errors import PermanentError
 from roadvault_common.history import heartbeats
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import StoreState
-from roadvault_common.work import stores
+from roadvault_common.work import backlog, stores
+from roadvault_common.work.stages import DROP, ORDER, PACK, PIN, PROVE, RESTORE, WATCH
 from roadvault_common.work.stores import Store
 from roadvault_operator import acts
 from roadvault_operator.config import OperatorSettings
@@ -26,6 +27,8 @@ from roadvault_operator.stores.losing import SILENT_SECONDS, Losing, awake
 
 app = typer.Typer(no_args_is_help=True, help="Stores: list them, drain one, write one off that is lost, take it back.")
 
+_ON_THE_WAY = (PACK, PIN, ORDER, WATCH, PROVE, RESTORE, DROP)
+"""The stages by which a store becomes empty."""
 STATES = {
     StoreState.OPEN: "open",
     StoreState.DRAINING: "draining",
@@ -105,6 +108,8 @@ async def drain(
             left = await draining.step()
             say(f"the store {name} is being drained: {described(left)}; run it again to see it through", left=left.left)
             return
+        if failed := sum([await backlog.count_failed(db, stage) for stage in _ON_THE_WAY]):
+            say(f"{failed} folders and archives, of all stores, have failed and wait for a person: `roadvault failed`")
         say(f"the store {name} takes no uploads; interrupted, it goes on draining, and so does this command once more")
         while (left := await draining.until_empty()).left == 0:
             if await draining.finish():

@@ -72,8 +72,8 @@ async def move_archives(tx: Transaction, zip_ids: list[int], to: str) -> None:
         (to, *zip_ids),
     )
     await tx.execute(
-        "UPDATE retention_info SET store = %s, shred_token = NULL,"  # noqa: S608 - marks
-        f" shred_due = IF(shred_token IS NULL, shred_due, UTC_TIMESTAMP(6)) WHERE zip_id IN ({marks(zip_ids)})",
+        "UPDATE retention_info SET shred_due = IF(shred_token IS NULL, shred_due, UTC_TIMESTAMP(6)),"  # noqa: S608 - marks
+        f" shred_token = NULL, store = %s WHERE zip_id IN ({marks(zip_ids)})",
         (to, *zip_ids),
     )
 
