@@ -83,7 +83,7 @@ async def rotten(console: Console, kubo: Kubo, network_kubo: Kubo) -> AsyncItera
     content[file["zip_offset"] + 2_000_000] ^= 1
     path.write_bytes(content)
     settings = RetrieverSettings.model_validate({**console.settings, "disk_margin_bytes": 0})
-    async with Ipfs.open(kubo.rpc_url, 30) as ours, Reader.open(kubo.gateway_url, 20, node=ours) as reader:
+    async with Ipfs.open(kubo.rpc_url, 30) as ours, Reader.open(kubo.gateway_url, 8, node=ours) as reader:
         keys = MasterKeys(settings.master_keys)
         retriever = Retriever(settings, console.db, console.bus, console.vault, keys, reader)
         (leaf,) = await broken_blocks(ours, cid, lambda: None)
