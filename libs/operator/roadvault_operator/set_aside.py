@@ -80,12 +80,6 @@ def _store_of(root: Path) -> str:
     return MAIN if stamp is None else stamp.store
 
 
-def _store_of(root: Path) -> str:
-    """Return whose data directory it is: what was set aside at another store is not looked for here."""
-    stamp = read_stamp(root)
-    return MAIN if stamp is None else stamp.store
-
-
 async def _is_whole(verifier: Verifier, own: str | None, row: Row) -> bool:
     if own not in {None, row["at_store"]}:
         return False
