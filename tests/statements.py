@@ -403,6 +403,7 @@ def of_a_row(filled: Filled) -> list[Statement]:
         prover_archive=lambda db: ProofStore(db).archive(archive),
         prover_members=lambda db: ProofStore(db).members(archive),
         retriever_wanted=lambda db: RetrieverStore(db).wanted(filled.due(FETCH)[0]),
+        stream_elsewhere=lambda db: StreamStore(db).stream_url("main"),
         stream_located=lambda db: StreamStore(db).located(1 + filled.due(FETCH)[0] % filled.files),
         look_subject=lambda db: LookStore(db).subject(1),
         stream_now=lambda db: db.now(),

@@ -2,10 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
+from free_ports import pick_free
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from servers_door import token
 from servers_services import Service, Services
@@ -13,6 +16,7 @@ from servers_services import Service, Services
 from roadvault_common.errors import IdentityMismatch
 from roadvault_common.files.identity import Identity
 from roadvault_common.sql.db import Database, Row
+from roadvault_common.web.links import Views
 from roadvault_ingest.requests.routing import Routing
 from roadvault_retriever.store import RetrieverStore
 from roadvault_stack.kubo import Kubo
@@ -187,3 +191,30 @@ async def test_a_door_leads_on_to_the_store_that_has_the_file(services: Services
             assert (answer.status, answer.headers["Location"]) == (307, f"http://north.example/d/{link}")
         async with http.get(f"{door.public_url}/d/{token(2, 'a secret for signing links')}") as answer:
             assert answer.status == 503
+
+
+async def test_a_door_plays_what_another_store_alone_has(services: Services, db: Database, tmp_path: Path) -> None:
+    secret, ports = "a secret for playing videos", pick_free(2)
+    streams = [f"http://127.0.0.1:{port}" for port in ports]
+    north = {"store": NORTH, "data_dir": tmp_path / NORTH}
+    ingest = services("ingest", **north)
+    retrievers = [
+        services("retriever", view_secret=secret, stream_port=ports[0], looks_at_once=0, store_stream_url=streams[0]),
+        services(
+            "retriever", view_secret=secret, stream_port=ports[1], looks_at_once=0, store_stream_url=streams[1], **north
+        ),
+    ]
+    door = services("door", stream_url=streams[0])
+    for service in (ingest, *retrievers, door):
+        await service.start()
+    content = bytes(range(256)) * 3000
+    store = Store(NORTH, tmp_path / NORTH, ingest, [])
+    file_id = await store.upload("a.mp4", content)
+    await until(db, "SELECT 1 FROM store_info WHERE name = %s AND stream_url IS NOT NULL", NORTH)
+    token = Views(SecretStr(secret)).token(file_id, datetime.now(UTC) + timedelta(hours=1), {"by": "192.0.2.1"})
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{door.public_url}/v/{token}", headers={"Range": "bytes=1000-1999"}) as answer:
+            assert answer.status == 206, await answer.text()
+            assert await answer.read() == content[1000:2000]
+        async with http.get(f"{door.public_url}/v/{token}") as answer:
+            assert await answer.read() == content

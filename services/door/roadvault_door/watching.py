@@ -143,8 +143,8 @@ class Player:
     async def _asked(
         self, request: web.Request, path: str, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask the retriever."""
-        asking = self._session.get(f"v/{path}", headers=headers, allow_redirects=False)
+        """Ask the retriever, or that of the store that alone has the file, to which ours leads."""
+        asking = self._session.get(f"v/{path}", headers=headers, max_redirects=2)
         try:
             answer = await unless_gone(request, asking)
         except (aiohttp.ClientError, TimeoutError) as error:

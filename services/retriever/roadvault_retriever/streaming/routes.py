@@ -61,6 +61,8 @@ class Streaming:
             return await handler(request)
         except Refused as refused:
             status, text = refused.status, str(refused)
+            if refused.there is not None:
+                return web.Response(status=status, headers={"Location": f"{refused.there.rstrip('/')}{request.path}"})
         except (RoadVaultError, TimeoutError) as error:  # some a person has to mend, as a key's damaged row
             log.warning("a video can't be played now", error=brief(error))
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, "the video can't be had right now; try again"

@@ -50,11 +50,15 @@ Mend = Callable[[int | None], Awaitable[None]]
 
 
 class Refused(PermanentError):
-    """The file is not there to be read, and will not be; `status` is what a client is answered with."""
+    """The file is not there to be read, and will not be; `status` is what a client is answered with.
 
-    def __init__(self, status: HTTPStatus, message: str) -> None:
+    If it is at another store, `there` is the base URL at which that one's retriever gives it.
+    """
+
+    def __init__(self, status: HTTPStatus, message: str, there: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.there = there
 
 
 class Sources:
@@ -93,6 +97,13 @@ class Sources:
             raise _ended(located)
         if located.zip_id is None and located.set_aside is not None:
             raise Refused(HTTPStatus.NOT_FOUND, "its upload had rotted before it was packed, and was set aside")
+        if located.elsewhere is not None and located.path is None and located.zip_path is None:
+            there = await self._store.stream_url(located.elsewhere)
+            if there is not None:
+                raise Refused(HTTPStatus.TEMPORARY_REDIRECT, f"it is at the store {located.elsewhere}", there)
+            if located.on_ipfs is None:
+                words = f"it is at the store {located.elsewhere} alone, which says nothing of where its videos are"
+                raise TransientError(words)
         if located.path is None and located.zip_path is None and located.on_ipfs is None:
             raise _lost()
         return located

@@ -22,6 +22,11 @@ class StreamStore:
         )
         return None if row is None else Located(**seen_from(row, self._name))
 
+    async def stream_url(self, store: str) -> str | None:
+        """Return where a store's retriever gives videos to doors, if it said so."""
+        url: str | None = await self._db.fetch_value("SELECT stream_url FROM store_info WHERE name = %s", (store,))
+        return url
+
     @transacted
     async def note_watched(self, tx: Transaction, view: View) -> None:
         """Write that somebody watches, once for each token, whichever processes find it."""
