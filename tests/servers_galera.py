@@ -19,6 +19,7 @@ from free_ports import pick_free
 from servers_databases import Databases
 from servers_process import Running
 
+from roadvault_stack import programs
 from roadvault_stack.mariadb import MariaDB
 from roadvault_stack.ports import HOST
 
@@ -74,7 +75,8 @@ class GaleraNode(MariaDB):
             "gcache.page_size": "4M",
         }
         return [
-            *super().command(),
+            *_as_its_user(),
+            *[part for part in super().command() if part not in self._as_root()],
             "--wsrep-on=ON",
             f"--wsrep-provider={_LIBRARY}",
             "--wsrep-cluster-name=roadvault-test",
@@ -105,6 +107,12 @@ class GaleraNode(MariaDB):
         with self.connect(database, admin=True) as connection, connection.cursor() as cursor:
             cursor.execute(statement, args)
             return cursor.fetchall()
+
+
+def _as_its_user() -> list[str]:
+    """Who becomes another user by itself is no longer ended with the test run: this asks for that once more."""
+    own = [f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups"]
+    return [programs.find("setpriv"), *own, "--pdeathsig", "KILL", "--"] if os.getuid() == 0 else []
 
 
 class Galera:
