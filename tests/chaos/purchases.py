@@ -57,16 +57,16 @@ def others(cids: set[str], catalogues: set[str], chain: History, losses: Sequenc
 
 def ends(arena: Arena) -> list[str]:
     """The summary of what ends when fits the rows, the catalogue's among them."""
-    count: Counter[int] = Counter()
-    sizes: Counter[int] = Counter()
-    for row in arena.sql("SELECT expired_on, dag_size FROM zip_ipfs_info WHERE expired_on IS NOT NULL"):
-        day = row["expired_on"] // BLOCKS_A_DAY
+    count: Counter[tuple[str, int]] = Counter()
+    sizes: Counter[tuple[str, int]] = Counter()
+    for row in arena.sql("SELECT payer, expired_on, dag_size FROM zip_ipfs_info WHERE expired_on IS NOT NULL"):
+        day = row["payer"], row["expired_on"] // BLOCKS_A_DAY
         count[day] += 1
         sizes[day] += mebibytes(row["dag_size"])
-    summary = arena.sql("SELECT day, archives, mebibytes FROM renewal_info")
+    summary = arena.sql("SELECT payer, day, archives, mebibytes FROM renewal_info")
     wrong = []
-    if (counted := {row["day"]: row["archives"] for row in summary}) != count:
+    if (counted := {(row["payer"], row["day"]): row["archives"] for row in summary}) != count:
         wrong.append(f"by day of their end, {counted} orders are counted, and there are {dict(count)}")
-    if (measured := {row["day"]: row["mebibytes"] for row in summary}) != sizes:
+    if (measured := {(row["payer"], row["day"]): row["mebibytes"] for row in summary}) != sizes:
         wrong.append(f"by day of their end, {measured} MiB are counted, and there are {dict(sizes)}")
     return wrong

@@ -32,7 +32,7 @@ OFF_THE_PATH = {
     "OrdererStore.call_back",
     "PurchaseStore.close_refused",
     "PurchaseStore.last_block",
-    *(f"OrdererStore.{name}" for name in ("turn_in_flight", "next_renewal", "next_new", "seconds_to_turn")),
+    *(f"OrdererStore.{name}" for name in ("turn_in_flight", "next_renewal", "next_new", "seconds_to_turn", "stand_in")),
     "OrdererStore.latest",
     "OrdererStore.note_expired",
     "PurchaseStore.set_aside",
