@@ -234,6 +234,6 @@ def sentinels_of_session(servers_dir: Path) -> Iterator[Guarded]:
 
 
 @pytest.fixture
-def watched_redis(sentinels_of_session: Guarded) -> Guarded:
+def duo(sentinels_of_session: Guarded) -> Guarded:
     sentinels_of_session.heal()
     return sentinels_of_session

@@ -28,37 +28,37 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_module, "_AWAY_SECONDS", 0.2)
 
 
-async def test_events_go_on_at_the_next_master_when_one_is_killed(watched_redis: Guarded) -> None:
-    async with hearing(watched_redis.url) as heard:
-        old = watched_redis.master
+async def test_events_go_on_at_the_next_master_when_one_is_killed(duo: Guarded) -> None:
+    async with hearing(duo.url) as heard:
+        old = duo.master
         await asyncio.to_thread(old.kill)
         with pytest.raises(RedisUnavailable, match="Redis can't be reached"):
             await heard.bus.ping()
         await heard.hears(2)
         await heard.bus.ping()
-        assert watched_redis.master is not old
+        assert duo.master is not old
 
 
-async def test_events_go_on_at_the_next_master_when_one_stands_still(watched_redis: Guarded) -> None:
-    async with hearing(watched_redis.url) as heard:
-        old = watched_redis.master
+async def test_events_go_on_at_the_next_master_when_one_stands_still(duo: Guarded) -> None:
+    async with hearing(duo.url) as heard:
+        old = duo.master
         with old.suspended():
             await heard.hears(2)
             await heard.bus.ping()
-        await asyncio.to_thread(watched_redis.heal)  # which also demotes it
+        await asyncio.to_thread(duo.heal)  # which also demotes it
         await heard.hears(3)
         with old.server.client() as client:
             assert client.role()[0] == b"slave"
 
 
 async def test_a_master_that_was_cut_off_is_left_though_it_answers_and_so_does_its_sentinel(
-    watched_redis: Guarded,
+    duo: Guarded,
 ) -> None:
     """The first Sentinel of the URL is on its side, and says that all is well."""
-    async with hearing(watched_redis.url) as heard:
-        with watched_redis.split() as old:
+    async with hearing(duo.url) as heard:
+        with duo.split() as old:
             await heard.bus.ping()  # as breakers and /readyz do
-            async with Bus.open(SecretStr(watched_redis.url), "pinner") as other:
+            async with Bus.open(SecretStr(duo.url), "pinner") as other:
                 heard.bus = other
                 await heard.hears(2)
             async with asyncio.timeout(SECONDS):
@@ -72,11 +72,11 @@ def clients_of(node: Running[Node]) -> int:
         return sum(one["cmd"].startswith("x") for one in client.client_list())
 
 
-async def test_events_go_on_when_what_was_last_written_is_lost_and_with_it_the_group(watched_redis: Guarded) -> None:
+async def test_events_go_on_when_what_was_last_written_is_lost_and_with_it_the_group(duo: Guarded) -> None:
     """Redis replicates after it has answered: the next master's streams went back in time."""
-    old, new = watched_redis.master, watched_redis.replica
-    with watched_redis.without(old, "replica"):
-        async with hearing(watched_redis.url) as heard:
+    old, new = duo.master, duo.replica
+    with duo.without(old, "replica"):
+        async with hearing(duo.url) as heard:
             for number in range(2, 20):
                 assert await heard.bus.emit(FolderSealed(zip_id=number))
             with new.server.client() as client:
@@ -85,22 +85,22 @@ async def test_events_go_on_when_what_was_last_written_is_lost_and_with_it_the_g
             await heard.hears(20)
 
 
-async def test_a_sentinel_that_is_gone_and_one_that_hangs_keep_nobody_waiting(watched_redis: Guarded) -> None:
-    hangs, gone, _ = watched_redis.watchers
+async def test_a_sentinel_that_is_gone_and_one_that_hangs_keep_nobody_waiting(duo: Guarded) -> None:
+    hangs, gone, _ = duo.watchers
     await asyncio.to_thread(gone.kill)
-    async with Bus.open(SecretStr(watched_redis.url), "pinner") as bus:
+    async with Bus.open(SecretStr(duo.url), "pinner") as bus:
         assert await bus.emit(FolderSealed(zip_id=1))
     await asyncio.to_thread(gone.start)
     with hangs.suspended():
-        async with Bus.open(SecretStr(watched_redis.url), "pinner") as bus:
+        async with Bus.open(SecretStr(duo.url), "pinner") as bus:
             async with asyncio.timeout(0.9):
                 assert await bus.emit(FolderSealed(zip_id=1))
 
 
-async def test_what_is_wrong_is_said(watched_redis: Guarded) -> None:
+async def test_what_is_wrong_is_said(duo: Guarded) -> None:
     for url, words in (
         (
-            watched_redis.url.replace("/rv/", "/another/"),
+            duo.url.replace("/rv/", "/another/"),
             "3 Sentinels name no master another: ResponseError: No such master",
         ),
         ("redis+sentinel://127.0.0.1:9,127.0.0.1:10/rv/0", "2 Sentinels name no master rv: ConnectionError: Error 111"),
@@ -160,9 +160,9 @@ async def is_away(*of: Service) -> bool:
 
 
 async def test_work_goes_on_under_load_whatever_becomes_of_the_master(
-    watched_redis: Guarded, services: Services, database_url: str
+    duo: Guarded, services: Services, database_url: str
 ) -> None:
-    common = {"redis_url": watched_redis.url, "sweep_seconds": 0.5}
+    common = {"redis_url": duo.url, "sweep_seconds": 0.5}
     ingest = services("ingest", **common, folder_files=10)
     others = [services(name, **common, event_reclaim_seconds=5) for name in ("packer", "pinner")]
     await asyncio.gather(*(one.start() for one in (ingest, *others)))
@@ -171,21 +171,21 @@ async def test_work_goes_on_under_load_whatever_becomes_of_the_master(
         async with load.on():
             await asyncio.sleep(0.5)
             await load.pinned()
-            gone = watched_redis.watchers[1:]
-            for one in (watched_redis.master, *gone):  # one Sentinel alone promotes nobody
+            gone = duo.watchers[1:]
+            for one in (duo.master, *gone):  # one Sentinel alone promotes nobody
                 await asyncio.to_thread(one.kill)
             async with asyncio.timeout(SECONDS):
                 while not await is_away(ingest, *others):
                     await asyncio.sleep(0.05)
             await asyncio.gather(*(asyncio.to_thread(one.start) for one in gone))
             await load.pinned()
-            await asyncio.to_thread(watched_redis.heal, flush=False)
-            with watched_redis.master.suspended():
+            await asyncio.to_thread(duo.heal, flush=False)
+            with duo.master.suspended():
                 await load.pinned()
-            await asyncio.to_thread(watched_redis.heal, flush=False)
-            with watched_redis.split():
+            await asyncio.to_thread(duo.heal, flush=False)
+            with duo.split():
                 await load.pinned()
-            await asyncio.to_thread(watched_redis.heal, flush=False)
+            await asyncio.to_thread(duo.heal, flush=False)
         async with asyncio.timeout(SECONDS):
             while any([await is_away(one) for one in (ingest, *others)]):
                 await asyncio.sleep(0.05)
