@@ -35,10 +35,13 @@ from roadvault_stack.ports import HOST
 from roadvault_stack.settings import CLUSTER_PORTS, STORES, StackSettings
 from roadvault_stack.up import Stack
 
-LEASE_SECONDS = 6.0
+LEASE_SECONDS = 8.0
 _STEP = 64
 """Between the ports of two stores: more than one store and the cluster have."""
 _LARGEST = 600_000
+_TABLES = {"pack": "folder_info", "fetch": "download_info"} | dict.fromkeys(
+    ("pin", "order", "prove", "drop", "restore"), "zip_ipfs_info"
+)
 _QUIET_SECONDS, _READY_SECONDS = 240, 90
 _ENVIRONMENT = {
     "ROADVAULT_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -149,7 +152,7 @@ def _settings(root: Path, stores: int) -> StackSettings:
     while True:
         (base,) = pick_free(1)
         ports = dict(zip(names, range(base, base + len(names)), strict=True))
-        values = {"folder_bytes": 1 << 20, "folder_age_seconds": 4, "block_seconds": 0.2, "replicas_per_block": 20}
+        values = {"folder_bytes": 8 << 20, "folder_age_seconds": 5, "block_seconds": 0.2, "replicas_per_block": 20}
         settings = StackSettings.model_validate({
             "dir": root, "stores": stores, "store_ports": _STEP, "cluster_port": base + len(names), **values, **ports
         })  # fmt: skip
@@ -195,7 +198,7 @@ class Clients:
             while store not in self._estate.lost and not await self._upload(store, key, content):
                 self.refused += 1
                 await asyncio.sleep(0.3)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.4)
 
     async def _upload(self, store: str, key: str, content: bytes) -> bool:
         url = f"{self._estate.ingest(store)}/api/open/upload/{key}.mp4"
@@ -386,6 +389,12 @@ async def _quiet(estate: Estate, say: Callable[[str], None]) -> list[str]:
 
 
 def _waiting(estate: Estate) -> list[str]:
+    """Return what is not done yet; backoffs are over at once."""
+    for stage, table in _TABLES.items():
+        estate.sql(
+            f"UPDATE {table} SET {stage}_due = UTC_TIMESTAMP(6) WHERE {stage}_token IS NULL"  # noqa: S608 - our own
+            f" AND {stage}_due > UTC_TIMESTAMP(6) AND {stage}_attempts > 0"
+        )
     counts = {
         "folders not packed": "SELECT COUNT(*) AS n FROM folder_info WHERE status IN (0, 1) AND files > 0",
         "archives not dropped": "SELECT COUNT(*) AS n FROM zip_ipfs_info WHERE kind = 'archive' AND dropped_at IS NULL"
@@ -400,8 +409,7 @@ def _waiting(estate: Estate) -> list[str]:
 def _books(estate: Estate, clients: Clients, lost: set[int]) -> list[str]:
     """Return what is wrong: failed rows, double payments, files reported as lost that were no lost store's own."""
     wrong: list[str] = []
-    tables = {"pack": "folder_info"} | dict.fromkeys(("pin", "order", "prove", "drop", "restore"), "zip_ipfs_info")
-    for stage, table in tables.items():
+    for stage, table in _TABLES.items():
         rows = estate.sql(f"SELECT {stage}_reason AS reason FROM {table} WHERE {stage}_failed_at IS NOT NULL")  # noqa: S608
         wrong += [f"{stage} failed: {row['reason']}" for row in rows if "store_lost" not in str(row["reason"])]
     rows = estate.sql("SELECT cid, COUNT(*) AS n FROM order_info WHERE status = 1 GROUP BY cid, term")
