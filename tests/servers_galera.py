@@ -20,13 +20,14 @@ from servers_databases import Databases
 from servers_process import Running
 
 from roadvault_stack import programs
-from roadvault_stack.mariadb import MariaDB
+from roadvault_stack.mariadb import DATABASE, MariaDB
 from roadvault_stack.ports import HOST
 
 NODES = 3
 _PASSWORD = "test-password"
 _LIBRARY = Path("/usr/lib/galera/libgalera_smm.so")
 _SYNCED_SECONDS = 60
+_ANSWER_SECONDS = 30
 _USER = "mysql"
 """The copy of a node is taken by rsync, which takes nothing as root: then the servers are this user's."""
 
@@ -91,6 +92,11 @@ class GaleraNode(MariaDB):
             "--innodb-autoinc-lock-mode=2",
             *(["--init-file="] if self._number else []),
         ]
+
+    def connect(self, database: str = DATABASE, *, admin: bool = False) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        connection = super().connect(database, admin=admin)
+        connection._read_timeout = _ANSWER_SECONDS  # a node that is between two states may say nothing
+        return connection
 
     def answers(self) -> bool:
         try:

@@ -26,7 +26,7 @@ from roadvault_common.work.lease import Lease
 from roadvault_common.work.outcome import Done, Outcome
 from roadvault_stack.ports import HOST
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(180)
 AT = "SELECT @@wsrep_node_name"
 _NOT_KNOWN = "is not known"
 
