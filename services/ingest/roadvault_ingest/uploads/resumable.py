@@ -16,8 +16,8 @@ from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_ingest.access.who import current
 from roadvault_ingest.config import IngestSettings
-from roadvault_ingest.problems import Conflict, Forbidden, Gone, Locked, NotFound, Problem, TooLarge, WrongHash
-from roadvault_ingest.uploads import facts, metadata
+from roadvault_ingest.problems import Conflict, Forbidden, Gone, Locked, NotFound, Problem, WrongHash
+from roadvault_ingest.uploads import facts, lengths, metadata
 from roadvault_ingest.uploads.admission import Admission
 from roadvault_ingest.uploads.checksums import Checksum
 from roadvault_ingest.uploads.disk import Disk, to_its_end
@@ -81,7 +81,7 @@ class Resumable:
         elif current().owner is not None and fields.get("camera"):
             facts.read(fields)
         if size is not None:
-            self._check(size)
+            lengths.check(size, self.largest)
         if self._opening.closed and concat in {None, PARTIAL} and await self.store.of_key(key) is None:
             self._opening.check()  # what was begun may come to its end
         names = secrets.token_hex(16), self._vault.new_upload()
@@ -167,7 +167,7 @@ class Resumable:
             upload = await self._open(upload_id)
             if offset != upload.came:
                 raise Conflict(f"this upload has come up to {upload.came}, not up to {offset}")
-            size = self._size(upload, size, body.length)
+            size = lengths.told(upload, size, body.length, self.largest)
             async with self._admitted(upload, size, file, body, peer) as room:
                 whole = await self._append(upload, size, file, body, room, checksum)
                 if whole is not None:
@@ -198,25 +198,6 @@ class Resumable:
             raise Gone("what came of this upload is lost; begin it again") from None
         finally:
             file.discard()
-
-    def _check(self, size: int) -> None:
-        if size == 0:
-            raise Problem("the file is empty")
-        if size > self.largest:
-            raise TooLarge(f"the file is longer than {self.largest} bytes, the largest that is taken")
-
-    def _size(self, upload: Upload, size: int | None, length: int | None) -> int | None:
-        """Return how long an upload will be, as the client has said before or says now."""
-        if size is not None and size != (upload.size or size):
-            raise Problem(f"Upload-Length was {upload.size}, and can't become {size}")
-        size = size if upload.size is None else upload.size
-        if size is not None:
-            self._check(size)
-        if size is not None and size < upload.came:
-            raise Problem(f"Upload-Length is {size}, and {upload.came} bytes have come")
-        if upload.came + (length or 0) > (self.largest if size is None else size):
-            raise TooLarge(f"{length} bytes go on behind the end of this upload")
-        return size
 
     @asynccontextmanager
     async def _admitted(
