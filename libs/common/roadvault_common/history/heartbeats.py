@@ -33,7 +33,8 @@ DEFAULT_THRESHOLD = 50
 """Of replicas, where no orderer has said another."""
 _DAY_SECONDS = 86_400
 _ASK_SECONDS = 5.0
-_SHOWN = 200
+_SHOWN = 2000
+"""Processes: a hundred stores with a dozen each, and some that are no store's."""
 _FACTS_LENGTH = 4000
 
 Facts = Callable[[], Awaitable[Mapping[str, Value | None]]]

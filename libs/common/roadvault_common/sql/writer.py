@@ -39,6 +39,8 @@ class Writer:
         self._size = size
         self._options = options
         self._at: Watched | None = None
+        self._before = 0
+        """Number of the server that was written to last; it is told when that changes."""
         self._pool: Any = None
         self._doubted = False
         self._moving: asyncio.Task[None] | None = None
@@ -189,7 +191,8 @@ class Writer:
         self._at = server
         number = self._servers.index(server)
         AT.set(number)
-        if len(self._servers) > 1:
+        before, self._before = self._before, number
+        if before != number:
             log.warning("the database is written to at", server=place(server.server), number=number)
 
     async def _first(self, servers: list[Watched], least: Health) -> Watched | None:
