@@ -20,6 +20,7 @@ from servers_databases import Databases
 from servers_process import Running
 
 from roadvault_stack import programs
+from roadvault_stack.galera import MOST_BYTES
 from roadvault_stack.mariadb import DATABASE, MariaDB
 from roadvault_stack.ports import HOST
 
@@ -76,6 +77,8 @@ class GaleraNode(MariaDB):
             "gcache.page_size": "4M",
         }
         return [
+            programs.find("prlimit"),
+            f"--data={MOST_BYTES}",
             *_as_its_user(),
             *[part for part in super().command() if part not in self._as_root()],
             "--wsrep-on=ON",

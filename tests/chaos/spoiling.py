@@ -24,7 +24,7 @@ class Case:
 
 
 @contextmanager
-def changed(arena: Arena, table: str, key: str, row_id: int, **values: object) -> Iterator[None]:
+def changed(arena: Arena, table: str, key: str, row_id: int | str, **values: object) -> Iterator[None]:
     """Change some columns of a row for a while."""
     columns = ", ".join(f"`{name}`" for name in values)
     (before,) = arena.sql(f"SELECT {columns} FROM {table} WHERE {key} = %s", (row_id,))  # noqa: S608 - names in this file
@@ -35,7 +35,7 @@ def changed(arena: Arena, table: str, key: str, row_id: int, **values: object) -
         _write(arena, table, key, row_id, before)
 
 
-def _write(arena: Arena, table: str, key: str, row_id: int, values: dict[str, Any]) -> None:
+def _write(arena: Arena, table: str, key: str, row_id: int | str, values: dict[str, Any]) -> None:
     changes = ", ".join(f"`{name}` = {'UTC_TIMESTAMP(6)' if value == NOW else '%s'}" for name, value in values.items())
     given = [value for value in values.values() if value != NOW]
     arena.sql(f"UPDATE {table} SET {changes} WHERE {key} = %s", (*given, row_id))  # noqa: S608 - names in this file

@@ -47,8 +47,8 @@ def rows(arena: Arena, load: Load) -> list[Case]:
 
     other_cid = arena.sql("SELECT cid FROM zip_ipfs_info WHERE zip_id = %s", (f["zip_id"],))[0]["cid"]
     bought = partial(changed, arena, "order_info", "zip_id", a["zip_id"], status=3)
-    (day,) = arena.sql("SELECT MIN(day) AS day FROM renewal_info")
-    counted = partial(changed, arena, "renewal_info", "day", day["day"], archives=1 << 40)
+    (row,) = arena.sql("SELECT CONCAT(day, payer) AS which FROM renewal_info LIMIT 1")
+    counted = partial(changed, arena, "renewal_info", "CONCAT(day, payer)", row["which"], archives=1 << 40)
     return [
         Case("uploads", {
             f"file {known['file_id']}: its row does not say what was sent": file(known, sha256="0" * 64),

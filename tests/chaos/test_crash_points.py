@@ -116,7 +116,8 @@ DOES: dict[type, dict[str, str | None]] = {
     Prover: {},
     Auditor: {},
     Inspector: {},
-    Retriever: {"keep_room": "keep_room", "sweep_orphans": "sweep_orphans"},
+    # What stands in writes is one statement at a time: rows are another store's, or this one's.
+    Retriever: {"keep_room": "keep_room", "stand_in": None, "sweep_orphans": "sweep_orphans"},
     # Pictures are nobody's loss; who finds files gives them rows that another time would give them as well.
     Looker: {"check": None, "enrol": None, "keep_bound": None, "sweep_orphans": "sweep_orphans"},
     Notifier: {},
