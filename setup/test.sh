@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Run all tests, three files at a time. Up to three that failed run once more, alone: whatever waits for a server
+# Run all tests, three files at a time. Up to five that failed run once more, alone: whatever waits for a server
 # can fail only because the two processors had no time for it. What fails alone, too, has failed; both runs are shown.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-most=3
+most=5
 .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder --cache-clear "$@"
 code=$?
 [ "$code" -eq 1 ] || exit "$code" # interrupted, or nothing to run

@@ -6,6 +6,8 @@ from pathlib import Path
 from filled import Filled
 from statements import Statement, group
 
+from roadvault_common.files import copy_store
+from roadvault_common.files.copy_store import Copied
 from roadvault_common.files.vault import Vault
 from roadvault_common.sql.db import Database
 from roadvault_common.sql.states import StoreState
@@ -28,7 +30,12 @@ from roadvault_retriever.store import RetrieverStore
 def stores(filled: Filled) -> list[Statement]:
     """Return the calls."""
     return group(
-        "stores", routes=_route, handed=partial(_hand_over, filled), taken=_take_over, payers=partial(_pay, filled)
+        "stores",
+        routes=_route,
+        handed=partial(_hand_over, filled),
+        taken=_take_over,
+        payers=partial(_pay, filled),
+        copies=_copy,
     )
 
 
@@ -36,6 +43,17 @@ async def _route(db: Database) -> None:
     await db.execute("INSERT INTO store_info (name, heard_at) VALUES ('north', UTC_TIMESTAMP(6))")
     await RetrieverStore(db).say_here("http://main.example", None)
     assert await Routing(db, "main").choose() == "north"
+
+
+async def _copy(db: Database) -> None:
+    await copy_store.say(db, "north", "http://north.example")
+    assert [row["name"] for row in await copy_store.takers(db, "main")] == ["north"]
+    place = f"reserve/main/00/{10**9}"
+    copies = {number: Copied("north", f"reserve/main/00/{number}") for number in range(10**9, 10**9 + 90)}
+    await db.transact(lambda tx: copy_store.note(tx, copies))
+    assert await copy_store.named(db, [place, "reserve/main/00/x"]) == {place}
+    await copy_store.over(db, "north", 0)
+    await copy_store.forget(db, [*copies][:2])
 
 
 async def _hand_over(filled: Filled, db: Database) -> None:
@@ -92,6 +110,10 @@ async def _lose(db: Database) -> None:
     while await lost.archives():
         pass
     assert await lost.folder()
+    await db.execute(
+        "INSERT INTO copy_info (file_id, store, path) SELECT MIN(file_id), 'north', 'reserve/00/x' FROM set_aside_info"
+        " WHERE at_store = 'main' AND lost_at IS NULL"
+    )
     assert await lost.set_aside()
     assert await lost.uploads()
     assert await LostRequests(db, "main", "north").step()

@@ -43,6 +43,7 @@ async def test_a_beat_says_what_is_known(db: Database, tmp_path: Path, monkeypat
         "disk_free_bytes": beat.facts["disk_free_bytes"],
         "disk_total_bytes": beat.facts["disk_total_bytes"],
         "redis": 0,
+        "store": "main",
     }
     assert beat.version
     assert beat.started_at <= beat.heard_at
